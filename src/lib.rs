@@ -198,7 +198,7 @@ fn report_parse_error(error: &clap::Error, arguments: &[OsString]) -> u8 {
     match error.kind() {
         clap::error::ErrorKind::DisplayHelp | clap::error::ErrorKind::DisplayVersion => {
             // Not server text: its colors are kept.
-            let text = text(ui.uses_colour());
+            let text = text(ui.uses_color());
             return match ui.print_bytes(format!("{}\n", text.trim_end()).as_bytes()) {
                 Ok(()) => 0,
                 Err(failure) => {

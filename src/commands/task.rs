@@ -90,10 +90,10 @@ async fn wait(context: &Context, args: TaskWaitArgs) -> Result<Exit> {
     let progress = context.progress(&format!("waiting for {}", target.name));
     let session = context.session(target, Some(progress.clone()))?.resume(left.clone());
     let operation = async |session: &Session| {
-        let told = |task: &Task| progress.set_message(&progress_text(task));
+        let report = |task: &Task| progress.set_message(&progress_text(task));
         // The first request shows whether the task exists, and how often to poll.
         let result = match forget_if_unknown(context, session, &id, session.get_task(&id).await) {
-            Ok(task) => session.await_task(&id, Some(task), task_timeout(context), &told).await,
+            Ok(task) => session.await_task(&id, Some(task), task_timeout(context), &report).await,
             Err(failure) => Err(failure),
         };
         let result = match result {
@@ -200,7 +200,7 @@ fn task_row(task: &Task) -> [Cell; 3] {
 }
 
 fn task_table(rows: impl IntoIterator<Item = [Cell; 3]>) -> Table {
-    let mut table = Table::new([Column::new("ID").whole(), Column::new("STATUS"), Column::new("MESSAGE")]);
+    let mut table = Table::new([Column::new("ID").whole(), Column::state("STATUS"), Column::new("MESSAGE")]);
     for cells in rows {
         table.add_row(cells);
     }

@@ -21,7 +21,8 @@ pub async fn reader_gone() {
     let _: Duration = std::future::pending().await;
 }
 
-/// A pipe without a reader is in error, a socket whose peer is gone is hung up; files and terminals never are.
+/// `poll` reports an error for a pipe without a reader and a hang-up for a socket without a peer; neither for files
+/// and terminals.
 #[cfg(unix)]
 fn gone() -> bool {
     use rustix::event::{PollFd, PollFlags, Timespec, poll};

@@ -1,4 +1,4 @@
-//! The console of Windows, which is asked for what terminals elsewhere do by themselves.
+//! The console of Windows: its width, and modes that other terminals have by default.
 #![expect(unsafe_code, reason = "the console is known to the system alone; each call gets a handle of this process")]
 
 use std::io::{Error, Result};
@@ -32,10 +32,10 @@ impl Stream {
 /// Its columns.
 #[must_use]
 pub fn width(stream: Stream) -> Option<usize> {
-    let mut told = CONSOLE_SCREEN_BUFFER_INFO::default();
+    let mut info = CONSOLE_SCREEN_BUFFER_INFO::default();
     // SAFETY: the handle is that of a standard stream, and the result has the size of the structure.
-    let done = unsafe { GetConsoleScreenBufferInfo(stream.handle(), from_mut(&mut told)) };
-    let columns = i32::from(told.srWindow.Right) - i32::from(told.srWindow.Left) + 1;
+    let done = unsafe { GetConsoleScreenBufferInfo(stream.handle(), from_mut(&mut info)) };
+    let columns = i32::from(info.srWindow.Right) - i32::from(info.srWindow.Left) + 1;
     (done != 0).then(|| usize::try_from(columns).unwrap_or_default())
 }
 
@@ -49,13 +49,13 @@ pub fn understand_escapes(stream: Stream) -> bool {
         || set_mode(handle, mode | ENABLE_VIRTUAL_TERMINAL_PROCESSING).is_ok()
 }
 
-/// Shows again what is typed, when dropped.
+/// Turns echo on again when it is dropped.
 pub struct Unseen {
     before: u32,
 }
 
 impl Unseen {
-    /// Shows no longer what is typed.
+    /// Turns echo off.
     ///
     /// # Errors
     /// If standard input is not a console.

@@ -98,7 +98,7 @@ pub fn format_size(bytes: u64) -> String {
     format!("{:.1} TB", number / 1000.0)
 }
 
-/// The members of a JSON object, to be picked from.
+/// The members of a JSON object.
 pub(super) struct JsonObject<'a>(Vec<(String, &'a RawValue)>);
 
 impl<'a> JsonObject<'a> {
@@ -230,7 +230,7 @@ pub fn structured_content(result: &RawValue) -> Result<String> {
         .hint("omit --structured, or use --json to see the whole result"))
 }
 
-/// A resource into the one file that the user named.
+/// Writes a resource into the file that the user named.
 ///
 /// # Errors
 /// When something is not base64 or cannot be written.

@@ -1,4 +1,4 @@
-//! One thing in full: a tool, or a server's identity.
+//! The details of one tool, or of a server.
 
 use serde_json::Value;
 
@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::output::list_tables::{name_cell, name_column};
 use crate::protocol::views::{ListItem, ServerInfo};
 
-/// A row of the parameters of a tool, in words.
+/// A row of the table of a tool's parameters.
 #[derive(Clone, Debug, Default)]
 pub struct ParameterRow {
     /// The name; `a.b` for a member of an object.
@@ -26,7 +26,7 @@ pub struct ParameterRow {
     pub description: String,
 }
 
-/// One tool, to be shown in full.
+/// One tool, with everything that is shown of it.
 pub struct ToolView<'a> {
     /// The tool.
     pub tool: &'a ListItem,
@@ -38,13 +38,13 @@ pub struct ToolView<'a> {
     pub example: &'a str,
 }
 
-/// A server, to be described.
+/// A server, with everything that is shown of it.
 pub struct ServerView<'a> {
     /// The target as the user named it.
     pub target: &'a str,
-    /// What it says of itself.
+    /// How it describes itself.
     pub info: &'a ServerInfo,
-    /// The revision spoken.
+    /// The protocol revision in use.
     pub revision: &'a str,
     /// The transport.
     pub transport: &'a str,
@@ -60,7 +60,7 @@ pub fn key_value_table<'a>(rows: impl IntoIterator<Item = (&'static str, &'a str
     table
 }
 
-/// The capabilities in words: `tools (listChanged), resources (subscribe)`.
+/// The capabilities as text: `tools (listChanged), resources (subscribe)`.
 fn capabilities_text(info: &ServerInfo) -> String {
     let Some(Value::Object(all)) = &info.capabilities else { return "not specified".to_owned() };
     let one = |(name, value): (&String, &Value)| {
@@ -73,7 +73,7 @@ fn capabilities_text(info: &ServerInfo) -> String {
     if all.is_empty() { "none".to_owned() } else { all.join(", ") }
 }
 
-/// The hints a tool gives about itself, as it gives them.
+/// The annotations of a tool, as the server sent them.
 fn hints_text(tool: &ListItem) -> String {
     let names = [
         ("readOnlyHint", "read-only"),
@@ -88,23 +88,23 @@ fn hints_text(tool: &ListItem) -> String {
 }
 
 impl Ui {
-    /// Who a server is, what it speaks and offers, and its instructions, which are its own words.
+    /// Prints a server's identity, protocol revision and capabilities, and its instructions, unchanged.
     ///
     /// # Errors
     /// When it cannot be written.
     pub fn print_server_info(&self, server: &ServerView<'_>) -> Result<()> {
         let info = server.info;
-        let or_not_told = |text: &Option<String>| text.clone().unwrap_or_else(|| "not specified".to_owned());
+        let or_unspecified = |text: &Option<String>| text.clone().unwrap_or_else(|| "not specified".to_owned());
         let name = match (&info.title, &info.name) {
             (Some(title), Some(name)) if title != name => format!("{title} ({name})"),
             (Some(title), None) => title.clone(),
-            (_, name) => or_not_told(name),
+            (_, name) => or_unspecified(name),
         };
         let capabilities = capabilities_text(info);
         self.print_table(&key_value_table([
             ("target", server.target),
             ("name", &name),
-            ("version", &or_not_told(&info.version)),
+            ("version", &or_unspecified(&info.version)),
             ("protocol", server.revision),
             ("transport", server.transport),
             ("capabilities", &capabilities),
@@ -113,7 +113,7 @@ impl Ui {
             None | Some("") => Ok(()),
             Some(text) => {
                 self.print_heading("Instructions")?;
-                self.print_line(text)
+                self.print_prose(text)
             }
         }
     }
@@ -134,7 +134,7 @@ impl Ui {
         let description = tool.description().trim();
         if !description.is_empty() {
             self.print_text("\n")?;
-            self.print_line(description)?;
+            self.print_prose(description)?;
         }
         let hints = hints_text(tool);
         if !hints.is_empty() {
@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_tells_who_it_is() {
+    fn a_server_is_described() {
         let result = serde_json::json!({
             "serverInfo": {"name": "demo", "title": "Demo\u{1b}[2J", "version": "1"},
             "capabilities": {"tools": {"listChanged": true}, "logging": {}, "prompts": null},

@@ -113,14 +113,38 @@ pub fn truncate(text: &str, columns: usize) -> Cow<'_, str> {
 /// `text` on lines of at most `columns` columns, broken between words; a word that is wider is not broken.
 #[must_use]
 pub fn wrap(text: &str, columns: usize) -> Vec<String> {
-    let mut lines: Vec<String> = Vec::new();
+    wrap_units(text.split(' '), columns, columns)
+}
+
+/// A sentence on lines like [`wrap`], the first of at most `first` columns. A command line in it is not broken
+/// either, so that it can be copied: it begins with `mcpipe` or `--` and goes on to the end, or to a semicolon.
+#[must_use]
+pub fn wrap_sentence(text: &str, first: usize, columns: usize) -> Vec<String> {
+    let mut units: Vec<String> = Vec::new();
+    let mut in_command = false;
     for word in text.split(' ') {
-        match lines.last_mut() {
-            Some(line) if display_width(line) + 1 + display_width(word) <= columns => {
-                line.push(' ');
-                line.push_str(word);
+        match units.last_mut() {
+            Some(command) if in_command => {
+                command.push(' ');
+                command.push_str(word);
             }
-            _ => lines.push(word.to_owned()),
+            _ => units.push(word.to_owned()),
+        }
+        in_command = (in_command || matches!(word, "mcpipe" | "--")) && !word.ends_with(';');
+    }
+    wrap_units(units.iter().map(String::as_str), first, columns)
+}
+
+fn wrap_units<'a>(units: impl Iterator<Item = &'a str>, first: usize, columns: usize) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for unit in units {
+        let room = if lines.len() < 2 { first } else { columns };
+        match lines.last_mut() {
+            Some(line) if display_width(line) + 1 + display_width(unit) <= room => {
+                line.push(' ');
+                line.push_str(unit);
+            }
+            _ => lines.push(unit.to_owned()),
         }
     }
     lines
@@ -162,6 +186,18 @@ mod tests {
     fn one_line_is_one_line() {
         assert_eq!(one_line("  a\n\n b\t\u{2028}c\r\n"), "a b c");
         assert_eq!(one_line("a\u{b}b\x1bc"), "a b\\x1bc");
+    }
+
+    #[test]
+    fn a_sentence_is_wrapped_between_words_but_not_in_a_command() {
+        let lines = |text: &str| wrap_sentence(text, 14, 20);
+        assert_eq!(lines("one two three four five six"), ["one two three", "four five six"]);
+        assert_eq!(
+            lines("list them: mcpipe list a b c d e; or not at all"),
+            ["list them:", "mcpipe list a b c d e;", "or not at all"]
+        );
+        assert_eq!(lines("end with: -- sh -c 'cd x && server'"), ["end with:", "-- sh -c 'cd x && server'"]);
+        assert_eq!(lines("  indented"), ["  indented"]);
     }
 
     #[test]

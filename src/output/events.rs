@@ -1,7 +1,7 @@
 //! `--events FILE|-`: every notification of the servers as a line of NDJSON, in the order in which they come.
 //!
-//! Lines are written while they come, so that a reader can follow. On standard output the answer comes after
-//! those that came before it, on a line of its own.
+//! Each line is written as soon as its notification arrives. On standard output the result follows the notifications
+//! that arrived before it, on its own line.
 
 use std::fs::File;
 use std::io::Write;
@@ -18,7 +18,7 @@ use crate::protocol::rpc;
 use crate::util::lock::lock;
 
 impl Ui {
-    /// Whether notifications and the answer share standard output.
+    /// Whether notifications and the result are both written to standard output.
     pub(super) fn events_to_stdout(&self) -> bool {
         self.options.events.as_deref() == Some(Path::new("-"))
     }
@@ -26,7 +26,7 @@ impl Ui {
     /// Creates the file of `--events`, once. Whether notifications are wanted at all.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`] when it cannot be made.
+    /// [`ErrorKind::Usage`] if it cannot be created.
     pub fn open_events(&self) -> Result<bool> {
         let Some(path) = &self.options.events else { return Ok(false) };
         if self.events.get().is_some() {
@@ -51,7 +51,7 @@ impl Ui {
         let Some(events) = self.events.get() else { return };
         let line = rpc::notification(method, params.map(RawValue::get));
         match events {
-            // A reader that went away is noticed at the answer.
+            // A closed pipe is reported when the result is written.
             EventOutput::Stdout => drop(self.print_json_line(&line)),
             EventOutput::File(file, failed) => {
                 // One write for each line: a reader never sees half of one.

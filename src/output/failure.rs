@@ -74,14 +74,16 @@ impl Ui {
     }
 
     fn failure_lines(&self, details: &FailureDetails) -> String {
-        let colour = self.uses_colour_on_stderr();
+        let color = self.uses_color_on_stderr();
         let fit = |text: &str| {
             let text = if self.terminal.stderr_is_tty { make_visible(text) } else { text.into() };
             text.trim_end().replace('\n', "\n  ")
         };
-        let mut out = format!("mcpipe: {} {}\n", Style::BOLD_RED.paint("error:", colour), fit(&details.message));
+        let wrap = |text: &str, used: usize, indent: usize| self.wrap_err(&fit(text), used, indent);
+        let message = wrap(&details.message, "mcpipe: error: ".len(), 2);
+        let mut out = format!("mcpipe: {} {message}\n", Style::BOLD_RED.paint("error:", color));
         for cause in &details.causes {
-            out += &format!("  {}\n", fit(cause));
+            out += &format!("  {}\n", wrap(cause, 2, 4));
         }
         if let Some(data) = details.rpc.as_ref().and_then(|rpc| rpc.data.as_ref()).filter(|data| data.get() != "null") {
             out += &format!("  data: {}\n", fit(&one_line(data.get())));
@@ -90,11 +92,11 @@ impl Ui {
         if !details.stderr_tail.is_empty() && self.options.verbose < 2 {
             out += "last lines of the server's stderr:\n";
             for line in &details.stderr_tail {
-                out += &format!("  | {}\n", Style::DIM.paint(&fit(line), colour));
+                out += &format!("  | {}\n", Style::DIM.paint(&fit(line), color));
             }
         }
         if let Some(hint) = &details.hint {
-            out += &format!("{} {}\n", Style::CYAN.paint("hint:", colour), fit(hint));
+            out += &format!("{} {}\n", Style::CYAN.paint("hint:", color), wrap(hint, "hint: ".len(), 2));
         }
         out
     }
@@ -161,7 +163,7 @@ mod tests {
             .stderr_tail(vec!["Traceback".into(), "\x1b[31mKeyError".into()])
     }
 
-    fn told(options: UiOptions, terminal: Terminal) -> String {
+    fn printed(options: UiOptions, terminal: Terminal) -> String {
         let seen = ui(options, terminal);
         seen.ui.redact("s3cret");
         seen.ui.report_failure(&sample());
@@ -174,14 +176,14 @@ mod tests {
         let piped = "mcpipe: error: cannot start 'x\x1b[2J'\n  no such file\n  or directory\n  token [redacted]\n  \
                      data: {\"big\": 1E400}\nlast lines of the server's stderr:\n  | Traceback\n  | \x1b[31mKeyError\n\
                      hint: run 'mcpipe list'\n";
-        assert_eq!(told(UiOptions::default(), Terminal::default()), piped);
-        assert_eq!(told(UiOptions::default(), at_terminal()), piped.replace('\x1b', "\\x1b"));
+        assert_eq!(printed(UiOptions::default(), Terminal::default()), piped);
+        assert_eq!(printed(UiOptions::default(), at_terminal()), piped.replace('\x1b', "\\x1b"));
         // Shown already as it came.
-        assert!(!told(UiOptions { verbose: 2, ..UiOptions::default() }, Terminal::default()).contains("Traceback"));
+        assert!(!printed(UiOptions { verbose: 2, ..UiOptions::default() }, Terminal::default()).contains("Traceback"));
     }
 
     #[test]
-    fn colours_mark_the_labels() {
+    fn colors_mark_the_labels() {
         let options = UiOptions { color: ColorMode::Always, ..UiOptions::default() };
         let seen = ui(options, Terminal::default());
         seen.ui.report_failure(&Failure::new(ErrorKind::Usage, "no").hint("yes"));
@@ -192,7 +194,7 @@ mod tests {
     fn json_gets_one_line_of_the_contracts_shape() {
         let options = UiOptions { json: true, quiet: true, ..UiOptions::default() };
         assert_eq!(
-            told(options.clone(), Terminal::default()),
+            printed(options.clone(), Terminal::default()),
             concat!(
                 r#"{"error":{"class":"unreachable","code":5,"message":"cannot start 'x\u001b[2J'","#,
                 r#""causes":["no such file\nor directory","token [redacted]"],"hint":"run 'mcpipe list'","#,
@@ -202,7 +204,7 @@ mod tests {
                 "\n"
             )
         );
-        assert!(told(options, at_terminal()).contains(r#""message":"m\u202e""#));
+        assert!(printed(options, at_terminal()).contains(r#""message":"m\u202e""#));
         assert_eq!(
             failure_json(&Failure::new(ErrorKind::Timeout, "late")),
             r#"{"class":"timeout","code":6,"message":"late","causes":[],"hint":null,"server":null,"rpc":null}"#

@@ -1,4 +1,4 @@
-//! A folder of files that a server names: written beside its place and put there when it is whole.
+//! A directory of files that a server names: written to a temporary directory, and renamed when it is complete.
 
 use std::fs;
 use std::io::Write;
@@ -11,15 +11,15 @@ use super::escape::is_harmful;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::util::atomic_write::temporary_in;
 
-/// How deep a file may lie in the folder.
+/// The maximum depth of a file in the directory.
 const MAX_DEPTH: usize = 32;
-/// The longest name that file systems bear, in bytes.
+/// The longest name that file systems support, in bytes.
 const MAX_NAME_LENGTH: usize = 255;
 
-/// The part of a URI after that of the folder, as a path below it.
+/// The part of a URI after the URI of the directory, as a relative path.
 ///
 /// # Errors
-/// Why it must not be one: it would lead elsewhere, or mean something else on some system.
+/// Why it is not allowed: it would leave the directory, or mean something else on some systems.
 pub fn relative_path(below: &str) -> std::result::Result<PathBuf, String> {
     if below.contains(['?', '#']) {
         return Err("its URI has a query or a fragment".to_owned());
@@ -36,7 +36,7 @@ pub fn relative_path(below: &str) -> std::result::Result<PathBuf, String> {
     Ok(path)
 }
 
-/// Judges one name.
+/// Checks one name.
 fn check_file_name(name: &str) -> std::result::Result<(), String> {
     let odd = |c: char| c.is_control() || is_harmful(c) || r#"/\:*?"<>|"#.contains(c);
     let base = name.split('.').next().unwrap_or_default().trim_end().to_ascii_lowercase();
@@ -56,7 +56,7 @@ fn check_file_name(name: &str) -> std::result::Result<(), String> {
     }
 }
 
-/// A folder that is being written.
+/// A directory that is being written.
 #[derive(Debug)]
 pub struct FolderExport {
     staging: TempDir,
@@ -64,10 +64,10 @@ pub struct FolderExport {
 }
 
 impl FolderExport {
-    /// Begins a folder `name` in `directory`, which is created if it does not exist.
+    /// Starts a directory `name` in `directory`, which is created if it does not exist.
     ///
     /// # Errors
-    /// [`ErrorKind::Refused`] for a name that leads elsewhere; [`ErrorKind::Usage`] if the folder already exists or
+    /// [`ErrorKind::Refused`] for a name that is not allowed; [`ErrorKind::Usage`] if the directory already exists or
     /// nothing can be written there.
     pub fn new(directory: &Path, name: &str) -> Result<Self> {
         check_file_name(name).map_err(|why| {
@@ -108,10 +108,10 @@ impl FolderExport {
         })
     }
 
-    /// Moves the folder to its place, and returns its path.
+    /// Renames the directory to its final name, and returns its path.
     ///
     /// # Errors
-    /// When something has come to lie there meanwhile.
+    /// If that name has been taken in the meantime.
     pub fn finish(self) -> Result<PathBuf> {
         fs::rename(self.staging_root(), &self.target).map_err(|error| {
             Failure::new(ErrorKind::Failed, format!("cannot create the directory '{}'", self.target.display()))

@@ -1,7 +1,7 @@
 //! `--jq EXPR`: the JSON documents of a run, filtered before they are printed.
 //!
-//! The filter is read once, before anything is sent, so that a slip in it costs nothing. Numbers that it
-//! only passes on keep every digit.
+//! The filter is compiled once, before anything is sent, so that a mistake in it is reported first. Numbers that it
+//! does not compute with keep every digit.
 
 use jaq_core::data::JustLut;
 use jaq_core::load::{self, Arena, File, Loader};
@@ -15,12 +15,12 @@ type JqData = JustLut<Val>;
 
 /// Deeper documents are refused: they are read by recursion.
 const MAX_DEPTH: usize = 1200;
-/// So many characters of a filter's complaint are shown.
+/// The number of characters of a filter's error message that are shown.
 const MAX_ERROR_LENGTH: usize = 200;
 /// The greatest whole number up to which a double is exact, 2^53.
 const MAX_EXACT_INTEGER: f64 = 9_007_199_254_740_992.0;
 
-/// What jq has and the library leaves to programs.
+/// Functions of jq that the library does not define.
 const DEFINITIONS: &str = r#"
 def _cells(text; separator):
   [.[] | if isstring then text elif . == null then "" elif isarray or isobject
@@ -99,7 +99,7 @@ impl JqFilter {
     }
 }
 
-/// How a filter ended that did not end by itself: `halt` is not a failure.
+/// The outcome of a filter that stopped early: `halt` is not a failure.
 fn exception_result(exception: Exn<'_, Val>) -> Result<()> {
     match exception.get_err() {
         Ok(error) => Err(Failure::new(ErrorKind::Failed, "--jq: the filter failed on the result")
@@ -113,7 +113,7 @@ fn exception_result(exception: Exn<'_, Val>) -> Result<()> {
     }
 }
 
-/// What is said of the value that a filter stumbled over may be the whole document.
+/// The error message may contain the value that the filter failed on, even the whole document.
 fn truncate(text: &str) -> String {
     match text.char_indices().nth(MAX_ERROR_LENGTH) {
         Some((end, _)) => format!("{}…", &text[..end]),

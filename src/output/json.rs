@@ -7,7 +7,8 @@ use std::fmt::Write;
 use super::escape::is_harmful;
 use super::style::Style;
 
-/// Deeper levels are not indented further: a hostile answer must not grow with the square of its depth.
+/// Deeper levels are not indented further: otherwise the output would grow with the square of the depth of a hostile
+/// response.
 const MAX_INDENT: usize = 64;
 
 /// A piece of JSON text.
@@ -82,7 +83,7 @@ fn end_of_string(bytes: &[u8], start: usize) -> usize {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct JsonStyle {
     /// With ANSI colors.
-    pub colour: bool,
+    pub color: bool,
     /// Whether characters that a terminal would act on are written as `\u` escapes, which mean the same in JSON.
     pub escape_unsafe: bool,
 }
@@ -122,11 +123,11 @@ pub fn pretty(text: &str, look: JsonStyle) -> String {
                 let key = all.peek() == Some(&JsonToken::Punctuation(':'));
                 let style = if key { Style::BOLD_BLUE } else { Style::GREEN };
                 let text = if look.escape_unsafe { escape_unsafe(text) } else { text.to_owned() };
-                out.push_str(&style.paint(&text, look.colour));
+                out.push_str(&style.paint(&text, look.color));
             }
             JsonToken::Scalar(text) => {
                 let style = if text == "null" { Style::DIM } else { Style::CYAN };
-                out.push_str(&style.paint(text, look.colour));
+                out.push_str(&style.paint(text, look.color));
             }
         }
     }
@@ -172,7 +173,7 @@ pub fn quote(text: &str) -> String {
 mod tests {
     use super::*;
 
-    const PLAIN: JsonStyle = JsonStyle { colour: false, escape_unsafe: false };
+    const PLAIN: JsonStyle = JsonStyle { color: false, escape_unsafe: false };
 
     #[test]
     fn pretty_keeps_every_token() {
@@ -203,8 +204,8 @@ mod tests {
     }
 
     #[test]
-    fn colours_tell_keys_strings_and_the_rest_apart() {
-        let look = JsonStyle { colour: true, escape_unsafe: true };
+    fn colors_tell_keys_strings_and_the_rest_apart() {
+        let look = JsonStyle { color: true, escape_unsafe: true };
         assert_eq!(
             pretty(r#"{"a":"b","c":[1,null]}"#, look),
             "{\n  \x1b[1;34m\"a\"\x1b[0m: \x1b[32m\"b\"\x1b[0m,\n  \x1b[1;34m\"c\"\x1b[0m: [\n    \x1b[36m1\x1b[0m,\n    \x1b[2mnull\x1b[0m\n  ]\n}"
@@ -213,7 +214,7 @@ mod tests {
 
     #[test]
     fn sec_05_harmful_characters_become_escapes_of_json() {
-        let look = JsonStyle { colour: false, escape_unsafe: true };
+        let look = JsonStyle { color: false, escape_unsafe: true };
         assert_eq!(pretty("\"\u{202e}\u{9b}\u{7f}\u{e0041}é\"", look), r#""\u202e\u009b\u007f\udb40\udc41é""#);
         let back = crate::protocol::json::parse_string(&escape_unsafe("\"\u{e0041}\u{feff}\""));
         assert_eq!(back.as_deref(), Some("\u{e0041}\u{feff}"));

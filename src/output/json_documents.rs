@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_tells_nothing_has_the_same_shape() {
+    fn a_server_without_a_description_has_the_same_shape() {
         let info = ServerInfo::default();
         let view = ServerView { target: "t", info: &info, revision: "2025-11-25", transport: "sse" };
         assert_eq!(

@@ -14,7 +14,7 @@ use crate::protocol::views::{ListItem, ListKind};
 /// One element of a list, and its server, if several share one table.
 pub type ListedEntry<'a> = (Option<&'a str>, &'a ListItem);
 
-/// Tools: name, description, parameters. `signature` says the parameters in a few words.
+/// Tools: name, description, parameters. `signature` summarizes the parameters.
 #[must_use]
 pub fn tools_table<'a>(
     tools: impl IntoIterator<Item = ListedEntry<'a>>,
@@ -34,7 +34,7 @@ pub fn resources_table<'a>(resources: impl IntoIterator<Item = ListedEntry<'a>>)
         let exact = bytes.map(|bytes| Cell::new(bytes.to_string())).unwrap_or_default();
         vec![
             name_cell(resource.uri()),
-            resource.name().into(),
+            other_name_cell(resource),
             resource.string_member("mimeType").unwrap_or_default().into(),
             match bytes.and_then(Value::as_u64) {
                 Some(bytes) => exact.short(format_size(bytes)),
@@ -58,7 +58,7 @@ pub fn templates_table<'a>(templates: impl IntoIterator<Item = ListedEntry<'a>>)
     entries_table(columns, templates, |template| {
         vec![
             name_cell(template.uri()),
-            template.name().into(),
+            other_name_cell(template),
             template.string_member("mimeType").unwrap_or_default().into(),
             Cell::default(),
             description_cell(template),
@@ -66,7 +66,7 @@ pub fn templates_table<'a>(templates: impl IntoIterator<Item = ListedEntry<'a>>)
     })
 }
 
-/// Prompts: name, description, arguments; `?` marks an argument that may be left out.
+/// Prompts: name, description, arguments; `?` marks an optional argument.
 #[must_use]
 pub fn prompts_table<'a>(prompts: impl IntoIterator<Item = ListedEntry<'a>>) -> Table {
     let columns = [name_column("NAME"), description_column(), Column::new("ARGUMENTS").cut()];
@@ -98,7 +98,7 @@ pub fn skills_table<'a>(skills: impl IntoIterator<Item = ListedEntry<'a>>) -> Ta
     })
 }
 
-/// The table for a kind of list; `signature` is asked for tools only.
+/// The table for a kind of list; `signature` is called for tools only.
 #[must_use]
 pub fn kind_table<'a>(
     kind: ListKind,
@@ -151,6 +151,12 @@ pub(super) fn name_cell(name: &str) -> Cell {
     }
 }
 
+/// The name of what has a URI; a terminal shows it only if it differs from the URI.
+fn other_name_cell(entry: &ListItem) -> Cell {
+    let cell = Cell::new(entry.name());
+    if entry.name() == entry.uri() { cell.short("") } else { cell }
+}
+
 /// The description, else the title; a terminal shows the first paragraph.
 fn description_cell(entry: &ListItem) -> Cell {
     let text = match entry.description().trim() {
@@ -178,7 +184,7 @@ fn prompt_arguments(prompt: &ListItem) -> String {
     arguments.into_iter().flatten().filter_map(one).collect::<Vec<_>>().join(", ")
 }
 
-/// What came of asking a server.
+/// The result of querying a server.
 #[derive(Clone, Debug, Default)]
 pub enum ServerState {
     /// It was not asked.
@@ -232,7 +238,7 @@ pub struct ServerRow {
     pub prompts: Option<usize>,
     /// How long it took to ask.
     pub time: Option<Duration>,
-    /// What came of it.
+    /// The result.
     pub state: ServerState,
 }
 
@@ -326,6 +332,11 @@ mod tests {
                 "demo://a\tA\ttext/plain\t12345\t-\n".into(),
                 "URI       NAME  TYPE        SIZE\ndemo://a  A     text/plain  12.3 kB\n".into()
             )
+        );
+        let repeated = entry(r#"{"uri":"demo://a","name":"demo://a"}"#);
+        assert_eq!(
+            shown(&resources_table([(None, &repeated)])),
+            ("demo://a\tdemo://a\t-\t-\t-\n".into(), "URI\ndemo://a\n".into())
         );
         let template = entry(r#"{"uriTemplate":"demo://{id}","name":"T"}"#);
         assert_eq!(shown(&templates_table([(None, &template)])).0, "demo://{id}\tT\t-\t-\t-\n");

@@ -1,7 +1,7 @@
 //! The progress line: on standard error, only at a terminal, only if something is slow, and removed at the end.
 //!
-//! `indicatif` draws it. No thread does: the future that waits ticks it ([`Progress::show_during`]), and nothing is
-//! constructed before the first draw, so a fast command or one in a pipe pays nothing for it.
+//! `indicatif` draws it. No thread is used: the future that waits updates it ([`Progress::show_during`]), and nothing
+//! is constructed before the first draw, so that it costs nothing in a fast command or in a pipe.
 
 use std::future::Future;
 use std::sync::atomic::Ordering;
@@ -15,7 +15,7 @@ use super::progress_line::{Layout, ProgressSlot, Screen};
 use super::ui::Ui;
 use crate::util::lock::lock;
 
-/// What ends sooner shows no progress.
+/// Operations that end sooner show no progress.
 const DELAY: Duration = Duration::from_millis(400);
 /// Time between two draws.
 const TICK: Duration = Duration::from_millis(100);

@@ -1,7 +1,7 @@
-//! Questions to the person: lines on standard error, made of pieces that are each painted and made harmless.
+//! Questions to the user: lines on standard error, made of pieces, each with a style and without control characters.
 //!
-//! Neither `--quiet` nor `--json` silences them. A server's text is in marked lines, so
-//! that it cannot look like a question of mcpipe.
+//! Neither `--quiet` nor `--json` silences them. The lines of a server's text are marked, so
+//! that they cannot look like a question of mcpipe.
 
 use std::io::Write;
 
@@ -18,7 +18,7 @@ impl Ui {
         self.write_err(&[&self.render_spans(pieces)]);
     }
 
-    /// A server's text, each of its lines marked; nothing if there is none.
+    /// A server's text with a mark before each line; nothing if it is empty.
     pub fn prompt_server_text(&self, text: &str) {
         for line in text.lines() {
             self.prompt_spans(&[(Style::DIM, SERVER_TEXT_PREFIX), (Style::PLAIN, line)]);
@@ -30,7 +30,7 @@ impl Ui {
         self.prompt_question_spans(&[(Style::PLAIN, question)]);
     }
 
-    /// The same, of pieces.
+    /// The same, made of pieces.
     pub fn prompt_question_spans(&self, pieces: &[(Style, &str)]) {
         let text = self.render_spans(pieces);
         let mut err = lock(&self.err);
@@ -38,8 +38,8 @@ impl Ui {
     }
 
     fn render_spans(&self, pieces: &[(Style, &str)]) -> String {
-        let colour = self.uses_colour_on_stderr();
-        pieces.iter().map(|(style, text)| style.paint(&self.escape_for_stderr(text), colour).into_owned()).collect()
+        let color = self.uses_color_on_stderr();
+        pieces.iter().map(|(style, text)| style.paint(&self.escape_for_stderr(text), color).into_owned()).collect()
     }
 }
 

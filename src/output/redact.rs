@@ -1,4 +1,4 @@
-//! Secrets taken out of messages before they are shown, on the raw text: the rest stays as it was.
+//! Removes secrets from the raw text of messages before they are shown; the rest stays unchanged.
 //!
 //! In a JSON text the values are redacted one by one, so that it stays JSON whatever a secret looks like. The JSON that
 //! mcpipe writes itself is put together from redacted values, and its member names are not searched.
@@ -14,14 +14,14 @@ use crate::protocol::json::parse_string;
 use crate::secret::REDACTED;
 use crate::util::secret_names::{is_secret_name, is_secret_parameter_of_shown_url};
 
-/// Shorter secrets are not looked for: they would be found everywhere.
+/// Shorter secrets are not searched for: they would match too often.
 const MIN_SECRET_LENGTH: usize = 4;
-/// Ends a text that was cut off.
+/// The end of a text that was cut.
 const TRUNCATION_MARK: char = '…';
 /// How deep JSON inside of strings inside of JSON is looked into.
 const MAX_NESTING: usize = 4;
-/// The member names of JSON-RPC 2.0 (its sections 4, 4.2, 5 and 5.1). They are public: hiding one hides no secret, and a
-/// message without them cannot be read.
+/// The member names of JSON-RPC 2.0 (its sections 4, 4.2, 5 and 5.1). They are public: hiding one hides no secret,
+/// and a message without them cannot be read.
 const PROTOCOL: &[&str] = &["jsonrpc", "id", "method", "params", "result", "error", "code", "message", "data"];
 
 /// Secrets known by their text.

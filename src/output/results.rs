@@ -1,6 +1,6 @@
-//! Results of calls, reads and prompts in their form for people.
+//! Results of calls, reads and prompts, formatted for people.
 //!
-//! What has no form of its own is shown as JSON; a content block that is malformed is left to the failure that names it.
+//! Other content is shown as JSON; a malformed content block is omitted, since the failure describes it.
 
 use std::path::Path;
 
@@ -19,8 +19,9 @@ use crate::error::{ErrorKind, Failure, Result};
 use crate::protocol::json::{JsonText, member, members, parse_string};
 
 impl Ui {
-    /// A tool result, with `--json` as the server sent it, else for people: text as it is, each block ending its line; binary blocks as one line,
-    /// or written into files in `save`, whose names are printed; structured content if there is no text.
+    /// Prints a tool result: with `--json` as the server sent it, otherwise for people: text unchanged, each block
+    /// with a line end; binary blocks as one line, or written into files in `save`, whose names are printed;
+    /// structured content if there is no text.
     ///
     /// # Errors
     /// When it cannot be written, or a block to be saved is not base64 (after all others were printed).
@@ -37,7 +38,7 @@ impl Ui {
         not_made
     }
 
-    /// The JSON document, and what it holds in files: whatever becomes of those, the result is printed.
+    /// The JSON document, and its binary content in files. The result is printed even if a file cannot be written.
     fn save_and_print_json(&self, result: &RawValue, saver: Result<Option<FileSaver>>) -> Result<()> {
         let mut outcome = Ok(());
         match saver {
@@ -62,7 +63,7 @@ impl Ui {
             return self.print_line(&text);
         }
         let Some(mut blocks) = content_blocks(result) else {
-            // No content, but structured content alone is common enough.
+            // Results with structured content only are common.
             return match member(result, "structuredContent").unwrap_or(result).get() {
                 "null" if result.get() == "null" => Ok(()),
                 json => self.print_json_pretty(json),
@@ -82,7 +83,7 @@ impl Ui {
         if blocks.is_empty() && unparsed == 0 && more { self.print_json_pretty(result.get()) } else { Ok(()) }
     }
 
-    /// The structured content alone, exact.
+    /// Only the structured content, unchanged.
     ///
     /// # Errors
     /// [`ErrorKind::Protocol`] if there is none.
@@ -90,7 +91,7 @@ impl Ui {
         self.print_json_text(&structured_content(result)?)
     }
 
-    /// A prompt for people: each message under its role.
+    /// Prints a prompt for people: each message after its role.
     ///
     /// # Errors
     /// When it cannot be written.
@@ -113,7 +114,7 @@ impl Ui {
         Ok(())
     }
 
-    /// A resource: text and bytes exactly, nothing added. Bytes are not written to a terminal.
+    /// Prints a resource: text and bytes unchanged. Bytes are not written to a terminal.
     ///
     /// # Errors
     /// [`ErrorKind::Usage`] if there are bytes and standard output is a terminal; nothing is printed then.
@@ -121,7 +122,7 @@ impl Ui {
         self.print_contents(result, |text| self.print_json_string(text, ""))
     }
 
-    /// A resource as one of several documents in a row: text ends its line.
+    /// Prints a resource as one of several: text gets a line end.
     ///
     /// # Errors
     /// As [`Ui::print_resource`].
@@ -221,12 +222,12 @@ impl Ui {
         failed.map_or(Ok(()), Err)
     }
 
-    /// A line of mcpipe between those of the server.
+    /// A line of mcpipe between lines of the server.
     fn print_annotation(&self, line: &str) -> Result<()> {
         self.write_line(&self.paint(Style::DIM, &self.escape_for_stdout(line)))
     }
 
-    /// The name of a file that was written; with `--json`, whose document has standard output for itself, a line
+    /// The name of a file that was written; with `--json`, where standard output has only the document, a line
     /// `{"saved":"…"}` on standard error.
     ///
     /// # Errors
@@ -260,7 +261,7 @@ mod tests {
         RawValue::from_string(text.to_owned()).unwrap()
     }
 
-    /// What a tool result looks like in a pipe.
+    /// A tool result as it is written to a pipe.
     fn piped(result: &str) -> String {
         render_both(|ui| ui.print_tool_result(&raw(result), None)).0
     }

@@ -17,10 +17,10 @@ use crate::util::atomic_write::{replace_file, temporary_in};
 
 /// File names are cut to this many bytes, so that a suffix still fits into 255.
 const MAX_NAME_LENGTH: usize = 180;
-/// How many files of one name get a number.
+/// The highest number that is tried for a file name.
 const MAX_NUMBERED_NAMES: usize = 10_000;
 
-/// Decodes base64 as servers really write it: with line breaks, in the URL alphabet, without padding,
+/// Decodes base64 as servers write it: with line breaks, in the URL alphabet, without padding,
 /// or as a `data:` URL. `None` if it is not base64.
 #[must_use]
 pub fn decode_base64(text: &str) -> Option<Vec<u8>> {
@@ -49,7 +49,7 @@ pub fn decode_base64(text: &str) -> Option<Vec<u8>> {
     LENIENT.decode(clean.trim_ascii_end()).ok()
 }
 
-/// What a file is named after.
+/// What the name of a file is made from.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct FileNaming<'a> {
     /// The name that the server gave.
@@ -100,8 +100,8 @@ impl FileSaver {
         Ok(FileSaver { directory: directory.to_owned(), unnamed_counts: HashMap::new() })
     }
 
-    /// Writes one file and returns its path. An existing file is left alone: `logo.png` becomes `logo-2.png`, and what
-    /// has no name is numbered from the first free number on.
+    /// Writes one file and returns its path. An existing file is not replaced: `logo.png` becomes `logo-2.png`. Files
+    /// without a name are numbered.
     ///
     /// # Errors
     /// When the file cannot be created or written.
@@ -145,7 +145,7 @@ fn given_name(naming: FileNaming<'_>) -> Option<String> {
     naming.name.and_then(safe_name).or_else(from_uri)
 }
 
-/// Makes sure that files can be made in a directory, before anything is done whose results go there.
+/// Checks that files can be created in a directory, before the operation whose results are saved there.
 ///
 /// # Errors
 /// [`ErrorKind::Usage`] if they cannot.
@@ -159,7 +159,7 @@ pub fn ensure_directory_writable(directory: &Path) -> Result<()> {
     check_writable(directory).map_err(|error| usage("files in the directory", &error))
 }
 
-/// Makes sure that a file can be written, as far as possible without touching it.
+/// Checks that a file can be written, as far as possible without changing it.
 ///
 /// # Errors
 /// [`ErrorKind::Usage`] if it cannot.
@@ -180,7 +180,7 @@ pub fn ensure_file_writable(path: &Path) -> Result<()> {
     })
 }
 
-/// Whether this user may make files in a directory.
+/// Whether this user may create files in a directory.
 fn check_writable(directory: &Path) -> std::io::Result<()> {
     #[cfg(unix)]
     rustix::fs::access(directory, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK)?;
@@ -233,12 +233,12 @@ fn file_write_failure(path: &Path, error: &std::io::Error) -> Failure {
     Failure::new(ErrorKind::Output, format!("cannot write the file '{}'", path.display())).caused_by(error)
 }
 
-/// The usual file ending for a MIME type, without the dot.
+/// The usual file name extension for a MIME type, without the dot.
 fn extension_for(mime: &str) -> Option<&'static str> {
     mime2ext::mime2ext(mime.split(';').next().unwrap_or_default().trim().to_ascii_lowercase())
 }
 
-/// Stem and ending; the ending has its dot, or is empty.
+/// Stem and extension; the extension begins with a dot, or is empty.
 fn split_extension(name: &str) -> (&str, &str) {
     match name.rfind('.') {
         Some(dot) if dot > 0 && name.len() - dot <= 12 && dot + 1 < name.len() => name.split_at(dot),
@@ -270,7 +270,8 @@ fn last_segment(uri: &str) -> Option<String> {
     Some(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// A server's name as a file name: no directory, no hidden file, nothing a file system or terminal minds.
+/// A server's name as a file name: no directory, no hidden file, no characters that file systems or terminals treat
+/// specially.
 fn safe_name(name: &str) -> Option<String> {
     let clean: String =
         name.chars()
@@ -278,7 +279,7 @@ fn safe_name(name: &str) -> Option<String> {
                 if is_harmful(c) || matches!(c, '/' | '\\' | ':' | '*' | '?' | '"' | '<' | '>' | '|') { '_' } else { c }
             })
             .collect();
-    // A leading blank or dash would trip the next command that the file is given to.
+    // A leading blank or dash would confuse a command that gets the file name as an argument.
     let clean = clean.trim_start_matches(['.', ' ', '-', '~']).trim_end_matches(['.', ' ']);
     if clean.chars().all(|c| c == '_') {
         return None;
@@ -288,7 +289,7 @@ fn safe_name(name: &str) -> Option<String> {
     while stem.len() + ending.len() > MAX_NAME_LENGTH {
         stem = &stem[..stem.char_indices().next_back().map_or(0, |(at, _)| at)];
     }
-    // Device names of Windows mean a device in every directory and with every ending.
+    // On Windows a device name means the device in every directory and with every extension.
     let base = stem.split('.').next().unwrap_or_default().to_ascii_lowercase();
     let numbered = base.len() == 4
         && (base.starts_with("com") || base.starts_with("lpt"))

@@ -46,6 +46,19 @@ impl Style {
     pub const BOLD_YELLOW: Style = Style("1;33");
     pub const BOLD_BLUE: Style = Style("1;34");
 
+    /// The style of the state of a server, a file, a login or a task: green if all is well, red if something failed,
+    /// yellow if something is to be done.
+    #[must_use]
+    pub fn of_state(state: &str) -> Style {
+        match state {
+            "ok" | "ready" | "read" | "valid" | "refreshable" | "completed" => Style::GREEN,
+            "error" | "invalid" | "unreadable" | "expired" | "ended" | "failed" => Style::RED,
+            "warning" | "untrusted" | "input_required" => Style::YELLOW,
+            "disabled" | "missing" | "registered" | "cancelled" => Style::DIM,
+            _ => Style::PLAIN,
+        }
+    }
+
     /// Paints `text` if `on`; empty text stays empty.
     #[must_use]
     pub fn paint(self, text: &str, on: bool) -> Cow<'_, str> {

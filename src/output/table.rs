@@ -25,13 +25,28 @@ pub struct Column {
     style: Style,
     whole: bool,
     cut: bool,
+    below: bool,
+    style_of: Option<fn(&str) -> Style>,
 }
 
 impl Column {
     /// A column whose cells may be wrapped.
     #[must_use]
     pub fn new(heading: &'static str) -> Self {
-        Column { heading, style: Style::PLAIN, whole: false, cut: false }
+        Column { heading, style: Style::PLAIN, whole: false, cut: false, below: false, style_of: None }
+    }
+
+    /// A column of states, in the colors that they have everywhere.
+    #[must_use]
+    pub fn state(heading: &'static str) -> Self {
+        Column { style_of: Some(Style::of_state), ..Column::new(heading) }
+    }
+
+    /// At a terminal its cells are put below their rows, behind the heading in lower case.
+    #[must_use]
+    pub fn below(mut self) -> Self {
+        self.below = true;
+        self
     }
 
     /// The style of its cells.
@@ -179,7 +194,7 @@ impl Table {
     /// Aligned columns that fit into `width`; columns without any text are omitted. Words are never broken: a table that
     /// does not fit becomes records, and a word that is wider than the terminal makes a line that is too wide.
     #[must_use]
-    pub fn render_for_terminal(&self, width: usize, colour: bool) -> String {
+    pub fn render_for_terminal(&self, width: usize, color: bool) -> String {
         if self.rows.is_empty() {
             return String::new();
         }
@@ -188,25 +203,29 @@ impl Table {
         let used: Vec<usize> = (0..self.columns.len())
             .filter(|&column| texts.iter().any(|row| row.get(column).is_some_and(|text| !text.is_empty())))
             .collect();
+        let (below, used): (Vec<usize>, Vec<usize>) = used.into_iter().partition(|&column| self.columns[column].below);
         let mut tails: Vec<Vec<String>> = vec![Vec::new(); self.rows.len()];
         let whole = texts.clone();
         if self.natural_width(&texts, &used) > width {
             self.move_tails_below(&mut texts, &mut tails);
         }
         let Some(widths) = self.column_widths(&texts, &used, width) else {
-            return self.render_records(&whole, &used, width, colour);
+            return self.render_records(&whole, &[used, below].concat(), width, color);
         };
         let mut out = String::new();
         if self.has_heading {
             let headings: Vec<&str> = used.iter().map(|&column| self.columns[column].heading).collect();
-            self.write_row(&mut out, &headings, &used, &widths, None, colour);
+            self.write_row(&mut out, &headings, &used, &widths, None, color);
         }
         for (index, row) in texts.iter().enumerate() {
             let cells: Vec<&str> = used.iter().map(|&column| row.get(column).map_or("", String::as_str)).collect();
-            self.write_row(&mut out, &cells, &used, &widths, Some(index), colour);
+            self.write_row(&mut out, &cells, &used, &widths, Some(index), color);
             let room = width.saturating_sub(TAIL_INDENT.len()).max(1);
             for line in pack_lines(&tails[index], room).iter().flat_map(|line| escape::wrap(line, room)) {
-                let _ = writeln!(out, "{TAIL_INDENT}{}", Style::DIM.paint(&line, colour));
+                let _ = writeln!(out, "{TAIL_INDENT}{}", Style::DIM.paint(&line, color));
+            }
+            for &column in &below {
+                self.write_below(&mut out, column, row.get(column).map_or("", String::as_str), room, color);
             }
         }
         out
@@ -281,7 +300,7 @@ impl Table {
         used: &[usize],
         widths: &[usize],
         row: Option<usize>,
-        colour: bool,
+        color: bool,
     ) {
         let lines = |(place, text): (usize, &&str)| match self.columns[used[place]].cut {
             true => vec![escape::truncate(text, widths[place]).into_owned()],
@@ -296,7 +315,7 @@ impl Table {
                 if !text.is_empty() {
                     let style = self.style_of(used.get(place), row);
                     // Writing to a string cannot fail.
-                    let _ = write!(out, "{:gap$}{}", "", style.paint(text, colour));
+                    let _ = write!(out, "{:gap$}{}", "", style.paint(text, color));
                     gap = 0;
                 }
                 gap += widths[place].saturating_sub(escape::display_width(text)) + GAP;
@@ -305,8 +324,19 @@ impl Table {
         }
     }
 
+    /// Writes a cell below its row.
+    fn write_below(&self, out: &mut String, column: usize, text: &str, room: usize, color: bool) {
+        if text.is_empty() {
+            return;
+        }
+        let label = format!("{}:", self.columns[column].heading.to_lowercase());
+        let first = room.saturating_sub(label.len() + 1);
+        let lines = escape::wrap_sentence(text, first, room.saturating_sub(2)).join(&format!("\n{TAIL_INDENT}  "));
+        let _ = writeln!(out, "{TAIL_INDENT}{} {lines}", Style::CYAN.paint(&label, color));
+    }
+
     /// Each row as a record: heading and cell, cells without text omitted, a blank line between two.
-    fn render_records(&self, texts: &[Vec<String>], used: &[usize], width: usize, colour: bool) -> String {
+    fn render_records(&self, texts: &[Vec<String>], used: &[usize], width: usize, color: bool) -> String {
         let mut records = Table::new([Column::new("").whole().style(Style::BOLD), Column::new("")]).without_heading();
         for (row, texts) in texts.iter().enumerate() {
             if row > 0 {
@@ -321,13 +351,14 @@ impl Table {
                 records.add_row([heading.into(), Cell::new(text).style(style)]);
             }
         }
-        records.render_for_terminal(width, colour)
+        records.render_for_terminal(width, color)
     }
 
     fn style_of(&self, column: Option<&usize>, row: Option<usize>) -> Style {
         let (Some(&column), Some(row)) = (column, row) else { return Style::BOLD };
         let cell = self.rows.get(row).and_then(|row| row.get(column));
-        cell.and_then(|cell| cell.style).unwrap_or(self.columns[column].style)
+        let of_state = || self.columns[column].style_of.map(|style_of| style_of(cell.map_or("", |cell| &cell.text)));
+        cell.and_then(|cell| cell.style).or_else(of_state).unwrap_or(self.columns[column].style)
     }
 }
 
@@ -374,7 +405,7 @@ mod tests {
     }
 
     #[test]
-    fn colours_end_where_the_text_ends() {
+    fn colors_end_where_the_text_ends() {
         assert_eq!(
             sample().render_for_terminal(80, true),
             "\x1b[1mNAME\x1b[0m      \x1b[1mDESCRIPTION\x1b[0m\n\
@@ -407,6 +438,24 @@ mod tests {
         assert_eq!(
             lines(40),
             [format!("URI   {uri}"), "NAME  a-name-of-one-word and more".into(), "TEXT  some words".into()]
+        );
+    }
+
+    #[test]
+    fn a_column_below_is_a_line_under_its_row() {
+        let mut table = Table::new([Column::state("STATE"), Column::new("WHAT"), Column::new("HINT").below()]);
+        table.add_row(["error".into(), "it is broken".into(), "mend it: mcpipe config edit --project".into()]);
+        table.add_row(["warning".into(), "it is old".into(), "".into()]);
+        assert_eq!(
+            table.render_for_terminal(30, false),
+            "STATE    WHAT\nerror    it is broken\n    hint: mend it:\n      mcpipe config edit --project\nwarning  it is old\n"
+        );
+        assert!(table.render_for_terminal(80, true).contains(
+            "\x1b[31merror\x1b[0m    it is broken\n    \x1b[36mhint:\x1b[0m mend it: mcpipe config edit --project\n"
+        ));
+        assert_eq!(
+            table.render_tsv(),
+            "error\tit is broken\tmend it: mcpipe config edit --project\nwarning\tit is old\t-\n"
         );
     }
 

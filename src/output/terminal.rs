@@ -1,4 +1,4 @@
-//! What is known about the terminal, gathered once and injected.
+//! The properties of the terminal, determined once and passed on.
 
 use std::io::{IsTerminal, Write};
 
@@ -10,7 +10,7 @@ pub const DEFAULT_WIDTH: usize = 80;
 /// Tables do not get narrower than this.
 const MIN_WIDTH: usize = 20;
 
-/// Facts about the standard streams and the terminal.
+/// Properties of the standard streams and the terminal.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Terminal {
     /// Standard input is a terminal.
@@ -19,7 +19,7 @@ pub struct Terminal {
     pub stdout_is_tty: bool,
     /// Standard error is one.
     pub stderr_is_tty: bool,
-    /// The columns as reported; `Some(0)` from terminals that do not know.
+    /// The columns as reported; `Some(0)` from terminals that do not know their width.
     pub width: Option<usize>,
     /// `NO_COLOR` is set and not empty.
     pub no_color: bool,
@@ -28,7 +28,7 @@ pub struct Terminal {
 }
 
 impl Terminal {
-    /// Asks the system. `variable` reads the environment: `COLUMNS`, `NO_COLOR`, `TERM`.
+    /// Determines them. `variable` reads the environment: `COLUMNS`, `NO_COLOR`, `TERM`.
     #[must_use]
     pub fn detect(variable: impl Fn(&str) -> Option<String>) -> Self {
         let stdout = std::io::stdout().is_terminal();
@@ -44,7 +44,7 @@ impl Terminal {
         }
     }
 
-    /// The columns to lay text out in; never 0, and never so few that nothing fits.
+    /// The columns that text may use; at least the minimum width.
     #[must_use]
     pub fn columns(&self) -> usize {
         match self.width {
@@ -53,14 +53,14 @@ impl Terminal {
         }
     }
 
-    /// Whether a person can be asked: standard input and standard error are terminals.
+    /// Whether the user can be prompted: standard input and standard error are terminals.
     #[must_use]
     pub fn is_interactive(&self) -> bool {
         self.stdin_is_tty && self.stderr_is_tty
     }
 }
 
-/// Whether the terminal understands escape sequences; that of Windows has to be asked to.
+/// Whether the terminal understands escape sequences; on Windows this has to be enabled.
 fn understands_escapes(stdout: bool, stderr: bool) -> bool {
     #[cfg(windows)]
     {

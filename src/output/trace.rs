@@ -1,6 +1,6 @@
-//! The exchange made visible: `-v` and `-vv` on standard error, `--trace FILE` as NDJSON.
+//! Shows the exchanged messages: `-v` and `-vv` on standard error, `--trace FILE` as NDJSON.
 //!
-//! Message bodies are redacted here, before either sees them, value by value.
+//! Message bodies are redacted here, value by value, before they are written to either.
 
 use std::borrow::Cow;
 use std::fs::{File, OpenOptions};
@@ -23,10 +23,10 @@ use crate::util::lock::lock;
 use crate::util::secret_names::is_secret_name;
 
 impl Ui {
-    /// Where the transports send what happens; costs nothing if neither `-v` nor `--trace` was given.
+    /// Receives the events of the transports; costs nothing if neither `-v` nor `--trace` was given.
     ///
     /// # Errors
-    /// When the trace file cannot be made.
+    /// If the trace file cannot be created.
     pub fn trace(self: &Arc<Self>) -> Result<Trace> {
         let file = self.options.trace_file.as_deref().map(create_trace_file).transpose()?;
         if file.is_none() && self.options.verbose == 0 {
@@ -42,7 +42,7 @@ impl Ui {
     }
 }
 
-/// Made for the owner alone: even redacted, an exchange is private.
+/// Only the owner may read it: an exchange is private even if it is redacted.
 fn create_trace_file(path: &Path) -> Result<File> {
     if path == Path::new("-") {
         return Err(Failure::new(ErrorKind::Usage, "--trace needs a file: standard output is for the result")
@@ -75,9 +75,9 @@ struct TraceWriter {
 impl TraceSink for TraceWriter {
     fn record(&self, event: TraceEvent<'_>) {
         match event {
-            TraceEvent::Sent(text) => self.record_message("sent", Style::CYAN.paint("→", self.uses_colour()), text),
+            TraceEvent::Sent(text) => self.record_message("sent", Style::CYAN.paint("→", self.uses_color()), text),
             TraceEvent::Received(text) => {
-                self.record_message("received", Style::GREEN.paint("←", self.uses_colour()), text);
+                self.record_message("received", Style::GREEN.paint("←", self.uses_color()), text);
             }
             event => {
                 if self.file.is_some() {
@@ -95,8 +95,8 @@ impl TraceSink for TraceWriter {
 }
 
 impl TraceWriter {
-    fn uses_colour(&self) -> bool {
-        self.ui.uses_colour_on_stderr()
+    fn uses_color(&self) -> bool {
+        self.ui.uses_color_on_stderr()
     }
 
     /// Writes a line to the file, given the parts of its members after `time`.
@@ -168,9 +168,9 @@ impl TraceWriter {
         }
     }
 
-    /// What standard error shows; empty if this event is not for this `-v`.
+    /// The text for standard error; empty if this event is not shown at this level of `-v`.
     fn stderr_lines(&self, event: TraceEvent<'_>) -> String {
-        let colour = self.ui.uses_colour_on_stderr();
+        let color = self.ui.uses_color_on_stderr();
         let shown = |text: &str| self.ui.escape_for_stderr(text.trim_end_matches(['\n', '\r']));
         let more = self.ui.options.verbose > 1;
         let head = |arrow: &str, first: String, headers: &[(String, String)]| {
@@ -178,15 +178,15 @@ impl TraceWriter {
             for (name, value) in headers {
                 out += &format!("\n{arrow} {}: {}", shown(name), shown(redact_header(name, value)));
             }
-            Style::DIM.paint(&out, colour).into_owned()
+            Style::DIM.paint(&out, color).into_owned()
         };
         match event {
-            TraceEvent::Note(text) => format!("{} {}", Style::YELLOW.paint("note:", colour), shown(text)),
+            TraceEvent::Note(text) => format!("{} {}", Style::YELLOW.paint("note:", color), shown(text)),
             TraceEvent::RequestHead { method, url, headers } if more => {
                 head(">", format!("{method} {}", safe_url(url)), headers)
             }
             TraceEvent::ResponseHead { status, headers } if more => head("<", status.to_string(), headers),
-            TraceEvent::Stderr(line) if more => Style::DIM.paint(&format!("| {}", shown(line)), colour).into_owned(),
+            TraceEvent::Stderr(line) if more => Style::DIM.paint(&format!("| {}", shown(line)), color).into_owned(),
             _ => String::new(),
         }
     }
@@ -309,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_looks_unless_asked() {
+    fn nothing_is_traced_without_an_option() {
         let quiet = ui(UiOptions::default(), Terminal::default());
         assert!(!quiet.ui.trace().unwrap().is_enabled());
         let loud = ui(UiOptions { verbose: 1, ..UiOptions::default() }, Terminal::default());

@@ -1,4 +1,4 @@
-//! What all commands print through: the two standard streams, the options of the output and the known secrets.
+//! The output of all commands: the two standard streams, the output options and the known secrets.
 
 use std::borrow::Cow;
 use std::fs::File;
@@ -24,16 +24,16 @@ use crate::interrupt;
 use crate::protocol::json::JsonText;
 use crate::util::lock::lock;
 
-/// What the user asked of the output.
+/// The output options of the user.
 #[derive(Clone, Debug, Default)]
 pub struct UiOptions {
     /// `--json`: results and messages are JSON.
     pub json: bool,
     /// `--jq`: results are JSON and filtered, messages stay text.
     pub jq: Option<Arc<jq::JqFilter>>,
-    /// `--quiet`: neither notes nor warnings.
+    /// `--quiet`: no notes and no warnings.
     pub quiet: bool,
-    /// How often `-v` was given.
+    /// How many times `-v` was given.
     pub verbose: u8,
     /// `--color`.
     pub color: ColorMode,
@@ -43,7 +43,7 @@ pub struct UiOptions {
     pub events: Option<PathBuf>,
 }
 
-/// More bytes than this may not find room in a pipe at once.
+/// More bytes than this may not fit into a pipe at once.
 const PIPE_CAPACITY: usize = 32 * 1024;
 
 /// The destination of `--events`.
@@ -118,17 +118,17 @@ impl Ui {
 
     /// Whether standard output gets colors.
     #[must_use]
-    pub fn uses_colour(&self) -> bool {
+    pub fn uses_color(&self) -> bool {
         self.options.color.is_enabled(self.terminal.stdout_is_tty, self.terminal.no_color || self.terminal.is_dumb)
     }
 
-    pub(super) fn uses_colour_on_stderr(&self) -> bool {
+    pub(super) fn uses_color_on_stderr(&self) -> bool {
         self.options.color.is_enabled(self.terminal.stderr_is_tty, self.terminal.no_color || self.terminal.is_dumb)
     }
 
     // ---- standard output ----
 
-    /// Server text: unchanged if standard output is not a terminal, made harmless if it is.
+    /// Prints a server's text: unchanged, but escaped at a terminal.
     ///
     /// # Errors
     /// [`ErrorKind::ClosedPipe`] if the reader is gone; [`ErrorKind::Output`] if it cannot be written.
@@ -163,7 +163,21 @@ impl Ui {
         if is_complete { Ok(()) } else { self.write(&[end.as_bytes()]) }
     }
 
-    /// A line that is fit for standard output already: painted, or made harmless.
+    /// Text for people, such as a description: like [`Ui::print_line`], at a terminal wrapped at words.
+    ///
+    /// # Errors
+    /// As [`Ui::print_text`].
+    pub fn print_prose(&self, text: &str) -> Result<()> {
+        if !self.terminal.stdout_is_tty {
+            return self.print_line(text);
+        }
+        let columns = self.terminal.columns();
+        let text = escape::make_visible(text);
+        let lines: Vec<String> = text.lines().flat_map(|line| escape::wrap(line, columns)).collect();
+        self.write_line(&lines.join("\n"))
+    }
+
+    /// A line that is already escaped for standard output.
     pub(super) fn write_line(&self, text: &str) -> Result<()> {
         let end = if text.ends_with('\n') { "" } else { "\n" };
         self.write(&[text.as_bytes(), end.as_bytes()])
@@ -185,7 +199,7 @@ impl Ui {
         self.write(&[bytes])
     }
 
-    /// A JSON document as the server sent it, and a line feed; at a terminal the same, indented and coloured.
+    /// A JSON document as the server sent it, and a line feed; at a terminal the same, indented and colored.
     ///
     /// # Errors
     /// As [`Ui::print_text`].
@@ -219,7 +233,7 @@ impl Ui {
         if self.terminal.stdout_is_tty { self.print_json_pretty(text) } else { self.write(&[text.as_bytes(), b"\n"]) }
     }
 
-    /// What a filter makes of a JSON document: strings as they are, everything else as documents.
+    /// The output of the filter for a JSON document: strings as they are, everything else as JSON.
     fn print_filtered(&self, filter: &jq::JqFilter, text: &str) -> Result<()> {
         // A filter may run forever.
         interrupt::enter_blocking();
@@ -240,7 +254,7 @@ impl Ui {
     pub fn print_json_pretty(&self, text: &str) -> Result<()> {
         let text = json::pretty(
             text,
-            json::JsonStyle { colour: self.uses_colour(), escape_unsafe: self.terminal.stdout_is_tty },
+            json::JsonStyle { color: self.uses_color(), escape_unsafe: self.terminal.stdout_is_tty },
         );
         self.write(&[text.as_bytes(), b"\n"])
     }
@@ -264,17 +278,17 @@ impl Ui {
     /// As [`Ui::print_text`].
     pub fn print_table(&self, table: &Table) -> Result<()> {
         let text = if self.terminal.stdout_is_tty {
-            table.render_for_terminal(self.terminal.columns(), self.uses_colour())
+            table.render_for_terminal(self.terminal.columns(), self.uses_color())
         } else {
             table.render_tsv()
         };
         self.write(&[text.as_bytes()])
     }
 
-    /// `text` in this style if standard output has colors. The text must be harmless already.
+    /// `text` in this style if standard output has colors. The text must be escaped already.
     #[must_use]
     pub fn paint<'a>(&self, style: Style, text: &'a str) -> Cow<'a, str> {
-        style.paint(text, self.uses_colour())
+        style.paint(text, self.uses_color())
     }
 
     /// Server text as standard output may take it.
@@ -283,13 +297,13 @@ impl Ui {
         if self.terminal.stdout_is_tty { escape::make_visible(text) } else { Cow::Borrowed(text) }
     }
 
-    /// Writes and flushes what is already fit for standard output. The progress line is over then.
+    /// Writes and flushes what is already escaped for standard output, and ends the progress line.
     fn write(&self, parts: &[&[u8]]) -> Result<()> {
         self.progress.end();
         self.write_parts(parts).map_err(|error| write_failure(&error))
     }
 
-    /// The same for one of many, behind which work goes on.
+    /// The same for one result of many: the progress line continues after it.
     fn write_keeping_progress(&self, parts: &[&[u8]]) -> Result<()> {
         // Two streams, one screen: the progress line makes room.
         let written = if self.terminal.stdout_is_tty {
@@ -314,37 +328,46 @@ impl Ui {
 
     // ---- standard error ----
 
-    /// Something the person must see: a URL to open, say. Neither `--quiet` nor `--json` silences it.
+    /// Something that the user must see, such as a URL to open. Printed even with `--quiet` and `--json`.
     pub fn prompt_text(&self, text: &str) {
         self.write_err(&[&self.escape_for_stderr(text)]);
     }
 
-    /// Something nice to know; silenced by `--quiet` and `--json`.
+    /// Additional information; omitted with `--quiet` and `--json`.
     pub fn note(&self, text: &str) {
         if !self.options.quiet && !self.options.json {
-            self.write_err(&[&self.escape_for_stderr(text)]);
+            self.write_err(&[&self.wrap_err(&self.escape_for_stderr(text), 0, 2)]);
         }
     }
 
-    /// Something that may be wrong; silenced by `--quiet`. With `--json` a line `{"warning":"…"}`.
+    /// A command that the user may want to run next; omitted with `--quiet` and `--json`.
+    pub fn suggest_next(&self, command: &str) {
+        if !self.options.quiet && !self.options.json {
+            let label = Style::CYAN.paint("next:", self.uses_color_on_stderr());
+            self.write_err(&[&format!("{label} {}", self.escape_for_stderr(command))]);
+        }
+    }
+
+    /// A warning; omitted with `--quiet`. With `--json` a line `{"warning":"…"}`.
     pub fn warn(&self, text: &str) {
         if !self.options.quiet {
             self.warn_always(text);
         }
     }
 
-    /// A warning that not even `--quiet` silences: safety is at stake.
+    /// A warning about safety, printed even with `--quiet`.
     pub fn warn_always(&self, text: &str) {
         if self.options.json {
             let line = serde_json::json!({ "warning": lock(&self.known_secrets).redact(text) }).to_string();
             self.write_err(&[&if self.terminal.stderr_is_tty { json::escape_unsafe(&line) } else { line }]);
         } else {
-            let label = Style::BOLD_YELLOW.paint("warning:", self.uses_colour_on_stderr());
-            self.write_err(&[&format!("mcpipe: {label} {}", self.escape_for_stderr(text))]);
+            let label = Style::BOLD_YELLOW.paint("warning:", self.uses_color_on_stderr());
+            let text = self.wrap_err(&self.escape_for_stderr(text), "mcpipe: warning: ".len(), 2);
+            self.write_err(&[&format!("mcpipe: {label} {text}")]);
         }
     }
 
-    /// A log message of a server; silenced by `--quiet`. With `--json` a line `{"log":{…}}`.
+    /// A log message of a server; omitted with `--quiet`. With `--json` a line `{"log":{…}}`.
     pub fn print_log(&self, level: &str, logger: Option<&str>, data: &Value) {
         if self.options.quiet {
         } else if self.options.json {
@@ -367,7 +390,7 @@ impl Ui {
         }
     }
 
-    /// Help that was not asked for: a command line without a command.
+    /// The help for a command line without a command.
     pub fn print_help(&self, text: &str) {
         self.write_err(&[text]);
     }
@@ -380,6 +403,23 @@ impl Ui {
     /// Text without secrets as standard error may take it.
     pub(super) fn fit_err<'a>(&self, text: &'a str) -> Cow<'a, str> {
         if self.terminal.stderr_is_tty { escape::make_visible(text) } else { Cow::Borrowed(text) }
+    }
+
+    /// Sentences behind `used` columns of a line: at a terminal wrapped at words, further lines indented by `indent`.
+    pub(super) fn wrap_err(&self, text: &str, used: usize, indent: usize) -> String {
+        if !self.terminal.stderr_is_tty {
+            return text.to_owned();
+        }
+        let columns = self.terminal.columns();
+        let room = columns.saturating_sub(indent);
+        let mut out = String::new();
+        for (number, line) in text.split('\n').enumerate() {
+            let first = if number == 0 { columns.saturating_sub(used) } else { columns };
+            let separator = format!("\n{}", " ".repeat(indent));
+            out.push_str(if number == 0 { "" } else { "\n" });
+            out.push_str(&escape::wrap_sentence(line, first, room).join(&separator));
+        }
+        out
     }
 
     /// Writes a line to standard error, given its parts. A failure cannot be reported anywhere.
@@ -430,7 +470,7 @@ mod tests {
     }
 
     #[test]
-    fn piped_json_has_no_colours_even_when_they_are_forced() {
+    fn piped_json_has_no_colors_even_when_they_are_forced() {
         let options = UiOptions { color: ColorMode::Always, ..UiOptions::default() };
         let seen = ui(options, Terminal::default());
         seen.ui.print_raw_json(&raw("[1]")).unwrap();

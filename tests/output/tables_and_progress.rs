@@ -51,6 +51,32 @@ fn an_overview_has_one_line_for_each_tool() {
 }
 
 #[test]
+fn messages_are_wrapped_between_words_but_not_in_a_command() {
+    let run = Sandbox::new().mcpipe(["list", "cd a-directory && ./server --log-level debug"]).env("NO_COLOR", "1");
+    let seen = run.at_terminal_with_columns(60, TerminalStreams::ALL).wait();
+    assert_eq!(
+        seen.exits(5).final_screen_within(60).lines().collect::<Vec<_>>(),
+        [
+            "mcpipe: error: cannot start 'cd'",
+            "  No such file or directory (os error 2)",
+            "hint: no shell is run; to use one, replace the command with:",
+            "  -- sh -c 'cd a-directory && ./server --log-level debug'",
+        ]
+    );
+}
+
+#[test]
+fn a_description_is_wrapped_between_words() {
+    let server = server_with_long_descriptions();
+    let run = Sandbox::new().mcpipe(["list", &server.target(), "wordy"]).env("NO_COLOR", "1");
+    let seen = run.at_terminal_with_columns(60, TerminalStreams::ALL).wait();
+    let text = seen.exits(0).final_screen_within(60);
+    for word in (0..20).map(|number| format!("word{number}")) {
+        assert!(text.split_whitespace().any(|found| found == word), "{word} in {text}");
+    }
+}
+
+#[test]
 fn an_address_is_never_broken() {
     let uri = format!("demo://{}", "a/long/path/".repeat(8));
     let listed = json!({"resources": [{"uri": uri, "name": "a resource", "mimeType": "text/plain"}],

@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn the_state_is_told_without_asking() {
+    fn the_state_is_known_without_a_request() {
         let about = |expires_at, has_refresh| CredentialSummary {
             expires_at,
             has_refresh,
@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn life_spans_are_told_in_the_unit_that_fits() {
+    fn lifetimes_are_shown_in_a_suitable_unit() {
         assert_eq!([59, 180, 7200, 200_000].map(format_lifetime), ["59 s", "3 min", "2 h", "2 days"]);
     }
 }

@@ -70,8 +70,14 @@ fn print(context: &Context, store: &dyn CredentialStore, all: &[CredentialSummar
         let all: Vec<_> = all.iter().map(|about| login_json(about, store)).collect();
         return context.ui.print_json_value(&json!({"store": place, "credentials": all}));
     }
-    let mut table =
-        Table::new(["SERVER", "ISSUER", "SCOPES", "VALID FOR", "STATE", "STORED IN"].map(Column::new).to_vec());
+    let mut table = Table::new([
+        Column::new("SERVER").whole(),
+        Column::new("ISSUER"),
+        Column::new("SCOPES"),
+        Column::new("VALID FOR"),
+        Column::state("STATE"),
+        Column::new("STORED IN"),
+    ]);
     for about in all {
         let name = about.server.as_deref().unwrap_or(&about.resource);
         let cells = [

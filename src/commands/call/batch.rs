@@ -102,7 +102,7 @@ impl<T: Fn(usize)> Batch<'_, T> {
                     match printed {
                         Ok(unfiltered) => failed += usize::from(unfiltered),
                         Err(failure) => {
-                            // Stdout is closed: the running calls are cancelled, as by a signal.
+                            // Stdout is closed: the running calls are canceled, as by a signal.
                             context.interrupt.raise(ErrorKind::Interrupted);
                             more = more.and(Err(failure));
                             answers.clear();

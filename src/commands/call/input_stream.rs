@@ -61,7 +61,7 @@ impl LineStream {
         let mut reader = open_input(context, source).await?;
         let source = source.to_owned();
         let (sender, receiver) = mpsc::channel(QUEUED_LINES);
-        // On its own detached thread: a blocking read cannot be cancelled.
+        // On its own detached thread: a blocking read cannot be canceled.
         std::thread::spawn(move || {
             loop {
                 let mut line = Vec::new();

@@ -446,7 +446,7 @@ impl<'a> ToolCall<'a> {
         }
     }
 
-    /// Waiting for the task has failed: it is cancelled if the user interrupted mcpipe or the time is over, else it continues.
+    /// Waiting for the task has failed: it is canceled if the user interrupted mcpipe or the time is over, else it continues.
     async fn abandon_task(&self, id: &str, failure: Failure) -> Failure {
         let CallContext { context, session, .. } = self.call_context;
         match failure.kind() {
