@@ -424,7 +424,7 @@ impl Attempt {
             paths => expect::first_output_text(&format!("del({})", paths.join(", ")), result.get()),
         };
         let kept = match kept {
-            Ok(kept) => pretty(&kept, JsonStyle { colour: false, escape_unsafe: false }) + "\n",
+            Ok(kept) => pretty(&kept, JsonStyle { color: false, escape_unsafe: false }) + "\n",
             Err(why) => {
                 self.problem(line, format!("'volatile' cannot be left out: {why}"), Vec::new());
                 return Ok(());
