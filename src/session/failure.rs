@@ -330,8 +330,8 @@ fn credentials_hint(target: &Target) -> String {
 
 fn retry_hint(after: Option<Duration>) -> String {
     match after {
-        Some(after) => format!("try advice in {}", format_duration(after)),
-        None => "try advice later".to_owned(),
+        Some(after) => format!("try again in {}", format_duration(after)),
+        None => "try again later".to_owned(),
     }
 }
 

@@ -94,7 +94,7 @@ impl RetryPolicy {
             RetryAdvice { is_unprocessed: true, .. } => "the server could not be reached",
             RetryAdvice { is_unprocessed: false, .. } => "the connection was lost",
         };
-        let text = format!("{why}: {} advice in {} ({n} of {})", call.method, format_delay(pause), self.max_retries);
+        let text = format!("{why}: {} again in {} ({n} of {})", call.method, format_delay(pause), self.max_retries);
         match &self.on_retry {
             Some(notice) if call.has_effects => notice(&text),
             _ => trace.note(&text),
