@@ -1,11 +1,18 @@
 //! The authorization request and its response (RFC 6749 §4.1.1, RFC 7636, RFC 8707, RFC 9207).
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 use url::form_urlencoded::{self, Serializer};
 
 use crate::error::{ErrorKind, Failure, Result};
 use crate::secret::Secret;
+
+/// The codes of errors that the parameter `resource` may cause (RFC 8707 §2, RFC 6749 §4.1.2.1).
+pub const RESOURCE_ERRORS: [&str; 2] = ["invalid_target", "invalid_request"];
+/// What to do about them.
+pub const RESOURCE_HINT: &str = "if the authorization server does not support the parameter 'resource', log in with \
+                                 --no-resource, or set resource = false in [servers.NAME.auth]";
 
 /// An authorization request, and what its response is verified against.
 #[derive(Clone, Debug)]
@@ -20,8 +27,10 @@ pub struct AuthorizationRequest {
     pub code_challenge: String,
     /// The value that links the response to this request.
     pub state: String,
-    /// The resource, byte for byte (`AUT-14`).
-    pub resource: String,
+    /// The resource, byte for byte (`AUT-14`); `None` if the user chose not to send it.
+    pub resource: Option<String>,
+    /// Additional parameters; an empty value removes one of those above.
+    pub params: BTreeMap<String, String>,
     /// The scopes; if empty, none are requested.
     pub scopes: Vec<String>,
     /// The issuer, as it is in its own metadata (`AUT-16`).
@@ -36,22 +45,28 @@ impl AuthorizationRequest {
     /// The URL to open in the browser.
     #[must_use]
     pub fn url(&self) -> String {
-        let mut query = Serializer::new(String::new());
-        query
-            .append_pair("response_type", "code")
-            .append_pair("client_id", &self.client_id)
-            .append_pair("redirect_uri", &self.redirect_uri)
-            .append_pair("code_challenge", &self.code_challenge)
-            .append_pair("code_challenge_method", "S256")
-            .append_pair("state", &self.state)
-            .append_pair("resource", &self.resource);
+        let scopes = self.scopes.join(" ");
+        let mut pairs = vec![
+            ("response_type", "code"),
+            ("client_id", &self.client_id),
+            ("redirect_uri", &self.redirect_uri),
+            ("code_challenge", &self.code_challenge),
+            ("code_challenge_method", "S256"),
+            ("state", &self.state),
+        ];
+        pairs.extend(self.resource.as_deref().map(|resource| ("resource", resource)));
         if !self.scopes.is_empty() {
-            query.append_pair("scope", &self.scopes.join(" "));
+            pairs.push(("scope", &scopes));
             if self.scopes.iter().any(|scope| scope == crate::auth::scopes::OFFLINE_ACCESS) {
                 // OpenID Connect Core §11: without it the request for offline access is ignored.
-                query.append_pair("prompt", "consent");
+                pairs.push(("prompt", "consent"));
             }
         }
+        pairs.retain(|(name, _)| !self.params.contains_key(*name));
+        let added = self.params.iter().filter(|(_, value)| !value.is_empty());
+        pairs.extend(added.map(|(name, value)| (name.as_str(), value.as_str())));
+        let mut query = Serializer::new(String::new());
+        query.extend_pairs(pairs);
         let endpoint = self.endpoint.split('#').next().unwrap_or_default();
         let joint = if endpoint.contains('?') { '&' } else { '?' };
         format!("{endpoint}{joint}{}", query.finish())
@@ -96,6 +111,37 @@ impl AuthorizationRequest {
             _ => Err(invalid_response("the response has neither a code nor an error")),
         }
     }
+
+    /// Verifies what the user pasted: a redirected URL or its query, or only the code that a page shows. A code of another
+    /// login is worth nothing: it fits another verifier (RFC 7636).
+    ///
+    /// # Errors
+    /// As [`AuthorizationRequest::verify_response`].
+    pub fn verify_pasted(&self, text: &str) -> Result<Secret> {
+        match pasted_code(text, &self.state) {
+            Some(_) if self.expects_iss => Err(Failure::new(ErrorKind::Auth, "the code alone cannot be verified")
+                .cause(format!("the metadata of {} promises an 'iss' (issuer) with it", self.issuer))
+                .hint("paste the whole URL to which the browser was redirected")),
+            Some(code) => Ok(Secret::new(code)),
+            None => self.verify_response(pasted_query(text)?),
+        }
+    }
+
+    /// Whether a pasted text is the response to this request, with success or an error.
+    #[must_use]
+    pub fn matches_pasted(&self, text: &str) -> bool {
+        pasted_query(text).is_ok_and(|query| self.matches_state(query))
+    }
+}
+
+/// The code, if it is all that was pasted. Some pages show it with the `state` behind a `#`.
+fn pasted_code<'a>(text: &'a str, state: &str) -> Option<&'a str> {
+    let text = text.trim().trim_matches(['"', '\'', '<', '>']);
+    let code = text.strip_suffix(state).and_then(|rest| rest.strip_suffix('#')).unwrap_or(text);
+    let is_code = |c: char| c.is_ascii_graphic() && !matches!(c, '?' | '&' | '#' | '"' | '\'' | '<' | '>');
+    let (value, padding) = code.split_at(code.trim_end_matches('=').len());
+    let is_bare = !value.is_empty() && padding.len() <= 2 && !value.contains('=') && !value.contains("://");
+    (is_bare && value.chars().all(is_code)).then_some(code)
 }
 
 /// The query of what the user pasted: the redirected URL, or only its query.
@@ -159,6 +205,7 @@ fn error_response_failure(error: &str, description: Option<&str>) -> Failure {
     } else {
         Failure::new(ErrorKind::Auth, "the authorization server refused the login")
     };
+    let failure = if RESOURCE_ERRORS.contains(&error) { failure.hint(RESOURCE_HINT) } else { failure };
     let said = match description.map(str::trim).filter(|text| !text.is_empty()) {
         Some(text) => format!("{}: {}", truncate(error, 60), truncate(text, 300)),
         None => truncate(error, 60),
@@ -185,7 +232,8 @@ mod tests {
             redirect_uri: "http://127.0.0.1:1/callback".into(),
             code_challenge: "chal".into(),
             state: "st".into(),
-            resource: "http://LOCALHOST:80".into(),
+            resource: Some("http://LOCALHOST:80".into()),
+            params: BTreeMap::new(),
             scopes: vec!["a".into(), "b:c".into()],
             issuer: "https://as".into(),
             declared_issuer: None,
@@ -228,6 +276,33 @@ mod tests {
     fn aut_22_offline_access_asks_for_consent() {
         let request = AuthorizationRequest { scopes: vec!["offline_access".into()], ..authorization_request() };
         assert!(request.url().ends_with("&scope=offline_access&prompt=consent"));
+    }
+
+    #[test]
+    fn parameters_are_added_replaced_and_removed() {
+        let mut request = AuthorizationRequest { scopes: vec!["offline_access".into()], ..authorization_request() };
+        let pairs = [("audience", "https://api"), ("prompt", ""), ("scope", "x y")];
+        request.params = pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
+        request.resource = None;
+        let url = request.url();
+        assert!(url.ends_with("&state=st&audience=https%3A%2F%2Fapi&scope=x+y"), "{url}");
+    }
+
+    #[test]
+    fn a_code_can_be_pasted_without_the_url() {
+        let request = authorization_request();
+        for code in ["4/0AX4XfWh-_x", "abc==", "a.b~c", " 'abc' "] {
+            let expected = code.trim().trim_matches('\'');
+            assert_eq!(request.verify_pasted(code).unwrap().reveal(), expected);
+        }
+        assert_eq!(request.verify_pasted("abc#st").unwrap().reveal(), "abc");
+        assert_eq!(request.verify_pasted("http://127.0.0.1:1/callback?code=c&state=st").unwrap().reveal(), "c");
+        for wrong in ["", "abc#other", "a b", "code=abc", "https://as/authorize", "abc===", "http://h/?code=c"] {
+            assert!(request.verify_pasted(wrong).is_err(), "{wrong}");
+        }
+        let strict = AuthorizationRequest { expects_iss: true, ..request };
+        assert!(strict.verify_pasted("abc").is_err(), "the issuer would not be known");
+        assert!(strict.matches_pasted("error=access_denied&state=st") && !strict.matches_pasted("abc"));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::auth::discovery::DiscoveryResult;
 use crate::auth::metadata::default_resource;
 use crate::auth::store::CredentialSummary;
 use crate::auth::token_response::{TokenResponse, TokenType};
-use crate::config::oauth::{ClientAuthMethod, OAuthSettings};
+use crate::config::oauth::{ClientAuthMethod, OAuthSettings, ResourceParameter};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::secret::Secret;
 
@@ -20,6 +20,9 @@ pub struct Credentials {
     pub server: String,
     /// The resource that tokens are requested for, byte for byte.
     pub resource: String,
+    /// What is sent as the parameter `resource` instead of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resource_parameter: Option<ResourceParameter>,
     /// The issuer, as its own metadata writes it.
     pub issuer: String,
     /// The token endpoint.
@@ -180,6 +183,7 @@ impl Credentials {
         Credentials {
             server: server_id(server),
             resource: discovery.resource.clone(),
+            resource_parameter: None,
             issuer: issuer.issuer.clone(),
             token_endpoint: issuer.token_endpoint.clone().unwrap_or_default(),
             revocation_endpoint: issuer.revocation_endpoint.clone(),
@@ -351,6 +355,7 @@ mod tests {
         Credentials {
             server: "https://h/mcp".into(),
             resource: "https://h".into(),
+            resource_parameter: None,
             issuer: "https://as/".into(),
             token_endpoint: "https://as/token".into(),
             revocation_endpoint: None,

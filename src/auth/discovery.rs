@@ -6,7 +6,7 @@ use crate::auth::authorization_request::truncate;
 use crate::auth::challenge::Challenge;
 use crate::auth::http_client::OAuthHttpClient;
 use crate::auth::metadata::{self, AuthorizationServerMetadata, ProtectedResourceMetadata};
-use crate::config::oauth::OAuthSettings;
+use crate::config::oauth::{OAuthSettings, ResourceParameter};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::transport::http::redacted_url;
 use crate::util::quoting::quote;
@@ -14,8 +14,12 @@ use crate::util::quoting::quote;
 /// The outcome of discovery.
 #[derive(Clone, Debug)]
 pub struct DiscoveryResult {
-    /// The resource to request tokens for, byte for byte.
+    /// The resource that the tokens are for, byte for byte.
     pub resource: String,
+    /// What is sent as the parameter `resource`, if anything is.
+    pub requested_resource: Option<String>,
+    /// Whether the resource accepts only tokens that are bound to a key.
+    pub requires_dpop: bool,
     /// The scopes that the resource supports.
     pub resource_scopes: Vec<String>,
     /// The authorization server.
@@ -46,7 +50,18 @@ pub async fn discover(
     let resource = match (&document, &known.resource) {
         (None, _) => metadata::default_resource(server),
         (Some(_), Some(resource)) if metadata::resource_covers_server(resource, server) => resource.clone(),
-        (Some((url, _)), resource) => return Err(resource_mismatch(url, resource.as_deref(), &redacted_url(server))),
+        (Some((url, _)), named) if settings.resource.is_none() => {
+            return Err(resource_mismatch(url, named.as_deref(), &redacted_url(server), login_command));
+        }
+        (Some((url, _)), _) => {
+            http.trace().note(&format!("the metadata at {url} is for another resource; what is configured is used"));
+            metadata::default_resource(server)
+        }
+    };
+    let requested_resource = match &settings.resource {
+        None => Some(resource.clone()),
+        Some(ResourceParameter::Omitted) => None,
+        Some(ResourceParameter::Stated(stated)) => Some(stated.clone()),
     };
     let pkce = match (wants_pkce, settings.allow_unadvertised_pkce) {
         (false, _) => PkceRequirement::NotNeeded,
@@ -55,6 +70,8 @@ pub async fn discover(
     };
     let found = |server, told| DiscoveryResult {
         resource,
+        requested_resource,
+        requires_dpop: known.requires_dpop,
         resource_scopes: known.scopes_supported,
         authorization_server: server,
         is_advertised: told,
@@ -88,11 +105,18 @@ pub async fn discover(
     Ok(found(metadata, true))
 }
 
-fn resource_mismatch(url: &str, resource: Option<&str>, server: &str) -> Failure {
+fn resource_mismatch(url: &str, resource: Option<&str>, server: &str, login_command: &str) -> Failure {
     let failure = Failure::new(ErrorKind::Auth, format!("the metadata at {} is not for {server}", truncate(url, 200)));
     match resource {
-        Some(resource) => failure.cause(format!("it is for {}", truncate(resource, 200))),
-        None => failure.cause("it names no resource"),
+        Some(resource) => {
+            let option = quote(&truncate(resource, 200));
+            failure.cause(format!("it is for {}", truncate(resource, 200))).hint(format!(
+                "if you trust the server with tokens for that resource: {login_command} --resource {option}"
+            ))
+        }
+        None => failure
+            .cause("it names no resource")
+            .hint(format!("if you trust the server: {login_command} --resource {}", quote(server))),
     }
 }
 

@@ -46,8 +46,9 @@ impl OAuthEndpoint<'_> {
                     .hint("set dpop = true in [servers.NAME.auth]"))
             }
             (Ok(TokenType::Bearer), Some(_)) => {
-                Err(invalid_response(&response, "the token is not bound to the DPoP key")
-                    .hint("the authorization server may not support DPoP: omit dpop = true"))
+                Err(invalid_response(&response, "the token is not bound to the DPoP key").hint(
+                    "the authorization server may not support DPoP: omit --dpop and dpop = true, if they are set",
+                ))
             }
             _ => Ok(parsed),
         }

@@ -16,6 +16,8 @@ pub struct ProtectedResourceMetadata {
     pub authorization_servers: Vec<String>,
     /// The scopes it supports.
     pub scopes_supported: Vec<String>,
+    /// Whether it accepts only tokens that are bound to a key.
+    pub requires_dpop: bool,
 }
 
 impl ProtectedResourceMetadata {
@@ -26,6 +28,7 @@ impl ProtectedResourceMetadata {
             resource: string_member(document, "resource"),
             authorization_servers: string_list_member(document, "authorization_servers").unwrap_or_default(),
             scopes_supported: string_list_member(document, "scopes_supported").unwrap_or_default(),
+            requires_dpop: flag_member(document, "dpop_bound_access_tokens_required"),
         }
     }
 }
@@ -57,7 +60,7 @@ impl AuthorizationServerMetadata {
     /// Reads the document; `None` if it names no issuer.
     #[must_use]
     pub fn from_json(document: &Map<String, Value>) -> Option<Self> {
-        let flag = |name: &str| document.get(name).is_some_and(|value| value == true || value == "true");
+        let flag = |name: &str| flag_member(document, name);
         Some(AuthorizationServerMetadata {
             issuer: string_member(document, "issuer")?,
             declared_issuer: None,
@@ -116,6 +119,11 @@ impl AuthorizationServerMetadata {
         let methods = self.code_challenge_methods_supported.as_ref()?;
         Some(methods.iter().any(|method| method == "S256"))
     }
+}
+
+/// A boolean; some servers write it as a string.
+fn flag_member(document: &Map<String, Value>, name: &str) -> bool {
+    document.get(name).is_some_and(|value| value == true || value == "true")
 }
 
 fn string_member(document: &Map<String, Value>, name: &str) -> Option<String> {

@@ -294,6 +294,8 @@ mod tests {
         let server = AuthorizationServerMetadata { issuer: issuer.into(), ..AuthorizationServerMetadata::default() };
         DiscoveryResult {
             resource: "https://h/mcp".into(),
+            requested_resource: Some("https://h/mcp".into()),
+            requires_dpop: false,
             resource_scopes: Vec::new(),
             authorization_server: server,
             is_advertised: true,

@@ -4,7 +4,7 @@
 use serde_json::{Map, Value};
 use url::form_urlencoded;
 
-use crate::auth::authorization_request::truncate;
+use crate::auth::authorization_request::{RESOURCE_ERRORS, truncate};
 use crate::auth::settings::UserInteraction;
 use crate::error::{ErrorKind, Failure};
 use crate::secret::Secret;
@@ -67,6 +67,12 @@ impl OAuthError {
     #[must_use]
     pub fn has_code(&self, error: &str) -> bool {
         self.code == error
+    }
+
+    /// Whether the parameter `resource` may be the reason.
+    #[must_use]
+    pub fn may_be_about_resource(&self) -> bool {
+        RESOURCE_ERRORS.contains(&self.code.as_str())
     }
 
     /// Whether the same request may succeed later: the server failed, it did not refuse.

@@ -6,6 +6,7 @@ use clap::{Args, Subcommand};
 
 use crate::cli::config::GRANT_TYPES;
 use crate::cli::options::GlobalOptions;
+use crate::config::oauth::check_param_name;
 use crate::target::TargetOptions;
 
 /// The values of `--signing-algorithm`.
@@ -149,6 +150,15 @@ pub struct AuthLoginArgs {
     /// Authorization server, if discovery does not find it
     #[arg(long, value_name = "URL", help_heading = "Login options", hide_short_help = true)]
     pub issuer: Option<String>,
+    /// Request tokens for this resource instead of the one that the server names (RFC 8707)
+    #[arg(long, value_name = "URI", help_heading = "Login options", hide_short_help = true)]
+    pub resource: Option<String>,
+    /// Do not send the parameter resource, which some authorization servers refuse
+    #[arg(long, conflicts_with = "resource", help_heading = "Login options", hide_short_help = true)]
+    pub no_resource: bool,
+    /// Add a parameter to the authorization request; may be repeated
+    #[arg(long = "auth-param", value_name = "NAME=VALUE", value_parser = parse_auth_param, help_heading = "Login options", hide_short_help = true)]
+    pub auth_params: Vec<(String, String)>,
     /// Bind the tokens to a key (DPoP, RFC 9449)
     #[arg(long, help_heading = "Login options", hide_short_help = true)]
     pub dpop: bool,
@@ -159,6 +169,13 @@ pub struct AuthLoginArgs {
     /// The options of every command.
     #[command(flatten)]
     pub global: GlobalOptions,
+}
+
+/// Parses an additional parameter of the authorization request.
+fn parse_auth_param(word: &str) -> Result<(String, String), String> {
+    let (name, value) = word.split_once('=').ok_or("use NAME=VALUE")?;
+    check_param_name(name)?;
+    Ok((name.to_owned(), value.to_owned()))
 }
 
 /// Parses a grant type; `-` and `_` are equivalent.

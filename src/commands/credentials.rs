@@ -82,7 +82,7 @@ impl Context {
     /// If the trace file cannot be written.
     pub fn token_provider(&self, target: &Target, entry: LoginOptions) -> Result<Option<TokenProvider>> {
         let Some(endpoint) = target.endpoint.http_endpoint() else { return Ok(None) };
-        if has_own_credentials(target) {
+        if target.has_own_credentials() {
             return Ok(None);
         }
         let settings = entry.settings.unwrap_or_else(|| target.auth.clone());
@@ -175,16 +175,6 @@ fn store_locations(env: &Environment, is_interactive: bool) -> Option<StorePaths
         state_dir: env.state_dir().or_else(beside)?,
         credentials_file: credentials_file.clone(),
         is_interactive,
-    })
-}
-
-/// Whether the user configured credentials that are sent to the target.
-#[must_use]
-pub fn has_own_credentials(target: &Target) -> bool {
-    target.endpoint.http_endpoint().is_some_and(|endpoint| {
-        target.bearer.is_some()
-            || !endpoint.url.username().is_empty()
-            || endpoint.headers.iter().any(|(name, _)| name.trim().eq_ignore_ascii_case("authorization"))
     })
 }
 

@@ -94,6 +94,7 @@ fn value_schema(kind: KeyType) -> Value {
             json!({ "anyOf": [{ "enum": words }, reference] })
         }
         KeyType::Integer(least, most) => json!({ "type": "integer", "minimum": least, "maximum": most }),
+        KeyType::StringOrFalse => json!({ "anyOf": [{ "type": "string", "minLength": 1 }, { "const": false }] }),
         KeyType::InheritEnv => {
             json!({ "anyOf": [{ "type": "boolean" }, { "type": "array", "items": { "type": "string" } }] })
         }

@@ -41,6 +41,8 @@ pub enum KeyType {
     Integer(i64, i64),
     /// True, false, or an array of names.
     InheritEnv,
+    /// A string, or false for nothing.
+    StringOrFalse,
     /// A table with these keys.
     Section(&'static [ConfigKey]),
 }
@@ -496,6 +498,30 @@ pub const AUTH_KEYS: &[ConfigKey] = &[
          port is used. It cannot be combined with redirect_port.",
     ),
     key(
+        "resource",
+        KeyType::StringOrFalse,
+        AppliesTo::Url,
+        "the resource that the server's metadata names, else its URL",
+        r#""api://mcp-server""#,
+        "The resource that tokens are requested for (RFC 8707), or false to omit the parameter.",
+    )
+    .details(
+        "Some authorization servers, such as Microsoft Entra ID, refuse the parameter. If it is set, metadata for another \
+         resource is accepted.",
+    ),
+    key(
+        "params",
+        KeyType::StringMap,
+        AppliesTo::Url,
+        "{}",
+        r#"{ access_type = "offline", audience = "https://api.example.com" }"#,
+        "Additional parameters of the authorization request, which opens the login page.",
+    )
+    .details(
+        "An empty value removes a parameter that mcpipe would send, such as prompt. The parameters that secure the login \
+         cannot be set.",
+    ),
+    key(
         "token_endpoint_auth_method",
         KeyType::Choice(&["none", "client_secret_basic", "client_secret_post", "private_key_jwt"]),
         AppliesTo::Url,
@@ -728,6 +754,7 @@ fn check_value(
             })
         }
         (KeyType::StringMap, _) => must("a table of strings"),
+        (KeyType::StringOrFalse, ConfigValue::Bool(false)) => Ok(()),
         (KeyType::Bool, ConfigValue::Bool(_)) | (KeyType::InheritEnv, ConfigValue::Bool(_)) => Ok(()),
         (KeyType::Bool, _) => must("true or false"),
         (KeyType::InheritEnv, ConfigValue::Array(items)) if items.iter().all(|item| item.as_str().is_some()) => Ok(()),
@@ -756,6 +783,7 @@ fn check_value(
             }
         }
         (KeyType::Duration, _) => must("a time such as \"30s\""),
+        (KeyType::StringOrFalse, _) => must("a string, or false"),
         (
             KeyType::String
             | KeyType::Path
@@ -783,7 +811,7 @@ pub fn check_string(kind: KeyType, text: &str) -> Result<(), String> {
         KeyType::BearerSource => BearerSource::parse(text).map(|_| ()),
         KeyType::Revision => RevisionPin::parse(text).map(|_| ()).map_err(|why| format!("names an {why}")),
         KeyType::Duration => parse_duration(text).map(|_| ()).map_err(|why| format!("is not a duration: {why}")),
-        KeyType::String | KeyType::Path if text.is_empty() => Err("is empty".to_owned()),
+        KeyType::String | KeyType::Path | KeyType::StringOrFalse if text.is_empty() => Err("is empty".to_owned()),
         _ => Ok(()),
     }
 }

@@ -1,6 +1,7 @@
 //! `[servers.NAME.auth]`: how to log in. These settings go unchanged from the configuration and the options of
 //! `auth login` to the OAuth flows, and are stored with the credentials.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
@@ -55,6 +56,33 @@ impl Grant {
     }
 }
 
+/// What is sent as `resource` (RFC 8707) instead of what the server's metadata names.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ResourceParameter {
+    /// Nothing.
+    Omitted,
+    /// This identifier.
+    Stated(String),
+}
+
+/// The parameters of an authorization request that only mcpipe may set: the response is verified against them.
+const RESERVED_PARAMS: [&str; 7] =
+    ["client_id", "code_challenge", "code_challenge_method", "redirect_uri", "resource", "response_type", "state"];
+
+/// Checks the name of an additional parameter of the authorization request.
+///
+/// # Errors
+/// Why it must not be set.
+pub fn check_param_name(name: &str) -> Result<(), String> {
+    match name {
+        "" => Err("the name is empty".to_owned()),
+        "resource" => Err("'resource' has a setting of its own".to_owned()),
+        _ if RESERVED_PARAMS.contains(&name) => Err(format!("'{name}' is set by mcpipe")),
+        _ => Ok(()),
+    }
+}
+
 /// `[servers.NAME.auth]`, and the options of `auth login`. Serialized without the client, since credentials contain it
 /// elsewhere.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -94,6 +122,10 @@ pub struct OAuthSettings {
     pub idp_client_id: Option<String>,
     /// The ID token of the identity provider.
     pub id_token_file: Option<PathBuf>,
+    /// What is sent as `resource`.
+    pub resource: Option<ResourceParameter>,
+    /// Additional parameters of the authorization request; an empty value removes one that mcpipe would send.
+    pub params: BTreeMap<String, String>,
     /// Whether tokens are bound to a key (DPoP).
     pub dpop: bool,
     /// Accept an authorization server that does not advertise PKCE.

@@ -10,7 +10,9 @@ use crate::config::bearer::BearerSource;
 use crate::config::file::tree::{ConfigMember, ConfigNode, ConfigValue};
 use crate::config::keys;
 use crate::config::keys::{AUTH_KEYS, AppliesTo, DEFAULTS_KEYS, SERVER_KEYS};
-use crate::config::oauth::{ClientAuthMethod, Grant, OAuthSettings, SigningAlgorithm};
+use crate::config::oauth::{
+    ClientAuthMethod, Grant, OAuthSettings, ResourceParameter, SigningAlgorithm, check_param_name,
+};
 use crate::config::origin;
 use crate::config::origin::{ConfigDiagnostic, ConfigFile, FileFormat, ValueOrigin};
 use crate::config::paths::resolve_path;
@@ -377,6 +379,17 @@ impl ConfiguredServer {
             .collect()
     }
 
+    fn read_params(&self, reader: &mut ValueReader<'_>, table: CheckedTable<'_>) -> BTreeMap<String, String> {
+        let params = reader.string_map(table, "params");
+        for (name, set) in &params {
+            if let Err(why) = check_param_name(name) {
+                let message = format!("'params' in {} is invalid: {why}", table.section);
+                reader.diagnostics.push(ConfigDiagnostic::at(&self.source, set.offset, message));
+            }
+        }
+        params.into_iter().map(|(name, set)| (name, set.value)).collect()
+    }
+
     fn read_auth(&self, reader: &mut ValueReader<'_>) -> OAuthSettings {
         let Some(member) = self.entry.get("auth") else { return OAuthSettings::default() };
         let section = keys::subsection_name(&self.section_name(), "auth");
@@ -401,6 +414,11 @@ impl ConfiguredServer {
             idp_token_endpoint: reader.string(table, "idp_token_endpoint"),
             idp_client_id: reader.string(table, "idp_client_id"),
             id_token_file: reader.path(table, "id_token_file"),
+            resource: match table.node.get("resource").map(|member| &member.value.value) {
+                Some(ConfigValue::Bool(false)) => Some(ResourceParameter::Omitted),
+                _ => reader.string(table, "resource").map(ResourceParameter::Stated),
+            },
+            params: self.read_params(reader, table),
             dpop: reader.boolean(table, "dpop"),
             allow_unadvertised_pkce: reader.boolean(table, "allow_unadvertised_pkce"),
         }

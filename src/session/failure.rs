@@ -191,6 +191,11 @@ fn unexpected_response_failure(refusal: &UnexpectedResponse, asked: &str, target
     let status = refusal.status;
     let url = &refusal.url;
     let failure = match status {
+        401 if target.has_own_credentials() => {
+            Failure::new(ErrorKind::Auth, "the server refused the credentials that are configured (HTTP 401)").hint(
+                "check the token: --bearer-env or -H Authorization, or bearer_env or headers in the configuration",
+            )
+        }
         401 => Failure::new(ErrorKind::Auth, "the server requires authentication (HTTP 401)")
             .hint(format!("pass the credentials that it requires: {}", credentials_hint(target))),
         403 => Failure::new(ErrorKind::Auth, "the server refused access (HTTP 403)")

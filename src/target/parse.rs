@@ -162,6 +162,11 @@ pub fn parse_proxy(text: &str) -> Result<Secret, String> {
 /// What is wrong, without the token.
 pub fn bearer_header_from_env(variable: &str, environment: &Environment) -> Result<Secret, String> {
     let token = environment.get_raw(variable).map(str::trim).unwrap_or_default();
+    // Variables often hold the whole value of the header.
+    let token = match token.split_at_checked(7) {
+        Some((scheme, rest)) if scheme.eq_ignore_ascii_case("bearer ") => rest.trim_start(),
+        _ => token,
+    };
     if token.is_empty() {
         let state = if environment.get_raw(variable).is_some() { "is empty" } else { "is not set" };
         return Err(format!("the variable {variable} for the bearer token {state}"));

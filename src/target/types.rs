@@ -100,6 +100,16 @@ impl TargetFlags {
 }
 
 impl Target {
+    /// Whether the user configured credentials that are sent to the target.
+    #[must_use]
+    pub fn has_own_credentials(&self) -> bool {
+        self.endpoint.http_endpoint().is_some_and(|endpoint| {
+            self.bearer.is_some()
+                || !endpoint.url.username().is_empty()
+                || endpoint.headers.iter().any(|(name, _)| name.trim().eq_ignore_ascii_case("authorization"))
+        })
+    }
+
     /// `mcpipe COMMAND TARGET WORDS` with the options for the target. The words are not quoted again.
     #[must_use]
     pub fn command_line(&self, command: &str, words: &[&str]) -> String {

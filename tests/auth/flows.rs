@@ -178,7 +178,10 @@ fn over_ssh_the_address_is_carried_back_by_hand() {
 
     let other = Sandbox::new();
     let (mut terminal, asked) = elsewhere(&other, &server);
-    terminal.type_keys(&format!("http://127.0.0.1:1/callback?code=c0de&state=other&iss={issuer}\n"));
+    let wrong = format!("http://127.0.0.1:1/callback?code=c0de&state=other&iss={issuer}\n");
+    terminal.type_keys(&wrong);
+    terminal.wait_for("not the response to this login").wait_for("Paste the URL").wait_for("> ");
+    terminal.type_keys(&wrong);
     let seen = terminal.wait();
     seen.exits(4);
     assert!(seen.screen.contains("'state' differs") && !seen.screen.contains(&format!("{}.", asked["state"])));

@@ -188,6 +188,7 @@ fn type_name(key: &ConfigKey) -> String {
         KeyType::Revision => "\"auto\", \"legacy\" or a revision".to_owned(),
         KeyType::Integer(least, most) => format!("integer from {least} to {most}"),
         KeyType::InheritEnv => "boolean or array of strings".to_owned(),
+        KeyType::StringOrFalse => "string or false".to_owned(),
         KeyType::Section(_) => "table".to_owned(),
     }
 }

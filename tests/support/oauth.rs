@@ -34,6 +34,8 @@ pub struct OAuthState {
     pub revoked: Mutex<Vec<String>>,
     /// Refresh requests are received and never answered.
     pub ignores_refresh: AtomicBool,
+    /// Token requests need no resource.
+    pub allows_missing_resource: AtomicBool,
     /// Whether token responses contain a refresh token, and refresh responses a new one.
     pub keeps_refresh_token: AtomicBool,
     /// Overrides members of the authorization server's metadata.

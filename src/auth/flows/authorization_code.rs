@@ -3,7 +3,7 @@
 use std::future::Future;
 
 use super::login_flow::{LoginFlow, LoginOutcome, checked_browser_url, missing_endpoint};
-use crate::auth::authorization_request::{AuthorizationRequest, pasted_query};
+use crate::auth::authorization_request::AuthorizationRequest;
 use crate::auth::clock::unix_seconds;
 use crate::auth::credentials::{ClientOrigin, ClientRegistration, Credentials};
 use crate::auth::crypto;
@@ -46,7 +46,8 @@ pub(super) async fn log_in(context: &LoginContext, request: LoginRequest<'_>) ->
         redirect_uri: redirect_uri.clone(),
         code_challenge: pkce.challenge.clone(),
         state: crypto::random_token()?,
-        resource: discovery.resource.clone(),
+        resource: discovery.requested_resource.clone(),
+        params: settings.params.clone(),
         scopes: login.scopes.clone(),
         issuer: server.issuer.clone(),
         declared_issuer: server.declared_issuer.clone(),
@@ -94,12 +95,7 @@ async fn obtain_code(
     match context.browser {
         BrowserMode::Manual => {
             user.show(&format!("Log in to {target_name} in a browser:\n\n  {url}\n"));
-            let prompt = "Paste the URL to which the browser was redirected (the page itself may fail to load):";
-            let pasted = async {
-                let text = user.prompt_line(prompt).await?;
-                user.register_secret(&Secret::new(text.trim()));
-                request.verify_response(pasted_query(&text)?)
-            };
+            let pasted = paste_code(context, request);
             tokio::select! {
                 code = pasted => code,
                 code = listener.wait_for_code(request, ignored) => code,
@@ -131,6 +127,28 @@ async fn obtain_code(
     }
 }
 
+/// Asks for the redirected URL, a second time if what was pasted is not the response to this login.
+async fn paste_code(context: &LoginContext, request: &AuthorizationRequest) -> Result<Secret> {
+    let user = &context.user;
+    let ask = async || {
+        let prompt = "Paste the URL to which the browser was redirected (the page itself may fail to load):";
+        let text = user.prompt_line(prompt).await?;
+        user.register_secret(&Secret::new(text.trim()));
+        Ok::<_, Failure>(text)
+    };
+    let text = ask().await?;
+    let failure = match request.verify_pasted(&text) {
+        Err(failure) if !request.matches_pasted(&text) => failure,
+        verified => return verified,
+    };
+    user.warn(&format!("this is not the response to this login: {failure}"));
+    match ask().await {
+        Ok(text) => request.verify_pasted(&text),
+        // The input ended.
+        Err(_) => Err(failure),
+    }
+}
+
 /// Waits for the user, but not longer than the login timeout.
 async fn with_login_timeout<T>(
     login: &LoginFlow<'_>,
@@ -141,16 +159,26 @@ async fn with_login_timeout<T>(
     tokio::time::timeout(timeout, waiting).await.unwrap_or_else(|_| {
         let failure =
             Failure::new(ErrorKind::Timeout, format!("the login was not finished within {} s", timeout.as_secs()));
-        Err(match login.client.origin {
-            ClientOrigin::Registered => failure.hint(format!(
-                "if the page did not know mcpipe, remove the registration first: {}",
-                login.context.logout_command
-            )),
+        let page = match login.client.origin {
+            ClientOrigin::Registered => {
+                format!(
+                    "if the page did not know mcpipe, remove the registration first: {}",
+                    login.context.logout_command
+                )
+            }
             _ => {
                 let fixed = login.settings.chosen_redirect().is_some_and(|chosen| chosen.port().is_some());
                 let set = if fixed { "" } else { ", or set the registered one with --redirect-uri" };
-                failure.hint(format!("check that the redirect URI {redirect_uri} is registered for the client{set}"))
+                format!("check that the redirect URI {redirect_uri} is registered for the client{set}")
             }
+        };
+        let refuses_resource = login.discovery.requested_resource.is_some();
+        Err(match refuses_resource {
+            true => failure.hint(format!(
+                "{page}\nif it refused the parameter 'resource', omit it: {} --no-resource",
+                login.context.login_command
+            )),
+            false => failure.hint(page),
         })
     })
 }

@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use super::login_flow::{LoginFlow, LoginOutcome, checked_browser_url, missing_endpoint};
 use crate::auth::clock::unix_seconds;
+use crate::auth::endpoint::FormFields;
 use crate::auth::login_context::{LoginContext, LoginRequest};
 use crate::auth::registration::{self, ClientPreferences};
 use crate::auth::scopes;
@@ -100,8 +101,23 @@ pub(super) async fn log_in(context: &LoginContext, request: LoginRequest<'_>) ->
 
 /// Requests a device code (RFC 8628 §3.1).
 async fn request_device_code(login: &LoginFlow<'_>, url: &str) -> Result<Result<DeviceAuthorization, OAuthError>> {
-    let mut form = vec![("resource", login.discovery.resource.clone())];
-    form.extend(login.scope_param());
+    let (first, second) = login.forms_with_resource(login.scope_param().into_iter().collect());
+    let answer = request_device_code_once(login, url, first).await?;
+    if let (Err(error), Some(second)) = (&answer, second)
+        && error.may_be_about_resource()
+        && let Ok(device) = request_device_code_once(login, url, second).await?
+    {
+        login.note_omitted_resource();
+        return Ok(Ok(device));
+    }
+    Ok(answer)
+}
+
+async fn request_device_code_once(
+    login: &LoginFlow<'_>,
+    url: &str,
+    form: FormFields,
+) -> Result<Result<DeviceAuthorization, OAuthError>> {
     let response = login.endpoint(url, None).post_form(form).await?;
     let device = response.json_object().as_ref().and_then(DeviceAuthorization::from_json);
     match (device, token_response::parse_error_response(response.status, &response.body)) {

@@ -1,7 +1,10 @@
 //! The parts of one login that its requests share.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use url::Url;
 
+use crate::auth::authorization_request::RESOURCE_HINT;
 use crate::auth::client_auth::{ClientAuthentication, load_signing_key};
 use crate::auth::clock::unix_seconds;
 use crate::auth::credentials::{ClientOrigin, ClientRegistration, Credentials, TokenSet, server_id};
@@ -15,7 +18,7 @@ use crate::auth::login_context::{LoginContext, LoginRequest};
 use crate::auth::registration::ObtainedClient;
 use crate::auth::token_response::{OAuthError, TokenResponse};
 use crate::browser;
-use crate::config::oauth::OAuthSettings;
+use crate::config::oauth::{Grant, OAuthSettings, ResourceParameter};
 use crate::error::{ErrorKind, Failure, Result};
 
 /// How a login ended.
@@ -37,6 +40,8 @@ pub(super) struct LoginFlow<'a> {
     pub scopes: Vec<String>,
     signing_key: Option<JwtKey>,
     dpop_key: Option<DpopKey>,
+    /// Whether the authorization server refused the resource and accepted a request without it.
+    omits_resource: AtomicBool,
 }
 
 impl<'a> LoginFlow<'a> {
@@ -48,7 +53,7 @@ impl<'a> LoginFlow<'a> {
     ) -> Result<Self> {
         let ObtainedClient { client, is_reused } = client;
         let signing_key = load_signing_key(settings, &client)?;
-        let dpop_key = settings.dpop.then(DpopKey::generate).transpose()?;
+        let dpop_key = (settings.dpop || discovery.requires_dpop).then(DpopKey::generate).transpose()?;
         if let Some(secret) = &client.secret {
             context.user.register_secret(secret);
         }
@@ -61,6 +66,7 @@ impl<'a> LoginFlow<'a> {
             scopes,
             signing_key,
             dpop_key,
+            omits_resource: AtomicBool::new(false),
         })
     }
 
@@ -85,9 +91,44 @@ impl<'a> LoginFlow<'a> {
     }
 
     /// Requests a token for the resource (`AUT-14`).
-    pub async fn request_token(&self, mut form: FormFields) -> Result<Result<TokenResponse, OAuthError>> {
-        form.push(("resource", self.discovery.resource.clone()));
-        self.endpoint(self.token_endpoint()?, self.dpop_key.as_ref()).request_token(form).await
+    pub async fn request_token(&self, form: FormFields) -> Result<Result<TokenResponse, OAuthError>> {
+        let endpoint = self.endpoint(self.token_endpoint()?, self.dpop_key.as_ref());
+        let (first, second) = self.forms_with_resource(form);
+        let answer = endpoint.request_token(first).await?;
+        if let (Err(error), Some(second)) = (&answer, second)
+            && error.may_be_about_resource()
+            && let Ok(response) = endpoint.request_token(second).await?
+        {
+            self.note_omitted_resource();
+            return Ok(Ok(response));
+        }
+        Ok(answer)
+    }
+
+    /// The form with the resource; and the one to send if that is refused, without it, where that is safe.
+    pub fn forms_with_resource(&self, form: FormFields) -> (FormFields, Option<FormFields>) {
+        let resource =
+            self.discovery.requested_resource.clone().filter(|_| !self.omits_resource.load(Ordering::Relaxed));
+        let Some(resource) = resource else { return (form, None) };
+        let with_resource = [form.clone(), vec![("resource", resource)]].concat();
+        (with_resource, self.may_omit_resource().then_some(form))
+    }
+
+    /// Notes that the form without the resource was accepted.
+    pub fn note_omitted_resource(&self) {
+        self.omits_resource.store(true, Ordering::Relaxed);
+        self.context.http.trace().note("the authorization server refuses 'resource'; it is omitted");
+    }
+
+    /// Whether a token that is requested without the resource is for this server all the same: the code is bound to the
+    /// resource of the authorization request (RFC 8707 §2.2), or the authorization server is the server's own, or the
+    /// user's choice. Otherwise a server could obtain tokens for others.
+    fn may_omit_resource(&self) -> bool {
+        let issuer = Url::parse(&self.discovery.authorization_server.issuer);
+        self.settings.resource.is_none()
+            && (self.settings.grant == Grant::AuthorizationCode
+                || self.settings.issuer.is_some()
+                || issuer.is_ok_and(|issuer| issuer.origin() == self.context.http.server().origin()))
     }
 
     /// Requests the token that ends the login.
@@ -112,6 +153,10 @@ impl<'a> LoginFlow<'a> {
         Ok(LoginOutcome::Done(Box::new(Credentials {
             server: server_id(self.context.http.server()),
             resource: self.discovery.resource.clone(),
+            resource_parameter: match self.omits_resource.into_inner() {
+                true => Some(ResourceParameter::Omitted),
+                false => self.settings.resource.clone(),
+            },
             issuer: server.issuer.clone(),
             token_endpoint,
             revocation_endpoint: server.revocation_endpoint.clone(),
@@ -140,6 +185,9 @@ impl<'a> LoginFlow<'a> {
     fn token_failure(&self, error: &OAuthError) -> Failure {
         let issuer = &self.discovery.authorization_server.issuer;
         let failure = error.to_failure(&format!("the authorization server {issuer} did not issue a token"));
+        if error.may_be_about_resource() && self.discovery.requested_resource.is_some() {
+            return failure.hint(RESOURCE_HINT);
+        }
         if !error.has_code("invalid_client") {
             return failure;
         }

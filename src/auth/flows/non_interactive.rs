@@ -59,10 +59,10 @@ async fn request_id_jag(login: &LoginFlow<'_>) -> Result<Secret> {
         ("grant_type", TOKEN_EXCHANGE_GRANT.to_owned()),
         ("requested_token_type", ID_JAG_TYPE.to_owned()),
         ("audience", login.discovery.authorization_server.issuer.clone()),
-        ("resource", login.discovery.resource.clone()),
         ("subject_token", token.reveal().to_owned()),
         ("subject_token_type", ID_TOKEN_TYPE.to_owned()),
     ];
+    form.extend(login.discovery.requested_resource.clone().map(|resource| ("resource", resource)));
     form.extend(login.scope_param());
     let client_auth = ClientAuthentication {
         client_id: &client_id,

@@ -1,5 +1,6 @@
 //! Refreshing tokens (RFC 6749 §6) and revoking them (RFC 7009), with what the stored credentials contain.
 
+use crate::auth::authorization_request::RESOURCE_HINT;
 use crate::auth::client_auth::{ClientAuthentication, load_signing_key};
 use crate::auth::clock::unix_seconds;
 use crate::auth::credentials::{ClientOrigin, ClientRegistration, Credentials, TokenSet};
@@ -7,8 +8,8 @@ use crate::auth::dpop::DpopKey;
 use crate::auth::endpoint::OAuthEndpoint;
 use crate::auth::http_client::OAuthHttpClient;
 use crate::auth::settings::UserInteraction;
-use crate::auth::token_response;
-use crate::config::oauth::OAuthSettings;
+use crate::auth::token_response::{self, OAuthError};
+use crate::config::oauth::{OAuthSettings, ResourceParameter};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::secret::Secret;
 
@@ -49,11 +50,12 @@ pub async fn refresh_tokens(
     allow_configured_hosts(http, settings, &credentials);
     user.register_secret(&refresh);
     let dpop_key = credentials.dpop_key.clone().map(DpopKey::from_encoded).transpose()?;
-    let form = vec![
-        ("grant_type", "refresh_token".to_owned()),
-        ("refresh_token", refresh.reveal().to_owned()),
-        ("resource", credentials.resource.clone()),
-    ];
+    let form = vec![("grant_type", "refresh_token".to_owned()), ("refresh_token", refresh.reveal().to_owned())];
+    let resource = match settings.resource.as_ref().or(credentials.resource_parameter.as_ref()) {
+        None => Some(credentials.resource.clone()),
+        Some(ResourceParameter::Omitted) => None,
+        Some(ResourceParameter::Stated(stated)) => Some(stated.clone()),
+    };
     let client = current_client(settings, &credentials);
     let key = load_signing_key(settings, &client)?;
     let endpoint = OAuthEndpoint {
@@ -63,8 +65,20 @@ pub async fn refresh_tokens(
         dpop_key: dpop_key.as_ref(),
         now: unix_seconds(),
     };
-    let error = match endpoint.request_token(form).await? {
+    let with_resource = form.iter().cloned().chain(resource.iter().map(|one| ("resource", one.clone()))).collect();
+    let mut answer = endpoint.request_token(with_resource).await?;
+    let mut omits_resource = false;
+    if resource.is_some() && answer.as_ref().is_err_and(OAuthError::may_be_about_resource) {
+        // Without it, the token is for the resource of the login (RFC 8707 §2.2).
+        if let Ok(response) = endpoint.request_token(form).await? {
+            (answer, omits_resource) = (Ok(response), true);
+        }
+    }
+    let error = match answer {
         Ok(response) => {
+            if omits_resource {
+                credentials.resource_parameter = Some(ResourceParameter::Omitted);
+            }
             response.register_secrets(user);
             let scopes = credentials.tokens.take().map(|tokens| tokens.scopes).unwrap_or_default();
             credentials.tokens = Some(TokenSet::from_response(response, &scopes, Some(&refresh), unix_seconds()));
@@ -73,6 +87,8 @@ pub async fn refresh_tokens(
         Err(error) => error,
     };
     let failure = error.to_failure("cannot refresh the login");
+    let failure =
+        if error.may_be_about_resource() && resource.is_some() { failure.hint(RESOURCE_HINT) } else { failure };
     match error.code.as_str() {
         _ if error.is_transient() => Err(failure),
         // Not an OAuth error, but, for example, the page of a proxy: the tokens may still be valid.

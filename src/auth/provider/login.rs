@@ -30,7 +30,10 @@ impl ProviderInner {
     ) -> Result<DiscoveryResult> {
         let settings = self.effective_settings(state);
         let wants_pkce = settings.grant == Grant::AuthorizationCode;
-        discovery::discover(&self.context.http, &self.context.login_command, settings, challenge, wants_pkce).await
+        let (http, command) = (&self.context.http, &self.context.login_command);
+        let mut found = discovery::discover(http, command, settings, challenge, wants_pkce).await?;
+        found.requires_dpop |= state.requires_dpop;
+        Ok(found)
     }
 
     /// Logs in, if the login mode allows it.

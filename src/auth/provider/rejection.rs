@@ -29,6 +29,8 @@ impl ProviderInner {
         let challenge = challenge::select_oauth_challenge(&challenges);
         let mut state = self.state.lock().await;
         state.sent_without_token = false;
+        let names = |scheme: &str| challenges.iter().any(|challenge| challenge.scheme == scheme);
+        state.requires_dpop |= names("dpop") && !names("bearer");
         if let Some(challenge) = challenge.filter(|challenge| challenge.resource_metadata().is_some()) {
             state.metadata_challenge = Some(challenge.clone());
         }

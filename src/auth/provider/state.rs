@@ -39,6 +39,8 @@ pub(super) struct ProviderState {
     pub login_count: usize,
     /// Whether a login was begun; the user has seen its outcome.
     pub has_tried_login: bool,
+    /// Whether the server challenged for tokens that are bound to a key, and for no others.
+    pub requires_dpop: bool,
     /// The last challenge with the address of metadata.
     pub metadata_challenge: Option<Challenge>,
     /// Why the earlier tokens are no longer valid.

@@ -143,6 +143,7 @@ impl ImportedTokens {
             resource: found
                 .as_ref()
                 .map_or_else(|| metadata::default_resource(&endpoint.url), |found| found.resource.clone()),
+            resource_parameter: settings.resource.clone(),
             issuer: server.map(|server| server.issuer.clone()).or(self.issuer).unwrap_or(origin),
             token_endpoint: server.and_then(|server| server.token_endpoint.clone()).unwrap_or_default(),
             revocation_endpoint: server.and_then(|server| server.revocation_endpoint.clone()),

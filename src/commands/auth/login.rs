@@ -1,12 +1,12 @@
 //! `auth login`: obtain credentials, and check that the server accepts them.
 
-use super::super::credentials::{LoginOptions, has_own_credentials};
+use super::super::credentials::LoginOptions;
 use super::super::{Context, Exit};
 use super::shared::{format_expiry, login_json, resolve_http_target};
 use crate::auth::credentials::Credentials;
 use crate::auth::{BrowserMode, Grant, LOGIN_TIMEOUT, LoginMode, OAuthSettings, TokenProvider};
 use crate::cli::AuthLoginArgs;
-use crate::config::oauth::{ClientAuthMethod, RedirectUri, SigningAlgorithm};
+use crate::config::oauth::{ClientAuthMethod, RedirectUri, ResourceParameter, SigningAlgorithm};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::protocol::views::ListKind;
 use crate::secret::Secret;
@@ -20,7 +20,7 @@ use crate::target::Target;
 pub async fn run(context: &Context, args: AuthLoginArgs) -> Result<Exit> {
     let word = args.target.as_deref().unwrap_or_default();
     let (target, _) = resolve_http_target(context, word, &args.target_options).await?;
-    if has_own_credentials(&target) {
+    if target.has_own_credentials() {
         return Err(Failure::new(ErrorKind::Usage, format!("'{}' has its own Authorization header", target.name))
             .cause("it would be sent instead of the login")
             .hint("omit --bearer-env and -H Authorization, and bearer_env and headers in the configuration"));
@@ -169,6 +169,12 @@ fn merge_settings(context: &Context, args: &AuthLoginArgs, target: &Target) -> R
             .and_then(SigningAlgorithm::parse)
             .or(under.signing_algorithm),
         assertion_file: args.assertion_file.as_deref().map(path).or(under.assertion_file),
+        resource: match &args.resource {
+            _ if args.no_resource => Some(ResourceParameter::Omitted),
+            Some(stated) => Some(ResourceParameter::Stated(stated.clone())),
+            None => under.resource,
+        },
+        params: under.params.into_iter().chain(args.auth_params.iter().cloned()).collect(),
         dpop: args.dpop || under.dpop,
         ..under
     };

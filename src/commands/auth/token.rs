@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::super::credentials::{LoginOptions, has_own_credentials};
+use super::super::credentials::LoginOptions;
 use super::super::{Context, Exit};
 use super::shared::{resolve_http_target, stored_logins};
 use crate::auth::LoginMode;
@@ -15,7 +15,7 @@ use crate::error::{ErrorKind, Failure, Result};
 /// [`ErrorKind::Auth`] if the user must log in first.
 pub async fn run(context: &Context, args: AuthTokenArgs) -> Result<Exit> {
     let (target, endpoint) = resolve_http_target(context, &args.target, &args.target_options).await?;
-    if has_own_credentials(&target) {
+    if target.has_own_credentials() {
         return Err(Failure::new(ErrorKind::Usage, format!("'{}' has its own Authorization header", target.name))
             .cause("it is sent instead of a stored token"));
     }

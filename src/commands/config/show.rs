@@ -235,6 +235,14 @@ fn value_rows(server: &ConfiguredServer, environment: &Environment) -> Vec<Value
         if member.key == "auth" {
             for inner in member.value.members() {
                 let key = format!("auth.{}", inner.key);
+                for pair in inner.value.members() {
+                    let text = pair.value.as_str().unwrap_or_default();
+                    let shown = redact::redact_value(text, &pair.key, Sensitivity::MaybeSecret, environment);
+                    rows.push(text_row(format!("{key}.{}", pair.key), shown, place(pair.offset)));
+                }
+                if matches!(inner.value.value, ConfigValue::Table(_)) {
+                    continue;
+                }
                 rows.push(value_row(server, key, AUTH_KEYS, inner, environment, place(inner.offset)));
             }
         } else if matches!(
