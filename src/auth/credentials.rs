@@ -13,11 +13,69 @@ use crate::config::oauth::{ClientAuthMethod, OAuthSettings, ResourceParameter};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::secret::Secret;
 
+/// Whose login it is: that of a configured entry, or of a URL. Two entries for one URL are two accounts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LoginOwner {
+    /// The name of the entry; `None` for a URL that was typed.
+    pub config_name: Option<String>,
+    /// The client that was stated for a URL.
+    pub client_id: Option<String>,
+}
+
+/// How a stored login relates to an owner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Ownership {
+    /// It is used while there is no own one: earlier versions stored one login for each URL.
+    Shared,
+    /// It belongs to the owner.
+    Own,
+}
+
+impl LoginOwner {
+    /// The ID that is stored with the login.
+    #[must_use]
+    pub fn id(&self) -> String {
+        match (&self.config_name, &self.client_id) {
+            (Some(name), _) => format!("entry {name}"),
+            (None, Some(client)) => format!("url {client}"),
+            (None, None) => "url".to_owned(),
+        }
+    }
+
+    /// Whether it may use a stored login, which is for the right server.
+    #[must_use]
+    pub fn ownership(&self, about: &CredentialSummary) -> Option<Ownership> {
+        let own = |is_own: bool| is_own.then_some(Ownership::Own);
+        match (&about.owner, &self.config_name) {
+            (Some(owner), Some(_)) => own(*owner == self.id()),
+            // Any login to the URL, unless a client is stated.
+            (Some(owner), None) => own(*owner == self.id() || self.client_id.is_none() && owner.starts_with("url ")),
+            (None, Some(name)) => match &about.server {
+                Some(server) => own(server == name),
+                None => Some(Ownership::Shared),
+            },
+            (None, None) => Some(if about.server.is_none() { Ownership::Own } else { Ownership::Shared }),
+        }
+    }
+
+    /// Whether a new login replaces a stored one, which is for the same server.
+    #[must_use]
+    pub fn replaces(&self, about: &CredentialSummary) -> bool {
+        self.ownership(about) == Some(Ownership::Own) && about.owner.as_ref().is_none_or(|owner| *owner == self.id())
+    }
+}
+
 /// The credentials for one server from one issuer.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Credentials {
     /// The server's URL, as [`server_id`] writes it.
     pub server: String,
+    /// Whose login it is ([`LoginOwner::id`]); `None` if an earlier version stored it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
+    /// When the user logged in, in seconds since 1970.
+    #[serde(default)]
+    pub logged_in_at: u64,
     /// The resource that tokens are requested for, byte for byte.
     pub resource: String,
     /// What is sent as the parameter `resource` instead of it.
@@ -175,6 +233,7 @@ impl Credentials {
     #[must_use]
     pub fn unfinished(
         server: &Url,
+        owner: &LoginOwner,
         discovery: &DiscoveryResult,
         client: ClientRegistration,
         scopes: Vec<String>,
@@ -182,6 +241,8 @@ impl Credentials {
         let issuer = &discovery.authorization_server;
         Credentials {
             server: server_id(server),
+            owner: Some(owner.id()),
+            logged_in_at: 0,
             resource: discovery.resource.clone(),
             resource_parameter: None,
             issuer: issuer.issuer.clone(),
@@ -254,7 +315,8 @@ impl Credentials {
     #[must_use]
     pub fn store_key(&self) -> String {
         let part = Url::parse(&self.resource).ok().and_then(|url| url.query().map(query_digest));
-        format!("{}{} {}", self.server, part.unwrap_or_default(), self.issuer)
+        let owner = self.owner.iter().map(|owner| format!(" {owner}")).collect::<String>();
+        format!("{}{} {}{owner}", self.server, part.unwrap_or_default(), self.issuer)
     }
 
     /// The public part.
@@ -271,6 +333,8 @@ impl Credentials {
             expires_at: tokens.and_then(|tokens| tokens.expires_at),
             has_refresh: tokens.is_some_and(|tokens| tokens.refresh.is_some() || by_itself),
             lacks_tokens: tokens.is_none(),
+            owner: self.owner.clone(),
+            logged_in_at: self.logged_in_at,
             server: name.map(ToOwned::to_owned),
             login: Some(self.login.clone()).filter(|login| !login.is_empty()),
         }
@@ -354,6 +418,8 @@ mod tests {
     fn record() -> Credentials {
         Credentials {
             server: "https://h/mcp".into(),
+            owner: None,
+            logged_in_at: 0,
             resource: "https://h".into(),
             resource_parameter: None,
             issuer: "https://as/".into(),
@@ -448,6 +514,45 @@ mod tests {
         let name = |text: &str| server_id(&Url::parse(text).unwrap());
         assert_eq!(name("https://u:p@H/mcp?key=1#x"), "https://h/mcp");
         assert_ne!(name("https://h/mcp"), name("https://h/mcp/"));
+    }
+
+    #[test]
+    fn a_login_belongs_to_its_entry_or_url() {
+        let owner = |name: Option<&str>, client: Option<&str>| LoginOwner {
+            config_name: name.map(ToOwned::to_owned),
+            client_id: client.map(ToOwned::to_owned),
+        };
+        let stored = |owner: &LoginOwner| {
+            let name = owner.config_name.as_deref();
+            Credentials { owner: Some(owner.id()), ..record() }.summary(name)
+        };
+        let (a, b, url) = (owner(Some("a"), Some("x")), owner(Some("b"), None), owner(None, None));
+        let (url_x, url_y) = (owner(None, Some("x")), owner(None, Some("y")));
+        let keys: std::collections::BTreeSet<String> =
+            [&a, &b, &url, &url_x, &url_y].map(|owner| stored(owner).key).into();
+        assert_eq!(keys.len(), 5);
+        for (of, by, ownership, is_replaced) in [
+            (&a, &a, Some(Ownership::Own), true),
+            (&a, &b, None, false),
+            (&a, &url, None, false),
+            (&url, &a, None, false),
+            (&url_x, &url, Some(Ownership::Own), false),
+            (&url_x, &url_y, None, false),
+            (&url_x, &url_x, Some(Ownership::Own), true),
+        ] {
+            assert_eq!(
+                (by.ownership(&stored(of)), by.replaces(&stored(of))),
+                (ownership, is_replaced),
+                "{of:?} {by:?}"
+            );
+        }
+        // Logins that earlier versions stored: one for each URL, with the name of the entry that logged in last.
+        let (named, unnamed) = (record().summary(Some("a")), record().summary(None));
+        assert_eq!((a.ownership(&named), a.replaces(&named)), (Some(Ownership::Own), true));
+        assert_eq!(b.ownership(&named), None);
+        assert_eq!(url.ownership(&named), Some(Ownership::Shared));
+        assert_eq!((b.ownership(&unnamed), b.replaces(&unnamed)), (Some(Ownership::Shared), false));
+        assert_eq!((url.ownership(&unnamed), url.replaces(&unnamed)), (Some(Ownership::Own), true));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::auth::credentials::{ClientRegistration, Credentials};
+use crate::auth::credentials::{ClientRegistration, Credentials, LoginOwner};
 use crate::auth::discovery::DiscoveryResult;
 use crate::auth::http_client::OAuthHttpClient;
 use crate::auth::settings::{BrowserMode, LoginMode, UserInteraction};
@@ -26,8 +26,8 @@ pub struct LoginContext {
     pub login_command: String,
     /// The command that removes the login and the client registration.
     pub logout_command: String,
-    /// Its name in the configuration, if it has one.
-    pub config_name: Option<String>,
+    /// Whose login it is.
+    pub owner: LoginOwner,
     /// The client secret in the configuration.
     pub configured_secret: Option<Secret>,
     /// Whether to start a login when the server requires one.

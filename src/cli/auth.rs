@@ -6,7 +6,6 @@ use clap::{Args, Subcommand};
 
 use crate::cli::config::GRANT_TYPES;
 use crate::cli::options::GlobalOptions;
-use crate::config::oauth::check_param_name;
 use crate::target::TargetOptions;
 
 /// The values of `--signing-algorithm`.
@@ -174,7 +173,6 @@ pub struct AuthLoginArgs {
 /// Parses an additional parameter of the authorization request.
 fn parse_auth_param(word: &str) -> Result<(String, String), String> {
     let (name, value) = word.split_once('=').ok_or("use NAME=VALUE")?;
-    check_param_name(name)?;
     Ok((name.to_owned(), value.to_owned()))
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::auth::bearer::{BearerProvider, CiVariables};
+use crate::auth::credentials::LoginOwner;
 use crate::auth::http_client::{OAuthHttpClient, ResponseLimits};
 use crate::auth::store::{self, CredentialStore, StoreChoice, StorePaths};
 use crate::auth::{BrowserMode, LOGIN_TIMEOUT, LoginContext, LoginMode, OAuthSettings, TokenProvider, UserInteraction};
@@ -95,7 +96,7 @@ impl Context {
             target_name: target.name.clone(),
             login_command: target.command_line("auth login", &[]),
             logout_command: target.command_line("auth logout", &[]),
-            config_name: target.is_configured.then(|| target.name.clone()),
+            owner: login_owner(target, &settings),
             configured_secret: target.auth.client_secret.clone(),
             login_mode: entry.mode,
             has_terminal: self.ui.terminal().is_interactive() && !self.global.no_input,
@@ -176,6 +177,15 @@ fn store_locations(env: &Environment, is_interactive: bool) -> Option<StorePaths
         credentials_file: credentials_file.clone(),
         is_interactive,
     })
+}
+
+/// Whose login a login to this target is.
+#[must_use]
+pub fn login_owner(target: &Target, settings: &OAuthSettings) -> LoginOwner {
+    LoginOwner {
+        config_name: target.is_configured.then(|| target.name.clone()),
+        client_id: settings.client_id.clone().filter(|_| !target.is_configured),
+    }
 }
 
 /// The user at the terminal, if there is one.

@@ -1,5 +1,6 @@
 //! OAuth logins and stored credentials.
 
+mod accounts;
 mod bearer_sources;
 mod client_authentication;
 mod credential_redaction;

@@ -152,6 +152,8 @@ impl<'a> LoginFlow<'a> {
         let offered = server.revocation_endpoint_auth_methods_supported.as_deref();
         Ok(LoginOutcome::Done(Box::new(Credentials {
             server: server_id(self.context.http.server()),
+            owner: Some(self.context.owner.id()),
+            logged_in_at: unix_seconds(),
             resource: self.discovery.resource.clone(),
             resource_parameter: match self.omits_resource.into_inner() {
                 true => Some(ResourceParameter::Omitted),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::state::{LoadedCredentials, LoginReason, ProviderInner, ProviderState, TokenSource};
 use crate::auth::challenge::Challenge;
-use crate::auth::credentials::{ClientRegistration, Credentials};
+use crate::auth::credentials::{ClientRegistration, Credentials, Ownership};
 use crate::auth::discovery::{self, DiscoveryResult};
 use crate::auth::flows;
 use crate::auth::login_context::{LoginRequest, RegistrationKeeper};
@@ -112,8 +112,10 @@ impl ProviderInner {
         if loaded.as_ref().is_some_and(|credentials| credentials.issuer == *issuer) {
             return Ok(loaded);
         }
-        let server = self.server_id();
-        let matches = |summary: &CredentialSummary| summary.resource == server && summary.issuer == *issuer;
+        let (server, owner) = (self.server_id(), &self.context.owner);
+        let matches = |summary: &CredentialSummary| {
+            summary.resource == server && summary.issuer == *issuer && owner.ownership(summary) == Some(Ownership::Own)
+        };
         match self.store.list()?.into_iter().find(matches) {
             Some(summary) => Ok(self.read_stored(&summary.key).await?.or(loaded)),
             None => Ok(loaded),
@@ -175,6 +177,7 @@ impl ClientKeeper<'_> {
     async fn store(&self, client: &ClientRegistration) -> Result<()> {
         let unfinished = Credentials::unfinished(
             self.inner.context.http.server(),
+            &self.inner.context.owner,
             self.discovery,
             client.clone(),
             self.scopes.to_vec(),

@@ -82,15 +82,19 @@ impl ProviderInner {
             .map_err(|failure| failure.hint(format!("remove them and log in again: {logout} && {login}")))
     }
 
-    /// The stored credentials to use: of this server and the configured issuer, those that expire last.
+    /// The stored credentials to use: of this server, this owner and the configured issuer, those of the newest login.
     pub(super) fn select_stored(&self) -> Result<Option<CredentialSummary>> {
         let issuer = self.settings.issuer.as_deref();
         let candidate = |summary: CredentialSummary| {
-            let own = match_server(&summary, self.context.http.server())?;
-            issuer.is_none_or(|issuer| is_same_issuer(issuer, &summary.issuer)).then_some((own, summary))
+            let is_for_query = match_server(&summary, self.context.http.server())?;
+            let ownership = self.context.owner.ownership(&summary)?;
+            let is_wanted = issuer.is_none_or(|issuer| is_same_issuer(issuer, &summary.issuer));
+            is_wanted.then_some(((is_for_query, ownership), summary))
         };
-        let mut all: Vec<(bool, CredentialSummary)> = self.store.list()?.into_iter().filter_map(candidate).collect();
-        all.sort_by_key(|(own, summary)| (*own, !summary.lacks_tokens, summary.expires_at, summary.has_refresh));
+        let mut all: Vec<_> = self.store.list()?.into_iter().filter_map(candidate).collect();
+        all.sort_by_key(|(rank, summary)| {
+            (*rank, !summary.lacks_tokens, summary.logged_in_at, summary.expires_at, summary.has_refresh)
+        });
         Ok(all.pop().map(|(_, summary)| summary))
     }
 
@@ -240,7 +244,7 @@ impl ProviderInner {
     }
 
     pub(super) async fn store_credentials(&self, credentials: &Credentials) -> Result<()> {
-        let summary = credentials.summary(self.context.config_name.as_deref());
+        let summary = credentials.summary(self.context.owner.config_name.as_deref());
         let text = credentials.to_stored_omitting_secret(self.context.configured_secret.as_ref())?;
         self.without_deadline(self.store.put(&credentials.store_key(), &summary, &text)).await
     }
@@ -254,7 +258,8 @@ impl ProviderInner {
         let server = self.context.http.server();
         let own = match_server(&credentials.summary(None), server);
         for summary in self.store.list()? {
-            if summary.key != key && own.is_some() && match_server(&summary, server) == own {
+            let is_same_server = own.is_some() && match_server(&summary, server) == own;
+            if summary.key != key && is_same_server && self.context.owner.replaces(&summary) {
                 self.store.delete(&summary.key).await?;
             }
         }

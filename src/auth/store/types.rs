@@ -59,6 +59,11 @@ pub struct CredentialSummary {
     pub expires_at: Option<u64>,
     /// Whether new tokens can be obtained without the user.
     pub has_refresh: bool,
+    /// Whose login it is; `None` if an earlier version of mcpipe stored it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub owner: Option<String>,
+    /// When the user logged in, in seconds since 1970; 0 if an earlier version of mcpipe stored it.
+    pub logged_in_at: u64,
     /// Whether there are no tokens: the login has ended, or only a client is registered.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub lacks_tokens: bool,

@@ -78,7 +78,7 @@ fn login_context(url: url::Url, user: &Arc<TestUser>, timeout: Duration) -> Logi
         target_name: "srv".into(),
         login_command: "mcpipe auth login srv".into(),
         logout_command: "mcpipe auth logout srv".into(),
-        config_name: Some("srv".into()),
+        owner: crate::auth::credentials::LoginOwner { config_name: Some("srv".into()), client_id: None },
         configured_secret: None,
         login_mode: LoginMode::Always,
         has_terminal: true,

@@ -148,7 +148,7 @@ impl AuthTestEnv {
             target_name: "srv".into(),
             login_command: "mcpipe auth login srv".into(),
             logout_command: "mcpipe auth logout srv".into(),
-            config_name: Some("srv".into()),
+            owner: crate::auth::credentials::LoginOwner { config_name: Some("srv".into()), client_id: None },
             configured_secret: None,
             login_mode: login,
             has_terminal: false,

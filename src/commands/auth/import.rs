@@ -4,6 +4,7 @@ use std::io::Read;
 
 use serde_json::{Map, Value};
 
+use super::super::credentials::login_owner;
 use super::super::{Context, Exit};
 use super::shared::{login_json, resolve_http_target, stored_logins};
 use crate::auth::clock::unix_seconds;
@@ -55,13 +56,14 @@ pub async fn run(context: &Context, args: AuthImportArgs) -> Result<Exit> {
     if found.is_none() && given.tokens.refresh.is_some() {
         context.ui.warn("the server names no authorization server: the tokens cannot be refreshed");
     }
-    let record = given.into_record(&endpoint, settings, found)?;
+    let owner = login_owner(&target, &settings);
+    let record = Credentials { owner: Some(owner.id()), ..given.into_record(&endpoint, settings, found)? };
     let store = context.credential_store(target.credential_store.as_deref())?;
     let about = record.summary(target.is_configured.then_some(target.name.as_str()));
     let guard = store.lock(&about.key).await?;
     store.put(&about.key, &about, &record.to_stored_omitting_secret(target.auth.client_secret.as_ref())?).await?;
-    for other in stored_logins(&*store, &endpoint)? {
-        if other.key != about.key {
+    for other in stored_logins(&*store, &target, &endpoint)? {
+        if other.key != about.key && owner.replaces(&other) {
             store.delete(&other.key).await?;
         }
     }
@@ -140,6 +142,8 @@ impl ImportedTokens {
             .unwrap_or_else(|| ClientAuthMethod::choose(secret.is_some(), has_key, offered));
         Ok(Credentials {
             server: server_id(&endpoint.url),
+            owner: None,
+            logged_in_at: unix_seconds(),
             resource: found
                 .as_ref()
                 .map_or_else(|| metadata::default_resource(&endpoint.url), |found| found.resource.clone()),

@@ -6,7 +6,7 @@ use super::shared::{format_expiry, login_json, resolve_http_target};
 use crate::auth::credentials::Credentials;
 use crate::auth::{BrowserMode, Grant, LOGIN_TIMEOUT, LoginMode, OAuthSettings, TokenProvider};
 use crate::cli::AuthLoginArgs;
-use crate::config::oauth::{ClientAuthMethod, RedirectUri, ResourceParameter, SigningAlgorithm};
+use crate::config::oauth::{ClientAuthMethod, RedirectUri, ResourceParameter, SigningAlgorithm, check_param_name};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::protocol::views::ListKind;
 use crate::secret::Secret;
@@ -149,6 +149,9 @@ fn merge_settings(context: &Context, args: &AuthLoginArgs, target: &Target) -> R
     let method = args.token_endpoint_auth_method.as_deref().and_then(ClientAuthMethod::parse);
     if let Some(wrong) = args.redirect_uri.as_deref().and_then(|uri| RedirectUri::parse(uri).err()) {
         return Err(Failure::new(ErrorKind::Usage, format!("--redirect-uri {wrong}")));
+    }
+    for (name, _) in &args.auth_params {
+        check_param_name(name).map_err(|why| Failure::new(ErrorKind::Usage, format!("--auth-param: {why}")))?;
     }
     let settings = OAuthSettings {
         client_id: args.client_id.clone().or(under.client_id),

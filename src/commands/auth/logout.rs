@@ -31,7 +31,7 @@ pub async fn run(context: &Context, args: AuthLogoutArgs) -> Result<Exit> {
         let (target, endpoint) = resolve_http_target(context, word, &args.target_options).await?;
         let store = context.credential_store(target.credential_store.as_deref())?;
         let settings = target.auth.clone();
-        for about in stored_logins(&*store, &endpoint)? {
+        for about in stored_logins(&*store, &target, &endpoint)? {
             gone.push(remove(context, &*store, &about, Some(&endpoint), &settings).await?);
         }
         if gone.is_empty() {

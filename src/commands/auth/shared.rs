@@ -3,8 +3,9 @@
 use serde_json::{Value, json};
 
 use super::super::Context;
+use super::super::credentials::login_owner;
 use crate::auth::clock::unix_seconds;
-use crate::auth::credentials::match_server;
+use crate::auth::credentials::{Ownership, match_server};
 use crate::auth::store::{CredentialStore, CredentialSummary, named_secrets};
 use crate::cli::TargetOptions;
 use crate::error::{ErrorKind, Failure, Result};
@@ -35,12 +36,22 @@ pub(super) async fn resolve_http_target(
     }
 }
 
-/// The credentials stored for a server.
-pub(super) fn stored_logins(store: &dyn CredentialStore, endpoint: &HttpEndpoint) -> Result<Vec<CredentialSummary>> {
-    Ok(named_secrets::login_summaries(store)?
+/// The credentials stored for a target: its own, else those that it shares. The newest login comes first.
+pub(super) fn stored_logins(
+    store: &dyn CredentialStore,
+    target: &Target,
+    endpoint: &HttpEndpoint,
+) -> Result<Vec<CredentialSummary>> {
+    let owner = login_owner(target, &target.auth);
+    let mut all: Vec<(Ownership, CredentialSummary)> = named_secrets::login_summaries(store)?
         .into_iter()
         .filter(|about| match_server(about, &endpoint.url).is_some())
-        .collect())
+        .filter_map(|about| Some((owner.ownership(&about)?, about)))
+        .collect();
+    let best = all.iter().map(|(ownership, _)| *ownership).max();
+    all.retain(|(ownership, _)| Some(*ownership) == best);
+    all.sort_by_key(|(_, about)| std::cmp::Reverse(about.logged_in_at));
+    Ok(all.into_iter().map(|(_, about)| about).collect())
 }
 
 /// The public part of stored credentials, for `--json`.

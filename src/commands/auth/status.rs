@@ -31,12 +31,13 @@ pub async fn run(context: &Context, args: AuthStatusArgs) -> Result<Exit> {
     let name = target.name.clone();
     let (login, check) = (target.command_line("auth login", &[]), target.command_line("auth status", &["--check"]));
     let has_login_settings = target.auth != OAuthSettings::default();
+    let checked = target.clone();
     let store = context.credential_store(target.credential_store.as_deref())?;
     if args.check {
         let entry = LoginOptions { mode: LoginMode::Never, ..LoginOptions::default() };
         let gate = context.token_provider(&target, entry)?;
         let progress = context.progress(&format!("asking {name}"));
-        let session = context.session_with_provider(target, gate.as_ref(), Some(progress.clone()))?;
+        let session = context.session_with_provider(checked, gate.as_ref(), Some(progress.clone()))?;
         let ask = async |session: &Session| session.list(ListKind::Tools, CachePolicy::Bypass).await.map(|_| ());
         match progress.show_during(context.with_session(session, ask)).await {
             // A server without tools has accepted the credentials.
@@ -44,7 +45,7 @@ pub async fn run(context: &Context, args: AuthStatusArgs) -> Result<Exit> {
             outcome => outcome?,
         }
     }
-    let found = stored_logins(&*store, &endpoint)?;
+    let found = stored_logins(&*store, &target, &endpoint)?;
     let place = context.interrupt.run_until_interrupted(store.probe_location()).await?;
     print(context, &*store, &found, &place)?;
     let states: Vec<&str> = found.iter().map(token_state).filter(|state| *state != "registered").collect();

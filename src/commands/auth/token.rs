@@ -28,7 +28,7 @@ pub async fn run(context: &Context, args: AuthTokenArgs) -> Result<Exit> {
     let tokens = tokens?.map_err(|failure| failure.server(&target.name))?;
     if context.ui.is_json() {
         let store = context.credential_store(target.credential_store.as_deref())?;
-        let about = stored_logins(&*store, &endpoint)?.into_iter().next();
+        let about = stored_logins(&*store, &target, &endpoint)?.into_iter().next();
         return context
             .ui
             .print_json_value(&json!({
