@@ -6,7 +6,6 @@ use serde_json::Map;
 
 use crate::auth::TokenProvider;
 use crate::commands::context::Context;
-use crate::commands::credentials::has_own_credentials;
 use crate::commands::test::lint::{self, Lists};
 use crate::commands::test::report::{Finding, Outcome, TestReport, TestResult};
 use crate::error::{ConnectStep, ErrorKind, Failure, Result};
@@ -252,7 +251,7 @@ impl Checker<'_> {
             Rung::NameResolution => self.resolve_name().await,
             Rung::Tls => self.tls(),
             Rung::AuthorizationMetadata => match provider {
-                _ if has_own_credentials(self.session.target()) => {
+                _ if self.session.target().has_own_credentials() => {
                     Finding::Skip("credentials are configured".to_owned())
                 }
                 Some(provider) if matches!(provider.login_id(), Ok(Some(_))) => {
@@ -265,7 +264,7 @@ impl Checker<'_> {
                 _ => not_needed(),
             },
             Rung::Login => match provider {
-                _ if has_own_credentials(self.session.target()) => Finding::ok("configured credentials"),
+                _ if self.session.target().has_own_credentials() => Finding::ok("configured credentials"),
                 Some(provider) if matches!(provider.login_id(), Ok(Some(_))) => Finding::ok("logged in"),
                 _ => not_needed(),
             },
