@@ -95,10 +95,11 @@ fn the_file_that_is_named_is_used_and_travels() {
     assert_eq!(run(&sandbox, &["auth", "status", "--json"]).json()["store"], file.display().to_string());
     // Another machine with the same file is logged in.
     let other = Sandbox::new();
-    run(&other, &["list", &server.url()]).succeeds();
-    other.mcpipe(["list", &server.url()]).run().exits(4);
+    configure(&other, &server, "keyring");
+    run(&other, &["list", "srv"]).succeeds();
+    other.mcpipe(["list", "srv"]).run().exits(4);
     run(&sandbox, &["auth", "logout", "srv"]).exits(0);
-    run(&other, &["list", &server.url()]).exits(4);
+    run(&other, &["list", "srv"]).exits(4);
 }
 
 #[test]
