@@ -17,6 +17,7 @@ pub mod redact;
 mod server;
 pub mod settings;
 pub mod source;
+pub mod table_check;
 pub mod trust;
 pub mod value;
 
@@ -177,7 +178,7 @@ impl Config {
                 }
                 // Editors find the schema by it.
                 ("$schema", _) => {}
-                (other, _) => faults.push(keys::unknown_key(source, member.offset, other, keys::FILE_KEYS, "")),
+                (other, _) => faults.push(table_check::unknown_key(source, member.offset, other, keys::FILE_KEYS, "")),
             }
         }
         if faults.is_empty() { Ok(servers) } else { Err(faults) }

@@ -17,6 +17,7 @@ use crate::config::origin;
 use crate::config::origin::{ConfigDiagnostic, ConfigFile, FileFormat, ValueOrigin};
 use crate::config::paths::resolve_path;
 use crate::config::server::ConfiguredServer;
+use crate::config::table_check;
 use crate::config::value::read::{CheckedTable, InheritEnv, Spanned, ValueReader};
 use crate::config::value::secrets::Secrets;
 use crate::env::Environment;
@@ -117,7 +118,7 @@ impl Defaults {
         faults: &mut Vec<ConfigDiagnostic>,
     ) -> Vec<String> {
         let mut wrong = Vec::new();
-        keys::check_table(source, node, DEFAULTS_KEYS, "[defaults]", &mut wrong);
+        table_check::check_table(source, node, DEFAULTS_KEYS, "[defaults]", &mut wrong);
         if !wrong.is_empty() {
             faults.append(&mut wrong);
             return Vec::new();
@@ -158,7 +159,7 @@ impl ConfiguredServer {
     #[must_use]
     pub fn diagnostics(&self) -> Vec<ConfigDiagnostic> {
         let mut faults = Vec::new();
-        keys::check_table(&self.source, &self.entry, SERVER_KEYS, &self.section_name(), &mut faults);
+        table_check::check_table(&self.source, &self.entry, SERVER_KEYS, &self.section_name(), &mut faults);
         if faults.is_empty() {
             self.check_consistency(&mut faults);
         }
@@ -219,7 +220,7 @@ impl ConfiguredServer {
         }
         let auth = |name: &str| self.entry.get("auth").and_then(|auth| auth.value.get(name));
         if let (Some(_), Some(uri)) = (auth("redirect_port"), auth("redirect_uri")) {
-            let section = keys::subsection_name(&section, "auth");
+            let section = table_check::subsection_name(&section, "auth");
             fault(uri.offset, format!("{section} has both 'redirect_port' and 'redirect_uri'"));
         }
         if let (Some(key), None) = (self.entry.get("key"), self.entry.get("cert")) {
@@ -392,7 +393,7 @@ impl ConfiguredServer {
 
     fn read_auth(&self, reader: &mut ValueReader<'_>) -> OAuthSettings {
         let Some(member) = self.entry.get("auth") else { return OAuthSettings::default() };
-        let section = keys::subsection_name(&self.section_name(), "auth");
+        let section = table_check::subsection_name(&self.section_name(), "auth");
         let table = CheckedTable { node: &member.value, keys: AUTH_KEYS, section: &section };
         OAuthSettings {
             client_id: reader.string(table, "client_id"),

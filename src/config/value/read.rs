@@ -11,6 +11,7 @@ use crate::config::keys;
 use crate::config::keys::{ConfigKey, KeyType};
 use crate::config::origin::{ConfigDiagnostic, ConfigFile};
 use crate::config::paths::resolve_path;
+use crate::config::table_check;
 use crate::env::Environment;
 use crate::util::duration::parse_duration;
 
@@ -93,7 +94,7 @@ impl<'a> ValueReader<'a> {
         let value = self.expand(table, name, written, member.value.offset)?;
         // Values without references have been checked already.
         let kind = keys::find_key(table.keys, name).map_or(KeyType::String, |key| key.key_type);
-        if let Err(wrong) = keys::check_string(kind, &value) {
+        if let Err(wrong) = table_check::check_string(kind, &value) {
             let message = format!("'{name}' in {} {wrong}", table.section);
             self.diagnostics.push(ConfigDiagnostic::at(self.source, member.value.offset, message));
             return None;

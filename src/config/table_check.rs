@@ -1,0 +1,166 @@
+//! Checks the tables of a configuration file against the keys that they may have.
+
+use std::sync::Arc;
+
+use crate::config::bearer::BearerSource;
+use crate::config::file::tree::{ConfigNode, ConfigValue};
+use crate::config::keys::{ConfigKey, KeyType, find_key};
+use crate::config::oauth::RedirectUri;
+use crate::config::origin::{ConfigDiagnostic, ConfigFile};
+use crate::config::value::expand;
+use crate::config::value::expand::ExpandError;
+use crate::protocol::revision::RevisionPin;
+use crate::util::duration::parse_duration;
+use crate::util::suggest::nearest_name;
+
+/// Checks the members of a table against its keys.
+///
+/// `section` names the table for messages: `[servers.x]`.
+pub fn check_table(
+    source: &Arc<ConfigFile>,
+    node: &ConfigNode,
+    keys: &[ConfigKey],
+    section: &str,
+    faults: &mut Vec<ConfigDiagnostic>,
+) {
+    if !matches!(node.value, ConfigValue::Table(_)) {
+        faults.push(ConfigDiagnostic::at(
+            source,
+            node.offset,
+            format!("{section} must be a table, not {}", node.type_name()),
+        ));
+        return;
+    }
+    for member in node.members() {
+        match find_key(keys, &member.key) {
+            None => faults.push(unknown_key(source, member.offset, &member.key, keys, section)),
+            Some(key) => {
+                if let Err((at, message)) = check_value(key, &member.value, source, section, faults) {
+                    faults.push(ConfigDiagnostic::at(source, at, format!("'{}' in {section} {message}", key.name)));
+                }
+            }
+        }
+    }
+}
+
+/// The name of a table inside another, for messages.
+#[must_use]
+pub fn subsection_name(section: &str, name: &str) -> String {
+    match section.strip_suffix(']') {
+        Some(open) => format!("{open}.{name}]"),
+        None => format!("{section}.{name}"),
+    }
+}
+
+/// The fault of a key that does not exist, with the nearest that does.
+pub fn unknown_key(source: &ConfigFile, at: usize, name: &str, keys: &[ConfigKey], section: &str) -> ConfigDiagnostic {
+    let place = if section.is_empty() { String::new() } else { format!(" in {section}") };
+    let message = format!("unknown key '{name}'{place}");
+    match nearest_name(name, keys.iter().map(|key| key.name)) {
+        Some(near) => ConfigDiagnostic::at(source, at, format!("{message}; did you mean '{near}'?")),
+        None => {
+            let all: Vec<&str> = keys.iter().map(|key| key.name).collect();
+            ConfigDiagnostic::at(source, at, message).hint(format!("the keys are {}", all.join(", ")))
+        }
+    }
+}
+
+type ValueError = (usize, String);
+
+fn check_value(
+    key: &ConfigKey,
+    node: &ConfigNode,
+    source: &Arc<ConfigFile>,
+    section: &str,
+    faults: &mut Vec<ConfigDiagnostic>,
+) -> Result<(), ValueError> {
+    let must = |what: &str| Err((node.offset, format!("must be {what}, not {}", node.type_name())));
+    match (key.key_type, &node.value) {
+        (KeyType::Section(keys), _) => {
+            check_table(source, node, keys, &subsection_name(section, key.name), faults);
+            Ok(())
+        }
+        (KeyType::StringList, ConfigValue::Array(items)) => items.iter().try_for_each(|item| match item.as_str() {
+            Some(text) => check_references(text, item.offset),
+            None => Err((item.offset, format!("must contain only strings, not {}", item.type_name()))),
+        }),
+        (KeyType::StringList, _) => must("an array of strings"),
+        (KeyType::StringMap, ConfigValue::Table(members)) => {
+            members.iter().try_for_each(|member| match member.value.as_str() {
+                Some(text) => check_references(text, member.value.offset),
+                None => Err((
+                    member.value.offset,
+                    format!(
+                        "must contain only strings, but '{}' is {}: put it in quotes",
+                        member.key,
+                        member.value.type_name()
+                    ),
+                )),
+            })
+        }
+        (KeyType::StringMap, _) => must("a table of strings"),
+        (KeyType::StringOrFalse, ConfigValue::Bool(false)) => Ok(()),
+        (KeyType::Bool, ConfigValue::Bool(_)) | (KeyType::InheritEnv, ConfigValue::Bool(_)) => Ok(()),
+        (KeyType::Bool, _) => must("true or false"),
+        (KeyType::InheritEnv, ConfigValue::Array(items)) if items.iter().all(|item| item.as_str().is_some()) => Ok(()),
+        (KeyType::InheritEnv, _) => must("true, false or an array of names"),
+        (KeyType::Integer(least, most), ConfigValue::Integer(number)) if (least..=most).contains(number) => Ok(()),
+        (KeyType::Integer(least, most), ConfigValue::Integer(number)) => {
+            Err((node.offset, format!("must be from {least} to {most}, not {number}")))
+        }
+        (KeyType::Integer(..), _) => must("a whole number"),
+        (KeyType::Duration, ConfigValue::Integer(number)) if *number >= 0 => Ok(()),
+        (KeyType::Duration, ConfigValue::Float(number)) if number.is_finite() && *number >= 0.0 => Ok(()),
+        (KeyType::Duration, ConfigValue::Integer(_) | ConfigValue::Float(_)) => {
+            Err((node.offset, "must not be negative".to_owned()))
+        }
+        (_, ConfigValue::String(text)) => {
+            check_references(text, node.offset)?;
+            // A word that rules something is no secret, and is read before anything is fetched.
+            if !matches!(key.key_type, KeyType::String | KeyType::Path) && !expand::secret_references(text).is_empty() {
+                return Err((node.offset, "cannot be a secret".to_owned()));
+            }
+            // What holds a reference can only be judged when it is used.
+            if text.contains("${") {
+                Ok(())
+            } else {
+                check_string(key.key_type, text).map_err(|wrong| (node.offset, wrong))
+            }
+        }
+        (KeyType::Duration, _) => must("a time such as \"30s\""),
+        (KeyType::StringOrFalse, _) => must("a string, or false"),
+        (
+            KeyType::String
+            | KeyType::Path
+            | KeyType::Choice(_)
+            | KeyType::Revision
+            | KeyType::RedirectUri
+            | KeyType::BearerSource,
+            _,
+        ) => must("a string"),
+    }
+}
+
+/// Judges a string without references.
+///
+/// # Errors
+/// What it should be, to follow the key's name.
+pub fn check_string(kind: KeyType, text: &str) -> Result<(), String> {
+    match kind {
+        KeyType::Choice(words) if !words.contains(&text) => {
+            let near = nearest_name(text, words.iter().copied());
+            let more = near.map(|near| format!("; did you mean '{near}'?")).unwrap_or_default();
+            Err(format!("must be one of {}, not '{text}'{more}", words.join(", ")))
+        }
+        KeyType::RedirectUri => RedirectUri::parse(text).map(|_| ()),
+        KeyType::BearerSource => BearerSource::parse(text).map(|_| ()),
+        KeyType::Revision => RevisionPin::parse(text).map(|_| ()).map_err(|why| format!("names an {why}")),
+        KeyType::Duration => parse_duration(text).map(|_| ()).map_err(|why| format!("is not a duration: {why}")),
+        KeyType::String | KeyType::Path | KeyType::StringOrFalse if text.is_empty() => Err("is empty".to_owned()),
+        _ => Ok(()),
+    }
+}
+
+fn check_references(text: &str, at: usize) -> Result<(), ValueError> {
+    expand::parse_template(text).map(|_| ()).map_err(|problem: ExpandError| (at, format!("is invalid: {problem}")))
+}
