@@ -66,6 +66,27 @@ impl ErrorKind {
         }
     }
 
+    /// The kind of this [name](ErrorKind::as_str).
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        let all = [
+            ErrorKind::Failed,
+            ErrorKind::Usage,
+            ErrorKind::Config,
+            ErrorKind::Auth,
+            ErrorKind::Unreachable,
+            ErrorKind::Timeout,
+            ErrorKind::Protocol,
+            ErrorKind::Refused,
+            ErrorKind::Bug,
+            ErrorKind::Output,
+            ErrorKind::Interrupted,
+            ErrorKind::Terminated,
+            ErrorKind::ClosedPipe,
+        ];
+        all.into_iter().find(|kind| kind.as_str() == name)
+    }
+
     /// The name under `class` in the JSON error line.
     #[must_use]
     pub fn as_str(self) -> &'static str {

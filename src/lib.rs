@@ -77,6 +77,7 @@ pub fn main() -> u8 {
         credential_stores: CredentialStores::default(),
         secret_cache: SecretCache::default(),
         trace: OnceLock::new(),
+        recording: OnceLock::new(),
     };
     let class = match dispatch(context, cli.command) {
         Ok(Exit::Done) => return 0,
@@ -117,6 +118,9 @@ fn dispatch(context: Context, command: Command) -> Result<Exit> {
         }
         Command::Prompt(args) => {
             run_connected(context, watches_stdout, async |context| commands::prompt::run(context, args).await)
+        }
+        Command::Replay(args) => {
+            run_connected(context, watches_stdout, async |context| commands::replay::run(context, args).await)
         }
         Command::Task(args) => {
             run_connected(context, watches_stdout, async |context| commands::task::run(context, args).await)

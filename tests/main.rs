@@ -19,6 +19,7 @@ mod process;
 mod protocol_rules;
 mod read;
 mod real_servers;
+mod recording;
 mod repository;
 mod session;
 mod support;

@@ -33,6 +33,11 @@ pub struct GlobalOptions {
     /// Write the exchange to FILE as NDJSON, secrets redacted
     #[arg(long, global = true, hide_short_help = true, hide_long_help = true, value_name = "FILE")]
     pub trace: Option<PathBuf>,
+    /// Record the exchange in FILE, secrets redacted, for use as the target replay:FILE
+    ///
+    /// The cache of server metadata is not used, so that the recording is complete.
+    #[arg(long, global = true, hide_short_help = true, hide_long_help = true, value_name = "FILE")]
+    pub record: Option<PathBuf>,
     /// When to use colors [default: auto]
     #[arg(long, global = true, hide_short_help = true, hide_long_help = true, value_name = "WHEN")]
     pub color: Option<ColorWhen>,
@@ -103,6 +108,7 @@ impl GlobalOptions {
             quiet: self.quiet || under.quiet,
             verbose: self.verbose.max(under.verbose),
             trace: self.trace.or(under.trace),
+            record: self.record.or(under.record),
             color: self.color.or(under.color),
             config: self.config.or(under.config),
             timeout: self.timeout.or(under.timeout),

@@ -11,6 +11,7 @@ use crate::cli::list::ListArgs;
 use crate::cli::options::GlobalOptions;
 use crate::cli::prompt::PromptArgs;
 use crate::cli::read::ReadArgs;
+use crate::cli::replay::ReplayArgs;
 use crate::cli::task::TaskArgs;
 use crate::cli::test::TestArgs;
 
@@ -87,6 +88,7 @@ impl Cli {
             Command::Prompt(args) => &mut args.global,
             Command::Task(args) => &mut args.global,
             Command::Test(args) => &mut args.global,
+            Command::Replay(args) => &mut args.global,
             Command::Auth(args) => auth_options(args),
             Command::Config(args) => &mut args.global,
             Command::Completions(args) => &mut args.global,
@@ -123,6 +125,8 @@ pub enum Command {
     Task(TaskArgs),
     /// Check servers
     Test(TestArgs),
+    /// Serve a recording over stdio
+    Replay(ReplayArgs),
     /// Log in, log out, and show where credentials are stored
     Auth(Box<AuthArgs>),
     /// Show, check and change the configuration

@@ -15,7 +15,7 @@ use crate::output::Progress;
 use crate::session::client_handler::ClientCapabilities;
 use crate::session::{self, Session, retry};
 use crate::target::Target;
-use crate::transport::{self, Authorize, CookieJar, Endpoint};
+use crate::transport::{self, Authorize, CookieJar, TransportKind};
 
 /// The maximum size in bytes of the pages of a list together, without `--max-list-size`.
 const DEFAULT_MAX_LIST_SIZE: u64 = 64 << 20;
@@ -133,12 +133,14 @@ impl Context {
             trace: self.trace()?,
             authorize,
             cookies: CookieJar::default(),
+            recorder: self.recorder(target)?,
         };
         Ok(session::SessionOptions {
             timeout: self.request_timeout(target),
             max_list_size: Some(self.global.max_list_size.unwrap_or(DEFAULT_MAX_LIST_SIZE)).filter(|size| *size > 0),
             retry: self.retry_policy(target),
-            cache_dir: if self.global.no_cache { None } else { self.env.cache_dir() },
+            // What is cached would be missing in a recording.
+            cache_dir: if self.global.no_cache || self.global.record.is_some() { None } else { self.env.cache_dir() },
             identity: provider.map(TokenProvider::login_id).transpose()?.flatten().or(source),
             transport,
             capabilities,
@@ -152,7 +154,7 @@ impl Context {
 
     /// When to retry. Without `--retries` a server process that exited is not started again.
     fn retry_policy(&self, target: &Target) -> retry::RetryPolicy {
-        let usual = if matches!(target.endpoint, Endpoint::Stdio(_)) { 0 } else { 2 };
+        let usual = if target.endpoint.transport_kind() == TransportKind::Stdio { 0 } else { 2 };
         let ui = self.ui.clone();
         let notice = move |text: &str| ui.warn(text);
         retry::RetryPolicy {

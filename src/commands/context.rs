@@ -11,7 +11,7 @@ use crate::config::value::secrets::{SecretRequest, SecretResult};
 use crate::env::Environment;
 use crate::error::{ErrorKind, Result};
 use crate::interrupt::Interrupt;
-use crate::output::{Progress, Ui};
+use crate::output::{Progress, RecordingWriter, Ui};
 use crate::transport::trace::Trace;
 
 /// What every command is given.
@@ -30,6 +30,8 @@ pub struct Context {
     pub secret_cache: SecretCache,
     /// The trace of the run, once it is open.
     pub trace: OnceLock<Trace>,
+    /// The recording of the run, once it is open.
+    pub recording: OnceLock<Arc<RecordingWriter>>,
 }
 
 /// How a command ended that has printed everything itself.

@@ -28,7 +28,7 @@ impl Context {
                 values.for_each(|(_, value)| self.redact_text(value.reveal()));
                 return self.redact_in_arguments(&endpoint.args);
             }
-            Endpoint::Unix(_) => return,
+            Endpoint::Unix(_) | Endpoint::Replay(_) => return,
         };
         for (name, value) in &endpoint.headers {
             if looks_secret(name) {

@@ -85,6 +85,6 @@ impl Context {
 fn skips_certificate_check(target: &Target) -> bool {
     match &target.endpoint {
         Endpoint::Http(endpoint) | Endpoint::WebSocket(endpoint) => endpoint.tls.insecure,
-        Endpoint::Stdio(_) | Endpoint::Unix(_) => false,
+        Endpoint::Stdio(_) | Endpoint::Unix(_) | Endpoint::Replay(_) => false,
     }
 }

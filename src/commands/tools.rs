@@ -13,7 +13,6 @@ use crate::protocol::views::{ListItem, ListKind};
 use crate::schema::{SchemaValidator, collect_header_params};
 use crate::session::{CachePolicy, Listing, Session};
 use crate::target::Target;
-use crate::transport::Endpoint;
 use crate::util::suggest::nearest_names;
 
 /// The tools that may be used, and why others may not.
@@ -233,13 +232,13 @@ pub fn is_app_only(tool: &ListItem) -> bool {
 
 /// Whether arguments travel in headers: modern revisions over HTTP only.
 async fn sends_argument_headers(session: &Session) -> bool {
-    matches!(session.target().endpoint, Endpoint::Http(_)) && session.is_modern().await == Some(true)
+    session.target().endpoint.transport_kind().is_http() && session.is_modern().await == Some(true)
 }
 
 /// The `Mcp-Param-*` headers of a call (`HTM-04`); they go out in modern revisions over HTTP only.
 #[must_use]
 pub fn argument_headers(session: &Session, tool: &ListItem, arguments: &Map<String, Value>) -> Vec<(String, String)> {
-    if !matches!(session.target().endpoint, Endpoint::Http(_)) {
+    if !session.target().endpoint.transport_kind().is_http() {
         return Vec::new();
     }
     let parameters = collect_header_params(tool.value()).unwrap_or_default();

@@ -84,6 +84,7 @@ impl CandidateSource {
             global,
             credential_stores: CredentialStores::default(),
             trace: OnceLock::new(),
+            recording: OnceLock::new(),
             secret_cache: SecretCache::default(),
         };
         CandidateSource { context, words, command, target_options: reach, accepts_server_tool: splits }

@@ -28,7 +28,8 @@ impl Ui {
     /// # Errors
     /// If the trace file cannot be created.
     pub fn trace(self: &Arc<Self>) -> Result<Trace> {
-        let file = self.options.trace_file.as_deref().map(create_trace_file).transpose()?;
+        let file =
+            self.options.trace_file.as_deref().map(|path| create_private_file(path, "trace", "--trace")).transpose()?;
         if file.is_none() && self.options.verbose == 0 {
             return Ok(Trace::default());
         }
@@ -42,20 +43,23 @@ impl Ui {
     }
 }
 
-/// Only the owner may read it: an exchange is private even if it is redacted.
-fn create_trace_file(path: &Path) -> Result<File> {
+/// Creates the file for an exchange, which is private even without secrets: only its owner may read it.
+pub(super) fn create_private_file(path: &Path, what: &str, option: &str) -> Result<File> {
     if path == Path::new("-") {
-        return Err(Failure::new(ErrorKind::Usage, "--trace needs a file: standard output is for the result")
-            .hint("-v and -vv show the exchange on standard error"));
+        return Err(Failure::new(
+            ErrorKind::Usage,
+            format!("{option} needs a file: standard output is for the result"),
+        )
+        .hint("-v and -vv show the exchange on standard error"));
     }
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let file = options.open(path).map_err(|error| {
-        Failure::new(ErrorKind::Usage, format!("cannot write the trace to '{}'", path.display()))
+        Failure::new(ErrorKind::Usage, format!("cannot write the {what} to '{}'", path.display()))
             .caused_by(&error)
-            .hint("choose a writable file: --trace FILE")
+            .hint(format!("choose a writable file: {option} FILE"))
     })?;
     // A file that already existed keeps its mode, unless it is changed.
     #[cfg(unix)]
@@ -280,7 +284,7 @@ mod tests {
         seen.ui.redact("123456");
         let sink = TraceWriter {
             ui: seen.ui.clone(),
-            file: Some(Mutex::new(create_trace_file(&path).unwrap())),
+            file: Some(Mutex::new(create_private_file(&path, "trace", "--trace").unwrap())),
             failed: AtomicBool::new(false),
             clock: || UNIX_EPOCH + Duration::from_millis(1_795_239_977_123),
         };

@@ -38,6 +38,7 @@ impl Session {
         let (opened, reply) = opened.map_err(|failure| failure.server(&self.target.name))?;
         let live = Arc::new(Connection::from(opened));
         self.store_profile(&live);
+        self.options.transport.recorder.record_revision(live.era.revision());
         *open = Some(live.clone());
         Ok((live, reply))
     }

@@ -241,6 +241,7 @@ impl Session {
         let Ok((opened, fresh)) = Box::pin(self.negotiator().negotiate_uncached(call)).await else { return reply };
         let live = Arc::new(Connection::from(opened));
         self.store_profile(&live);
+        self.options.transport.recorder.record_revision(live.era.revision());
         *open = Some(live.clone());
         drop(open);
         self.resend(&live, call, reply, fresh).await

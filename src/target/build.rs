@@ -18,6 +18,7 @@ use crate::env::{Environment, is_mcpipe_variable, is_same_variable};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::protocol::revision::RevisionPin;
 use crate::secret::Secret;
+use crate::transport::replay::Recording;
 use crate::transport::{Endpoint, HttpEndpoint, InheritedEnv, StdioEndpoint, TlsOptions, UnixEndpoint};
 use crate::util::quoting;
 
@@ -56,6 +57,10 @@ pub fn target_from_url(
         let name = format!("unix:{}", endpoint.path.display());
         return ad_hoc_target(name, Endpoint::Unix(endpoint), options, defaults, Vec::new());
     }
+    if let Some(path) = parse::recording_path(text) {
+        let recording = load_recording(path, options, environment)?;
+        return ad_hoc_target(format!("replay:{path}"), Endpoint::Replay(recording), options, defaults, Vec::new());
+    }
     let place = parse::parse_url(text).map_err(|why| Failure::new(ErrorKind::Usage, why))?;
     reject_flags_for_url(options, &place.display_url, place.url.scheme())?;
     if parse::is_plaintext_to_remote(&place.url) && !options.allow_http && options.unix_socket.is_none() {
@@ -72,6 +77,20 @@ pub fn target_from_url(
 /// The error for a URL whose traffic is not encrypted.
 fn plaintext_message(place: &ParsedUrl) -> String {
     format!("{} is unencrypted {} to another host", place.display_url, place.url.scheme())
+}
+
+/// A recording as target: FILE, or `FILE#SERVER` for one of several servers.
+fn load_recording(text: &str, options: &TargetOptions, environment: &Environment) -> Result<Recording> {
+    let usage = |message: String| Failure::new(ErrorKind::Usage, message);
+    let mut given = url_flags(options).to_vec();
+    given.extend(command_flags(options));
+    if let Some((flag, _)) = given.iter().find(|(_, set)| *set) {
+        return Err(usage(format!("{flag} does not apply to a recording")));
+    }
+    if text.is_empty() {
+        return Err(usage("replay: has no file".to_owned()).hint("name a recording: replay:FILE"));
+    }
+    Recording::open(&environment.expand_tilde(text))
 }
 
 /// The target of a Unix socket; `resolve` makes its path absolute.

@@ -103,7 +103,9 @@ pub fn parse_url(text: &str) -> Result<ParsedUrl, String> {
         let scheme = url.scheme();
         let socket =
             if scheme.contains("unix") { " (HTTP over a Unix socket: --unix-socket PATH http://…)" } else { "" };
-        return Err(format!("unsupported URL scheme '{scheme}'; use https, http, wss, ws or unix:PATH{socket}"));
+        return Err(format!(
+            "unsupported URL scheme '{scheme}'; use https, http, wss, ws, unix:PATH or replay:FILE{socket}"
+        ));
     }
     let basic = basic_auth_header(&url);
     // This cannot fail for a URL with a host, which these schemes always have.
@@ -119,6 +121,12 @@ pub fn parse_url(text: &str) -> Result<ParsedUrl, String> {
 pub fn unix_socket_path(text: &str) -> Option<&str> {
     let path = text.trim().strip_prefix("unix:")?;
     Some(path.strip_prefix("//").unwrap_or(path))
+}
+
+/// The file in `replay:FILE`; `None` where it is something else.
+#[must_use]
+pub fn recording_path(text: &str) -> Option<&str> {
+    text.trim().strip_prefix("replay:")
 }
 
 /// Whether requests to this URL can be read and changed in transit: unencrypted, and to another host.

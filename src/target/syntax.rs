@@ -28,7 +28,8 @@ pub fn classify_word(text: &str) -> Result<TargetWord> {
             .hint("name a configured server, a URL or a command line; perhaps a variable is not set"));
     }
     let owned = text.to_owned();
-    Ok(if url_scheme(text).is_some() || super::parse::unix_socket_path(text).is_some() {
+    let is_place = super::parse::unix_socket_path(text).is_some() || super::parse::recording_path(text).is_some();
+    Ok(if url_scheme(text).is_some() || is_place {
         TargetWord::Url(owned)
     } else if is_call_form(text) {
         TargetWord::Name(owned)

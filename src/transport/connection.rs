@@ -11,6 +11,7 @@ use crate::protocol::revision::Revision;
 use crate::secret::Secret;
 use crate::transport::cookies::CookieJar;
 use crate::transport::message::{Incoming, OutgoingMessage, UnexpectedResponse};
+use crate::transport::record::Recorder;
 use crate::transport::trace::Trace;
 
 pub use futures_util::future::BoxFuture;
@@ -28,6 +29,8 @@ pub struct TransportOptions {
     pub authorize: Option<Arc<dyn Authorize>>,
     /// The server's cookies, for HTTP.
     pub cookies: CookieJar,
+    /// Records the exchange.
+    pub recorder: Recorder,
 }
 
 /// Supplies the credentials of HTTP requests, and handles responses that require authentication.

@@ -8,6 +8,7 @@ use crate::env::{PATH, is_same_variable, programs};
 use crate::error::Result;
 use crate::secret::Secret;
 use crate::transport::connection::TransportKind;
+use crate::transport::replay::Recording;
 use crate::transport::url::http_url_of;
 
 /// Where a server is.
@@ -21,6 +22,8 @@ pub enum Endpoint {
     WebSocket(HttpEndpoint),
     /// A Unix socket, with one message per line as over stdio.
     Unix(UnixEndpoint),
+    /// A recording of an exchange with a server.
+    Replay(Recording),
 }
 
 impl Endpoint {
@@ -33,6 +36,7 @@ impl Endpoint {
             Endpoint::Http(_) => TransportKind::Http,
             Endpoint::WebSocket(_) => TransportKind::WebSocket,
             Endpoint::Unix(_) => TransportKind::Unix,
+            Endpoint::Replay(recording) => recording.transport_kind(),
         }
     }
 
@@ -42,7 +46,7 @@ impl Endpoint {
         match self {
             Endpoint::Http(endpoint) => Some(endpoint.clone()),
             Endpoint::WebSocket(endpoint) => endpoint.with_http_url().ok(),
-            Endpoint::Stdio(_) | Endpoint::Unix(_) => None,
+            Endpoint::Stdio(_) | Endpoint::Unix(_) | Endpoint::Replay(_) => None,
         }
     }
 }

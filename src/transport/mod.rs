@@ -14,6 +14,9 @@ mod message;
 mod message_reader;
 mod message_writer;
 pub mod process;
+pub mod record;
+mod recorded_transport;
+pub mod replay;
 pub mod sse;
 pub mod stdio;
 pub mod trace;
@@ -38,10 +41,10 @@ use crate::error::Result;
 /// Connects to a server.
 ///
 /// # Errors
-/// If the child cannot be started, the client cannot be set up (a certificate file, a proxy), or the
-/// socket cannot be connected to.
+/// If the child cannot be started, the client cannot be set up (a certificate file, a proxy), the
+/// socket cannot be connected to, or the recording has a connection that failed.
 pub async fn connect(endpoint: &Endpoint, options: &TransportOptions) -> Result<ConnectedTransport> {
-    match endpoint {
+    let connected = match endpoint {
         Endpoint::Stdio(endpoint) => stdio::connect(endpoint, options),
         Endpoint::Http(endpoint) => http::connect(endpoint, options).await,
         Endpoint::WebSocket(endpoint) => websocket::connect(endpoint, options).await,
@@ -52,5 +55,19 @@ pub async fn connect(endpoint: &Endpoint, options: &TransportOptions) -> Result<
             use crate::error::{ErrorKind, Failure};
             Err(Failure::new(ErrorKind::Usage, "this system does not support Unix sockets"))
         }
-    }
+        Endpoint::Replay(recording) => replay::connect(recording, options),
+    };
+    recorded_transport::record(&options.recorder, endpoint.transport_kind(), connected)
+}
+
+/// Connects over HTTP+SSE to a URL at which another transport was tried.
+///
+/// # Errors
+/// If there is no event stream, or it cannot be used.
+pub async fn connect_sse(
+    endpoint: &HttpEndpoint,
+    options: &TransportOptions,
+) -> Result<ConnectedTransport, http::SseConnectError> {
+    let connected = http::connect_sse(endpoint, options).await?;
+    Ok(recorded_transport::record(&options.recorder, TransportKind::Sse, Ok(connected))?)
 }

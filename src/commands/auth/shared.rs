@@ -29,6 +29,10 @@ pub(super) async fn resolve_http_target(
             Err(Failure::new(ErrorKind::Usage, format!("'{}' is a socket and does not support logins", target.name))
                 .hint("access to it is controlled by the permissions of its file"))
         }
+        None if matches!(target.endpoint, Endpoint::Replay(_)) => {
+            Err(Failure::new(ErrorKind::Usage, format!("'{}' is a recording and does not support logins", target.name))
+                .hint("log in to the server itself"))
+        }
         None => {
             Err(Failure::new(ErrorKind::Usage, format!("'{}' is a process and does not support logins", target.name))
                 .hint("pass credentials in its environment: -e KEY=VALUE, or env in the configuration"))

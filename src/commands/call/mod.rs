@@ -2,7 +2,7 @@
 
 mod batch;
 pub(in crate::commands) mod concurrent;
-mod input_stream;
+pub mod input_stream;
 mod output_schema;
 mod repeat;
 mod single;

@@ -59,6 +59,7 @@ pub async fn probe(context: &Context, config: &Config, name: &str) -> Result<Pro
     target.is_configured = false;
     target.name = match &target.endpoint {
         Endpoint::Http(http) | Endpoint::WebSocket(http) => http.url.to_string(),
+        Endpoint::Replay(_) => target.name.clone(),
         Endpoint::Unix(unix) => format!("unix:{}", unix.path.display()),
         Endpoint::Stdio(stdio) => quoting::join(std::iter::once(&stdio.program).chain(&stdio.args).map(String::as_str)),
     };

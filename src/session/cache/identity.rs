@@ -79,7 +79,7 @@ pub(crate) fn identity_hash(endpoint: &Endpoint, credentials: Option<&str>) -> S
     match endpoint {
         Endpoint::Http(endpoint) | Endpoint::WebSocket(endpoint) => hash_http_identity(&mut who, endpoint),
         Endpoint::Stdio(endpoint) => hash_child_environment(&mut who, endpoint),
-        Endpoint::Unix(_) => {}
+        Endpoint::Unix(_) | Endpoint::Replay(_) => {}
     }
     hash_field(&mut who, credentials.unwrap_or_default());
     who

@@ -21,6 +21,7 @@ use crate::protocol::rpc::RawJson;
 use crate::protocol::views::{ListKind, ServerInfo};
 use crate::session::cache::identity::hash_field;
 use crate::target::Target;
+use crate::transport::replay::Recording;
 use crate::transport::{Endpoint, HttpMode, TransportKind};
 use crate::util::atomic_write::{replace_file, temporary_in};
 use crate::util::hex::hex;
@@ -92,6 +93,9 @@ impl ServerCache {
     /// The cache of this target below `dir`; without `dir` nothing is cached. Nothing is read yet.
     #[must_use]
     pub fn for_target(target: &Target, dir: Option<&Path>, identity: Option<&str>) -> Self {
+        if let Endpoint::Replay(recording) = &target.endpoint {
+            return ServerCache::of_recording(recording);
+        }
         if dir.is_none() {
             return ServerCache::default();
         }
@@ -111,6 +115,7 @@ impl ServerCache {
                 hash_field(&mut place, "unix");
                 feed_path(&mut place, Some(&endpoint.path));
             }
+            Endpoint::Replay(_) => {}
             Endpoint::Stdio(endpoint) => {
                 hash_field(&mut place, &endpoint.program);
                 endpoint.args.iter().for_each(|arg| hash_field(&mut place, arg));
@@ -129,6 +134,17 @@ impl ServerCache {
             endpoint: Some(target.endpoint.clone()).filter(|endpoint| matches!(endpoint, Endpoint::Stdio(_))),
             fingerprint: OnceLock::new(),
         }
+    }
+
+    /// What a recording shows about its server; nothing is written.
+    fn of_recording(recording: &Recording) -> Self {
+        let profile = recording.revision().map(|revision| ServerProfile {
+            revision,
+            transport: recording.transport_kind(),
+            server: recording.server_info(),
+            ignores_eof: None,
+        });
+        ServerCache { profile: Mutex::new(Some(profile)), ..ServerCache::default() }
     }
 
     /// The cache for a client that declares these capabilities; servers may list different tools for different

@@ -17,7 +17,7 @@ use crate::session::negotiate::classify::{
 use crate::session::negotiate::{HandshakeResult, NegotiatedConnection, Negotiator, PROBE_TIMEOUT};
 use crate::session::rpc_client::{RequestOutcome, RpcClient};
 use crate::transport::http::SseConnectError;
-use crate::transport::{Endpoint, HttpEndpoint, HttpMode, TransportOptions, http};
+use crate::transport::{self, Endpoint, HttpEndpoint, HttpMode, TransportOptions};
 
 /// The outcome of a probe.
 enum HttpProbe {
@@ -98,7 +98,7 @@ impl Negotiator<'_> {
         let may_be_other = |failure: &Failure| {
             matches!(failure.kind(), ErrorKind::Unreachable | ErrorKind::Protocol | ErrorKind::Timeout)
         };
-        let rpc = match http::connect_sse(endpoint, &options).await {
+        let rpc = match transport::connect_sse(endpoint, &options).await {
             Ok(connection) => self.rpc_client(connection),
             Err(SseConnectError::NoStream(_)) => return Ok(None),
             Err(SseConnectError::Failed(failure)) if may_be_other(&failure) => return Ok(None),
@@ -254,7 +254,7 @@ impl Negotiator<'_> {
             matches!(status, 400..=499 | 501) && !says_nothing_about_era(status) && !offers_modern
         });
         if may_speak_sse && let Some(endpoint) = self.sse_candidate() {
-            match http::connect_sse(endpoint, &self.attempt_options()).await {
+            match transport::connect_sse(endpoint, &self.attempt_options()).await {
                 Ok(connection) => {
                     rpc.close(false).await;
                     return self.negotiate_legacy(self.rpc_client(connection)).await;

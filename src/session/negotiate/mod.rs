@@ -110,7 +110,7 @@ impl Negotiator<'_> {
 
     /// Whether all of negotiation has a single time limit; not if the user may have to log in meanwhile.
     fn shares_one_timeout(&self) -> bool {
-        matches!(self.target.endpoint, Endpoint::Stdio(_) | Endpoint::Unix(_))
+        matches!(self.target.endpoint.transport_kind(), TransportKind::Stdio | TransportKind::Unix)
     }
 
     pub(super) fn attempt_options(&self) -> transport::TransportOptions {
@@ -167,6 +167,10 @@ impl Negotiator<'_> {
                 self.negotiate_cached_sse(first).await
             }
             (RevisionPin::Exact(_) | RevisionPin::Legacy, _) => Ok((self.negotiate_pinned_legacy().await?, None)),
+            // It has no negotiation that could be repeated.
+            (RevisionPin::Auto, Some(profile)) if matches!(self.target.endpoint, Endpoint::Replay(_)) => {
+                Ok((self.open_recording(profile).await?, None))
+            }
             (RevisionPin::Auto, _) if sse => Ok((self.negotiate_legacy(self.connect().await?).await?, None)),
             (RevisionPin::Auto, Some(profile)) if profile.revision.is_modern() => {
                 let open = NegotiatedConnection::confirmed(self.connect().await?, self.modern_era(profile.server));
@@ -175,6 +179,16 @@ impl Negotiator<'_> {
             (RevisionPin::Auto, Some(profile)) => self.negotiate_cached_legacy(first, &profile).await,
             (RevisionPin::Auto, None) => self.negotiate_uncached(first).await,
         }
+    }
+
+    /// Opens a recording whose revision is known.
+    async fn open_recording(&self, profile: ServerProfile) -> Result<NegotiatedConnection> {
+        let rpc = self.connect().await?;
+        if !profile.revision.is_modern() {
+            return self.negotiate_legacy(rpc).await;
+        }
+        let open = NegotiatedConnection::confirmed(rpc, self.modern_era(profile.server));
+        Ok(NegotiatedConnection { is_unused: true, ..open })
     }
 
     /// Opens the connection in a session that was left open.
@@ -218,8 +232,8 @@ impl Negotiator<'_> {
         first: &Operation,
     ) -> Result<(NegotiatedConnection, Option<RequestOutcome>)> {
         match &self.target.endpoint {
-            Endpoint::Http(_) => self.negotiate_http(first).await,
-            Endpoint::Stdio(_) | Endpoint::WebSocket(_) | Endpoint::Unix(_) => self.negotiate_stream(first).await,
+            endpoint if endpoint.transport_kind().is_http() => self.negotiate_http(first).await,
+            _ => self.negotiate_stream(first).await,
         }
     }
 
@@ -294,7 +308,7 @@ impl Negotiator<'_> {
         // The last request had only the rest of the time.
         let all = self.options.transport.connect_timeout.filter(|_| self.wait_deadline.is_none());
         let time = format_duration(all.unwrap_or(time));
-        let start = if matches!(self.target.endpoint, Endpoint::Stdio(_)) { " of its start" } else { "" };
+        let start = if self.target.endpoint.transport_kind() == TransportKind::Stdio { " of its start" } else { "" };
         failure.causes.insert(0, format!("no response to {method}"));
         failure.message = format!("the server did not respond within {time}{start}");
     }

@@ -1,0 +1,62 @@
+//! `--record`: the file of the run, and what must not get into it.
+
+use std::sync::Arc;
+
+use crate::commands::context::Context;
+use crate::error::Result;
+use crate::output::RecordingWriter;
+use crate::target::Target;
+use crate::transport::Endpoint;
+use crate::transport::record::Recorder;
+use crate::util::secret_names::{looks_like_key, looks_secret};
+
+/// Shorter values of variables may appear in any message by chance.
+const MIN_SECRET_LENGTH: usize = 6;
+
+impl Context {
+    /// Records the exchange with a target, if `--record` was given.
+    ///
+    /// # Errors
+    /// When the file cannot be created.
+    pub(super) fn recorder(&self, target: &Target) -> Result<Recorder> {
+        let Some(path) = &self.global.record else { return Ok(Recorder::default()) };
+        let writer = match self.recording.get() {
+            Some(writer) => writer.clone(),
+            None => {
+                let writer = Arc::new(self.ui.create_recording(path)?);
+                self.redact_environment(&writer);
+                self.recording.get_or_init(|| writer).clone()
+            }
+        };
+        if let Endpoint::Http(endpoint) | Endpoint::WebSocket(endpoint) = &target.endpoint {
+            let segments = endpoint.url.path_segments().into_iter().flatten();
+            segments.filter(|segment| looks_like_key(segment)).for_each(|segment| writer.redact(segment));
+        }
+        Ok(Recorder::new(writer, server_name(target)))
+    }
+
+    /// A server process inherits the environment, and some print it.
+    fn redact_environment(&self, writer: &RecordingWriter) {
+        for (name, value) in self.env.iter() {
+            if looks_secret(name) && value.len() >= MIN_SECRET_LENGTH && !value.starts_with('/') {
+                writer.redact(value);
+            }
+        }
+    }
+}
+
+/// What a recording calls a server: its configured name, or the host or program. Command lines and URLs may have secrets.
+fn server_name(target: &Target) -> String {
+    if target.is_configured {
+        return target.name.clone();
+    }
+    match &target.endpoint {
+        Endpoint::Http(endpoint) | Endpoint::WebSocket(endpoint) => endpoint.url.origin().ascii_serialization(),
+        Endpoint::Stdio(endpoint) => {
+            let name = endpoint.program.rsplit(['/', '\\']).next();
+            name.unwrap_or(&endpoint.program).to_owned()
+        }
+        Endpoint::Unix(_) => "socket".to_owned(),
+        Endpoint::Replay(_) => "replay".to_owned(),
+    }
+}

@@ -1,0 +1,182 @@
+//! Replays a recorded exchange in place of a server. `docs/recording.md` describes the file.
+
+mod file;
+mod matching;
+mod player;
+mod script;
+mod server;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::value::RawValue;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use self::player::{Delivery, Player};
+use self::script::Content;
+use crate::error::Result;
+use crate::protocol::revision::Revision;
+use crate::protocol::rpc::{self, RpcMessage};
+use crate::protocol::views::ServerInfo;
+use crate::secret::Secret;
+use crate::transport::connection::{
+    BoxFuture, CloseOutcome, ConnectedTransport, Diagnostics, LegacyHttpSession, Transport, TransportKind,
+    TransportOptions,
+};
+use crate::transport::message::{Incoming, IncomingItem, OutgoingMessage, incoming_channel};
+use crate::transport::trace::{Trace, TraceEvent};
+
+pub use self::file::{RECORDING_FORMAT, RECORDING_VERSION};
+pub use self::server::{ReplayServer, ReplayedOutput};
+
+/// A recording, loaded from its file. Clones share which of its requests were used.
+#[derive(Clone, Debug)]
+pub struct Recording(Arc<Player>);
+
+impl Recording {
+    /// Reads the exchange with one server from FILE, or from `FILE#SERVER` the one with that server.
+    ///
+    /// # Errors
+    /// [`crate::error::ErrorKind::Config`] if the file cannot be read or used, with the line.
+    pub fn open(text: &str) -> Result<Self> {
+        let script = match text.rsplit_once('#').filter(|_| !Path::new(text).exists()) {
+            Some((file, server)) => file::load(Path::new(file), Some(server)),
+            None => file::load(Path::new(text), None),
+        };
+        Ok(Recording(Arc::new(Player::new(script?))))
+    }
+
+    /// The transport that was recorded.
+    #[must_use]
+    pub fn transport_kind(&self) -> TransportKind {
+        self.0.script().transport
+    }
+
+    /// The revision that was agreed on; `None` if none was.
+    #[must_use]
+    pub fn revision(&self) -> Option<Revision> {
+        self.0.script().revision
+    }
+
+    /// Answers one client, which is not mcpipe itself.
+    ///
+    /// # Errors
+    /// If the recording shows that the server could not be connected to.
+    pub fn serve(&self) -> Result<ReplayServer> {
+        ReplayServer::start(self.0.clone())
+    }
+
+    /// What a server without a handshake said about itself.
+    #[must_use]
+    pub fn server_info(&self) -> ServerInfo {
+        self.0.script().server_info.clone()
+    }
+}
+
+/// Connects to a recording.
+pub(super) fn connect(recording: &Recording, options: &TransportOptions) -> Result<ConnectedTransport> {
+    let player = recording.0.clone();
+    let (outlet, deliveries) = player.connect()?;
+    let (sender, incoming) = incoming_channel();
+    let forwarder = tokio::spawn(forward(deliveries, sender, options.trace.clone()));
+    let transport = ReplayTransport { player, outlet, forwarder, trace: options.trace.clone() };
+    Ok(ConnectedTransport { transport: Arc::new(transport), incoming })
+}
+
+/// Hands what is played to the session.
+async fn forward(mut deliveries: mpsc::UnboundedReceiver<Delivery>, sender: mpsc::Sender<Incoming>, trace: Trace) {
+    while let Some(delivery) = deliveries.recv().await {
+        if let Content::Message { raw, .. } = &delivery.content {
+            trace.record(TraceEvent::Received(raw.get()));
+        }
+        let Some(arrived) = incoming(delivery) else { continue };
+        if sender.send(arrived).await.is_err() {
+            return;
+        }
+    }
+}
+
+fn incoming(delivery: Delivery) -> Option<Incoming> {
+    let item = match delivery.content {
+        Content::Message { raw, status, retry_after_ms, is_embedded } => {
+            let mut message = rpc::parse(raw.get()).ok()?.into_iter().next()?;
+            if let RpcMessage::Response(response) = &mut message
+                && let Err(error) = &mut response.outcome
+            {
+                error.retry_after = retry_after_ms.map(Duration::from_millis);
+            }
+            if is_embedded { IncomingItem::EmbeddedResponse(message) } else { IncomingItem::Message(message, status) }
+        }
+        Content::Broken(broken) => IncomingItem::BrokenResponse(broken),
+        Content::Warning(text) => IncomingItem::Warning(text),
+        Content::Response(response) => IncomingItem::UnexpectedResponse(response),
+        Content::Failed(failure) => IncomingItem::Failed(failure),
+    };
+    let request_id = delivery.request.filter(|_| delivery.on_stream).and_then(|id| id.parse().ok());
+    Some(Incoming { request_id, item })
+}
+
+struct ReplayTransport {
+    player: Arc<Player>,
+    outlet: usize,
+    forwarder: JoinHandle<()>,
+    trace: Trace,
+}
+
+impl Transport for ReplayTransport {
+    fn kind(&self) -> TransportKind {
+        self.player.script().transport
+    }
+
+    fn send(&self, message: OutgoingMessage) -> BoxFuture<'_, Result<()>> {
+        self.trace.record(TraceEvent::Sent(&message.body));
+        if let Ok(raw) = serde_json::from_str::<&RawValue>(&message.body)
+            && let Some(generation) = self.player.take(self.outlet, raw)
+        {
+            tokio::spawn(player::play_when_idle(self.player.clone(), generation));
+        }
+        Box::pin(async { Ok(()) })
+    }
+
+    fn close(&self, _patient: bool) -> BoxFuture<'_, CloseOutcome> {
+        self.forwarder.abort();
+        Box::pin(async { CloseOutcome::Closed })
+    }
+
+    fn diagnostics(&self) -> Diagnostics {
+        let script = self.player.script();
+        Diagnostics { stderr_tail: script.stderr_tail.clone(), first_non_message: script.first_non_message.clone() }
+    }
+
+    fn legacy_session(&self) -> Option<&dyn LegacyHttpSession> {
+        (self.kind() == TransportKind::Http).then_some(self as &dyn LegacyHttpSession)
+    }
+}
+
+impl LegacyHttpSession for ReplayTransport {
+    fn set_revision(&self, _revision: Revision) {}
+
+    fn listen(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async {})
+    }
+
+    fn is_listening(&self) -> bool {
+        self.player.script().is_listening
+    }
+
+    fn listen_stream_closed(&self) -> BoxFuture<'_, ()> {
+        Box::pin(std::future::pending())
+    }
+
+    fn session_id(&self) -> Option<Secret> {
+        None
+    }
+
+    fn resume_session(&self, _session: &Secret) {}
+
+    fn forget_session(&self) -> bool {
+        self.player.script().forgot_session
+    }
+}

@@ -1,0 +1,97 @@
+//! A recording holds no credential.
+
+use serde_json::json;
+
+use crate::support::{HttpServer, Mcp, Reply, Sandbox};
+
+const SECRETS: [&str; 7] = [
+    "header-s3cret-1",
+    "query-s3cret-2",
+    "bearer-s3cret-3",
+    "variable-s3cret-4",
+    "inherited-s3cret-5",
+    "member-s3cret-6",
+    "a8Kd93jfLs02Xm47QpZr61tY",
+];
+
+/// Answers a call with every secret, as a server does that prints its settings.
+fn telling(mcp: Mcp) -> Mcp {
+    mcp.on("tools/call", |call| {
+        let text = format!("{} {}", SECRETS.join(" "), call.params()["arguments"]);
+        call.result(json!({"content": [{"type": "text", "text": text}], "structuredContent": {"access_token": "member-s3cret-6"}}))
+    })
+}
+
+#[track_caller]
+fn has_no_secret(sandbox: &Sandbox, but: &[&str]) {
+    let text = std::fs::read_to_string(sandbox.work().join("run.rec")).unwrap();
+    for secret in SECRETS.iter().filter(|secret| !but.contains(secret)) {
+        assert!(!text.contains(secret), "{secret} is in the recording:\n{text}");
+    }
+    assert!(text.contains("tools/call"), "{text}");
+}
+
+#[test]
+fn of_a_request_over_http() {
+    for mcp in [Mcp::modern(), Mcp::legacy("2025-11-25")] {
+        let server = telling(mcp).http();
+        let sandbox = Sandbox::new();
+        let url = server.url("/mcp/a8Kd93jfLs02Xm47QpZr61tY?api_key=query-s3cret-2");
+        let run = sandbox
+            .mcpipe(["call", &url, "echo", "text=hi", "--record", "run.rec"])
+            .args(["-H", "X-Api-Key: header-s3cret-1", "--bearer-env", "TOKEN"])
+            .env("TOKEN", "bearer-s3cret-3")
+            .run();
+        run.succeeds();
+        has_no_secret(&sandbox, &["variable-s3cret-4", "inherited-s3cret-5", "member-s3cret-6"]);
+        let text = std::fs::read_to_string(sandbox.work().join("run.rec")).unwrap();
+        assert!(text.contains(r#""access_token":"[redacted]""#), "{text}");
+        assert!(!text.contains("session-1"), "{text}");
+    }
+}
+
+#[test]
+fn of_the_environment_of_a_server_process() {
+    let server = telling(Mcp::legacy("2025-11-25")).stdio();
+    let sandbox = Sandbox::new();
+    let run = sandbox
+        .mcpipe(["call", &server.target(), "echo", "text=hi", "--record", "run.rec", "-e", "DB=variable-s3cret-4"])
+        .env("GITHUB_TOKEN", "inherited-s3cret-5")
+        .run();
+    run.succeeds();
+    let text = std::fs::read_to_string(sandbox.work().join("run.rec")).unwrap();
+    for secret in ["variable-s3cret-4", "inherited-s3cret-5"] {
+        assert!(!text.contains(secret), "{secret} is in the recording:\n{text}");
+    }
+}
+
+#[test]
+fn of_a_refused_login() {
+    let server = HttpServer::start(|_| {
+        Reply::text("text/plain", "not with bearer-s3cret-3").with_status(401).header("WWW-Authenticate", "Bearer")
+    });
+    let sandbox = Sandbox::new();
+    let run = sandbox
+        .mcpipe(["list", &server.url("/mcp"), "--record", "run.rec", "--bearer-env", "TOKEN"])
+        .env("TOKEN", "bearer-s3cret-3")
+        .run();
+    run.exits(4);
+    let text = std::fs::read_to_string(sandbox.work().join("run.rec")).unwrap();
+    assert!(!text.contains("bearer-s3cret-3"), "{text}");
+}
+
+#[test]
+fn an_argument_that_was_redacted_matches_any_value() {
+    let server = Mcp::modern()
+        .tools(json!([{"name": "login", "inputSchema": {"type": "object", "properties": {"password": {"type": "string"}}}}]))
+        .on("tools/call", |call| call.text("welcome"))
+        .stdio();
+    let sandbox = Sandbox::new();
+    let call = |target: &str, more: &[&str]| {
+        sandbox.mcpipe(["call", target, "login", "password=member-s3cret-6"]).args(more.iter().copied()).run()
+    };
+    call(&server.target(), &["--record", "run.rec"]).succeeds();
+    let text = std::fs::read_to_string(sandbox.work().join("run.rec")).unwrap();
+    assert!(!text.contains("member-s3cret-6"), "{text}");
+    call("replay:run.rec", &[]).succeeds().prints("welcome\n");
+}

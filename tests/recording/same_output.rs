@@ -1,0 +1,211 @@
+//! A replayed recording leads to the output of the recorded run, byte for byte.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::support::{HttpServer, Mcp, Reply, Run, Sandbox, ServerAction};
+
+/// Both runs of a command: against the server, and against the recording of that run. The target is the word `TARGET`.
+fn both(sandbox: &Sandbox, target: &str, words: &[&str]) -> (Run, Run) {
+    let with = |target: &str, more: &[&str]| {
+        let words = words.iter().map(|word| if *word == "TARGET" { target } else { word });
+        sandbox.mcpipe(words.chain(more.iter().copied())).run()
+    };
+    let recorded = with(target, &["--record", "run.rec"]);
+    (recorded, with("replay:run.rec", &[]))
+}
+
+/// The text without the numbers of progress tokens, which are those of the requests of a run.
+fn without_tokens(text: &str) -> String {
+    let mut parts = text.split(r#""progressToken":"#);
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |text, part| text + r#""progressToken":"# + part.trim_start_matches(|c: char| c.is_ascii_digit()))
+}
+
+/// The replayed run prints the same, apart from the name of the target.
+#[track_caller]
+fn prints_the_same(sandbox: &Sandbox, target: &str, words: &[&str]) {
+    let (recorded, replayed) = both(sandbox, target, words);
+    let quoted = format!("'{target}'");
+    let named = |text: &str| {
+        without_tokens(text).replace(&quoted, "TARGET").replace(target, "TARGET").replace("replay:run.rec", "TARGET")
+    };
+    let seen = |run: &Run| (run.code(), named(run.stdout()), named(run.stderr()));
+    let file = std::fs::read_to_string(sandbox.work().join("run.rec")).unwrap_or_default();
+    assert_eq!(seen(&replayed), seen(&recorded), "{words:?}\n{recorded:?}\n{replayed:?}\n{file}");
+}
+
+const BATCH: &str = r#"{"tool":"echo","arguments":{"text":"1"},"id":1}
+{"tool":"add","arguments":{"a":1,"b":2},"id":2}
+{"tool":"fail","arguments":{},"id":3}
+{"tool":"echo","arguments":{"text":"1"},"id":4}
+{"tool":"nothing","arguments":{},"id":5}
+"#;
+
+/// Commands of every kind.
+fn commands() -> Vec<Vec<&'static str>> {
+    vec![
+        vec!["list", "TARGET"],
+        vec!["list", "TARGET", "--all"],
+        vec!["list", "TARGET", "--all", "--json"],
+        vec!["list", "TARGET", "--resources", "--templates", "--prompts"],
+        vec!["list", "TARGET", "--info"],
+        vec!["list", "TARGET", "echo"],
+        vec!["list", "TARGET", "echo", "--schema"],
+        vec!["list", "TARGET", "nothing"],
+        vec!["list", "TARGET", "--for", "openai"],
+        vec!["call", "TARGET", "echo", "text=hi"],
+        vec!["call", "TARGET", "echo", "text=hi", "--json"],
+        vec!["call", "TARGET", "echo", "wrong=hi"],
+        vec!["call", "TARGET", "add", "a=1", "b=2"],
+        vec!["call", "TARGET", "add", "a=1", "b=2", "--structured"],
+        vec!["call", "TARGET", "fail"],
+        vec!["call", "TARGET", "image"],
+        vec!["call", "TARGET", "slow", "steps=3", "--events", "-"],
+        vec!["call", "TARGET", "nothing"],
+        vec!["call", "TARGET", "nothing", "--no-validate"],
+        vec!["call", "TARGET", "--batch", "calls"],
+        vec!["call", "TARGET", "--batch", "calls", "--ordered", "--jobs", "1"],
+        vec!["read", "TARGET"],
+        vec!["read", "TARGET", "demo://hello"],
+        vec!["read", "TARGET", "demo://hello", "demo://item/1", "demo://item/2"],
+        vec!["read", "TARGET", "demo://gone"],
+        vec!["read", "TARGET", "demo://item/{id}", "id=7"],
+        vec!["prompt", "TARGET"],
+        vec!["prompt", "TARGET", "greet", "name=Ada"],
+        vec!["prompt", "TARGET", "nothing"],
+    ]
+}
+
+#[track_caller]
+fn every_command(target: &str) {
+    let sandbox = Sandbox::new();
+    sandbox.file("calls", BATCH);
+    for words in commands() {
+        prints_the_same(&sandbox, target, &words);
+    }
+}
+
+#[test]
+fn over_stdio_without_a_handshake() {
+    every_command(&Mcp::modern().stdio().target());
+}
+
+#[test]
+fn over_stdio_with_a_handshake() {
+    every_command(&Mcp::legacy("2025-06-18").stdio().target());
+}
+
+#[test]
+fn over_http_without_a_handshake() {
+    every_command(&Mcp::modern().http().url("/mcp"));
+}
+
+#[test]
+fn over_http_with_a_session() {
+    every_command(&Mcp::legacy("2025-11-25").http().url("/mcp"));
+}
+
+#[test]
+fn over_http_and_sse() {
+    every_command(&Mcp::legacy("2024-11-05").sse().url("/sse"));
+}
+
+#[test]
+fn over_a_websocket() {
+    every_command(&Mcp::modern().websocket().url("/ws"));
+    every_command(&Mcp::legacy("2025-03-26").websocket().url("/ws"));
+}
+
+#[test]
+fn over_a_unix_socket() {
+    let sandbox = Sandbox::new();
+    let path = sandbox.path().join("s");
+    let _seen = Mcp::legacy("2025-11-25").unix(&path);
+    every_command(&format!("unix:{}", path.display()));
+}
+
+#[test]
+fn a_list_in_pages() {
+    for mcp in [Mcp::modern(), Mcp::legacy("2025-11-25")] {
+        let server = mcp.page_size(2).stdio();
+        prints_the_same(&Sandbox::new(), &server.target(), &["list", "TARGET"]);
+    }
+}
+
+/// Asks for input during each call.
+fn asking(mcp: Mcp) -> Mcp {
+    mcp.on("tools/call", |call| {
+        let id = call.id();
+        let schema = json!({"type": "object", "properties": {"name": {"type": "string", "default": "Ada"}}});
+        let params = json!({"message": "Who?", "requestedSchema": schema});
+        let ask = json!({"jsonrpc": "2.0", "id": "ask-1", "method": "elicitation/create", "params": params});
+        vec![ServerAction::Request(
+            ask,
+            Box::new(move |answer| {
+                let text = answer["result"].to_string();
+                let content = json!([{"type": "text", "text": text}]);
+                vec![ServerAction::Send(json!({"jsonrpc": "2.0", "id": id, "result": {"content": content}}))]
+            }),
+        )]
+    })
+}
+
+#[test]
+fn a_call_during_which_the_server_asks_for_input() {
+    let words = ["call", "TARGET", "echo", "text=hi", "--elicit", "accept"];
+    prints_the_same(&Sandbox::new(), &asking(Mcp::legacy("2025-11-25")).stdio().target(), &words);
+    prints_the_same(&Sandbox::new(), &asking(Mcp::legacy("2025-11-25")).http().url("/mcp"), &words);
+}
+
+#[test]
+fn another_answer_than_the_recorded_one_gets_an_error() {
+    let sandbox = Sandbox::new();
+    let server = asking(Mcp::legacy("2025-11-25")).stdio();
+    let call = |target: &str, how: &str| {
+        sandbox.mcpipe(["call", target, "echo", "text=hi", "--elicit", how]).arg("--record").arg("out.rec").run()
+    };
+    call(&server.target(), "accept").succeeds();
+    std::fs::rename(sandbox.work().join("out.rec"), sandbox.work().join("run.rec")).unwrap();
+    let run = call("replay:run.rec", r#"{"name": "Grace"}"#);
+    run.exits(1).prints("").stderr_contains("the recording continues after another answer to elicitation/create");
+}
+
+#[test]
+fn failures_of_a_server() {
+    let target = "sh -c 'echo starting >&2; exit 3'";
+    prints_the_same(&Sandbox::new(), target, &["list", "TARGET"]);
+    prints_the_same(&Sandbox::new(), "/nonexistent/server", &["list", "TARGET"]);
+    let refused = HttpServer::start(|_| Reply::text("text/html", "<html>maintenance</html>").with_status(500));
+    prints_the_same(&Sandbox::new(), &refused.url("/mcp"), &["list", "TARGET", "--retries", "0"]);
+    let missing = HttpServer::start(|_| Reply::status(404));
+    prints_the_same(&Sandbox::new(), &missing.url("/mcp"), &["list", "TARGET"]);
+}
+
+#[test]
+fn failures_of_a_call() {
+    let words = ["call", "TARGET", "echo", "text=hi", "--timeout", "300ms"];
+    let ended =
+        Mcp::legacy("2025-11-25").on("tools/call", |_| vec![ServerAction::RawText("{\"id\":2,\"result\":".into())]);
+    prints_the_same(&Sandbox::new(), &ended.stdio().target(), &words);
+    let silent = || Mcp::legacy("2025-11-25").on("tools/call", |_| Vec::new());
+    prints_the_same(&Sandbox::new(), &silent().stdio().target(), &words);
+    let wrong = Mcp::modern().on("tools/call", |call| call.error_with(-32000, "no", json!({"why": 1})));
+    prints_the_same(&Sandbox::new(), &wrong.http().url("/mcp"), &words);
+}
+
+#[test]
+fn a_request_that_was_repeated() {
+    let server = Mcp::modern().on("tools/call", |call| {
+        if call.n == 0 {
+            call.text("first")
+        } else {
+            vec![ServerAction::Pause(Duration::from_millis(1))].into_iter().chain(call.text("later")).collect()
+        }
+    });
+    let sandbox = Sandbox::new();
+    let line = r#"{"tool":"echo","arguments":{"text":"x"}}"#;
+    sandbox.file("calls", format!("{line}\n{line}\n{line}\n"));
+    prints_the_same(&sandbox, &server.stdio().target(), &["call", "TARGET", "--batch", "calls", "--jobs", "1"]);
+}
