@@ -22,8 +22,10 @@ pub fn completion_script(shell: Shell) -> &'static str {
 pub const MAN_PAGES: &[(&str, &str)] = &[
     ("", include_str!("../man/mcpipe.1")),
     ("list", include_str!("../man/mcpipe-list.1")),
+    ("lock", include_str!("../man/mcpipe-lock.1")),
     ("call", include_str!("../man/mcpipe-call.1")),
     ("read", include_str!("../man/mcpipe-read.1")),
+    ("replay", include_str!("../man/mcpipe-replay.1")),
     ("prompt", include_str!("../man/mcpipe-prompt.1")),
     ("task", include_str!("../man/mcpipe-task.1")),
     ("task-get", include_str!("../man/mcpipe-task-get.1")),

@@ -78,6 +78,7 @@ impl ErrorKind {
             ErrorKind::Timeout,
             ErrorKind::Protocol,
             ErrorKind::Refused,
+            ErrorKind::Mismatch,
             ErrorKind::Bug,
             ErrorKind::Output,
             ErrorKind::Interrupted,

@@ -119,6 +119,9 @@ fn dispatch(context: Context, command: Command) -> Result<Exit> {
         Command::Prompt(args) => {
             run_connected(context, watches_stdout, async |context| commands::prompt::run(context, args).await)
         }
+        Command::Lock(args) => {
+            run_connected(context, watches_stdout, async |context| commands::lock::run(context, args).await)
+        }
         Command::Replay(args) => {
             run_connected(context, watches_stdout, async |context| commands::replay::run(context, args).await)
         }

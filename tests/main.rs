@@ -13,6 +13,7 @@ mod config;
 mod fuzz;
 mod layering;
 mod list;
+mod lock;
 mod negotiation;
 mod output;
 mod process;

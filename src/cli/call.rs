@@ -147,6 +147,12 @@ pub struct CallArgs {
     /// The expression is evaluated over the result, which is printed all the same. The option may be repeated. If the expression compares two values, both are shown.
     #[arg(long, value_name = "EXPR", conflicts_with_all = ["batch", "tool_use", "detach", "dry_run"])]
     pub expect: Vec<String>,
+    /// Call the tool only if it is as in the lock file [default FILE: mcp.lock]
+    ///
+    /// A tool that differs, or that the file does not have, is not called: the exit code is 8. `mcpipe lock` writes the
+    /// file.
+    #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true, default_missing_value = "mcp.lock")]
+    pub locked: Option<PathBuf>,
     /// Skip the confirmation that is configured
     #[arg(short = 'y', long)]
     pub yes: bool,

@@ -8,6 +8,7 @@ use crate::cli::call::CallArgs;
 use crate::cli::config::ConfigArgs;
 use crate::cli::help;
 use crate::cli::list::ListArgs;
+use crate::cli::lock::LockArgs;
 use crate::cli::options::GlobalOptions;
 use crate::cli::prompt::PromptArgs;
 use crate::cli::read::ReadArgs;
@@ -88,6 +89,7 @@ impl Cli {
             Command::Prompt(args) => &mut args.global,
             Command::Task(args) => &mut args.global,
             Command::Test(args) => &mut args.global,
+            Command::Lock(args) => &mut args.global,
             Command::Replay(args) => &mut args.global,
             Command::Auth(args) => auth_options(args),
             Command::Config(args) => &mut args.global,
@@ -125,6 +127,8 @@ pub enum Command {
     Task(TaskArgs),
     /// Check servers
     Test(TestArgs),
+    /// Write a lock file of what servers offer, or check servers against it
+    Lock(LockArgs),
     /// Serve a recording over stdio
     Replay(ReplayArgs),
     /// Log in, log out, and show where credentials are stored

@@ -13,6 +13,7 @@ pub mod credentials;
 mod expect;
 pub mod list;
 mod lists;
+pub mod lock;
 mod notifications;
 pub mod prompt;
 pub mod read;

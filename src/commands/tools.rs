@@ -2,12 +2,14 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
 use std::rc::Rc;
 
 use serde_json::{Map, Value};
 use tokio::sync::{Mutex, OnceCell};
 
 use crate::commands::context::Context;
+use crate::commands::lock::file::LockFile;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::protocol::views::{ListItem, ListKind};
 use crate::schema::{SchemaValidator, collect_header_params};
@@ -103,6 +105,7 @@ impl ToolList {
 pub struct ToolCache {
     tools: Mutex<Option<Result<Rc<ToolList>>>>,
     connected: OnceCell<Option<Failure>>,
+    lock_file: std::cell::OnceCell<Result<Rc<LockFile>>>,
 }
 
 impl ToolCache {
@@ -161,6 +164,14 @@ impl ToolCache {
         let fresh = Rc::new(fetch_tools(context, session, CachePolicy::Bypass).await?);
         *held = Some(Ok(fresh.clone()));
         Ok(fresh)
+    }
+
+    /// The lock file, which is read once.
+    ///
+    /// # Errors
+    /// When it cannot be used.
+    pub fn lock_file(&self, path: &Path) -> Result<Rc<LockFile>> {
+        self.lock_file.get_or_init(|| LockFile::read(path).map(Rc::new)).clone()
     }
 
     /// Connects if nothing was requested yet: concurrent calls must not be what discovers that the cached era is wrong,

@@ -350,6 +350,18 @@ pub const SERVER_KEYS: &[ConfigKey] = &[
          unless --yes is given.",
     ),
     key(
+        "locked",
+        KeyType::String,
+        AppliesTo::Both,
+        NONE,
+        r#""mcp.lock""#,
+        "The lock file that tools must agree with, relative to the configuration file.",
+    )
+    .details(
+        "A tool that differs from its definition in the file, or that the file does not have, is not called: the exit \
+         code is 8. `mcpipe lock` writes the file. --locked on the command line overrides it.",
+    ),
+    key(
         "timeout",
         KeyType::Duration,
         AppliesTo::Both,

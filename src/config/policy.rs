@@ -1,5 +1,7 @@
 //! Which tools of a server may be listed and called, and when a call needs confirmation.
 
+use std::path::PathBuf;
+
 use globset::{Glob, GlobMatcher};
 
 /// Rules for the tools of one server.
@@ -11,6 +13,8 @@ pub struct ToolPolicy {
     pub deny_tools: Vec<String>,
     /// When a call needs confirmation.
     pub confirm: ConfirmPolicy,
+    /// The lock file that tools must agree with.
+    pub locked: Option<PathBuf>,
 }
 
 /// When a call needs confirmation.
@@ -85,7 +89,7 @@ mod tests {
 
     fn policy(allow: Option<&[&str]>, deny: &[&str]) -> ToolPolicy {
         let owned = |globs: &[&str]| globs.iter().map(|glob| (*glob).to_owned()).collect::<Vec<_>>();
-        ToolPolicy { allow_tools: allow.map(owned), deny_tools: owned(deny), confirm: ConfirmPolicy::Never }
+        ToolPolicy { allow_tools: allow.map(owned), deny_tools: owned(deny), ..ToolPolicy::default() }
     }
 
     #[test]

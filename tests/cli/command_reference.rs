@@ -383,7 +383,7 @@ const EXIT_CODES: [(&str, &str); 13] = [
     ("6", "Timeout."),
     ("7", "Protocol error: an invalid message from the server, or no common protocol revision."),
     ("8", "Refused by the configuration or by the user."),
-    ("9", "Not as expected: a test or an expectation does not hold."),
+    ("9", "Not as expected: a test, an expectation or a lock file does not hold."),
     ("70", "A bug in mcpipe."),
     ("74", "Output error, for example a full disk."),
     ("130, 143", "Interrupted or terminated by a signal."),

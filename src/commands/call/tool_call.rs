@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use crate::args::{self, ArgumentInput};
 use crate::cli::CallArgs;
 use crate::commands::argument_files::ArgumentFiles;
-use crate::commands::call::output_schema;
+use crate::commands::call::{lock_check, output_schema};
 use crate::commands::client_features;
 use crate::commands::context::Context;
 use crate::commands::task_handles::{self, TaskOrigin};
@@ -222,6 +222,13 @@ impl<'a> ToolCall<'a> {
             tools = Some(later);
         }
         let (arguments, headers) = ready?;
+        if let Some(lock) = args.locked.as_deref().or(target.policy.locked.as_deref()) {
+            let listed = match &tools {
+                Some(tools) => tools.clone(),
+                None => catalogue.get(context, session).await?,
+            };
+            lock_check::check(context, session, catalogue, lock, &listed, name).await?;
+        }
         if args.dry_run {
             return Ok(CallOutcome::DryRun(self.request_json(arguments)));
         }

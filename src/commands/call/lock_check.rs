@@ -1,0 +1,63 @@
+//! `--locked`: a tool is called only if it is as the lock file says.
+
+use std::path::Path;
+use std::rc::Rc;
+
+use crate::commands::context::Context;
+use crate::commands::lock::changes::item_changes;
+use crate::commands::lock::file::{DEFAULT_LOCK_FILE, LockFile};
+use crate::commands::lock::{definition, not_locked};
+use crate::commands::tools::{ToolCache, ToolList};
+use crate::error::{ErrorKind, Failure, Result};
+use crate::session::Session;
+use crate::util::quoting::quote;
+
+/// Compares a tool with the lock file. A remembered list that differs is checked against the current one.
+///
+/// # Errors
+/// [`ErrorKind::Refused`] if the tool differs or is not in the file; [`ErrorKind::Config`] if the file cannot be used.
+pub async fn check(
+    context: &Context,
+    session: &Session,
+    catalogue: &ToolCache,
+    path: &Path,
+    seen: &Rc<ToolList>,
+    tool: &str,
+) -> Result<()> {
+    let lock = catalogue.lock_file(path)?;
+    match compare(session, &lock, path, seen, tool) {
+        Ok(()) => Ok(()),
+        Err(failure) => match catalogue.refresh_if_stale(context, session, seen).await? {
+            Some(fresh) => compare(session, &lock, path, &fresh, tool),
+            None => Err(failure),
+        },
+    }
+}
+
+fn compare(session: &Session, lock: &LockFile, path: &Path, tools: &ToolList, tool: &str) -> Result<()> {
+    let server = &session.target().name;
+    let shown = path.display();
+    let file = if path == Path::new(DEFAULT_LOCK_FILE) {
+        String::new()
+    } else {
+        format!(" -o {}", quote(&path.to_string_lossy()))
+    };
+    let update = format!("mcpipe lock --update {}{file}", quote(server));
+    let Some(entry) = lock.servers.get(server) else { return Err(not_locked(ErrorKind::Refused, path, server)) };
+    let Some(locked) = entry.get("tools").and_then(|tools| tools.get(tool)) else {
+        let message = format!("the lock file '{shown}' does not have the tool '{tool}'");
+        return Err(Failure::new(ErrorKind::Refused, message).hint(format!("to add it: {update}")));
+    };
+    let Some(now) = tools.find(tool) else { return Err(tools.unavailable_tool(session, tool)) };
+    let now = definition(now);
+    if now == *locked {
+        return Ok(());
+    }
+    let message = format!("the tool '{tool}' differs from the lock file '{shown}'");
+    let mut failure = Failure::new(ErrorKind::Refused, message);
+    for change in item_changes("tools", tool, locked, &now) {
+        failure = failure.cause(format!("{}: {}", change.class.as_str(), change.line()));
+        failure = change.text_lines().into_iter().fold(failure, Failure::cause);
+    }
+    Err(failure.hint(format!("to accept what changed: {update}")))
+}

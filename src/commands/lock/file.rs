@@ -1,0 +1,130 @@
+//! The lock file: what servers offered when it was written, as canonical JSON.
+
+use std::io::Write;
+use std::path::Path;
+
+use serde_json::{Map, Value, json};
+
+use crate::error::{ErrorKind, Failure, Result};
+use crate::util::atomic_write::{replace_file, temporary_in};
+
+/// The name of the file if none is given.
+pub const DEFAULT_LOCK_FILE: &str = "mcp.lock";
+/// The version of the format.
+const LOCK_VERSION: u64 = 1;
+/// The lists of a server in the file; each maps a name or URI to the definition.
+pub const LISTS: [&str; 4] = ["tools", "prompts", "resources", "resourceTemplates"];
+
+/// A lock file that was read.
+#[derive(Clone, Debug, Default)]
+pub struct LockFile {
+    /// The servers by name: what each offered.
+    pub servers: Map<String, Value>,
+}
+
+impl LockFile {
+    /// Reads a lock file; `None` if it does not exist.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] if it cannot be read or is not a lock file, with file and line.
+    pub fn read_if_exists(path: &Path) -> Result<Option<Self>> {
+        let text = match std::fs::read_to_string(path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => {
+                let message = format!("cannot read the lock file '{}'", path.display());
+                return Err(Failure::new(ErrorKind::Config, message).caused_by(&error));
+            }
+        };
+        let value: Value = serde_json::from_str(&text).map_err(|error| {
+            let fault = error.to_string();
+            let end = fault.rfind(" at line ").unwrap_or(fault.len());
+            broken(path, error.line(), &format!("invalid JSON at column {}: {}", error.column(), &fault[..end]))
+        })?;
+        match value.get("version").and_then(Value::as_u64) {
+            Some(LOCK_VERSION) => {}
+            Some(version) => {
+                let line = line_of(&text, "\"version\"");
+                let why = format!("it has format version {version}; this mcpipe reads version {LOCK_VERSION}");
+                return Err(broken(path, line, &why));
+            }
+            None => return Err(broken(path, 1, "it is not a lock file: 'version' is missing")),
+        }
+        let Some(Value::Object(servers)) = value.get("servers") else {
+            return Err(broken(path, 1, "'servers' is missing or not an object"));
+        };
+        for (name, server) in servers {
+            let is_valid = LISTS.iter().all(|list| server.get(list).is_none_or(Value::is_object)) && server.is_object();
+            if !is_valid {
+                let line = line_of(&text, &format!("{}:", json!(name)));
+                return Err(broken(path, line, &format!("the entry of '{name}' is not that of a server")));
+            }
+        }
+        Ok(Some(LockFile { servers: servers.clone() }))
+    }
+
+    /// Reads a lock file.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Config`] as [`LockFile::read_if_exists`], and if it does not exist.
+    pub fn read(path: &Path) -> Result<Self> {
+        Self::read_if_exists(path)?.ok_or_else(|| {
+            Failure::new(ErrorKind::Config, format!("there is no lock file '{}'", path.display()))
+                .hint("write it: mcpipe lock TARGET")
+        })
+    }
+
+    /// The text of the file: members sorted by name, each on a line of its own.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let all = json!({ "version": LOCK_VERSION, "servers": self.servers });
+        format!("{:#}\n", sorted(&all))
+    }
+
+    /// Replaces the file.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Output`] if it cannot be written.
+    pub fn write(&self, path: &Path) -> Result<()> {
+        let write = || -> std::io::Result<()> {
+            let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            let mut file = temporary_in(directory).tempfile_in(directory)?;
+            file.write_all(self.text().as_bytes())?;
+            // The temporary file is private, but a lock file is part of a project.
+            #[cfg(unix)]
+            file.as_file().set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))?;
+            replace_file(file, path)
+        };
+        write().map_err(|error| {
+            Failure::new(ErrorKind::Output, format!("cannot write the lock file '{}'", path.display()))
+                .caused_by(&error)
+                .hint("choose another file: -o FILE")
+        })
+    }
+}
+
+fn broken(path: &Path, line: usize, why: &str) -> Failure {
+    let shown = path.display();
+    Failure::new(ErrorKind::Config, format!("the lock file '{shown}' cannot be used"))
+        .cause(format!("{shown}:{line}: {why}"))
+        .hint("restore it, or write it again: mcpipe lock TARGET")
+}
+
+/// The number of the first line that contains this text.
+fn line_of(text: &str, part: &str) -> usize {
+    text.lines().position(|line| line.contains(part)).map_or(1, |at| at + 1)
+}
+
+/// The value with the members of all objects sorted by name.
+#[must_use]
+pub fn sorted(value: &Value) -> Value {
+    match value {
+        Value::Object(members) => {
+            let mut all: Vec<(&String, &Value)> = members.iter().collect();
+            all.sort_unstable_by_key(|(name, _)| *name);
+            Value::Object(all.into_iter().map(|(name, value)| (name.clone(), sorted(value))).collect())
+        }
+        Value::Array(items) => Value::Array(items.iter().map(sorted).collect()),
+        other => other.clone(),
+    }
+}

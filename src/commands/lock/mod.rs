@@ -1,0 +1,165 @@
+//! `lock`: what servers offer, kept in a file, and what changed since then.
+
+pub mod changes;
+pub mod file;
+mod report;
+mod schema_change;
+
+use std::path::Path;
+
+use serde_json::{Map, Value};
+
+use self::changes::{Change, Class, server_changes};
+use self::file::{DEFAULT_LOCK_FILE, LockFile};
+use crate::cli::LockArgs;
+use crate::commands::context::{Context, Exit};
+use crate::error::{ErrorKind, Failure, Result};
+use crate::protocol::views::{ListItem, ListKind};
+use crate::session::{CachePolicy, Session};
+use crate::util::quoting::quote;
+
+/// What changed at one server.
+pub struct ServerChanges {
+    /// The server.
+    pub server: String,
+    /// What changed.
+    pub changes: Vec<Change>,
+}
+
+/// Runs `lock`.
+///
+/// # Errors
+/// When a server cannot be queried, the file cannot be used, or with `--check` if servers differ from it.
+pub async fn run(context: &Context, args: LockArgs) -> Result<Exit> {
+    let path = args.file.as_deref().unwrap_or(Path::new(DEFAULT_LOCK_FILE));
+    let compares = args.check || args.update;
+    if args.markdown && !compares {
+        return Err(Failure::new(ErrorKind::Usage, "--markdown needs --check or --update")
+            .hint("add one: mcpipe lock --check --markdown"));
+    }
+    let mut lock = match compares {
+        true => LockFile::read(path)?,
+        false => LockFile::read_if_exists(path)?.unwrap_or_default(),
+    };
+    let targets: Vec<(Vec<String>, Vec<String>)> = if !args.command.is_empty() {
+        let mut targets: Vec<_> = args.targets.iter().map(|word| (vec![word.clone()], Vec::new())).collect();
+        targets.push((Vec::new(), args.command.clone()));
+        targets
+    } else if args.targets.is_empty() {
+        if !compares {
+            return Err(Failure::new(ErrorKind::Usage, "no target was given")
+                .hint("name the servers: mcpipe lock TARGET; the servers in the file: mcpipe lock --update"));
+        }
+        lock.servers.keys().map(|name| (vec![name.clone()], Vec::new())).collect()
+    } else {
+        args.targets.iter().map(|word| (vec![word.clone()], Vec::new())).collect()
+    };
+    let mut all = Vec::new();
+    for (words, command) in targets {
+        let (name, now) = observe(context, &args, &words, &command).await?;
+        if compares {
+            let before = match lock.servers.get(&name) {
+                Some(before) => before.clone(),
+                None if args.update => Value::Object(Map::new()),
+                None => return Err(not_locked(ErrorKind::Config, path, &name)),
+            };
+            all.push(ServerChanges { server: name.clone(), changes: server_changes(&before, &now) });
+        }
+        lock.servers.insert(name, now);
+    }
+    if compares {
+        report::print(context, &all, args.markdown)?;
+    }
+    if !args.check {
+        lock.write(path)?;
+        context.ui.note(&format!("wrote {}", path.display()));
+        return Ok(Exit::Done);
+    }
+    let count =
+        |class: Class| all.iter().flat_map(|server| &server.changes).filter(|change| change.class == class).count();
+    let total: usize = all.iter().map(|server| server.changes.len()).sum();
+    let breaking = count(Class::Breaking);
+    let (number, kind) = match (breaking, args.strict) {
+        (0, true) if total > 0 => (total, "change"),
+        (0, _) => return Ok(Exit::Done),
+        (_, true) => (total, "change"),
+        (_, false) => (breaking, "breaking change"),
+    };
+    let names: Vec<String> =
+        all.iter().filter(|server| !server.changes.is_empty()).map(|server| quote(&server.server)).collect();
+    let file = args.file.as_ref().map(|file| format!(" -o {}", quote(&file.to_string_lossy()))).unwrap_or_default();
+    let plural = if number == 1 { "" } else { "s" };
+    Err(Failure::new(ErrorKind::Mismatch, format!("{number} {kind}{plural} since {} was written", path.display()))
+        .hint(format!("to accept what changed: mcpipe lock --update {}{file}", names.join(" "))))
+}
+
+/// A server without an entry in the lock file.
+#[must_use]
+pub fn not_locked(kind: ErrorKind, path: &Path, name: &str) -> Failure {
+    let file = if path == Path::new(DEFAULT_LOCK_FILE) {
+        String::new()
+    } else {
+        format!(" -o {}", quote(&path.to_string_lossy()))
+    };
+    Failure::new(kind, format!("the lock file '{}' has no server '{name}'", path.display()))
+        .hint(format!("add it: mcpipe lock {}{file}", quote(name)))
+}
+
+/// What a server offers now, with its name.
+async fn observe(context: &Context, args: &LockArgs, words: &[String], command: &[String]) -> Result<(String, Value)> {
+    let (target, _) = context.resolve_target(words, command, false, &args.target_options).await?;
+    let name = target.name.clone();
+    let progress = context.progress(&format!("querying {name}"));
+    let session = context.listing_session(target, Some(progress.clone()))?;
+    let look = async |session: &Session| {
+        let mut server = Map::new();
+        for (member, kind) in [
+            ("tools", ListKind::Tools),
+            ("prompts", ListKind::Prompts),
+            ("resources", ListKind::Resources),
+            ("resourceTemplates", ListKind::Templates),
+        ] {
+            let listing = session.list(kind, CachePolicy::Bypass).await?;
+            let mut definitions = Map::new();
+            for item in listing.parsed_items() {
+                definitions.entry(item_key(kind, &item)).or_insert_with(|| definition(&item));
+            }
+            server.insert(member.to_owned(), Value::Object(definitions));
+        }
+        let about = session.session_info().await?;
+        let texts = [
+            ("name", about.server.name),
+            ("title", about.server.title),
+            ("version", about.server.version),
+            ("instructions", about.server.instructions),
+            ("protocolVersion", Some(about.revision.as_str().to_owned())),
+        ];
+        for (member, text) in texts {
+            if let Some(text) = text {
+                server.insert(member.to_owned(), Value::String(text));
+            }
+        }
+        if let Some(capabilities) = about.server.capabilities {
+            server.insert("capabilities".to_owned(), capabilities);
+        }
+        Ok(file::sorted(&Value::Object(server)))
+    };
+    let server = progress.show_during(context.with_session(session, look)).await?;
+    Ok((name, server))
+}
+
+/// What identifies an item of a list.
+fn item_key(kind: ListKind, item: &ListItem) -> String {
+    let member = match kind {
+        ListKind::Resources => "uri",
+        ListKind::Templates => "uriTemplate",
+        _ => "name",
+    };
+    item.value().get(member).and_then(Value::as_str).unwrap_or_else(|| item.name()).to_owned()
+}
+
+/// The definition of a tool or another item, as it is in a lock file.
+#[must_use]
+pub fn definition(item: &ListItem) -> Value {
+    file::sorted(item.value())
+}

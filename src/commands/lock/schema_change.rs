@@ -1,0 +1,560 @@
+//! What changed from one JSON Schema to another: whether it accepts less, more, or only reads differently.
+//!
+//! The comparison goes through the keywords. What it cannot judge counts as a change for the worse. JSON Schema 2020-12,
+//! which MCP uses by default, and draft 7 have the same keywords, except for what is treated alike here.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+/// What a change does to the values that a schema accepts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Effect {
+    /// Fewer values are accepted.
+    Narrower,
+    /// More values are accepted.
+    Wider,
+    /// Fewer or more; or something is gone that its users rely on.
+    Unclear,
+    /// The same values are accepted.
+    None,
+    /// Only a text for readers changed.
+    Text,
+}
+
+/// One change in a schema.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SchemaChange {
+    /// Where, as a JSON pointer into the schema.
+    pub path: String,
+    /// What it does.
+    pub effect: Effect,
+    /// What changed, in words.
+    pub message: String,
+    /// The value of the keyword before.
+    pub before: Option<Value>,
+    /// The value of the keyword now.
+    pub after: Option<Value>,
+}
+
+/// Deeper schemas are only compared for equality.
+const MAX_DEPTH: usize = 64;
+/// Keywords whose values are for readers.
+const TEXTS: [&str; 4] = ["description", "title", "examples", "$comment"];
+/// Keywords that do not decide which values are accepted, or are looked into where they are referred to.
+const WITHOUT_EFFECT: [&str; 11] = [
+    "default",
+    "deprecated",
+    "readOnly",
+    "writeOnly",
+    "$schema",
+    "$id",
+    "$anchor",
+    "$defs",
+    "definitions",
+    "contentMediaType",
+    "contentEncoding",
+];
+/// Of those, the ones whose change is not worth a line.
+const IGNORED: [&str; 5] = ["$schema", "$id", "$anchor", "$defs", "definitions"];
+/// Limits from below: a greater one accepts less.
+const LOWER_LIMITS: [&str; 6] =
+    ["minimum", "exclusiveMinimum", "minLength", "minItems", "minProperties", "minContains"];
+/// Limits from above: a smaller one accepts less.
+const UPPER_LIMITS: [&str; 6] =
+    ["maximum", "exclusiveMaximum", "maxLength", "maxItems", "maxProperties", "maxContains"];
+/// Keywords that only restrict: without them more is accepted, and two values cannot be compared.
+const RESTRICTIONS: [&str; 16] = [
+    "pattern",
+    "format",
+    "multipleOf",
+    "uniqueItems",
+    "not",
+    "if",
+    "then",
+    "else",
+    "dependentRequired",
+    "dependentSchemas",
+    "dependencies",
+    "patternProperties",
+    "propertyNames",
+    "contains",
+    "unevaluatedProperties",
+    "unevaluatedItems",
+];
+
+/// Everything that changed from `before` to `after`.
+#[must_use]
+pub fn schema_changes(before: &Value, after: &Value) -> Vec<SchemaChange> {
+    let mut comparison = Comparison { roots: (before, after), references: BTreeSet::new(), changes: Vec::new() };
+    comparison.compare(before, after, "", 0);
+    comparison.changes
+}
+
+struct Comparison<'a> {
+    roots: (&'a Value, &'a Value),
+    /// The references that were followed together.
+    references: BTreeSet<(String, String)>,
+    changes: Vec<SchemaChange>,
+}
+
+impl<'a> Comparison<'a> {
+    fn add(&mut self, path: &str, effect: Effect, message: String, before: Option<&Value>, after: Option<&Value>) {
+        let change =
+            SchemaChange { path: path.to_owned(), effect, message, before: before.cloned(), after: after.cloned() };
+        self.changes.push(change);
+    }
+
+    fn compare(&mut self, before: &'a Value, after: &'a Value, path: &str, depth: usize) {
+        if before == after && self.roots.0 == self.roots.1 {
+            return;
+        }
+        let names = |value: &Value| value.get("$ref").and_then(Value::as_str).map(ToOwned::to_owned);
+        let followed = (names(before), names(after));
+        if let (Some(one), Some(other)) = followed
+            && !self.references.insert((one, other))
+        {
+            return;
+        }
+        let (Some(before_schema), Some(after_schema)) = (resolve(before, self.roots.0), resolve(after, self.roots.1))
+        else {
+            if before != after {
+                self.add(path, Effect::Unclear, "the reference changed".to_owned(), Some(before), Some(after));
+            }
+            return;
+        };
+        if depth > MAX_DEPTH {
+            if before_schema != after_schema {
+                self.add(path, Effect::Unclear, "the schema changed".to_owned(), Some(before), Some(after));
+            }
+            return;
+        }
+        match (before_schema, after_schema) {
+            (Value::Bool(one), Value::Bool(other)) if one == other => {}
+            (_, Value::Bool(false)) => {
+                self.add(path, Effect::Narrower, "no value is accepted now".to_owned(), Some(before), Some(after));
+            }
+            (Value::Bool(false), _) => {
+                self.add(path, Effect::Wider, "values are accepted now".to_owned(), Some(before), Some(after));
+            }
+            (before, after) => self.compare_objects(before, after, path, depth),
+        }
+    }
+
+    fn compare_objects(&mut self, before: &'a Value, after: &'a Value, path: &str, depth: usize) {
+        self.compare_types(before, after, path);
+        self.compare_values(before, after, path);
+        self.compare_required(before, after, path);
+        self.compare_properties(before, after, path, depth);
+        self.compare_alternatives(before, after, path, depth);
+        for name in keyword_names(before, after) {
+            let (one, other) = (before.get(&name), after.get(&name));
+            let at = format!("{path}/{}", escape_pointer(&name));
+            match name.as_str() {
+                "type" | "enum" | "const" | "required" | "properties" | "anyOf" | "oneOf" | "allOf" | "$ref" => {}
+                "items" if [one, other].into_iter().flatten().any(Value::is_array) => {
+                    self.compare_positions(one, other, &at, depth);
+                }
+                "additionalProperties" | "items" | "additionalItems" => {
+                    self.compare(
+                        one.unwrap_or(&Value::Bool(true)),
+                        other.unwrap_or(&Value::Bool(true)),
+                        &at,
+                        depth + 1,
+                    );
+                }
+                "prefixItems" => self.compare_positions(one, other, &at, depth),
+                _ if one == other => {}
+                name if TEXTS.contains(&name) => self.add(&at, Effect::Text, format!("{name} changed"), one, other),
+                name if IGNORED.contains(&name) => {}
+                name if WITHOUT_EFFECT.contains(&name) => {
+                    self.add(&at, Effect::None, format!("{name} {}", how(one, other)), one, other);
+                }
+                name if LOWER_LIMITS.contains(&name) => self.compare_limits(&at, name, one, other, false),
+                name if UPPER_LIMITS.contains(&name) => self.compare_limits(&at, name, one, other, true),
+                name if RESTRICTIONS.contains(&name) => {
+                    let off = |value: Option<&Value>| {
+                        value.is_none_or(|value| *value == Value::Bool(false) && name == "uniqueItems")
+                    };
+                    let effect = match (off(one), off(other)) {
+                        (true, true) => Effect::None,
+                        (true, false) => Effect::Narrower,
+                        (false, true) => Effect::Wider,
+                        (false, false) => Effect::Unclear,
+                    };
+                    self.add(&at, effect, format!("{name} {}", how(one, other)), one, other);
+                }
+                // An unknown keyword does not validate (JSON Schema 2020-12 core, section 6.5).
+                name => self.add(&at, Effect::None, format!("{name} {}", how(one, other)), one, other),
+            }
+        }
+    }
+
+    fn compare_types(&mut self, before: &Value, after: &Value, path: &str) {
+        let (one, other) = (types(before), types(after));
+        if one == other {
+            return;
+        }
+        let at = format!("{path}/type");
+        let accepts =
+            |all: &BTreeSet<String>, name: &String| all.contains(name) || (name == "integer" && all.contains("number"));
+        let lost: Vec<&String> = one.iter().filter(|name| !accepts(&other, name)).collect();
+        let gained = other.iter().any(|name| !accepts(&one, name));
+        let effect = match (lost.is_empty(), gained) {
+            (true, _) => Effect::Wider,
+            (false, false) => Effect::Narrower,
+            (false, true) => Effect::Unclear,
+        };
+        let text = |value: Option<&Value>| value.map_or("any type".to_owned(), Value::to_string);
+        let message = format!("the type changed from {} to {}", text(before.get("type")), text(after.get("type")));
+        self.add(&at, effect, message, before.get("type"), after.get("type"));
+    }
+
+    /// `enum` and `const`.
+    fn compare_values(&mut self, before: &Value, after: &Value, path: &str) {
+        let has_enum = after.get("enum").is_some() || before.get("enum").is_some();
+        let keyword = if has_enum { "enum" } else { "const" };
+        let at = format!("{path}/{keyword}");
+        let (shown_before, shown_after) = (before.get(keyword), after.get(keyword));
+        match (allowed(before), allowed(after)) {
+            (None, None) => {}
+            (None, Some(values)) => {
+                let message = format!("only {} accepted now", is_or_are(&values));
+                self.add(&at, Effect::Narrower, message, shown_before, shown_after);
+            }
+            (Some(_), None) => {
+                self.add(&at, Effect::Wider, "other values are accepted now".to_owned(), shown_before, shown_after);
+            }
+            (Some(one), Some(other)) => {
+                let gone: Vec<&Value> = one.iter().filter(|value| !other.contains(value)).copied().collect();
+                let new: Vec<&Value> = other.iter().filter(|value| !one.contains(value)).copied().collect();
+                if !gone.is_empty() {
+                    let message = format!("{} no longer accepted", is_or_are(&gone));
+                    self.add(&at, Effect::Narrower, message, shown_before, shown_after);
+                }
+                if !new.is_empty() {
+                    let message = format!("{} accepted now", is_or_are(&new));
+                    self.add(&at, Effect::Wider, message, shown_before, shown_after);
+                }
+            }
+        }
+    }
+
+    fn compare_required(&mut self, before: &Value, after: &Value, path: &str) {
+        let (one, other) = (required(before), required(after));
+        let at = format!("{path}/required");
+        for name in other.difference(&one) {
+            self.add(
+                &at,
+                Effect::Narrower,
+                format!("'{name}' is required now"),
+                before.get("required"),
+                after.get("required"),
+            );
+        }
+        for name in one.difference(&other) {
+            let message = format!("'{name}' is no longer required");
+            self.add(&at, Effect::Wider, message, before.get("required"), after.get("required"));
+        }
+    }
+
+    fn compare_properties(&mut self, before: &'a Value, after: &'a Value, path: &str, depth: usize) {
+        let all = |schema: &'a Value| schema.get("properties").and_then(Value::as_object);
+        let (one, other) = (all(before), all(after));
+        for (name, schema) in one.into_iter().flatten() {
+            let at = format!("{path}/properties/{}", escape_pointer(name));
+            match other.and_then(|all| all.get(name)) {
+                Some(now) => self.compare(schema, now, &at, depth + 1),
+                None => self.add(&at, Effect::Unclear, format!("'{name}' is gone"), Some(schema), None),
+            }
+        }
+        for (name, schema) in other.into_iter().flatten() {
+            if one.is_none_or(|all| !all.contains_key(name)) {
+                let at = format!("{path}/properties/{}", escape_pointer(name));
+                self.add(&at, Effect::None, format!("'{name}' is new"), None, Some(schema));
+            }
+        }
+    }
+
+    /// `anyOf`, `oneOf` and `allOf`: what is in both is the same, and of the rest one is compared with one.
+    fn compare_alternatives(&mut self, before: &'a Value, after: &'a Value, path: &str, depth: usize) {
+        for keyword in ["anyOf", "oneOf", "allOf"] {
+            let at = format!("{path}/{keyword}");
+            let list = |schema: &'a Value| schema.get(keyword).and_then(Value::as_array);
+            let (one, other) = match (list(before), list(after)) {
+                (None, None) => continue,
+                (None, Some(other)) => {
+                    self.add(
+                        &at,
+                        Effect::Narrower,
+                        format!("{keyword} is new"),
+                        None,
+                        Some(&Value::Array(other.clone())),
+                    );
+                    continue;
+                }
+                (Some(one), None) => {
+                    self.add(&at, Effect::Wider, format!("{keyword} is gone"), Some(&Value::Array(one.clone())), None);
+                    continue;
+                }
+                (Some(one), Some(other)) => (one, other),
+            };
+            let gone: Vec<&Value> = one.iter().filter(|schema| !other.contains(schema)).collect();
+            let new: Vec<&Value> = other.iter().filter(|schema| !one.contains(schema)).collect();
+            let pairs = gone.len().min(new.len());
+            for (index, (old, now)) in gone.iter().zip(&new).enumerate() {
+                self.compare(old, now, &format!("{at}/{index}"), depth + 1);
+            }
+            let (fewer, more) =
+                if keyword == "allOf" { (Effect::Wider, Effect::Narrower) } else { (Effect::Narrower, Effect::Wider) };
+            // A value that two alternatives accept is refused by `oneOf`.
+            let more = if keyword == "oneOf" { Effect::Unclear } else { more };
+            for old in gone.iter().skip(pairs) {
+                self.add(&at, fewer, format!("an alternative of {keyword} is gone"), Some(old), None);
+            }
+            for now in new.iter().skip(pairs) {
+                self.add(&at, more, format!("{keyword} has a new alternative"), None, Some(now));
+            }
+        }
+    }
+
+    fn compare_positions(&mut self, before: Option<&'a Value>, after: Option<&'a Value>, path: &str, depth: usize) {
+        let list = |value: Option<&'a Value>| value.and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+        let (one, other) = (list(before), list(after));
+        for (index, (old, now)) in one.iter().zip(other).enumerate() {
+            self.compare(old, now, &format!("{path}/{index}"), depth + 1);
+        }
+        if one.len() != other.len() {
+            self.add(path, Effect::Unclear, "the number of positions changed".to_owned(), before, after);
+        }
+    }
+
+    fn compare_limits(
+        &mut self,
+        path: &str,
+        name: &str,
+        before: Option<&Value>,
+        after: Option<&Value>,
+        is_upper: bool,
+    ) {
+        let number = |value: Option<&Value>| value.and_then(Value::as_f64);
+        let effect = match (number(before), number(after)) {
+            (None, _) => Effect::Narrower,
+            (_, None) => Effect::Wider,
+            (Some(one), Some(other)) if (other > one) == is_upper => Effect::Wider,
+            (Some(_), Some(_)) => Effect::Narrower,
+        };
+        self.add(path, effect, format!("{name} {}", how(before, after)), before, after);
+    }
+}
+
+/// The schema that a local reference leads to; `None` for another reference, or one in a circle.
+fn resolve<'a>(mut schema: &'a Value, root: &'a Value) -> Option<&'a Value> {
+    for _ in 0..MAX_DEPTH {
+        match schema.get("$ref").and_then(Value::as_str) {
+            None => return Some(schema),
+            // Beside other keywords, the reference is one more restriction.
+            Some(_) if schema.as_object().is_some_and(|all| all.keys().any(|name| is_restricting(name))) => {
+                return None;
+            }
+            Some(name) => schema = root.pointer(name.strip_prefix('#')?)?,
+        }
+    }
+    None
+}
+
+fn is_restricting(name: &str) -> bool {
+    name != "$ref" && !TEXTS.contains(&name) && !WITHOUT_EFFECT.contains(&name)
+}
+
+fn keyword_names(before: &Value, after: &Value) -> BTreeSet<String> {
+    let names =
+        |value: &Value| value.as_object().map(|all| all.keys().cloned().collect::<Vec<_>>()).unwrap_or_default();
+    names(before).into_iter().chain(names(after)).collect()
+}
+
+/// The types that a schema accepts.
+fn types(schema: &Value) -> BTreeSet<String> {
+    match schema.get("type") {
+        Some(Value::String(one)) => BTreeSet::from([one.clone()]),
+        Some(Value::Array(several)) => several.iter().filter_map(Value::as_str).map(ToOwned::to_owned).collect(),
+        _ => ["array", "boolean", "null", "number", "object", "string"].map(ToOwned::to_owned).into(),
+    }
+}
+
+/// The values that `enum` and `const` allow.
+fn allowed(schema: &Value) -> Option<Vec<&Value>> {
+    let one = schema.get("const").map(|value| vec![value]);
+    one.or_else(|| Some(schema.get("enum")?.as_array()?.iter().collect()))
+}
+
+fn required(schema: &Value) -> BTreeSet<&str> {
+    schema.get("required").and_then(Value::as_array).into_iter().flatten().filter_map(Value::as_str).collect()
+}
+
+fn is_or_are(values: &[&Value]) -> String {
+    let list = values.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+    format!("{list} {}", if values.len() == 1 { "is" } else { "are" })
+}
+
+/// How the value of a keyword changed.
+fn how(before: Option<&Value>, after: Option<&Value>) -> String {
+    match (before, after) {
+        (None, Some(now)) => format!("is new: {now}"),
+        (Some(old), None) => format!("is gone: {old}"),
+        (Some(old), Some(now)) => format!("changed from {old} to {now}"),
+        (None, None) => "is the same".to_owned(),
+    }
+}
+
+fn escape_pointer(name: &str) -> String {
+    name.replace('~', "~0").replace('/', "~1")
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use serde_json::json;
+
+    use super::*;
+    use crate::schema::SchemaValidator;
+
+    fn worst(before: &Value, after: &Value) -> Option<Effect> {
+        let changes = schema_changes(before, after);
+        let effects: Vec<Effect> = changes.iter().map(|change| change.effect).collect();
+        let narrower = effects.contains(&Effect::Narrower) || effects.contains(&Effect::Unclear);
+        let wider = effects.contains(&Effect::Wider) || effects.contains(&Effect::Unclear);
+        match (narrower, wider) {
+            (true, true) => Some(Effect::Unclear),
+            (true, false) => Some(Effect::Narrower),
+            (false, true) => Some(Effect::Wider),
+            (false, false) => effects.into_iter().min(),
+        }
+    }
+
+    /// Pairs of schemas, the first narrower than the second.
+    fn pairs() -> Vec<(Value, Value)> {
+        vec![
+            (json!({"type": "string"}), json!({})),
+            (json!({"type": "string"}), json!({"type": ["string", "null"]})),
+            (json!({"type": "integer"}), json!({"type": "number"})),
+            (json!({"enum": ["a"]}), json!({"enum": ["a", "b"]})),
+            (json!({"const": 1}), json!({"enum": [1, 2]})),
+            (json!({"enum": ["a", 1]}), json!({})),
+            (json!({"minimum": 2}), json!({"minimum": 1})),
+            (json!({"maximum": 2}), json!({"maximum": 3})),
+            (json!({"minLength": 2}), json!({})),
+            (json!({"maxLength": 1}), json!({"maxLength": 2})),
+            (json!({"pattern": "^a"}), json!({})),
+            (json!({"multipleOf": 2}), json!({})),
+            (json!({"required": ["a", "b"]}), json!({"required": ["a"]})),
+            (json!({"properties": {"a": {"type": "string"}}}), json!({"properties": {"a": {}}})),
+            (json!({"additionalProperties": false}), json!({})),
+            (json!({"additionalProperties": {"type": "string"}}), json!({"additionalProperties": true})),
+            (json!({"items": {"type": "string"}}), json!({})),
+            (json!({"items": {"type": "integer"}}), json!({"items": {"type": "number"}})),
+            (json!({"maxItems": 1}), json!({"maxItems": 2})),
+            (json!({"uniqueItems": true}), json!({"uniqueItems": false})),
+            (json!({"anyOf": [{"type": "string"}]}), json!({"anyOf": [{"type": "string"}, {"type": "null"}]})),
+            (json!({"allOf": [{"minLength": 1}, {"maxLength": 2}]}), json!({"allOf": [{"minLength": 1}]})),
+            (json!({"not": {"type": "null"}}), json!({})),
+            (json!(false), json!({"type": "string"})),
+            (
+                json!({"$ref": "#/$defs/a", "$defs": {"a": {"type": "string"}}}),
+                json!({"$ref": "#/$defs/a", "$defs": {"a": {"type": ["string", "null"]}}}),
+            ),
+            (
+                json!({"properties": {"a": {"$ref": "#/$defs/a"}}, "$defs": {"a": {"type": "string"}}}),
+                json!({"properties": {"a": {"type": ["string", "integer"]}}}),
+            ),
+        ]
+    }
+
+    /// Values of every type, plain and as members and items.
+    fn values() -> Vec<Value> {
+        let plain = [
+            json!(null),
+            json!(true),
+            json!(1),
+            json!(1.5),
+            json!(2),
+            json!(3),
+            json!(4),
+            json!("a"),
+            json!("b"),
+            json!("ab"),
+            json!("bcd"),
+        ];
+        let mut all = plain.to_vec();
+        all.extend(plain.iter().map(|value| json!({"a": value})));
+        all.extend(plain.iter().map(|value| json!({"a": "x", "b": value})));
+        all.extend(plain.iter().map(|value| json!([value])));
+        all.extend(plain.iter().map(|value| json!([value, value])));
+        all.extend([json!({}), json!([]), json!([1, 2])]);
+        all
+    }
+
+    async fn accepted(schema: &Value) -> Vec<bool> {
+        let validator = SchemaValidator::new(schema);
+        let mut accepted = Vec::new();
+        for value in values() {
+            accepted.push(validator.validate(&value).await.unwrap().is_empty());
+        }
+        accepted
+    }
+
+    #[tokio::test]
+    async fn the_effect_agrees_with_validation() {
+        for (narrow, wide) in pairs() {
+            assert_eq!(worst(&narrow, &wide), Some(Effect::Wider), "{narrow} to {wide}");
+            assert_eq!(worst(&wide, &narrow), Some(Effect::Narrower), "{wide} to {narrow}");
+            let (before, after) = (accepted(&narrow).await, accepted(&wide).await);
+            assert!(before.iter().zip(&after).all(|(before, after)| !before || *after), "{narrow} to {wide}");
+            assert_ne!(before, after, "{narrow} to {wide}: no value shows the difference");
+        }
+    }
+
+    #[test]
+    fn what_accepts_the_same_has_no_effect() {
+        for (before, after, effect) in [
+            (json!({"type": "string"}), json!({"type": "string"}), None),
+            (json!({"description": "a"}), json!({"description": "b"}), Some(Effect::Text)),
+            (json!({"title": "a"}), json!({}), Some(Effect::Text)),
+            (json!({"default": 1}), json!({}), Some(Effect::None)),
+            (json!({"x-order": 1}), json!({"x-order": 2}), Some(Effect::None)),
+            (json!({"properties": {}}), json!({"properties": {"a": {"type": "string"}}}), Some(Effect::None)),
+            (json!({"const": "a"}), json!({"enum": ["a"]}), None),
+            (json!({"$ref": "#/$defs/a", "$defs": {"a": {"type": "string"}}}), json!({"type": "string"}), None),
+        ] {
+            assert_eq!(worst(&before, &after), effect, "{before} to {after}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_judged_counts_as_both() {
+        for (before, after) in [
+            (json!({"type": "string"}), json!({"type": "integer"})),
+            (json!({"pattern": "a"}), json!({"pattern": "b"})),
+            (json!({"enum": ["a"]}), json!({"enum": ["b"]})),
+            (json!({"properties": {"a": {}}}), json!({})),
+            (json!({"oneOf": [{}]}), json!({"oneOf": [{}, {"type": "null"}]})),
+            (json!({"$ref": "https://example.com/a"}), json!({"$ref": "https://example.com/b"})),
+            (json!({"prefixItems": [{}]}), json!({"prefixItems": [{}, {}]})),
+        ] {
+            assert_eq!(worst(&before, &after), Some(Effect::Unclear), "{before} to {after}");
+        }
+    }
+
+    #[test]
+    fn a_recursive_schema_ends() {
+        let tree = |kind: &str| {
+            json!({"$ref": "#/$defs/node", "$defs": {"node": {"type": "object", "properties": {
+                "child": {"$ref": "#/$defs/node"}, "value": {"type": kind}}}}})
+        };
+        let changes = schema_changes(&tree("integer"), &tree("number"));
+        assert_eq!(changes.len(), 1, "{changes:?}");
+        assert_eq!(changes[0].path, "/properties/value/type");
+        assert_eq!(changes[0].effect, Effect::Wider);
+        assert_eq!(schema_changes(&json!({"$ref": "#"}), &json!({"$ref": "#", "description": "x"})).len(), 1);
+    }
+}

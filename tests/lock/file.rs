@@ -1,0 +1,220 @@
+//! Writing a lock file, and checking servers against it.
+
+use serde_json::{Value, json};
+
+use crate::support::{Mcp, Run, Sandbox, StdioServer};
+
+/// A sandbox in which the configured server `demo` is this one.
+fn sandbox_with(server: &StdioServer) -> Sandbox {
+    let sandbox = Sandbox::new();
+    configure(&sandbox, server);
+    sandbox
+}
+
+fn configure(sandbox: &Sandbox, server: &StdioServer) {
+    let words = server.words();
+    sandbox.config(&format!("[servers.demo]\ncommand = {:?}\nargs = {:?}\n", words[0], &words[1..]));
+}
+
+fn tool(name: &str, properties: Value, required: Value) -> Value {
+    json!({"name": name, "description": "Does it.", "inputSchema": {"type": "object", "properties": properties, "required": required}})
+}
+
+fn with_tools(tools: Value) -> StdioServer {
+    Mcp::legacy("2025-11-25").capabilities(json!({"tools": {}})).tools(tools).stdio()
+}
+
+/// The check of a lock that was written with `before`, at a server with `after`.
+fn check(before: Value, after: Value, options: &[&str]) -> (Run, Sandbox) {
+    let first = with_tools(before);
+    let sandbox = sandbox_with(&first);
+    sandbox.mcpipe(["lock", "demo"]).run().succeeds().prints("").stderr_is("wrote mcp.lock\n");
+    let second = with_tools(after);
+    configure(&sandbox, &second);
+    (sandbox.mcpipe(["lock", "--check"]).args(options.iter().copied()).run(), sandbox)
+}
+
+#[test]
+fn the_file_is_canonical() {
+    let server = with_tools(
+        json!([tool("b", json!({"z": {"type": "string"}, "a": {}}), json!(["z"])), {"name": "a", "inputSchema": {}}]),
+    );
+    let sandbox = sandbox_with(&server);
+    sandbox.mcpipe(["lock", "demo"]).run().succeeds();
+    let text = std::fs::read_to_string(sandbox.work().join("mcp.lock")).unwrap();
+    let tools = r#"      "tools": {
+        "a": {
+          "inputSchema": {},
+          "name": "a"
+        },
+        "b": {
+          "description": "Does it.",
+          "inputSchema": {
+            "properties": {
+              "a": {},
+              "z": {
+                "type": "string"
+              }
+            },
+            "required": [
+              "z"
+            ],
+            "type": "object"
+          },
+          "name": "b"
+        }
+      }"#;
+    assert!(text.contains(tools), "{text}");
+    assert!(text.starts_with("{\n  \"servers\": {\n    \"demo\": {\n      \"capabilities\""), "{text}");
+    assert!(text.ends_with("  },\n  \"version\": 1\n}\n"), "{text}");
+    // Written again, it is the same.
+    sandbox.mcpipe(["lock", "demo"]).run().succeeds();
+    assert_eq!(std::fs::read_to_string(sandbox.work().join("mcp.lock")).unwrap(), text);
+}
+
+#[test]
+fn resources_templates_and_prompts_are_locked_too() {
+    for mcp in [Mcp::modern(), Mcp::legacy("2025-11-25")] {
+        let sandbox = sandbox_with(&mcp.stdio());
+        sandbox.mcpipe(["lock", "demo", "-o", "other.lock"]).run().succeeds();
+        let text = std::fs::read_to_string(sandbox.work().join("other.lock")).unwrap();
+        let lock: Value = serde_json::from_str(&text).unwrap();
+        let server = &lock["servers"]["demo"];
+        assert!(server["tools"]["echo"].is_object(), "{text}");
+        assert!(server["resources"]["demo://hello"].is_object(), "{text}");
+        assert!(server["resourceTemplates"]["demo://item/{id}"].is_object(), "{text}");
+        assert!(server["prompts"]["greet"].is_object(), "{text}");
+        assert!(server["protocolVersion"].is_string(), "{text}");
+    }
+}
+
+#[test]
+fn an_unchanged_server_passes() {
+    let tools = json!([tool("a", json!({}), json!([]))]);
+    let (run, _) = check(tools.clone(), tools, &["--strict"]);
+    run.succeeds().prints("").stderr_is("demo: nothing changed\n");
+}
+
+#[test]
+fn a_breaking_change_fails() {
+    let before =
+        json!([tool("a", json!({"x": {"type": ["string", "null"]}}), json!([])), tool("gone", json!({}), json!([]))]);
+    let after = json!([tool("a", json!({"x": {"type": "string"}, "y": {}}), json!(["y"]))]);
+    let (run, _) = check(before, after, &[]);
+    run.exits(9)
+        .prints(
+            "demo: 4 changes: 3 breaking, 1 compatible\n  \
+             breaking    tool 'a' /inputSchema/properties/x/type: the type changed from [\"string\",\"null\"] to \"string\"\n  \
+             breaking    tool 'a' /inputSchema/required: 'y' is required now\n  \
+             breaking    tool 'gone': it is gone\n  \
+             compatible  tool 'a' /inputSchema/properties/y: 'y' is new\n",
+        )
+        .stderr_is(
+            "mcpipe: error: 3 breaking changes since mcp.lock was written\n\
+             hint: to accept what changed: mcpipe lock --update demo\n",
+        );
+}
+
+#[test]
+fn a_compatible_change_fails_only_when_strict() {
+    let before = json!([tool("a", json!({}), json!([]))]);
+    let after = json!([tool("a", json!({}), json!([])), tool("new", json!({}), json!([]))]);
+    let (run, sandbox) = check(before, after, &[]);
+    run.succeeds().prints("demo: 1 change: 1 compatible\n  compatible  tool 'new': it is new\n").stderr_is("");
+    let run = sandbox.mcpipe(["lock", "--check", "--strict"]).run();
+    run.exits(9).stderr_contains("mcpipe: error: 1 change since mcp.lock was written\n");
+}
+
+#[test]
+fn a_changed_text_is_shown_in_full_with_invisible_characters() {
+    let described = |text: &str| json!([{"name": "a", "description": text, "inputSchema": {"type": "object"}}]);
+    let long = "word ".repeat(100);
+    let (run, _) =
+        check(described("Adds.\nTwo lines."), described(&format!("Adds.\u{200b}{long}\u{e0041}end")), &["--strict"]);
+    run.exits(9).prints(&format!(
+        "demo: 1 change: 1 text\n  text        tool 'a' /description: description changed\n    \
+         - Adds.\n    - Two lines.\n    + Adds.<U+200B>{long}<U+E0041>end\n"
+    ));
+}
+
+#[test]
+fn changes_as_json() {
+    let (run, _) = check(json!([tool("a", json!({}), json!([]))]), json!([]), &["--json"]);
+    run.exits(9);
+    assert_eq!(
+        run.json(),
+        json!({"breaking": 1, "compatible": 0, "text": 0, "servers": [{"server": "demo", "changes": [{
+            "class": "breaking", "what": "tool 'a'", "path": "", "message": "it is gone",
+            "before": {"description": "Does it.", "inputSchema": {"properties": {}, "required": [], "type": "object"}, "name": "a"},
+            "after": null,
+        }]}]})
+    );
+    assert_eq!(run.json_error()["error"]["class"], "mismatch");
+    assert_eq!(run.json_error()["error"]["code"], 9);
+}
+
+#[test]
+fn changes_as_markdown() {
+    let described = |text: &str| json!([{"name": "a_b", "description": text, "inputSchema": {"type": "object"}}]);
+    let (run, _) = check(described("Old"), described("New <b>`x`</b> ```"), &["--markdown"]);
+    run.succeeds().prints(
+        "### demo\n\n1 change: 1 text\n\n| Class | Where | Change |\n|---|---|---|\n\
+         | text | tool 'a\\_b' /description | description changed |\n\n\
+         tool 'a\\_b' /description\n\n````diff\n- Old\n+ New <b>`x`</b> ```\n````\n\n",
+    );
+}
+
+#[test]
+fn update_prints_the_changes_and_accepts_them() {
+    let (run, sandbox) = check(json!([tool("a", json!({}), json!([]))]), json!([]), &[]);
+    run.exits(9);
+    let run = sandbox.mcpipe(["lock", "--update"]).run();
+    run.succeeds()
+        .prints("demo: 1 change: 1 breaking\n  breaking    tool 'a': it is gone\n")
+        .stderr_is("wrote mcp.lock\n");
+    sandbox.mcpipe(["lock", "--check", "--strict"]).run().succeeds();
+}
+
+#[test]
+fn other_servers_in_the_file_stay() {
+    let sandbox = sandbox_with(&with_tools(json!([])));
+    let target = with_tools(json!([]));
+    sandbox.mcpipe(["lock", "demo"]).run().succeeds();
+    sandbox.mcpipe(["lock", &target.target()]).run().succeeds();
+    let text = std::fs::read_to_string(sandbox.work().join("mcp.lock")).unwrap();
+    let lock: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(lock["servers"].as_object().unwrap().len(), 2, "{text}");
+    sandbox.mcpipe(["lock", "--check"]).run().succeeds();
+}
+
+#[test]
+fn files_that_cannot_be_used() {
+    let sandbox = sandbox_with(&with_tools(json!([])));
+    let run = sandbox.mcpipe(["lock", "--check"]).run();
+    run.exits(3).stderr_is("mcpipe: error: there is no lock file 'mcp.lock'\nhint: write it: mcpipe lock TARGET\n");
+    for (content, fault) in [
+        ("{\n\"version\": 1,\n}", "3: invalid JSON at column 1: trailing comma"),
+        ("{}", "1: it is not a lock file: 'version' is missing"),
+        ("{\n\"version\": 7}", "2: it has format version 7; this mcpipe reads version 1"),
+        ("{\"version\": 1}", "1: 'servers' is missing or not an object"),
+        ("{\"version\": 1,\n\"servers\": {\"demo\": []}}", "2: the entry of 'demo' is not that of a server"),
+    ] {
+        sandbox.file("mcp.lock", content);
+        for words in [vec!["lock", "--check"], vec!["lock", "demo"]] {
+            sandbox.mcpipe(words).run().exits(3).prints("").stderr_is(&format!(
+                "mcpipe: error: the lock file 'mcp.lock' cannot be used\n  mcp.lock:{fault}\n\
+                 hint: restore it, or write it again: mcpipe lock TARGET\n"
+            ));
+        }
+    }
+    sandbox.file("mcp.lock", "{\"version\": 1, \"servers\": {}}");
+    let run = sandbox.mcpipe(["lock", "--check", "demo"]).run();
+    run.exits(3)
+        .stderr_is("mcpipe: error: the lock file 'mcp.lock' has no server 'demo'\nhint: add it: mcpipe lock demo\n");
+}
+
+#[test]
+fn lock_needs_a_target() {
+    let run = Sandbox::new().mcpipe(["lock"]).run();
+    run.exits(2).stderr_contains("mcpipe: error: no target was given");
+}
