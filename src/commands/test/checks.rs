@@ -56,6 +56,7 @@ impl Rung {
     /// The rungs of a kind of server.
     fn of(endpoint: &Endpoint) -> &'static [Rung] {
         match endpoint {
+            Endpoint::Replay(_) => &[Rung::Negotiation],
             Endpoint::Stdio(_) => &[Rung::Start, Rung::Negotiation],
             Endpoint::Unix(_) => &[Rung::Socket, Rung::Negotiation],
             Endpoint::Http(_) | Endpoint::WebSocket(_) => &[
