@@ -46,6 +46,14 @@ pub struct Change {
     pub after: Option<Value>,
 }
 
+/// What changed at one server.
+pub struct ServerChanges {
+    /// The server.
+    pub server: String,
+    /// What changed.
+    pub changes: Vec<Change>,
+}
+
 impl Change {
     fn new(class: Class, what: &str, path: String, message: String, values: (Option<&Value>, Option<&Value>)) -> Self {
         let (before, after) = (values.0.cloned(), values.1.cloned());

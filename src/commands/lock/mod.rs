@@ -9,7 +9,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
-use self::changes::{Change, Class, server_changes};
+use self::changes::{Class, ServerChanges, server_changes};
 use self::file::{DEFAULT_LOCK_FILE, LockFile};
 use crate::cli::LockArgs;
 use crate::commands::context::{Context, Exit};
@@ -17,14 +17,6 @@ use crate::error::{ErrorKind, Failure, Result};
 use crate::protocol::views::{ListItem, ListKind};
 use crate::session::{CachePolicy, Session};
 use crate::util::quoting::quote;
-
-/// What changed at one server.
-pub struct ServerChanges {
-    /// The server.
-    pub server: String,
-    /// What changed.
-    pub changes: Vec<Change>,
-}
 
 /// Runs `lock`.
 ///

@@ -2,8 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::ServerChanges;
-use super::changes::{Change, Class};
+use super::changes::{Change, Class, ServerChanges};
 use crate::commands::context::Context;
 use crate::error::Result;
 use crate::output::escape;
