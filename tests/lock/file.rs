@@ -28,7 +28,7 @@ fn with_tools(tools: Value) -> StdioServer {
 fn check(before: Value, after: Value, options: &[&str]) -> (Run, Sandbox) {
     let first = with_tools(before);
     let sandbox = sandbox_with(&first);
-    sandbox.mcpipe(["lock", "demo"]).run().succeeds().prints("").stderr_is("wrote mcp.lock\n");
+    sandbox.mcpipe(["lock", "demo"]).run().exits(0).prints("").stderr_is("wrote mcp.lock\n");
     let second = with_tools(after);
     configure(&sandbox, &second);
     (sandbox.mcpipe(["lock", "--check"]).args(options.iter().copied()).run(), sandbox)
@@ -40,7 +40,7 @@ fn the_file_is_canonical() {
         json!([tool("b", json!({"z": {"type": "string"}, "a": {}}), json!(["z"])), {"name": "a", "inputSchema": {}}]),
     );
     let sandbox = sandbox_with(&server);
-    sandbox.mcpipe(["lock", "demo"]).run().succeeds();
+    sandbox.mcpipe(["lock", "demo"]).run().exits(0);
     let text = std::fs::read_to_string(sandbox.work().join("mcp.lock")).unwrap();
     let tools = r#"      "tools": {
         "a": {
@@ -68,15 +68,16 @@ fn the_file_is_canonical() {
     assert!(text.starts_with("{\n  \"servers\": {\n    \"demo\": {\n      \"capabilities\""), "{text}");
     assert!(text.ends_with("  },\n  \"version\": 1\n}\n"), "{text}");
     // Written again, it is the same.
-    sandbox.mcpipe(["lock", "demo"]).run().succeeds();
+    sandbox.mcpipe(["lock", "demo"]).run().exits(0);
     assert_eq!(std::fs::read_to_string(sandbox.work().join("mcp.lock")).unwrap(), text);
 }
 
 #[test]
 fn resources_templates_and_prompts_are_locked_too() {
     for mcp in [Mcp::modern(), Mcp::legacy("2025-11-25")] {
-        let sandbox = sandbox_with(&mcp.stdio());
-        sandbox.mcpipe(["lock", "demo", "-o", "other.lock"]).run().succeeds();
+        let server = mcp.stdio();
+        let sandbox = sandbox_with(&server);
+        sandbox.mcpipe(["lock", "demo", "-o", "other.lock"]).run().exits(0);
         let text = std::fs::read_to_string(sandbox.work().join("other.lock")).unwrap();
         let lock: Value = serde_json::from_str(&text).unwrap();
         let server = &lock["servers"]["demo"];
@@ -92,7 +93,7 @@ fn resources_templates_and_prompts_are_locked_too() {
 fn an_unchanged_server_passes() {
     let tools = json!([tool("a", json!({}), json!([]))]);
     let (run, _) = check(tools.clone(), tools, &["--strict"]);
-    run.succeeds().prints("").stderr_is("demo: nothing changed\n");
+    run.exits(0).prints("").stderr_is("demo: nothing changed\n");
 }
 
 #[test]
@@ -120,7 +121,7 @@ fn a_compatible_change_fails_only_when_strict() {
     let before = json!([tool("a", json!({}), json!([]))]);
     let after = json!([tool("a", json!({}), json!([])), tool("new", json!({}), json!([]))]);
     let (run, sandbox) = check(before, after, &[]);
-    run.succeeds().prints("demo: 1 change: 1 compatible\n  compatible  tool 'new': it is new\n").stderr_is("");
+    run.exits(0).prints("demo: 1 change: 1 compatible\n  compatible  tool 'new': it is new\n").stderr_is("");
     let run = sandbox.mcpipe(["lock", "--check", "--strict"]).run();
     run.exits(9).stderr_contains("mcpipe: error: 1 change since mcp.lock was written\n");
 }
@@ -138,7 +139,7 @@ fn a_changed_text_is_shown_in_full_with_invisible_characters() {
 }
 
 #[test]
-fn changes_as_json() {
+fn changes_are_printed_as_json() {
     let (run, _) = check(json!([tool("a", json!({}), json!([]))]), json!([]), &["--json"]);
     run.exits(9);
     assert_eq!(
@@ -154,10 +155,10 @@ fn changes_as_json() {
 }
 
 #[test]
-fn changes_as_markdown() {
+fn changes_are_printed_as_markdown() {
     let described = |text: &str| json!([{"name": "a_b", "description": text, "inputSchema": {"type": "object"}}]);
     let (run, _) = check(described("Old"), described("New <b>`x`</b> ```"), &["--markdown"]);
-    run.succeeds().prints(
+    run.exits(0).prints(
         "### demo\n\n1 change: 1 text\n\n| Class | Where | Change |\n|---|---|---|\n\
          | text | tool 'a\\_b' /description | description changed |\n\n\
          tool 'a\\_b' /description\n\n````diff\n- Old\n+ New <b>`x`</b> ```\n````\n\n",
@@ -169,27 +170,28 @@ fn update_prints_the_changes_and_accepts_them() {
     let (run, sandbox) = check(json!([tool("a", json!({}), json!([]))]), json!([]), &[]);
     run.exits(9);
     let run = sandbox.mcpipe(["lock", "--update"]).run();
-    run.succeeds()
+    run.exits(0)
         .prints("demo: 1 change: 1 breaking\n  breaking    tool 'a': it is gone\n")
         .stderr_is("wrote mcp.lock\n");
-    sandbox.mcpipe(["lock", "--check", "--strict"]).run().succeeds();
+    sandbox.mcpipe(["lock", "--check", "--strict"]).run().exits(0);
 }
 
 #[test]
 fn other_servers_in_the_file_stay() {
-    let sandbox = sandbox_with(&with_tools(json!([])));
-    let target = with_tools(json!([]));
-    sandbox.mcpipe(["lock", "demo"]).run().succeeds();
-    sandbox.mcpipe(["lock", &target.target()]).run().succeeds();
+    let (server, target) = (with_tools(json!([])), with_tools(json!([])));
+    let sandbox = sandbox_with(&server);
+    sandbox.mcpipe(["lock", "demo"]).run().exits(0);
+    sandbox.mcpipe(["lock", &target.target()]).run().exits(0);
     let text = std::fs::read_to_string(sandbox.work().join("mcp.lock")).unwrap();
     let lock: Value = serde_json::from_str(&text).unwrap();
     assert_eq!(lock["servers"].as_object().unwrap().len(), 2, "{text}");
-    sandbox.mcpipe(["lock", "--check"]).run().succeeds();
+    sandbox.mcpipe(["lock", "--check"]).run().exits(0);
 }
 
 #[test]
-fn files_that_cannot_be_used() {
-    let sandbox = sandbox_with(&with_tools(json!([])));
+fn files_that_cannot_be_used_are_refused_with_their_line() {
+    let server = with_tools(json!([]));
+    let sandbox = sandbox_with(&server);
     let run = sandbox.mcpipe(["lock", "--check"]).run();
     run.exits(3).stderr_is("mcpipe: error: there is no lock file 'mcp.lock'\nhint: write it: mcpipe lock TARGET\n");
     for (content, fault) in [

@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::support::{Mcp, Sandbox};
 
 #[test]
-fn a_file_server_that_renamed_a_tool_and_gained_options() {
+fn a_renamed_tool_breaks_and_new_options_do_not() {
     let schema = |properties: serde_json::Value, required: serde_json::Value| {
         json!({"$schema": "http://json-schema.org/draft-07/schema#", "type": "object", "properties": properties,
             "required": required, "additionalProperties": false})
@@ -33,7 +33,7 @@ fn a_file_server_that_renamed_a_tool_and_gained_options() {
     };
     let old = server(before);
     configure(&old);
-    sandbox.mcpipe(["lock", "files"]).run().succeeds();
+    sandbox.mcpipe(["lock", "files"]).run().exits(0);
     let new = server(after);
     configure(&new);
     sandbox.mcpipe(["lock", "--check"]).run().exits(9).prints(

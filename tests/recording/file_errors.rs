@@ -17,7 +17,7 @@ fn fails_with(content: &str, fault: &str) {
 }
 
 #[test]
-fn files_that_are_not_recordings() {
+fn files_that_are_not_recordings_are_refused() {
     fails_with("", "1: the file is empty");
     fails_with("hello\n", "1: invalid JSON at column 1: expected value");
     fails_with("{}\n", "1: it is neither a recording (--record) nor a trace (--trace) of mcpipe");
@@ -25,7 +25,7 @@ fn files_that_are_not_recordings() {
 }
 
 #[test]
-fn versions_that_are_not_known() {
+fn unknown_versions_are_refused() {
     fails_with(
         "{\"format\":\"mcpipe recording\",\"version\":2}\n",
         "1: it has format version 2; this mcpipe reads version 1",
@@ -34,7 +34,7 @@ fn versions_that_are_not_known() {
 }
 
 #[test]
-fn broken_lines() {
+fn broken_lines_are_named() {
     let after = |line: &str| format!("{HEADER}\n{OPENED}\n{line}\n");
     fails_with(&after("{"), "3: invalid JSON at column 1: EOF while parsing an object");
     fails_with(&after(r#"{"connection":2,"dir":"sent"}"#), "3: connection 2 was not opened before");
@@ -46,7 +46,7 @@ fn broken_lines() {
 }
 
 #[test]
-fn a_missing_file() {
+fn a_missing_file_is_named() {
     let sandbox = Sandbox::new();
     sandbox
         .mcpipe(["list", "replay:gone.rec"])
@@ -65,7 +65,7 @@ fn the_last_line_may_be_cut_off() {
 }
 
 #[test]
-fn a_recording_that_cannot_be_written() {
+fn a_recording_that_cannot_be_written_stops_the_command() {
     let sandbox = Sandbox::new();
     sandbox.mcpipe(["list", "true", "--record", "/nonexistent/run.rec"]).run().exits(3);
     sandbox

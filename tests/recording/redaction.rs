@@ -32,7 +32,7 @@ fn has_no_secret(sandbox: &Sandbox, but: &[&str]) {
 }
 
 #[test]
-fn of_a_request_over_http() {
+fn a_recording_of_http_requests_holds_no_credential() {
     for mcp in [Mcp::modern(), Mcp::legacy("2025-11-25")] {
         let server = telling(mcp).http();
         let sandbox = Sandbox::new();
@@ -51,7 +51,7 @@ fn of_a_request_over_http() {
 }
 
 #[test]
-fn of_the_environment_of_a_server_process() {
+fn a_recording_of_a_process_holds_no_secret_of_its_environment() {
     let server = telling(Mcp::legacy("2025-11-25")).stdio();
     let sandbox = Sandbox::new();
     let run = sandbox
@@ -66,7 +66,7 @@ fn of_the_environment_of_a_server_process() {
 }
 
 #[test]
-fn of_a_refused_login() {
+fn a_recording_of_a_refused_login_holds_no_token() {
     let server = HttpServer::start(|_| {
         Reply::text("text/plain", "not with bearer-s3cret-3").with_status(401).header("WWW-Authenticate", "Bearer")
     });

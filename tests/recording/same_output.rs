@@ -40,7 +40,6 @@ const BATCH: &str = r#"{"tool":"echo","arguments":{"text":"1"},"id":1}
 {"tool":"add","arguments":{"a":1,"b":2},"id":2}
 {"tool":"fail","arguments":{},"id":3}
 {"tool":"echo","arguments":{"text":"1"},"id":4}
-{"tool":"nothing","arguments":{},"id":5}
 "#;
 
 /// Commands of every kind.
@@ -88,38 +87,38 @@ fn every_command(target: &str) {
 }
 
 #[test]
-fn over_stdio_without_a_handshake() {
+fn every_command_prints_the_same_over_stdio_without_a_handshake() {
     every_command(&Mcp::modern().stdio().target());
 }
 
 #[test]
-fn over_stdio_with_a_handshake() {
+fn every_command_prints_the_same_over_stdio_with_a_handshake() {
     every_command(&Mcp::legacy("2025-06-18").stdio().target());
 }
 
 #[test]
-fn over_http_without_a_handshake() {
+fn every_command_prints_the_same_over_http_without_a_handshake() {
     every_command(&Mcp::modern().http().url("/mcp"));
 }
 
 #[test]
-fn over_http_with_a_session() {
+fn every_command_prints_the_same_over_http_with_a_session() {
     every_command(&Mcp::legacy("2025-11-25").http().url("/mcp"));
 }
 
 #[test]
-fn over_http_and_sse() {
+fn every_command_prints_the_same_over_http_and_sse() {
     every_command(&Mcp::legacy("2024-11-05").sse().url("/sse"));
 }
 
 #[test]
-fn over_a_websocket() {
+fn every_command_prints_the_same_over_a_websocket() {
     every_command(&Mcp::modern().websocket().url("/ws"));
     every_command(&Mcp::legacy("2025-03-26").websocket().url("/ws"));
 }
 
 #[test]
-fn over_a_unix_socket() {
+fn every_command_prints_the_same_over_a_unix_socket() {
     let sandbox = Sandbox::new();
     let path = sandbox.path().join("s");
     let _seen = Mcp::legacy("2025-11-25").unix(&path);
@@ -127,7 +126,7 @@ fn over_a_unix_socket() {
 }
 
 #[test]
-fn a_list_in_pages() {
+fn a_list_in_pages_prints_the_same() {
     for mcp in [Mcp::modern(), Mcp::legacy("2025-11-25")] {
         let server = mcp.page_size(2).stdio();
         prints_the_same(&Sandbox::new(), &server.target(), &["list", "TARGET"]);
@@ -153,7 +152,7 @@ fn asking(mcp: Mcp) -> Mcp {
 }
 
 #[test]
-fn a_call_during_which_the_server_asks_for_input() {
+fn a_call_during_which_the_server_asks_for_input_prints_the_same() {
     let words = ["call", "TARGET", "echo", "text=hi", "--elicit", "accept"];
     prints_the_same(&Sandbox::new(), &asking(Mcp::legacy("2025-11-25")).stdio().target(), &words);
     prints_the_same(&Sandbox::new(), &asking(Mcp::legacy("2025-11-25")).http().url("/mcp"), &words);
@@ -173,7 +172,7 @@ fn another_answer_than_the_recorded_one_gets_an_error() {
 }
 
 #[test]
-fn failures_of_a_server() {
+fn failures_of_a_server_print_the_same() {
     let target = "sh -c 'echo starting >&2; exit 3'";
     prints_the_same(&Sandbox::new(), target, &["list", "TARGET"]);
     prints_the_same(&Sandbox::new(), "/nonexistent/server", &["list", "TARGET"]);
@@ -184,7 +183,7 @@ fn failures_of_a_server() {
 }
 
 #[test]
-fn failures_of_a_call() {
+fn failures_of_a_call_print_the_same() {
     let words = ["call", "TARGET", "echo", "text=hi", "--timeout", "300ms"];
     let ended =
         Mcp::legacy("2025-11-25").on("tools/call", |_| vec![ServerAction::RawText("{\"id\":2,\"result\":".into())]);
@@ -196,7 +195,7 @@ fn failures_of_a_call() {
 }
 
 #[test]
-fn a_request_that_was_repeated() {
+fn a_repeated_request_gets_the_recorded_responses_in_order() {
     let server = Mcp::modern().on("tools/call", |call| {
         if call.n == 0 {
             call.text("first")
