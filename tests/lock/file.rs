@@ -105,8 +105,8 @@ fn a_breaking_change_fails() {
     run.exits(9)
         .prints(
             "demo: 4 changes: 3 breaking, 1 compatible\n  \
-             breaking    tool 'a' /inputSchema/properties/x/type: the type changed from [\"string\",\"null\"] to \"string\"\n  \
              breaking    tool 'a' /inputSchema/required: 'y' is required now\n  \
+             breaking    tool 'a' /inputSchema/properties/x/type: the type changed from [\"string\",\"null\"] to \"string\"\n  \
              breaking    tool 'gone': it is gone\n  \
              compatible  tool 'a' /inputSchema/properties/y: 'y' is new\n",
         )
