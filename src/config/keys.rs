@@ -98,10 +98,8 @@ impl ConfigKey {
 
 /// The words of `confirm`.
 pub const CONFIRM_VALUES: &[&str] = &["never", "destructive", "always"];
-
 /// The words of `transport`.
 const TRANSPORT_VALUES: &[&str] = &[HttpMode::Auto.name(), HttpMode::Streamable.name(), HttpMode::Sse.name()];
-
 /// The words of `grant`.
 pub const GRANT_VALUES: &[&str] =
     &["authorization_code", "device_code", "client_credentials", "jwt_bearer", "enterprise"];
@@ -357,10 +355,7 @@ pub const SERVER_KEYS: &[ConfigKey] = &[
         r#""mcp.lock""#,
         "The lock file that tools must agree with, relative to the configuration file.",
     )
-    .details(
-        "A tool that differs from its definition in the file, or that the file does not have, is not called: the exit \
-         code is 8. `mcpipe lock` writes the file. --locked on the command line overrides it.",
-    ),
+    .details("A tool that differs from it or is not in it is not called: exit code 8. `mcpipe lock` writes it."),
     key(
         "timeout",
         KeyType::Duration,
