@@ -27,7 +27,7 @@ pub async fn check(
     let lock = catalogue.lock_file(path)?;
     match compare(session, &lock, path, seen, tool) {
         Ok(()) => Ok(()),
-        Err(failure) => match catalogue.refresh_if_stale(context, session, seen).await? {
+        Err(failure) => match catalogue.refresh_if_stale(context, session, seen, false).await? {
             Some(fresh) => compare(session, &lock, path, &fresh, tool),
             None => Err(failure),
         },

@@ -174,6 +174,6 @@ async fn init(context: &Context, work: Work) -> Result<Exit> {
             .hint("write a suite for it: mcpipe test --init TARGET > server.toml"));
     };
     let progress = context.progress(&format!("asking {}", target.name));
-    let text = progress.show_during(init::suite_text(context, target)).await?;
+    let text = Box::pin(progress.show_during(init::suite_text(context, target))).await?;
     context.ui.print_text(&text).map(|()| Exit::Done)
 }

@@ -159,6 +159,7 @@ pub(super) async fn targets(
                 crate::transport::http::redacted_url(&endpoint.url)
             }
             Endpoint::Unix(endpoint) => format!("unix:{}", endpoint.path.display()),
+            Endpoint::Replay(_) => target.name.clone(),
         };
         all.push(target);
     }
