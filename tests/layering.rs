@@ -11,7 +11,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("protocol", &[]),
     ("error", &["protocol"]),
     ("secret", &[]),
-    ("env", &[]),
+    ("env", &["util"]),
     ("util", &[]),
     ("interrupt", &["error"]),
     ("browser", &["env", "error", "transport", "util"]),

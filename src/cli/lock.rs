@@ -7,7 +7,7 @@ use clap::Args;
 use crate::cli::options::GlobalOptions;
 use crate::target::TargetOptions;
 
-/// Write a lock file of what servers offer, or check servers against it
+/// Lock what servers offer, or check servers against a lock file
 ///
 /// Writes the identity, instructions, tools, prompts, resources and resource templates of each server to a lock file, as
 /// JSON that a version control system can compare. Entries of other servers in the file stay as they are.

@@ -127,7 +127,7 @@ pub enum Command {
     Task(TaskArgs),
     /// Check servers
     Test(TestArgs),
-    /// Write a lock file of what servers offer, or check servers against it
+    /// Lock what servers offer, or check servers against a lock file
     Lock(LockArgs),
     /// Serve a recording over stdio
     Replay(ReplayArgs),

@@ -201,7 +201,11 @@ fn urls_lose_password_and_fragment_and_other_schemes_are_refused() {
     let own = TargetOptions { headers: vec!["authorization: mine".into()], ..no_flags() };
     assert_eq!(headers(&world.target("https://ada:pw@a/", &own).unwrap()), [("authorization", "mine")]);
     for word in ["ftp://a", "file:///x", "HTTPX://a", "wsx://a"] {
-        refused(world.target(word, &no_flags()), ErrorKind::Usage, "use https, http, wss, ws or unix:PATH");
+        refused(
+            world.target(word, &no_flags()),
+            ErrorKind::Usage,
+            "use https, http, wss, ws, unix:PATH or replay:FILE",
+        );
     }
     refused(world.target("http+unix://%2Frun%2Fx/mcp", &no_flags()), ErrorKind::Usage, "--unix-socket PATH http://");
     assert!(world.target("HTTPS://a/", &no_flags()).is_ok());

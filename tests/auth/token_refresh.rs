@@ -287,10 +287,10 @@ fn a_refused_refresh_leads_to_a_login_if_one_is_allowed() {
 #[test]
 fn a_login_that_has_ended_is_not_left_out_in_silence() {
     let (sandbox, server) = (Sandbox::new(), ProtectedServer::start());
-    let granted = json!({"access_token": "access-9", "token_type": "bearer", "expires_in": 1});
+    let granted = json!({"access_token": "access-9", "token_type": "bearer", "expires_in": 5});
     server.queue_replies("/token", vec![Reply::json(&granted)]);
     server.log_in(&sandbox);
-    std::thread::sleep(Duration::from_millis(1100));
+    std::thread::sleep(Duration::from_millis(5100));
     let open = crate::support::Mcp::modern().http_script(crate::support::mcp_http::LegacyHttpOptions::default());
     server.at_server(move |request| (request.target == "/mcp").then(|| open(request)));
     let run = sandbox.mcpipe(["call", &server.url(), "add", "a=1", "b=2"]).run();

@@ -120,7 +120,7 @@ fn add_writes_what_was_meant_and_says_what_is_missing() {
     expect![[r#"
         exit: 2
         --- stderr
-        mcpipe: error: unsupported URL scheme 'ftp'; use https, http, wss, ws or unix:PATH
+        mcpipe: error: unsupported URL scheme 'ftp'; use https, http, wss, ws, unix:PATH or replay:FILE
     "#]]
     .assert_eq(&add(&["x", "ftp://other.example/mcp"]));
     expect![[r#"

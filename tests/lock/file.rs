@@ -25,13 +25,14 @@ fn with_tools(tools: Value) -> StdioServer {
 }
 
 /// The check of a lock that was written with `before`, at a server with `after`.
-fn check(before: Value, after: Value, options: &[&str]) -> (Run, Sandbox) {
+fn check(before: Value, after: Value, options: &[&str]) -> (Run, Sandbox, StdioServer) {
     let first = with_tools(before);
     let sandbox = sandbox_with(&first);
     sandbox.mcpipe(["lock", "demo"]).run().exits(0).prints("").stderr_is("wrote mcp.lock\n");
     let second = with_tools(after);
     configure(&sandbox, &second);
-    (sandbox.mcpipe(["lock", "--check"]).args(options.iter().copied()).run(), sandbox)
+    let run = sandbox.mcpipe(["lock", "--check"]).args(options.iter().copied()).run();
+    (run, sandbox, second)
 }
 
 #[test]
@@ -92,7 +93,7 @@ fn resources_templates_and_prompts_are_locked_too() {
 #[test]
 fn an_unchanged_server_passes() {
     let tools = json!([tool("a", json!({}), json!([]))]);
-    let (run, _) = check(tools.clone(), tools, &["--strict"]);
+    let (run, ..) = check(tools.clone(), tools, &["--strict"]);
     run.exits(0).prints("").stderr_is("demo: nothing changed\n");
 }
 
@@ -101,7 +102,7 @@ fn a_breaking_change_fails() {
     let before =
         json!([tool("a", json!({"x": {"type": ["string", "null"]}}), json!([])), tool("gone", json!({}), json!([]))]);
     let after = json!([tool("a", json!({"x": {"type": "string"}, "y": {}}), json!(["y"]))]);
-    let (run, _) = check(before, after, &[]);
+    let (run, ..) = check(before, after, &[]);
     run.exits(9)
         .prints(
             "demo: 4 changes: 3 breaking, 1 compatible\n  \
@@ -120,7 +121,7 @@ fn a_breaking_change_fails() {
 fn a_compatible_change_fails_only_when_strict() {
     let before = json!([tool("a", json!({}), json!([]))]);
     let after = json!([tool("a", json!({}), json!([])), tool("new", json!({}), json!([]))]);
-    let (run, sandbox) = check(before, after, &[]);
+    let (run, sandbox, _server) = check(before, after, &[]);
     run.exits(0).prints("demo: 1 change: 1 compatible\n  compatible  tool 'new': it is new\n").stderr_is("");
     let run = sandbox.mcpipe(["lock", "--check", "--strict"]).run();
     run.exits(9).stderr_contains("mcpipe: error: 1 change since mcp.lock was written\n");
@@ -130,7 +131,7 @@ fn a_compatible_change_fails_only_when_strict() {
 fn a_changed_text_is_shown_in_full_with_invisible_characters() {
     let described = |text: &str| json!([{"name": "a", "description": text, "inputSchema": {"type": "object"}}]);
     let long = "word ".repeat(100);
-    let (run, _) =
+    let (run, ..) =
         check(described("Adds.\nTwo lines."), described(&format!("Adds.\u{200b}{long}\u{e0041}end")), &["--strict"]);
     run.exits(9).prints(&format!(
         "demo: 1 change: 1 text\n  text        tool 'a' /description: description changed\n    \
@@ -140,7 +141,7 @@ fn a_changed_text_is_shown_in_full_with_invisible_characters() {
 
 #[test]
 fn changes_are_printed_as_json() {
-    let (run, _) = check(json!([tool("a", json!({}), json!([]))]), json!([]), &["--json"]);
+    let (run, ..) = check(json!([tool("a", json!({}), json!([]))]), json!([]), &["--json"]);
     run.exits(9);
     assert_eq!(
         run.json(),
@@ -150,14 +151,14 @@ fn changes_are_printed_as_json() {
             "after": null,
         }]}]})
     );
-    assert_eq!(run.json_error()["error"]["class"], "mismatch");
-    assert_eq!(run.json_error()["error"]["code"], 9);
+    assert_eq!(run.json_error()["class"], "mismatch");
+    assert_eq!(run.json_error()["code"], 9);
 }
 
 #[test]
 fn changes_are_printed_as_markdown() {
     let described = |text: &str| json!([{"name": "a_b", "description": text, "inputSchema": {"type": "object"}}]);
-    let (run, _) = check(described("Old"), described("New <b>`x`</b> ```"), &["--markdown"]);
+    let (run, ..) = check(described("Old"), described("New <b>`x`</b> ```"), &["--markdown"]);
     run.exits(0).prints(
         "### demo\n\n1 change: 1 text\n\n| Class | Where | Change |\n|---|---|---|\n\
          | text | tool 'a\\_b' /description | description changed |\n\n\
@@ -167,7 +168,7 @@ fn changes_are_printed_as_markdown() {
 
 #[test]
 fn update_prints_the_changes_and_accepts_them() {
-    let (run, sandbox) = check(json!([tool("a", json!({}), json!([]))]), json!([]), &[]);
+    let (run, sandbox, _server) = check(json!([tool("a", json!({}), json!([]))]), json!([]), &[]);
     run.exits(9);
     let run = sandbox.mcpipe(["lock", "--update"]).run();
     run.exits(0)

@@ -109,6 +109,8 @@ fn a_batch_goes_by_the_lock_too() {
 #[test]
 fn a_lock_that_cannot_be_used_stops_the_call() {
     let sandbox = locked("Echoes.");
+    let now = server(tools("Echoes."));
+    configure(&sandbox, &now, "");
     sandbox.file("mcp.lock", "{");
     let run = sandbox.mcpipe(["call", "demo", "echo", "--locked"]).run();
     run.exits(3).prints("").stderr_contains("mcp.lock:1: invalid JSON");
