@@ -379,7 +379,7 @@ fn plain_connections_to_other_hosts_and_unsupported_schemes_are_rejected() {
         .stderr_contains("unencrypted ws to another host")
         .stderr_contains("wss://")
         .stderr_contains("--allow-http");
-    list("grpc://far.example/", &[]).exits(2).stderr_contains("use https, http, wss, ws or unix:PATH");
+    list("grpc://far.example/", &[]).exits(2).stderr_contains("use https, http, wss, ws, unix:PATH or replay:FILE");
     list("unix:", &[]).exits(2).stderr_contains("unix:/run/server.sock");
     list("unix:s", &["-H", "A: b"]).exits(2).stderr_contains("--header does not apply to a unix: target");
     list("./x", &["--unix-socket", "s"]).exits(2).stderr_contains("--unix-socket applies only to a URL");

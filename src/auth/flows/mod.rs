@@ -19,8 +19,8 @@ pub use registration_management::delete_registration;
 /// Logs in by the grant that the settings name.
 ///
 /// # Errors
-/// [`ErrorKind::Auth`](crate::error::ErrorKind::Auth) if the login is refused or not possible;
-/// [`ErrorKind::Timeout`](crate::error::ErrorKind::Timeout) if the user does not finish it.
+/// [`ErrorKind::Auth`] if the login is refused or not possible;
+/// [`ErrorKind::Timeout`] if the user does not finish it.
 pub async fn log_in(context: &LoginContext, request: LoginRequest<'_>) -> Result<Credentials> {
     if let LoginOutcome::Done(credentials) = log_in_once(context, request).await? {
         return Ok(*credentials);
