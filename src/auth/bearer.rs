@@ -165,7 +165,7 @@ impl BearerProvider {
             issued_here && for_audience
         };
         self.variables.values.iter().find(is_wanted).cloned().ok_or_else(|| {
-            Failure::new(ErrorKind::Config, format!("there is no ID token of GitLab for the audience '{audience}'"))
+            Failure::new(ErrorKind::Config, format!("GitLab provided no ID token for the audience '{audience}'"))
                 .cause(match &self.variables.gitlab_url {
                     Some(_) => "no variable of the job contains one",
                     None => "this is not a GitLab job: CI_SERVER_URL is not set",

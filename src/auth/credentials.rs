@@ -25,7 +25,7 @@ pub struct LoginOwner {
 /// How a stored login relates to an owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Ownership {
-    /// It is used while there is no own one: earlier versions stored one login for each URL.
+    /// Used until the owner has a login of its own: earlier versions stored one login for each URL.
     Shared,
     /// It belongs to the owner.
     Own,

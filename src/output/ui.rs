@@ -116,6 +116,12 @@ impl Ui {
         lock(&self.known_secrets).add(secret);
     }
 
+    /// The text without known secrets.
+    #[must_use]
+    pub fn redacted(&self, text: &str) -> String {
+        lock(&self.known_secrets).redact(text).into_owned()
+    }
+
     /// Whether standard output gets colors.
     #[must_use]
     pub fn uses_color(&self) -> bool {

@@ -194,7 +194,8 @@ fn files_that_cannot_be_used_are_refused_with_their_line() {
     let server = with_tools(json!([]));
     let sandbox = sandbox_with(&server);
     let run = sandbox.mcpipe(["lock", "--check"]).run();
-    run.exits(3).stderr_is("mcpipe: error: there is no lock file 'mcp.lock'\nhint: write it: mcpipe lock TARGET\n");
+    run.exits(3)
+        .stderr_is("mcpipe: error: the lock file 'mcp.lock' does not exist\nhint: write it: mcpipe lock TARGET\n");
     for (content, fault) in [
         ("{\n\"version\": 1,\n}", "3: invalid JSON at column 1: trailing comma"),
         ("{}", "1: it is not a lock file: 'version' is missing"),

@@ -115,5 +115,5 @@ fn a_lock_that_cannot_be_used_stops_the_call() {
     let run = sandbox.mcpipe(["call", "demo", "echo", "--locked"]).run();
     run.exits(3).prints("").stderr_contains("mcp.lock:1: invalid JSON");
     let run = sandbox.mcpipe(["call", "demo", "echo", "--locked=gone.lock"]).run();
-    run.exits(3).prints("").stderr_contains("there is no lock file 'gone.lock'");
+    run.exits(3).prints("").stderr_contains("the lock file 'gone.lock' does not exist");
 }

@@ -27,6 +27,20 @@ fn fails_only(run: &Run, outcome: &str, name: &str, code: i32) {
 }
 
 #[test]
+fn credentials_that_a_server_repeats_are_not_shown() {
+    let server = Mcp::legacy("2025-11-25").on("initialize", |call| {
+        let info = json!({"name": "token is secret-token-123", "version": "1"});
+        call.result(json!({"protocolVersion": "2025-11-25", "capabilities": {}, "serverInfo": info}))
+    });
+    let server = server.http();
+    let words = ["test", &server.url("/mcp"), "-H", "Authorization: Bearer secret-token-123"];
+    for option in ["-v", "--json"] {
+        let run = Sandbox::new().mcpipe(words).args([option]).run();
+        run.hides("secret-token-123").stdout_contains("token is [redacted]");
+    }
+}
+
+#[test]
 fn a_healthy_server_passes_every_check() {
     let server = Mcp::legacy("2025-11-25").page_size(2).stdio();
     let run = check(&server.target());

@@ -271,7 +271,9 @@ fn snapshots_are_written_and_compared() {
     };
     let sandbox = Sandbox::new();
     let missing = suite_in(&sandbox, &server, &suite("one"), &[]);
-    missing.exits(9).stdout_contains("there is no snapshot suite.snapshots/says--it.json: --update writes it");
+    missing
+        .exits(9)
+        .stdout_contains("the snapshot suite.snapshots/says--it.json does not exist; write it with --update");
     let written = suite_in(&sandbox, &server, &suite("one"), &["--update"]);
     written.exits(0).prints("ok\tsays: it\tsnapshot written\n");
     let stored = std::fs::read_to_string(sandbox.work().join("suite.snapshots/says--it.json")).unwrap();
@@ -282,7 +284,7 @@ fn snapshots_are_written_and_compared() {
         exit: 9
         --- stdout
         FAIL\tsays: it\t-
-              suite.toml:6: the result differs from suite.snapshots/says--it.json: --update accepts it
+              suite.toml:6: the result differs from suite.snapshots/says--it.json; accept it with --update
                 -       "text": "one"
                 +       "text": "two"
               to repeat it: mcpipe call 'SERVER' echo --args '{"text":"two"}'

@@ -142,7 +142,7 @@ async fn crowd() {
 }
 
 #[tokio::test]
-#[ignore = "a part in crowd"]
+#[ignore = "needs an unlocked keyring: started by the test of concurrent processes"]
 async fn one_of_a_crowd() {
     let me = std::env::var("STORE_ME").unwrap();
     keyring_store(false).put(&me, &summary(), &Secret::new(me.repeat(40))).await.unwrap();

@@ -69,7 +69,7 @@ impl LockFile {
     /// [`ErrorKind::Config`] as [`LockFile::read_if_exists`], and if it does not exist.
     pub fn read(path: &Path) -> Result<Self> {
         Self::read_if_exists(path)?.ok_or_else(|| {
-            Failure::new(ErrorKind::Config, format!("there is no lock file '{}'", path.display()))
+            Failure::new(ErrorKind::Config, format!("the lock file '{}' does not exist", path.display()))
                 .hint("write it: mcpipe lock TARGET")
         })
     }

@@ -151,12 +151,13 @@ impl Checker<'_> {
                 (Outcome::Fail, String::new(), Vec::new(), Some(failure))
             }
         };
+        let ui = &self.context.ui;
         let time = std::mem::replace(&mut self.since, Instant::now()).elapsed();
         self.results.push(TestResult {
             name: name.replace(' ', "_"),
             outcome,
-            detail,
-            seen,
+            detail: ui.redacted(&detail),
+            seen: seen.iter().map(|line| ui.redacted(line)).collect(),
             failure,
             time,
             line: None,

@@ -444,11 +444,13 @@ impl Attempt {
             return Ok(());
         }
         match stored {
-            None => {
-                self.problem(line, format!("there is no snapshot {}: --update writes it", path.display()), Vec::new())
-            }
+            None => self.problem(
+                line,
+                format!("the snapshot {} does not exist; write it with --update", path.display()),
+                Vec::new(),
+            ),
             Some(stored) => {
-                let message = format!("the result differs from {}: --update accepts it", path.display());
+                let message = format!("the result differs from {}; accept it with --update", path.display());
                 self.problem(line, message, different_lines(&stored, &kept));
             }
         }
