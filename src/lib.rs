@@ -125,6 +125,9 @@ fn dispatch(context: Context, command: Command) -> Result<Exit> {
         Command::Replay(args) => {
             run_connected(context, watches_stdout, async |context| commands::replay::run(context, args).await)
         }
+        Command::Session(args) => run_connected(context, watches_stdout, async |context| {
+            Box::pin(commands::session::run(context, args)).await
+        }),
         Command::Task(args) => {
             run_connected(context, watches_stdout, async |context| commands::task::run(context, args).await)
         }

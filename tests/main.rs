@@ -23,6 +23,7 @@ mod real_servers;
 mod recording;
 mod repository;
 mod session;
+mod session_keeper;
 mod support;
 mod support_tests;
 mod test;

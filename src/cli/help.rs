@@ -15,10 +15,10 @@ macro_rules! long_help {
             "\
 General options (described in 'mcpipe --help'):
   --json  --jq EXPR  -q, --quiet  -v, --verbose  --trace FILE  --record FILE
-  --events FILE|-
-  --color WHEN  --config FILE  --timeout TIME  --connect-timeout TIME
-  --retries N  --wait TIME  --no-cache  --no-input  --login WHEN  --root DIR
-  --elicit HOW  --sampling-command CMD  --log-level LEVEL  --max-list-size SIZE"
+  --events FILE|-  --color WHEN  --config FILE  --timeout TIME  --retries N
+  --connect-timeout TIME  --wait TIME  --no-cache  --no-session  --no-input
+  --login WHEN  --root DIR  --elicit HOW  --sampling-command CMD
+  --log-level LEVEL  --max-list-size SIZE"
         )
     };
 }

@@ -21,6 +21,7 @@ mod prompt;
 mod read;
 mod replay;
 mod root;
+mod session;
 mod task;
 mod test;
 
@@ -38,5 +39,6 @@ pub use prompt::PromptArgs;
 pub use read::ReadArgs;
 pub use replay::ReplayArgs;
 pub use root::{Cli, Command, command};
+pub use session::{SessionArgs, SessionCommand, SessionListArgs, SessionLogsArgs, SessionStartArgs, SessionStopArgs};
 pub use task::{TaskArgs, TaskCommand, TaskIdArgs, TaskListArgs, TaskWaitArgs};
 pub use test::TestArgs;

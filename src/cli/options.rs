@@ -69,6 +69,9 @@ pub struct GlobalOptions {
     /// Do not read or write the cache of server metadata (protocol revision, tool lists)
     #[arg(long, global = true, hide_short_help = true, hide_long_help = true)]
     pub no_cache: bool,
+    /// Do not use a session, even if the server has one (see mcpipe session)
+    #[arg(long, global = true, hide_short_help = true, hide_long_help = true)]
+    pub no_session: bool,
     /// Never prompt
     #[arg(long, global = true, hide_short_help = true, hide_long_help = true)]
     pub no_input: bool,
@@ -117,6 +120,7 @@ impl GlobalOptions {
             max_list_size: self.max_list_size.or(under.max_list_size),
             wait: self.wait.or(under.wait),
             no_cache: self.no_cache || under.no_cache,
+            no_session: self.no_session || under.no_session,
             no_input: self.no_input || under.no_input,
             login: self.login.or(under.login),
             roots: if self.roots.is_empty() { under.roots } else { self.roots },

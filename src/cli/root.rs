@@ -13,6 +13,7 @@ use crate::cli::options::GlobalOptions;
 use crate::cli::prompt::PromptArgs;
 use crate::cli::read::ReadArgs;
 use crate::cli::replay::ReplayArgs;
+use crate::cli::session::SessionArgs;
 use crate::cli::task::TaskArgs;
 use crate::cli::test::TestArgs;
 
@@ -91,6 +92,7 @@ impl Cli {
             Command::Test(args) => &mut args.global,
             Command::Lock(args) => &mut args.global,
             Command::Replay(args) => &mut args.global,
+            Command::Session(args) => &mut args.global,
             Command::Auth(args) => auth_options(args),
             Command::Config(args) => &mut args.global,
             Command::Completions(args) => &mut args.global,
@@ -131,6 +133,8 @@ pub enum Command {
     Lock(LockArgs),
     /// Serve a recording over stdio
     Replay(ReplayArgs),
+    /// Keep servers running between commands
+    Session(SessionArgs),
     /// Log in, log out, and show where credentials are stored
     Auth(Box<AuthArgs>),
     /// Show, check and change the configuration

@@ -29,10 +29,12 @@ impl Context {
     /// the index of the credentials cannot be read.
     pub fn session(&self, target: Target, progress: Option<Arc<Progress>>) -> Result<Session> {
         let provider = self.login(&target, progress.is_some())?;
-        self.session_with_provider(target, provider.as_ref(), progress)
+        let capabilities = self.capabilities(&target, progress, MayPrompt::Yes)?;
+        self.build_session(target, provider.as_ref(), capabilities)
     }
 
-    /// As [`Context::session`], with credentials from this provider.
+    /// As [`Context::session`], with credentials from this provider, and over a connection of its own: the credentials
+    /// of a session that keeps running were checked before.
     ///
     /// # Errors
     /// As [`Context::session`].
@@ -43,7 +45,8 @@ impl Context {
         progress: Option<Arc<Progress>>,
     ) -> Result<Session> {
         let capabilities = self.capabilities(&target, progress, MayPrompt::Yes)?;
-        self.build_session(target, provider, capabilities)
+        let options = self.session_options(&target, provider, capabilities)?;
+        Ok(Session::new(target, options))
     }
 
     /// A session that only lists. It declares all of mcpipe's capabilities, so that the list does not depend on the
@@ -112,7 +115,25 @@ impl Context {
         capabilities: ClientCapabilities,
     ) -> Result<Session> {
         let options = self.session_options(&target, provider, capabilities)?;
+        #[cfg(unix)]
+        let options = self.with_kept_session(&target, options)?;
+        #[cfg(not(unix))]
+        if target.keep_alive.is_some_and(|time| !time.is_zero()) {
+            self.ui.warn("keep_alive has no effect: sessions are not supported on this system yet");
+        }
         Ok(Session::new(target, options))
+    }
+
+    /// The options for the connection that a session keeps, which nobody is asked for.
+    ///
+    /// # Errors
+    /// As [`Context::session`].
+    #[cfg(unix)]
+    pub(super) fn direct_options(&self, target: &Target) -> Result<session::SessionOptions> {
+        let provider = self.login(target, false)?;
+        let capabilities = self.capabilities(target, None, MayPrompt::No)?;
+        let capabilities = ClientCapabilities { declares_all: true, ..capabilities };
+        self.session_options(target, provider.as_ref(), capabilities)
     }
 
     fn session_options(
@@ -134,6 +155,8 @@ impl Context {
             authorize,
             cookies: CookieJar::default(),
             recorder: self.recorder(target)?,
+            #[cfg(unix)]
+            kept: None,
         };
         Ok(session::SessionOptions {
             timeout: self.request_timeout(target),

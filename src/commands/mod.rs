@@ -23,6 +23,7 @@ pub mod replay;
 mod resolve;
 pub mod runtime;
 pub mod secret_references;
+pub mod session;
 pub mod signals;
 pub mod task;
 pub mod task_handles;

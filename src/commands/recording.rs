@@ -46,7 +46,7 @@ impl Context {
 }
 
 /// What a recording calls a server: its configured name, or the host or program. Command lines and URLs may have secrets.
-fn server_name(target: &Target) -> String {
+pub(super) fn server_name(target: &Target) -> String {
     if target.is_configured {
         return target.name.clone();
     }

@@ -1,10 +1,12 @@
 //! Resolves the target of a command line, with the secrets that the configuration refers to.
 
+use std::sync::Arc;
+
 use crate::commands::context::Context;
 use crate::config::value::secrets::Secrets;
 use crate::config::{Config, LazyConfig};
 use crate::error::Result;
-use crate::target::{self, Target, TargetFlags, TargetName, TargetOptions};
+use crate::target::{self, Target, TargetFlags, TargetName, TargetOptions, TargetReference};
 use crate::transport::Endpoint;
 
 impl Context {
@@ -27,6 +29,7 @@ impl Context {
         let mut target = self.with_secrets(defaults, resolve).await?;
         self.redact_credentials(&target);
         target.flags = self.target_flags(options);
+        target.reference = Some(Arc::new(TargetReference { name, options: options.clone() }));
         let unchecked = skips_certificate_check(&target);
         for warning in &target.warnings {
             if unchecked { self.ui.warn_always(warning) } else { self.ui.warn(warning) }
@@ -72,6 +75,8 @@ impl Context {
         let mut target = self.with_secrets(|| config.defaults.clone(), resolve).await?;
         self.redact_credentials(&target);
         target.flags = self.target_flags(options);
+        let reference = TargetReference { name: TargetName::Configured(name.to_owned()), options: options.clone() };
+        target.reference = Some(Arc::new(reference));
         // Warnings about the files do not concern this server.
         for warning in target.warnings.iter().skip(config.skipped_files.len() + config.warnings.len()) {
             let warning = format!("{name}: {warning}");

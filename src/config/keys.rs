@@ -377,6 +377,18 @@ pub const SERVER_KEYS: &[ConfigKey] = &[
     .details("For a command, this includes the start of the program. --connect-timeout overrides it.")
     .allow_untrusted(),
     key(
+        "keep_alive",
+        KeyType::Duration,
+        AppliesTo::Both,
+        "no session",
+        r#""10m""#,
+        "Keep the server running between commands, until it was not used for this time.",
+    )
+    .details(
+        "The first command that uses the server starts a session, which later commands use too (see mcpipe-session(1)). \
+         0 means no session. --no-session does without it. Not supported on Windows.",
+    ),
+    key(
         "roots",
         KeyType::StringList,
         AppliesTo::Both,

@@ -80,6 +80,8 @@ pub struct ServerSettings {
     pub timeout: Option<Duration>,
     /// How long start and negotiation may take.
     pub connect_timeout: Option<Duration>,
+    /// After which time without use a session ends; `None` or zero for no session.
+    pub keep_alive: Option<Duration>,
     /// Roots: directories (absolute) or `file://` URIs.
     pub roots: Vec<String>,
     /// How to log in.
@@ -323,6 +325,7 @@ impl ConfiguredServer {
             },
             timeout: reader.duration(table, "timeout").or(defaults.timeout),
             connect_timeout: reader.duration(table, "connect_timeout").or(defaults.connect_timeout),
+            keep_alive: reader.duration(table, "keep_alive"),
             roots: self.read_roots(&mut reader, table),
             auth: self.read_auth(&mut reader),
         };

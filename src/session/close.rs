@@ -17,6 +17,9 @@ impl Session {
             let ignores_eof = in_order && self.cache.profile().is_some_and(|verdict| verdict.ignores_eof.is_some());
             let gone = live.rpc.closed_reason().is_some();
             let closed = live.rpc.close(in_order && !ignores_eof).await;
+            // A server that another process keeps does not end.
+            #[cfg(unix)]
+            let gone = gone || self.options.transport.kept.is_some();
             match closed {
                 CloseOutcome::Killed if in_order && !ignores_eof => self.cache.set_ignores_eof(true),
                 // A server that had exited before shows nothing.

@@ -106,7 +106,7 @@ impl RpcState {
             pending: Mutex::default(),
             closed_reason: Mutex::default(),
             closed: Notify::new(),
-            next_id: AtomicU64::new(1),
+            next_id: AtomicU64::new(transport.first_id()),
             client_handler: peer,
             transport,
             accepts_server_requests: AtomicBool::new(false),
@@ -227,7 +227,8 @@ impl RpcState {
     }
 
     fn handle_response(&self, on: Option<u64>, response: RpcResponse, status: Option<u16>) {
-        let asked = response.id.filter(|id| (1..self.next_id.load(Ordering::Relaxed)).contains(id));
+        let asked =
+            response.id.filter(|id| (self.transport.first_id()..self.next_id.load(Ordering::Relaxed)).contains(id));
         let id = match (asked, on) {
             (Some(id), None) => id,
             (None, None) => return self.strayed(Stray::new(response)),

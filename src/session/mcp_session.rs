@@ -112,6 +112,10 @@ impl Session {
     /// Continues a session that was left open by an earlier run.
     #[must_use]
     pub fn resume(mut self, left: Option<DetachedSession>) -> Self {
+        #[cfg(unix)]
+        if left.is_some() {
+            self.options.transport.kept = None;
+        }
         self.detached_session = left;
         self
     }

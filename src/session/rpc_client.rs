@@ -78,7 +78,7 @@ impl RpcClient {
     /// How many requests were sent.
     #[must_use]
     pub fn request_count(&self) -> u64 {
-        self.state.next_id.load(Ordering::Relaxed) - 1
+        self.state.next_id.load(Ordering::Relaxed) - self.state.transport.first_id()
     }
 
     /// Why the connection is closed, if it is.

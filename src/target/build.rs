@@ -131,6 +131,8 @@ fn ad_hoc_target(
         credential_store: defaults.credential_store,
         warnings,
         flags: TargetFlags::default(),
+        keep_alive: None,
+        reference: None,
     })
 }
 
@@ -195,6 +197,8 @@ pub(super) fn target_from_config(
         credential_store: config.defaults.credential_store.clone(),
         warnings,
         flags: TargetFlags::default(),
+        keep_alive: settings.keep_alive,
+        reference: None,
     })
 }
 

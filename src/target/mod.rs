@@ -20,18 +20,7 @@ use crate::error::{ErrorKind, Failure, Result};
 use crate::target::build::EntryError;
 pub use crate::target::options::TargetOptions;
 pub use crate::target::syntax::{TargetWord, classify_word, server_not_configured, split_command_line, unknown_server};
-pub use crate::target::types::{Target, TargetFlags};
-
-/// The server that a command line names.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum TargetName {
-    /// A URL.
-    Url(String),
-    /// A command line.
-    Command(Vec<String>),
-    /// A configured server.
-    Configured(String),
-}
+pub use crate::target::types::{Target, TargetFlags, TargetName, TargetReference};
 
 impl TargetName {
     /// The target of a command line and the words that follow it: the tool first, if the command takes one.

@@ -4,6 +4,7 @@
 //! variables, the password of a proxy) are replaced by a placeholder.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::options::TargetOptions;
@@ -47,6 +48,30 @@ pub struct Target {
     pub warnings: Vec<String>,
     /// The options for this target, for command lines to paste.
     pub flags: TargetFlags,
+    /// The configured time for which a session with the server stays without being used; `Some(ZERO)` means none.
+    pub keep_alive: Option<Duration>,
+    /// How the user named it, if another process may have to resolve it again.
+    pub reference: Option<Arc<TargetReference>>,
+}
+
+/// The server that a command line names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TargetName {
+    /// A URL.
+    Url(String),
+    /// A command line.
+    Command(Vec<String>),
+    /// A configured server.
+    Configured(String),
+}
+
+/// How the user named a target.
+#[derive(Clone, Debug)]
+pub struct TargetReference {
+    /// The server.
+    pub name: TargetName,
+    /// The options.
+    pub options: TargetOptions,
 }
 
 /// The options for a target, each as one or two quoted words of a POSIX shell.

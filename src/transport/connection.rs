@@ -10,6 +10,8 @@ use crate::interrupt::Interrupt;
 use crate::protocol::revision::Revision;
 use crate::secret::Secret;
 use crate::transport::cookies::CookieJar;
+#[cfg(unix)]
+use crate::transport::kept::files::KeptSession;
 use crate::transport::message::{Incoming, OutgoingMessage, UnexpectedResponse};
 use crate::transport::record::Recorder;
 use crate::transport::trace::Trace;
@@ -31,6 +33,9 @@ pub struct TransportOptions {
     pub cookies: CookieJar,
     /// Records the exchange.
     pub recorder: Recorder,
+    /// The session that is used in place of a connection of one's own.
+    #[cfg(unix)]
+    pub kept: Option<Arc<KeptSession>>,
 }
 
 /// Supplies the credentials of HTTP requests, and handles responses that require authentication.
@@ -112,6 +117,11 @@ pub trait Transport: Send + Sync {
     /// # Errors
     /// If the message cannot be delivered.
     fn send(&self, message: OutgoingMessage) -> BoxFuture<'_, Result<()>>;
+
+    /// The ID of the first request: others belong to other users of the same connection to the server.
+    fn first_id(&self) -> u64 {
+        1
+    }
 
     /// Stops waiting for the response to this request; over HTTP its stream is closed (`HTM-09`).
     fn abandon(&self, _id: u64) {}

@@ -83,6 +83,15 @@ impl<E: Send + 'static> MessageWriter<E> {
         written.await.map(Result::err).map_err(|_| closed_failure())
     }
 
+    /// Writes a text after the queued messages, without waiting for it.
+    #[cfg(unix)]
+    pub(super) fn push(&self, text: String) {
+        let (done, _) = oneshot::channel();
+        if let Some(queue) = lock(&self.queue).as_ref() {
+            let _ = queue.send(QueuedMessage { text, must_send: true, done });
+        }
+    }
+
     /// Closes the stream, after writing the queued messages if the other side reads them at once. A stuck write must not
     /// keep the stream open.
     pub(super) async fn close(&self) {

@@ -8,6 +8,8 @@ mod connection;
 mod cookies;
 mod endpoint;
 pub mod http;
+#[cfg(unix)]
+pub mod kept;
 mod line_reader;
 pub mod malformed;
 mod message;
@@ -44,6 +46,11 @@ use crate::error::Result;
 /// If the child cannot be started, the client cannot be set up (a certificate file, a proxy), the
 /// socket cannot be connected to, or the recording has a connection that failed.
 pub async fn connect(endpoint: &Endpoint, options: &TransportOptions) -> Result<ConnectedTransport> {
+    #[cfg(unix)]
+    if let Some(session) = &options.kept {
+        let connected = kept::connect(session, options).await;
+        return recorded_transport::record(&options.recorder, endpoint.transport_kind(), connected);
+    }
     let connected = match endpoint {
         Endpoint::Stdio(endpoint) => stdio::connect(endpoint, options),
         Endpoint::Http(endpoint) => http::connect(endpoint, options).await,

@@ -91,22 +91,7 @@ impl ConnectionLog {
     }
 
     fn record_incoming(&self, arrived: &Incoming) {
-        let rest = match &arrived.item {
-            IncomingItem::Message(message, status) => {
-                let status = status.map(|status| format!(r#","status":{status}"#)).unwrap_or_default();
-                format!(r#""message":{}{status}{}"#, message_json(message), retry_after_member(message))
-            }
-            IncomingItem::EmbeddedResponse(message) => {
-                format!(r#""message":{},"embedded":true"#, message_json(message))
-            }
-            IncomingItem::BrokenResponse(broken) => format!(r#""broken":{}"#, broken_json(broken)),
-            IncomingItem::Warning(text) => format!(r#""warning":{}"#, json!(text)),
-            IncomingItem::UnexpectedResponse(response) => {
-                format!(r#""response":{}"#, response_json(response))
-            }
-            IncomingItem::Failed(failure) => format!(r#""failure":{}"#, failure_json(failure)),
-        };
-        self.write_received(arrived.request_id, &rest);
+        self.write_received(arrived.request_id, &item_members(&arrived.item));
     }
 }
 
@@ -131,6 +116,10 @@ impl Transport for RecordedTransport {
                 }
             })
         })
+    }
+
+    fn first_id(&self) -> u64 {
+        self.inner.first_id()
     }
 
     fn abandon(&self, id: u64) {
@@ -205,8 +194,27 @@ impl LegacyHttpSession for RecordedTransport {
     }
 }
 
+/// The members of a line about what came back.
+pub(super) fn item_members(item: &IncomingItem) -> String {
+    match item {
+        IncomingItem::Message(message, status) => {
+            let status = status.map(|status| format!(r#","status":{status}"#)).unwrap_or_default();
+            format!(r#""message":{}{status}{}"#, message_json(message), retry_after_member(message))
+        }
+        IncomingItem::EmbeddedResponse(message) => {
+            format!(r#""message":{},"embedded":true"#, message_json(message))
+        }
+        IncomingItem::BrokenResponse(broken) => format!(r#""broken":{}"#, broken_json(broken)),
+        IncomingItem::Warning(text) => format!(r#""warning":{}"#, json!(text)),
+        IncomingItem::UnexpectedResponse(response) => {
+            format!(r#""response":{}"#, response_json(response))
+        }
+        IncomingItem::Failed(failure) => format!(r#""failure":{}"#, failure_json(failure)),
+    }
+}
+
 /// A message as JSON; results, parameters and error data as they came.
-fn message_json(message: &RpcMessage) -> String {
+pub(super) fn message_json(message: &RpcMessage) -> String {
     match message {
         RpcMessage::Request { id, method, params } => {
             let params = params.as_ref().map(|raw| format!(r#","params":{raw}"#)).unwrap_or_default();
@@ -272,7 +280,7 @@ fn response_json(response: &UnexpectedResponse) -> Value {
     })
 }
 
-fn failure_json(failure: &Failure) -> Value {
+pub(super) fn failure_json(failure: &Failure) -> Value {
     let FailureDetails { kind, message, causes, hint, suggests_waiting, stderr_tail, .. } = failure.details();
     let FailureDetails { retry_advice, is_unsent, maybe_starting, is_process_end, .. } = failure.details();
     let mut members = Map::new();

@@ -156,7 +156,8 @@ async fn query_server(
     let start = Instant::now();
     // Its secrets are fetched now, concurrently with the others.
     let target = match target.await {
-        Ok(target) => target,
+        // Listing all servers starts no session for each of them.
+        Ok(target) => Target { keep_alive: None, ..target },
         Err(failure) => {
             asked.failure = Some(failure);
             return asked;

@@ -74,6 +74,33 @@ struct CachedListFile {
     items: Vec<RawJson>,
 }
 
+/// Hashes where a server is: its URL, socket or command line.
+pub(crate) fn hash_endpoint(place: &mut Sha256, endpoint: &Endpoint) {
+    let feed_path = |hash: &mut Sha256, path: Option<&Path>| {
+        hash_field(hash, path.map(|path| path.as_os_str().as_encoded_bytes()).unwrap_or_default());
+    };
+    match endpoint {
+        Endpoint::Http(endpoint) | Endpoint::WebSocket(endpoint) => {
+            hash_field(place, endpoint.url.as_str());
+            hash_field(place, if endpoint.mode == HttpMode::Sse { "sse" } else { "http" });
+            feed_path(place, endpoint.unix_socket.as_deref());
+        }
+        Endpoint::Unix(endpoint) => {
+            hash_field(place, "unix");
+            feed_path(place, Some(&endpoint.path));
+        }
+        Endpoint::Replay(_) => {}
+        Endpoint::Stdio(endpoint) => {
+            hash_field(place, &endpoint.program);
+            endpoint.args.iter().for_each(|arg| hash_field(place, arg));
+            feed_path(place, endpoint.cwd.as_deref());
+            if endpoint.cwd.is_none() && has_relative_path(endpoint) {
+                feed_path(place, std::env::current_dir().ok().as_deref());
+            }
+        }
+    }
+}
+
 /// The cache of one target.
 #[derive(Default)]
 pub struct ServerCache {
@@ -100,31 +127,9 @@ impl ServerCache {
             return ServerCache::default();
         }
         let mut place = Sha256::new();
-        let feed_path = |hash: &mut Sha256, path: Option<&Path>| {
-            hash_field(hash, path.map(|path| path.as_os_str().as_encoded_bytes()).unwrap_or_default());
-        };
         hash_field(&mut place, env!("CARGO_PKG_VERSION"));
         hash_field(&mut place, revision_pin_name(target.protocol));
-        match &target.endpoint {
-            Endpoint::Http(endpoint) | Endpoint::WebSocket(endpoint) => {
-                hash_field(&mut place, endpoint.url.as_str());
-                hash_field(&mut place, if endpoint.mode == HttpMode::Sse { "sse" } else { "http" });
-                feed_path(&mut place, endpoint.unix_socket.as_deref());
-            }
-            Endpoint::Unix(endpoint) => {
-                hash_field(&mut place, "unix");
-                feed_path(&mut place, Some(&endpoint.path));
-            }
-            Endpoint::Replay(_) => {}
-            Endpoint::Stdio(endpoint) => {
-                hash_field(&mut place, &endpoint.program);
-                endpoint.args.iter().for_each(|arg| hash_field(&mut place, arg));
-                feed_path(&mut place, endpoint.cwd.as_deref());
-                if endpoint.cwd.is_none() && has_relative_path(endpoint) {
-                    feed_path(&mut place, std::env::current_dir().ok().as_deref());
-                }
-            }
-        }
+        hash_endpoint(&mut place, &target.endpoint);
         ServerCache {
             dir: dir.map(|dir| dir.join("servers")),
             target_key: short_hex(place),
@@ -360,7 +365,7 @@ fn revision_pin_name(pin: RevisionPin) -> &'static str {
     }
 }
 
-fn short_hex(hash: Sha256) -> String {
+pub(crate) fn short_hex(hash: Sha256) -> String {
     hex(&hash.finalize()[..12])
 }
 

@@ -283,6 +283,11 @@ impl Negotiator<'_> {
     /// The URL, if HTTP+SSE is possible there: that transport exists only in 2024-11-05.
     fn sse_candidate(&self) -> Option<&HttpEndpoint> {
         let Endpoint::Http(endpoint) = &self.target.endpoint else { return None };
+        // The keeper of a session has chosen the transport.
+        #[cfg(unix)]
+        if self.options.transport.kept.is_some() {
+            return None;
+        }
         let pinned = matches!(self.target.protocol, RevisionPin::Exact(revision) if revision != Revision::V2024_11_05);
         (endpoint.mode == HttpMode::Auto && !pinned).then_some(endpoint)
     }

@@ -96,6 +96,50 @@ impl Drop for ProcessGroup {
     }
 }
 
+/// The running groups, each with the time at which its leader was started, as far as the system shows it.
+#[must_use]
+pub fn started_groups() -> Vec<(u32, Option<u64>)> {
+    running_groups().into_iter().map(|group| (group, start_time(group))).collect()
+}
+
+/// Whether there is a process with this ID that has not ended.
+#[cfg(unix)]
+#[must_use]
+pub fn is_running(process: u32) -> bool {
+    #[cfg(target_os = "linux")]
+    if let Some(has_ended) = orphans::has_ended(process) {
+        return !has_ended;
+    }
+    pid(process).is_some_and(|pid| rustix::process::test_kill_process(pid).is_ok())
+}
+
+/// Ends a group that another mcpipe started and left behind, unless its ID belongs to another process by now.
+#[cfg(unix)]
+pub async fn end_foreign_group(group: u32, started: Option<u64>) {
+    let now = start_time(group);
+    if now.is_some() && now != started || !is_alive(group) {
+        return;
+    }
+    // Its input has ended with the keeper, so it may exit by itself.
+    for sent in [None, Some(Signal::Term), Some(Signal::Kill)] {
+        sent.into_iter().for_each(|sent| {
+            signal(group, sent);
+        });
+        let time = if sent.is_none() { SHORT_EXIT_GRACE } else { TERM_GRACE };
+        if group_exits_within(group, time).await {
+            return;
+        }
+    }
+}
+
+/// When a process was started, on Linux: with its ID, this is unique.
+fn start_time(_process: u32) -> Option<u64> {
+    #[cfg(target_os = "linux")]
+    return orphans::start_time(_process);
+    #[cfg(not(target_os = "linux"))]
+    None
+}
+
 fn running_groups() -> Vec<u32> {
     lock(&RUNNING_GROUPS).clone()
 }

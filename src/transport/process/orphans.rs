@@ -53,6 +53,16 @@ pub fn remaining(groups: &[u32]) -> Vec<Process> {
     descendants().into_iter().filter(is_left).collect()
 }
 
+/// When a process was started, in clock ticks since the system started.
+pub fn start_time(process: u32) -> Option<u64> {
+    Process::read(&process.to_string()).map(|process| process.started)
+}
+
+/// Whether a process has ended and only its entry is left; `None` if there is none.
+pub fn has_ended(process: u32) -> Option<bool> {
+    Process::read(&process.to_string()).map(|process| process.has_ended)
+}
+
 fn has_children() -> bool {
     let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
     waitid(WaitId::All, options).err() != Some(rustix::io::Errno::CHILD)

@@ -59,14 +59,14 @@ struct Line<'a> {
 }
 
 #[derive(Deserialize)]
-struct BrokenLine {
+pub(crate) struct BrokenLine {
     id: Option<u64>,
     certainty: String,
     failure: FailureLine,
 }
 
 #[derive(Deserialize)]
-struct ResponseLine {
+pub(crate) struct ResponseLine {
     url: String,
     status: u16,
     content_type: Option<String>,
@@ -91,7 +91,7 @@ struct RetryLine {
 }
 
 #[derive(Deserialize)]
-struct FailureLine {
+pub(crate) struct FailureLine {
     class: String,
     message: String,
     #[serde(default)]
@@ -118,7 +118,7 @@ struct DiagnosticsLine {
 }
 
 impl FailureLine {
-    fn parse(self) -> Result<Failure, String> {
+    pub(crate) fn parse(self) -> Result<Failure, String> {
         let kind = ErrorKind::parse(&self.class).ok_or_else(|| format!("unknown class '{}'", self.class))?;
         let mut failure = Failure::new(kind, self.message);
         let details = failure.details_mut();
@@ -139,7 +139,7 @@ impl FailureLine {
 }
 
 impl BrokenLine {
-    fn parse(self) -> Result<BrokenResponse, String> {
+    pub(crate) fn parse(self) -> Result<BrokenResponse, String> {
         let certainty = match self.certainty.as_str() {
             "certain" => Certainty::Certain,
             "likely" => Certainty::Likely,

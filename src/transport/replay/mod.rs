@@ -28,6 +28,8 @@ use crate::transport::connection::{
 use crate::transport::message::{Incoming, IncomingItem, OutgoingMessage, incoming_channel};
 use crate::transport::trace::{Trace, TraceEvent};
 
+#[cfg(unix)]
+pub(super) use self::file::{BrokenLine, FailureLine, ResponseLine};
 pub use self::file::{RECORDING_FORMAT, RECORDING_VERSION};
 pub use self::server::{ReplayServer, ReplayedOutput};
 

@@ -1,0 +1,322 @@
+//! The keeper of a session: a process of its own that holds the connection to a server and serves commands over a socket.
+//!
+//! It waits for events only: connections, messages, the end of the idle time.
+
+use std::io::{self, Read};
+use std::os::unix::net::UnixListener as StdListener;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
+
+use rustix::stdio::{dup2_stdout, stdout};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::io::{AsyncWriteExt, BufWriter};
+use tokio::net::unix::OwnedWriteHalf;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
+
+use crate::commands::context::{Context, CredentialStores, Exit};
+use crate::commands::session::log::LogFile;
+use crate::commands::session::resolution::Resolution;
+use crate::commands::session::router::{QueuedLine, Router, Upstream};
+use crate::error::{ErrorKind, Failure, Result};
+use crate::transport::kept::files::{SessionFiles, SessionRecord};
+use crate::transport::kept::{self, FrameReader, Greeting, check_peer};
+use crate::transport::trace::Trace;
+use crate::transport::{Endpoint, Incoming, IncomingItem, TransportOptions, process};
+use crate::util::file_lock::FileLock;
+use crate::util::lock::lock;
+
+/// How long a keeper waits for a command before the server has answered anything: detecting the era may take several
+/// connections.
+const START_LINGER: Duration = Duration::from_secs(2);
+
+/// What the starting command writes to the keeper's standard input.
+#[derive(Deserialize)]
+struct KeeperInput {
+    dir: PathBuf,
+    id: String,
+    name: String,
+    target: String,
+    idle_ms: u64,
+    resolution: Value,
+}
+
+struct Keeper {
+    files: SessionFiles,
+    record: SessionRecord,
+    endpoint: Endpoint,
+    options: TransportOptions,
+    router: Router,
+    /// The connection to the server; locked while it is opened.
+    upstream: tokio::sync::Mutex<Option<Arc<Upstream>>>,
+    /// Notified when a command connects or disconnects.
+    changed: tokio::sync::Notify,
+    stop: tokio::sync::Notify,
+    /// The connections of those who wait for the end.
+    stopping: Mutex<Vec<UnixStream>>,
+    started: std::time::SystemTime,
+}
+
+/// Runs the keeper until it is stopped, or was idle for long enough.
+///
+/// # Errors
+/// If it was not started by `mcpipe session start` or a command.
+pub async fn run(context: &Context) -> Result<Exit> {
+    let misused = |why: String| {
+        Failure::new(ErrorKind::Usage, "this command is only for mcpipe itself")
+            .cause(why)
+            .hint("start a session: mcpipe session start TARGET")
+    };
+    let mut text = String::new();
+    io::stdin().read_to_string(&mut text).map_err(|error| misused(error.to_string()))?;
+    let input: KeeperInput = serde_json::from_str(&text).map_err(|error| misused(error.to_string()))?;
+    let listener = take_listener().map_err(|error| misused(error.to_string()))?;
+    // Away from the terminal, whose signals are not for the keeper.
+    let _ = rustix::process::setsid();
+    let files = SessionFiles::new(&input.dir, &input.id);
+    let log = LogFile::open(files.log());
+    let keeper = match Keeper::new(context, input, log).await {
+        Ok(keeper) => Arc::new(keeper),
+        Err(failure) => return refuse(&files, &listener, &failure).await,
+    };
+    keeper.write_record();
+    keeper.serve(&listener).await;
+    drop(listener);
+    keeper.end().await;
+    Ok(Exit::Done)
+}
+
+/// The socket that the starting command passed as standard output.
+fn take_listener() -> io::Result<UnixListener> {
+    let listener = StdListener::from(stdout().try_clone_to_owned()?);
+    dup2_stdout(std::fs::File::options().write(true).open("/dev/null")?)?;
+    listener.set_nonblocking(true)?;
+    UnixListener::from_std(listener)
+}
+
+/// Reports a failure to the command that started the keeper.
+async fn refuse(files: &SessionFiles, listener: &UnixListener, failure: &Failure) -> Result<Exit> {
+    let _ = std::fs::remove_file(files.socket());
+    if let Ok(Ok((mut stream, _))) = tokio::time::timeout(START_LINGER, listener.accept()).await {
+        let greeting = Greeting { pid: std::process::id(), ..Greeting::default() }.with_failure(failure);
+        let _ = write_json(&mut stream, &greeting).await;
+    }
+    files.remove();
+    Ok(Exit::Reported(failure.kind()))
+}
+
+async fn write_json(
+    stream: &mut (impl tokio::io::AsyncWrite + Unpin),
+    value: &impl serde::Serialize,
+) -> io::Result<()> {
+    let mut line = serde_json::to_string(value)?;
+    line.push('\n');
+    stream.write_all(line.as_bytes()).await
+}
+
+impl Keeper {
+    async fn new(context: &Context, input: KeeperInput, log: LogFile) -> Result<Self> {
+        let resolution = Resolution::from_json(&input.resolution)?;
+        let trace = Trace::new(Arc::new(log));
+        let own = Context {
+            ui: context.ui.clone(),
+            env: context.env.clone(),
+            interrupt: context.interrupt.clone(),
+            global: resolution.global,
+            credential_stores: CredentialStores::default(),
+            secret_cache: resolution.secrets,
+            trace: OnceLock::from(trace),
+            recording: OnceLock::new(),
+        };
+        let (target, _) =
+            own.resolve_target(&resolution.target, &resolution.command, false, &resolution.options).await?;
+        let (id, options) = own.keeper_options(&target)?;
+        if id != input.id {
+            return Err(Failure::new(ErrorKind::Config, "the configuration changed while the session was started")
+                .hint("try again"));
+        }
+        let roots = crate::commands::client_features::roots(&own, &target)?;
+        let record = SessionRecord {
+            name: input.name,
+            target: input.target,
+            idle_ms: input.idle_ms,
+            pid: std::process::id(),
+            groups: Vec::new(),
+        };
+        Ok(Keeper {
+            files: SessionFiles::new(&input.dir, &input.id),
+            record,
+            endpoint: target.endpoint,
+            options,
+            router: Router::new(roots),
+            upstream: tokio::sync::Mutex::new(None),
+            changed: tokio::sync::Notify::new(),
+            stop: tokio::sync::Notify::new(),
+            stopping: Mutex::default(),
+            started: std::time::SystemTime::now(),
+        })
+    }
+
+    /// Writes what is needed to clean up if this process is killed.
+    fn write_record(&self) {
+        let record = SessionRecord { groups: process::started_groups(), ..self.record.clone() };
+        let _ = self.files.write_record(&record);
+    }
+
+    async fn serve(self: &Arc<Self>, listener: &UnixListener) {
+        let mut idle_since = Instant::now();
+        loop {
+            let changed = self.changed.notified();
+            let limit = if self.router.was_ready() { Duration::from_millis(self.record.idle_ms) } else { START_LINGER };
+            let is_idle = self.router.client_count() == 0;
+            tokio::select! {
+                accepted = listener.accept() => if let Ok((stream, _)) = accepted {
+                    tokio::spawn(Arc::clone(self).serve_connection(stream));
+                },
+                () = changed => idle_since = Instant::now(),
+                () = self.stop.notified() => return,
+                _ = self.options.interrupt.interrupted() => return,
+                () = sleep_until(idle_since + limit), if is_idle => return,
+            }
+        }
+    }
+
+    /// Ends the server with everything that it started, then removes the files.
+    async fn end(&self) {
+        // Before anything else: a new command starts another keeper, which waits for the end of this one.
+        let _ = std::fs::remove_file(self.files.socket());
+        if let Some(upstream) = self.upstream.lock().await.take() {
+            self.router.fail_all(&Failure::new(ErrorKind::Unreachable, "the session was stopped")).await;
+            upstream.transport.close(true).await;
+        }
+        // Another keeper, if one was started, has the lock and removes the files itself.
+        if let Ok(Some(_lock)) = FileLock::try_acquire(&self.files.lock()) {
+            self.files.remove();
+        }
+    }
+
+    async fn serve_connection(self: Arc<Self>, stream: UnixStream) {
+        if check_peer(&stream).is_err() {
+            return;
+        }
+        let (read_half, mut write_half) = stream.into_split();
+        let mut reader = FrameReader::new(read_half);
+        let Ok(Some(line)) = reader.next_line().await else { return };
+        let command = serde_json::from_str::<Value>(&line).unwrap_or_default();
+        match command.get("command").and_then(Value::as_str) {
+            Some(kept::CONNECT) => {
+                let (client, lines) = self.router.add_client();
+                self.changed.notify_one();
+                self.serve_client(client, reader, write_half, lines).await;
+                self.changed.notify_one();
+            }
+            Some(kept::STATUS) => {
+                let _ = write_json(&mut write_half, &self.status()).await;
+            }
+            Some(kept::STOP) => {
+                if let Ok(stream) = reader.into_inner().reunite(write_half) {
+                    lock(&self.stopping).push(stream);
+                }
+                self.stop.notify_one();
+            }
+            _ => {}
+        }
+    }
+
+    fn status(&self) -> Value {
+        let since = self.started.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        let servers: Vec<u32> = process::started_groups().into_iter().map(|(group, _)| group).collect();
+        json!({
+            "name": self.record.name,
+            "target": self.record.target,
+            "transport": self.endpoint.transport_kind().as_str(),
+            "pid": self.record.pid,
+            "server_pids": servers,
+            "commands": self.router.client_count(),
+            "requests": self.router.request_count(),
+            "idle_ms": self.record.idle_ms,
+            "started": since.as_secs(),
+        })
+    }
+
+    async fn serve_client(
+        self: &Arc<Self>,
+        client: u64,
+        mut reader: FrameReader<tokio::net::unix::OwnedReadHalf>,
+        mut write_half: OwnedWriteHalf,
+        lines: mpsc::UnboundedReceiver<QueuedLine>,
+    ) {
+        let greeting = Greeting {
+            pid: self.record.pid,
+            first_id: Router::first_id(client),
+            transport: self.endpoint.transport_kind().as_str().to_owned(),
+            failure: None,
+        };
+        let upstream = match self.connect_upstream().await {
+            Ok(upstream) => upstream,
+            Err(failure) => {
+                let _ = write_json(&mut write_half, &greeting.with_failure(&failure)).await;
+                return self.router.remove_client(client, None).await;
+            }
+        };
+        if write_json(&mut write_half, &greeting).await.is_ok() {
+            let writer = tokio::spawn(write_lines(write_half, lines));
+            // An unreadable line ends the connection like its end does.
+            while let Ok(Some(line)) = reader.next_line().await {
+                self.router.handle_client_line(client, &upstream, line).await;
+            }
+            writer.abort();
+        }
+        self.router.remove_client(client, Some(&upstream)).await;
+    }
+
+    /// The connection to the server, opened if there is none.
+    async fn connect_upstream(self: &Arc<Self>) -> Result<Arc<Upstream>> {
+        let mut open = self.upstream.lock().await;
+        if let Some(upstream) = &*open {
+            return Ok(upstream.clone());
+        }
+        let connected = crate::transport::connect(&self.endpoint, &self.options).await?;
+        let upstream = Arc::new(Upstream { transport: connected.transport });
+        self.write_record();
+        tokio::spawn(Arc::clone(self).receive(upstream.clone(), connected.incoming));
+        *open = Some(upstream.clone());
+        Ok(upstream)
+    }
+
+    /// Passes on what comes back from the server, until the connection ends.
+    async fn receive(self: Arc<Self>, upstream: Arc<Upstream>, mut incoming: mpsc::Receiver<Incoming>) {
+        let failure = loop {
+            match incoming.recv().await {
+                Some(Incoming { request_id: None, item: IncomingItem::Failed(failure) }) => break failure,
+                Some(arrived) => self.router.route(&upstream, arrived).await,
+                None => break Failure::new(ErrorKind::Unreachable, "the connection to the server ended"),
+            }
+        };
+        // The next command gets a new connection; those that are connected to this one must not continue on it.
+        let mut open = self.upstream.lock().await;
+        if open.take_if(|open| Arc::ptr_eq(open, &upstream)).is_some() {
+            self.router.fail_all(&failure).await;
+            upstream.transport.close(false).await;
+            self.write_record();
+        }
+    }
+}
+
+/// Writes what the server sends to a command. When the queue is closed, the connection is closed too.
+async fn write_lines(stream: OwnedWriteHalf, mut lines: mpsc::UnboundedReceiver<QueuedLine>) {
+    let mut stream = BufWriter::new(stream);
+    while let Some(QueuedLine { text, permit }) = lines.recv().await {
+        if stream.write_all(text.as_bytes()).await.is_err() {
+            return;
+        }
+        drop(permit);
+        if lines.is_empty() && stream.flush().await.is_err() {
+            return;
+        }
+    }
+    let _ = stream.flush().await;
+}

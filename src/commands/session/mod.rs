@@ -1,0 +1,45 @@
+//! `session`: servers that keep running between commands.
+
+#[cfg(unix)]
+mod connection;
+#[cfg(unix)]
+mod keeper;
+#[cfg(unix)]
+mod log;
+#[cfg(unix)]
+mod manage;
+#[cfg(unix)]
+mod resolution;
+#[cfg(unix)]
+mod router;
+
+use crate::cli::SessionArgs;
+use crate::commands::context::{Context, Exit};
+use crate::error::Result;
+
+/// Runs a subcommand.
+///
+/// # Errors
+/// Those of the subcommand.
+#[cfg(unix)]
+pub async fn run(context: &Context, args: SessionArgs) -> Result<Exit> {
+    use crate::cli::SessionCommand;
+    match args.command {
+        SessionCommand::Start(args) => manage::start(context, *args).await,
+        SessionCommand::List(_) => manage::list(context).await,
+        SessionCommand::Stop(args) => manage::stop(context, args).await,
+        SessionCommand::Logs(args) => manage::logs(context, &args).await,
+        SessionCommand::Keep => keeper::run(context).await,
+    }
+}
+
+/// Sessions need Unix sockets.
+///
+/// # Errors
+/// Always.
+#[cfg(not(unix))]
+pub async fn run(_context: &Context, _args: SessionArgs) -> Result<Exit> {
+    use crate::error::{ErrorKind, Failure};
+    Err(Failure::new(ErrorKind::Usage, "sessions are not supported on this system yet")
+        .cause("they need Unix sockets that show who connects"))
+}

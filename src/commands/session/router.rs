@@ -1,0 +1,563 @@
+//! Keeps the commands that use one session apart: what each of them sends, and to which of them what comes back belongs.
+//!
+//! Every command has a range of request IDs of its own, so that a response, a progress notification and a cancellation
+//! show whose they are. A request of the server goes to the command whose request it belongs to. Over a stream that all
+//! share that is known only if a single command is waiting for something that lets the server ask; otherwise it is
+//! refused.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use serde_json::{Map, Value, json};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::time::timeout;
+
+use crate::error::Failure;
+use crate::protocol::json::{member, parse_truncated};
+use crate::protocol::revision::Revision;
+use crate::protocol::rpc::{self, RawJson, RpcError, RpcMessage, RpcResponse};
+use crate::protocol::{code, method};
+use crate::session::client_handler::{ClientCapabilities, ClientHandler, Root};
+use crate::transport::kept::item_lines;
+use crate::transport::{Incoming, IncomingItem, OutgoingKind, OutgoingMessage, Transport};
+use crate::util::lock::lock;
+
+/// The bits of a request ID that count the requests of one command. IDs stay below 2^53, which every JSON library reads.
+const ID_BITS: u32 = 28;
+/// How much may wait to be read by one command, in bytes.
+const MAX_QUEUED: u32 = 8 << 20;
+/// How long the others wait for a command that does not read. Then its connection is closed.
+const STUCK_TIMEOUT: Duration = Duration::from_secs(5);
+/// How many messages of one command may be on their way to the server.
+const MAX_SENDING: usize = 64;
+
+/// Names and values.
+type HttpHeaders = Vec<(String, String)>;
+
+/// The connection to the server.
+pub(super) struct Upstream {
+    pub(super) transport: Arc<dyn Transport>,
+}
+
+/// Something to write to a command.
+pub(super) struct QueuedLine {
+    pub(super) text: String,
+    /// Its share of [`MAX_QUEUED`].
+    pub(super) permit: Option<OwnedSemaphorePermit>,
+}
+
+struct Client {
+    queue: mpsc::UnboundedSender<QueuedLine>,
+    room: Arc<Semaphore>,
+    sending: Arc<Semaphore>,
+    /// The HTTP headers of the next message.
+    headers: HttpHeaders,
+}
+
+/// The handshake of a legacy server, which is carried out once.
+#[derive(Default)]
+enum SharedHandshake {
+    #[default]
+    New,
+    /// `initialize` was sent with this ID; the requests of other commands wait for its result.
+    Running { id: u64, waiting: Vec<u64> },
+    /// The result of `initialize`, and whether the server knows that it was received.
+    Done { result: RawJson, is_confirmed: bool },
+}
+
+#[derive(Default)]
+struct RouterState {
+    clients: BTreeMap<u64, Client>,
+    last_client: u64,
+    /// The methods of the requests without a response.
+    pending: HashMap<u64, String>,
+    /// Who was asked by the requests of the server, by their IDs.
+    asked: HashMap<String, u64>,
+    handshake: SharedHandshake,
+    was_ready: bool,
+    requests: u64,
+}
+
+pub(super) struct Router {
+    state: Mutex<RouterState>,
+    roots: Vec<Root>,
+}
+
+/// A line of a command.
+#[derive(Deserialize)]
+struct ClientLine<'a> {
+    #[serde(borrow)]
+    id: Option<&'a RawValue>,
+    #[serde(borrow)]
+    method: Option<Cow<'a, str>>,
+    #[serde(borrow)]
+    params: Option<&'a RawValue>,
+    headers: Option<HttpHeaders>,
+    abandon: Option<u64>,
+}
+
+/// What to do with a message of a command.
+enum Action {
+    Send(OutgoingMessage),
+    /// Answer it with what is known.
+    Answer(String),
+    Nothing,
+}
+
+fn client_of(id: u64) -> u64 {
+    id >> ID_BITS
+}
+
+impl Router {
+    pub(super) fn new(roots: Vec<Root>) -> Self {
+        Router { state: Mutex::default(), roots }
+    }
+
+    pub(super) fn first_id(client: u64) -> u64 {
+        client << ID_BITS
+    }
+
+    /// Whether the server has answered a request.
+    pub(super) fn was_ready(&self) -> bool {
+        lock(&self.state).was_ready
+    }
+
+    pub(super) fn client_count(&self) -> usize {
+        lock(&self.state).clients.len()
+    }
+
+    pub(super) fn request_count(&self) -> u64 {
+        lock(&self.state).requests
+    }
+
+    /// Adds a command. Returns its number, and what is to be written to it.
+    pub(super) fn add_client(&self) -> (u64, mpsc::UnboundedReceiver<QueuedLine>) {
+        let (queue, lines) = mpsc::unbounded_channel();
+        let mut state = lock(&self.state);
+        state.last_client += 1;
+        let number = state.last_client;
+        let client = Client {
+            queue,
+            room: Arc::new(Semaphore::new(MAX_QUEUED as usize)),
+            sending: Arc::new(Semaphore::new(MAX_SENDING)),
+            headers: Vec::new(),
+        };
+        state.clients.insert(number, client);
+        (number, lines)
+    }
+
+    /// Removes a command that has disconnected: its requests are cancelled, and what the server asked it is refused.
+    pub(super) async fn remove_client(&self, client: u64, upstream: Option<&Arc<Upstream>>) {
+        let (requests, asked, is_legacy) = {
+            let mut state = lock(&self.state);
+            state.clients.remove(&client);
+            let requests: Vec<(u64, String)> = state.pending.extract_if(|id, _| client_of(*id) == client).collect();
+            let asked: Vec<(String, u64)> = state.asked.extract_if(|_, other| *other == client).collect();
+            let running = matches!(&state.handshake, SharedHandshake::Running { id, .. } if client_of(*id) == client);
+            if running {
+                // Its response is still wanted.
+                state.pending.extend(requests.iter().filter(|(_, name)| name == method::INITIALIZE).cloned());
+            }
+            (requests, asked, matches!(state.handshake, SharedHandshake::Done { .. }))
+        };
+        let Some(upstream) = upstream else { return };
+        for (id, name) in requests.into_iter().filter(|(_, name)| name != method::INITIALIZE) {
+            if is_legacy || !upstream.transport.kind().is_http() {
+                let params = format!(r#"{{"requestId":{id},"reason":"{name}: the client disconnected"}}"#);
+                send_one_way(upstream, method::CANCELLED, rpc::notification(method::CANCELLED, Some(&params)));
+            }
+            upstream.transport.abandon(id);
+        }
+        for (id, _) in asked {
+            refuse(upstream, &id, "the client disconnected");
+        }
+    }
+
+    /// Handles one line of a command.
+    pub(super) async fn handle_client_line(&self, client: u64, upstream: &Arc<Upstream>, line: String) {
+        let Ok(parsed) = serde_json::from_str::<ClientLine<'_>>(&line) else { return };
+        if let Some(id) = parsed.abandon.filter(|id| client_of(*id) == client) {
+            lock(&self.state).pending.remove(&id);
+            return upstream.transport.abandon(id);
+        }
+        if let Some(headers) = parsed.headers {
+            if let Some(client) = lock(&self.state).clients.get_mut(&client) {
+                client.headers = headers;
+            }
+            return;
+        }
+        let id = parsed.id.and_then(|id| id.get().parse::<u64>().ok());
+        let ClientLine { method: name, params, id: raw_id, .. } = parsed;
+        let name = name.map(Cow::into_owned);
+        let params = params.map(ToOwned::to_owned);
+        let raw_id = raw_id.map(|id| id.get().to_owned());
+        let action = match (name, id) {
+            (Some(name), Some(id)) if client_of(id) == client => self.take_request(id, &name, params, line),
+            (Some(name), None) => self.take_notification(client, upstream, &name, params.as_deref(), line),
+            (None, _) => self.take_response(client, raw_id.as_deref(), line),
+            (Some(_), Some(_)) => Action::Nothing,
+        };
+        match action {
+            Action::Nothing => {}
+            Action::Answer(text) => self.deliver(client, text).await,
+            Action::Send(mut message) => {
+                let Some((headers, sending)) = self.sending(client) else { return };
+                message.headers = headers;
+                let permit = sending.acquire_owned().await;
+                let (upstream, queue) = (upstream.clone(), self.queue(client));
+                tokio::spawn(async move {
+                    let kind = message.kind;
+                    if let (Err(failure), OutgoingKind::Request(id)) = (upstream.transport.send(message).await, kind) {
+                        let item = Incoming { request_id: Some(id), item: IncomingItem::Failed(failure) };
+                        queue.into_iter().for_each(|queue| {
+                            let _ = queue.send(QueuedLine { text: item_lines(&item), permit: None });
+                        });
+                    }
+                    drop(permit);
+                });
+            }
+        }
+    }
+
+    fn sending(&self, client: u64) -> Option<(HttpHeaders, Arc<Semaphore>)> {
+        let mut state = lock(&self.state);
+        let client = state.clients.get_mut(&client)?;
+        Some((std::mem::take(&mut client.headers), client.sending.clone()))
+    }
+
+    fn queue(&self, client: u64) -> Option<mpsc::UnboundedSender<QueuedLine>> {
+        lock(&self.state).clients.get(&client).map(|client| client.queue.clone())
+    }
+
+    fn take_request(&self, id: u64, name: &str, params: Option<RawJson>, line: String) -> Action {
+        let mut state = lock(&self.state);
+        let kind = OutgoingKind::Request(id);
+        let message = |method, body| Action::Send(OutgoingMessage { kind, method, body, headers: Vec::new() });
+        match (&mut state.handshake, name) {
+            (SharedHandshake::Done { result, .. }, method::INITIALIZE) => {
+                let response = RpcResponse { id: Some(id), has_id: true, outcome: Ok(result.clone()) };
+                return Action::Answer(response_lines(response));
+            }
+            // A server with a handshake; it may exit at a method that it does not know.
+            (SharedHandshake::Done { .. }, method::DISCOVER) => {
+                let error = RpcError {
+                    code: Some(code::METHOD_NOT_FOUND),
+                    message: "Method not found".to_owned(),
+                    ..RpcError::default()
+                };
+                return Action::Answer(response_lines(RpcResponse { id: Some(id), has_id: true, outcome: Err(error) }));
+            }
+            (SharedHandshake::Running { waiting, .. }, method::INITIALIZE) => {
+                waiting.push(id);
+                return Action::Nothing;
+            }
+            (handshake @ SharedHandshake::New, method::INITIALIZE) => {
+                *handshake = SharedHandshake::Running { id, waiting: Vec::new() };
+                state.pending.insert(id, name.to_owned());
+                return message(method::INITIALIZE, initialize_request(id, params));
+            }
+            _ => {}
+        }
+        state.requests += 1;
+        state.pending.insert(id, name.to_owned());
+        message("", line)
+    }
+
+    fn take_notification(
+        &self,
+        client: u64,
+        upstream: &Arc<Upstream>,
+        name: &str,
+        params: Option<&RawValue>,
+        line: String,
+    ) -> Action {
+        let mut state = lock(&self.state);
+        match (name, &mut state.handshake) {
+            (method::INITIALIZED, SharedHandshake::Done { is_confirmed, .. }) => {
+                if std::mem::replace(is_confirmed, true) {
+                    return Action::Nothing;
+                }
+                // The stream for requests of the server, over HTTP.
+                let upstream = upstream.clone();
+                tokio::spawn(async move {
+                    send_message(&upstream, method::INITIALIZED, line).await;
+                    if let Some(http) = upstream.transport.legacy_session() {
+                        http.listen().await;
+                    }
+                });
+                return Action::Nothing;
+            }
+            (method::CANCELLED, _) => {
+                let id = params.and_then(|params| member(params, "requestId")?.get().parse::<u64>().ok());
+                let is_own = id.is_some_and(|id| client_of(id) == client && state.pending.remove(&id).is_some());
+                if !is_own {
+                    return Action::Nothing;
+                }
+            }
+            _ => {}
+        }
+        Action::Send(OutgoingMessage { kind: OutgoingKind::OneWay, method: "", body: line, headers: Vec::new() })
+    }
+
+    /// A response to a request of the server, if the server asked this command.
+    fn take_response(&self, client: u64, id: Option<&str>, line: String) -> Action {
+        let mut state = lock(&self.state);
+        let was_asked = id.is_some_and(|id| state.asked.get(id) == Some(&client) && state.asked.remove(id).is_some());
+        if !was_asked {
+            return Action::Nothing;
+        }
+        Action::Send(OutgoingMessage { kind: OutgoingKind::OneWay, method: "", body: line, headers: Vec::new() })
+    }
+
+    /// Passes on something that came back from the server.
+    pub(super) async fn route(&self, upstream: &Arc<Upstream>, arrived: Incoming) {
+        let on = arrived.request_id;
+        let receivers = match &arrived.item {
+            IncomingItem::Message(RpcMessage::Response(response), status) => {
+                let id = self.answered(response.id).or(on);
+                let waiting = id.map(|id| self.finish(upstream, id, &response.outcome, *status)).unwrap_or_default();
+                for id in waiting {
+                    let response = RpcResponse { id: Some(id), ..response.clone() };
+                    self.deliver(client_of(id), response_lines(response)).await;
+                }
+                id.map_or_else(|| self.waiting_clients(), |id| vec![client_of(id)])
+            }
+            IncomingItem::Message(RpcMessage::Request { id, method, .. }, _) => {
+                return self.route_request(upstream, on, id, method, &arrived).await;
+            }
+            IncomingItem::Message(RpcMessage::Notification { method, params }, _) => {
+                self.notified_clients(on, method, params.as_deref())
+            }
+            IncomingItem::EmbeddedResponse(RpcMessage::Response(RpcResponse { id: Some(id), .. })) => {
+                vec![client_of(*id)]
+            }
+            IncomingItem::BrokenResponse(broken) => {
+                broken.id.or(on).map_or_else(|| self.waiting_clients(), |id| vec![client_of(id)])
+            }
+            IncomingItem::UnexpectedResponse(_) | IncomingItem::Failed(_) => {
+                let Some(id) = on else { return };
+                let status = match &arrived.item {
+                    IncomingItem::UnexpectedResponse(response) => Some(response.status),
+                    _ => None,
+                };
+                for id in self.finish(upstream, id, &Err(RpcError::default()), status) {
+                    let item = match &arrived.item {
+                        IncomingItem::UnexpectedResponse(response) => {
+                            IncomingItem::UnexpectedResponse(response.clone())
+                        }
+                        IncomingItem::Failed(failure) => IncomingItem::Failed(failure.clone()),
+                        _ => continue,
+                    };
+                    self.deliver(client_of(id), item_lines(&Incoming { request_id: Some(id), item })).await;
+                }
+                vec![client_of(id)]
+            }
+            IncomingItem::EmbeddedResponse(_) | IncomingItem::Warning(_) => self.all_clients(),
+        };
+        let text = item_lines(&arrived);
+        // The memory of a large result is not held twice.
+        drop(arrived);
+        self.deliver_to_all(&receivers, text).await;
+    }
+
+    async fn deliver_to_all(&self, receivers: &[u64], text: String) {
+        if let Some((last, others)) = receivers.split_last() {
+            for client in others {
+                self.deliver(*client, text.clone()).await;
+            }
+            self.deliver(*last, text).await;
+        }
+    }
+
+    /// The request that a response with this ID answers.
+    fn answered(&self, id: Option<u64>) -> Option<u64> {
+        let state = lock(&self.state);
+        id.filter(|id| state.pending.contains_key(id) || state.clients.contains_key(&client_of(*id)))
+    }
+
+    /// Notes that a request has its response. Returns the requests that wait for the same one.
+    fn finish(
+        &self,
+        upstream: &Arc<Upstream>,
+        id: u64,
+        outcome: &Result<RawJson, RpcError>,
+        status: Option<u16>,
+    ) -> Vec<u64> {
+        let mut state = lock(&self.state);
+        state.pending.remove(&id);
+        state.was_ready |= outcome.is_ok();
+        let is_running = matches!(&state.handshake, SharedHandshake::Running { id: running, .. } if *running == id);
+        if !is_running {
+            // The server has forgotten its session (2025-11-25, basic/transports, "Session Management"). The next command
+            // opens another one.
+            let is_lost = status == Some(404) && matches!(state.handshake, SharedHandshake::Done { .. });
+            if is_lost && upstream.transport.legacy_session().is_some_and(|http| http.forget_session()) {
+                state.handshake = SharedHandshake::New;
+            }
+            return Vec::new();
+        }
+        let next = match outcome {
+            Ok(result) => SharedHandshake::Done { result: result.clone(), is_confirmed: false },
+            Err(_) => SharedHandshake::New,
+        };
+        if let (Ok(result), Some(http)) = (outcome, upstream.transport.legacy_session()) {
+            let name = member(result, "protocolVersion").and_then(|raw| serde_json::from_str::<String>(raw.get()).ok());
+            http.set_revision(name.and_then(|name| Revision::parse(&name)).unwrap_or(Revision::LATEST_LEGACY));
+        }
+        match std::mem::replace(&mut state.handshake, next) {
+            SharedHandshake::Running { waiting, .. } => waiting,
+            SharedHandshake::New | SharedHandshake::Done { .. } => Vec::new(),
+        }
+    }
+
+    /// Answers a request of the server, or passes it to the command that it is about.
+    async fn route_request(
+        &self,
+        upstream: &Arc<Upstream>,
+        on: Option<u64>,
+        id: &RawValue,
+        name: &str,
+        arrived: &Incoming,
+    ) {
+        match name {
+            method::PING => return send_one_way(upstream, "", rpc::response(id, "{}")),
+            method::ROOTS_LIST => {
+                let roots: Vec<Value> = self.roots.iter().map(root_json).collect();
+                return send_one_way(upstream, "", rpc::response(id, &json!({ "roots": roots }).to_string()));
+            }
+            _ => {}
+        }
+        let receiver = {
+            let mut state = lock(&self.state);
+            let asking = |name: &String| {
+                [method::TOOLS_CALL, method::PROMPTS_GET, method::RESOURCES_READ, method::TASKS_RESULT]
+                    .contains(&name.as_str())
+            };
+            let candidates: HashSet<u64> = match on {
+                Some(on) => HashSet::from([client_of(on)]),
+                None => state.pending.iter().filter(|(_, name)| asking(name)).map(|(id, _)| client_of(*id)).collect(),
+            };
+            let mut present = candidates.into_iter().filter(|client| state.clients.contains_key(client));
+            let receiver = match (present.next(), present.next()) {
+                (Some(client), None) => Ok(client),
+                (None, _) => Err("no command is waiting that this request could belong to"),
+                (Some(_), Some(_)) => Err("several commands are waiting that this request could belong to"),
+            };
+            if let Ok(client) = receiver {
+                state.asked.insert(id.get().to_owned(), client);
+            }
+            receiver
+        };
+        match receiver {
+            Ok(client) => self.deliver(client, item_lines(arrived)).await,
+            Err(why) => refuse(upstream, id.get(), why),
+        }
+    }
+
+    /// The commands that a notification is for.
+    fn notified_clients(&self, on: Option<u64>, name: &str, params: Option<&RawValue>) -> Vec<u64> {
+        let number = |name: &str| {
+            let raw = member(params?, name)?;
+            raw.get().trim_matches('"').parse::<u64>().ok()
+        };
+        match name {
+            method::PROGRESS => number("progressToken").or(on).map(client_of).into_iter().collect(),
+            method::CANCELLED => {
+                let id = params.and_then(|params| member(params, "requestId")).map(RawValue::get);
+                id.and_then(|id| lock(&self.state).asked.remove(id)).into_iter().collect()
+            }
+            method::LOG_MESSAGE => on.map_or_else(|| self.waiting_clients(), |on| vec![client_of(on)]),
+            _ => self.all_clients(),
+        }
+    }
+
+    fn all_clients(&self) -> Vec<u64> {
+        lock(&self.state).clients.keys().copied().collect()
+    }
+
+    /// The commands with a request that has no response.
+    fn waiting_clients(&self) -> Vec<u64> {
+        let mut clients: Vec<u64> = lock(&self.state).pending.keys().map(|id| client_of(*id)).collect();
+        clients.sort_unstable();
+        clients.dedup();
+        clients
+    }
+
+    /// Queues lines for a command. One that does not read is disconnected, since nobody else gets anything meanwhile.
+    async fn deliver(&self, client: u64, text: String) {
+        let Some((queue, room)) =
+            lock(&self.state).clients.get(&client).map(|client| (client.queue.clone(), client.room.clone()))
+        else {
+            return;
+        };
+        let size = u32::try_from(text.len()).unwrap_or(u32::MAX).min(MAX_QUEUED);
+        match timeout(STUCK_TIMEOUT, room.acquire_many_owned(size)).await {
+            Ok(permit) => drop(queue.send(QueuedLine { text, permit: permit.ok() })),
+            Err(_) => drop(lock(&self.state).clients.remove(&client)),
+        }
+    }
+
+    /// The connection to the server has ended: every command learns why, and is disconnected.
+    pub(super) async fn fail_all(&self, failure: &Failure) {
+        let clients = {
+            let mut state = lock(&self.state);
+            state.handshake = SharedHandshake::New;
+            state.pending.clear();
+            state.asked.clear();
+            std::mem::take(&mut state.clients)
+        };
+        let end = item_lines(&Incoming { request_id: None, item: IncomingItem::Failed(failure.clone()) });
+        for client in clients.into_values() {
+            let _ = client.queue.send(QueuedLine { text: end.clone(), permit: None });
+        }
+        // Their connections are closed when the queues are written.
+        tokio::task::yield_now().await;
+    }
+}
+
+fn response_lines(response: RpcResponse) -> String {
+    item_lines(&Incoming { request_id: None, item: IncomingItem::Message(RpcMessage::Response(response), None) })
+}
+
+/// `initialize` of the session: it declares everything that commands can do, since the server learns it only once. What
+/// a command cannot do is refused when the server asks for it.
+fn initialize_request(id: u64, params: Option<RawJson>) -> String {
+    let params = params.as_ref().and_then(|raw| parse_truncated(raw.get())).map_or(Value::Null, |(value, _)| value);
+    let mut params = match params {
+        Value::Object(params) => params,
+        _ => Map::new(),
+    };
+    let revision = params.get("protocolVersion").and_then(Value::as_str).and_then(Revision::parse);
+    let all = ClientHandler::new(ClientCapabilities { declares_all: true, ..ClientCapabilities::default() });
+    let capabilities = all.declared_capabilities(revision.unwrap_or(Revision::LATEST_LEGACY));
+    params.insert("capabilities".to_owned(), capabilities);
+    rpc::request(id, method::INITIALIZE, Some(&Value::Object(params).to_string()))
+}
+
+fn root_json(root: &Root) -> Value {
+    match &root.name {
+        Some(name) => json!({ "uri": root.uri, "name": name }),
+        None => json!({ "uri": root.uri }),
+    }
+}
+
+fn refuse(upstream: &Arc<Upstream>, id: &str, why: &str) {
+    if let Ok(id) = serde_json::from_str::<&RawValue>(id) {
+        send_one_way(upstream, "", rpc::error_response(id, code::INTERNAL_ERROR, why));
+    }
+}
+
+fn send_one_way(upstream: &Arc<Upstream>, method: &'static str, body: String) {
+    let upstream = upstream.clone();
+    tokio::spawn(async move { send_message(&upstream, method, body).await });
+}
+
+async fn send_message(upstream: &Upstream, method: &'static str, body: String) {
+    // If the server does not take it, its connection ends, or the next request fails.
+    let message = OutgoingMessage { kind: OutgoingKind::OneWay, method, body, headers: Vec::new() };
+    let _ = upstream.transport.send(message).await;
+}

@@ -1,0 +1,184 @@
+//! What a keeper and a command write to each other, in lines.
+//!
+//! A command writes JSON-RPC messages, each on one line. Over HTTP a line with its headers may precede it, and a line may
+//! say that the response to a request is no longer wanted. The keeper first greets, then writes what its transport
+//! reports: a message as it is, anything else as a line of a recording (`docs/recording.md`).
+
+use std::io;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
+
+use crate::error::{ErrorKind, Failure, Result};
+use crate::protocol::rpc::{MessageText, RpcMessage};
+use crate::transport::connection::TransportKind;
+use crate::transport::message::{Incoming, IncomingItem, MAX_MESSAGE};
+use crate::transport::recorded_transport::{failure_json, item_members, message_json};
+use crate::transport::replay::{BrokenLine, FailureLine, ResponseLine};
+use crate::transport::trace::{Trace, TraceEvent};
+
+/// How every message that the keeper passes on begins.
+const MESSAGE_PREFIX: &str = r#"{"jsonrpc":"#;
+/// How much is read at once.
+const BUFFER_SIZE: usize = 8 * 1024;
+
+/// The first line of a keeper.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct Greeting {
+    /// The process of the keeper.
+    pub pid: u32,
+    /// The ID of the first request.
+    pub first_id: u64,
+    /// The transport of the connection to the server.
+    pub transport: String,
+    /// Why the server cannot be reached.
+    pub failure: Option<Value>,
+}
+
+impl Greeting {
+    /// Sets why the server cannot be reached.
+    #[must_use]
+    pub fn with_failure(self, failure: &Failure) -> Self {
+        Greeting { failure: Some(failure_json(failure)), ..self }
+    }
+
+    pub(super) fn failure(&self) -> Result<Option<Failure>> {
+        let Some(failure) = &self.failure else { return Ok(None) };
+        let line = FailureLine::deserialize(failure).map_err(|error| invalid(&error.to_string()))?;
+        line.parse().map(Some).map_err(|why| invalid(&why))
+    }
+
+    pub(super) fn kind(&self) -> Result<TransportKind> {
+        let kind = TransportKind::ALL.into_iter().find(|kind| kind.as_str() == self.transport);
+        kind.ok_or_else(|| invalid(&format!("unknown transport '{}'", self.transport)))
+    }
+}
+
+fn invalid(why: &str) -> Failure {
+    Failure::new(ErrorKind::Bug, "the session sent something else than expected").cause(why.to_owned())
+}
+
+/// What came back from the server, as the line or lines that a command reads.
+#[must_use]
+pub fn item_lines(incoming: &Incoming) -> String {
+    match &incoming.item {
+        IncomingItem::Message(message, None) if incoming.request_id.is_none() && !has_retry_after(message) => {
+            message_json(message) + "\n"
+        }
+        item => {
+            let request = incoming.request_id.map(|id| format!(r#""request":{id},"#)).unwrap_or_default();
+            format!("{{{request}{}}}\n", item_members(item))
+        }
+    }
+}
+
+fn has_retry_after(message: &RpcMessage) -> bool {
+    matches!(message, RpcMessage::Response(response)
+        if response.outcome.as_ref().is_err_and(|error| error.retry_after.is_some()))
+}
+
+#[derive(Deserialize)]
+struct ItemLine<'a> {
+    request: Option<u64>,
+    #[serde(borrow)]
+    message: Option<&'a serde_json::value::RawValue>,
+    status: Option<u16>,
+    retry_after_ms: Option<u64>,
+    #[serde(default)]
+    embedded: bool,
+    broken: Option<BrokenLine>,
+    warning: Option<String>,
+    response: Option<ResponseLine>,
+    failure: Option<FailureLine>,
+}
+
+impl ItemLine<'_> {
+    fn parse(self, trace: &Trace) -> Result<Option<Incoming>, String> {
+        let item = if let Some(raw) = self.message {
+            trace.record(TraceEvent::Received(raw.get()));
+            let messages = crate::protocol::rpc::parse(raw.get()).map_err(|_| "not a message")?;
+            let Some(mut message) = messages.into_iter().next() else { return Ok(None) };
+            if let RpcMessage::Response(response) = &mut message
+                && let Err(error) = &mut response.outcome
+            {
+                error.retry_after = self.retry_after_ms.map(Duration::from_millis);
+            }
+            match self.embedded {
+                true => IncomingItem::EmbeddedResponse(message),
+                false => IncomingItem::Message(message, self.status),
+            }
+        } else if let Some(broken) = self.broken {
+            IncomingItem::BrokenResponse(broken.parse()?)
+        } else if let Some(warning) = self.warning {
+            IncomingItem::Warning(warning)
+        } else if let Some(response) = self.response {
+            IncomingItem::UnexpectedResponse(response.into())
+        } else if let Some(failure) = self.failure {
+            IncomingItem::Failed(failure.parse()?)
+        } else {
+            return Ok(None);
+        };
+        Ok(Some(Incoming { request_id: self.request, item }))
+    }
+}
+
+/// Reads lines from the other side.
+pub struct FrameReader<R> {
+    reader: BufReader<R>,
+}
+
+impl<R: AsyncRead + Unpin> FrameReader<R> {
+    /// Reads from this stream.
+    pub fn new(stream: R) -> Self {
+        FrameReader { reader: BufReader::with_capacity(BUFFER_SIZE, stream) }
+    }
+
+    /// The stream.
+    #[must_use]
+    pub fn into_inner(self) -> R {
+        self.reader.into_inner()
+    }
+
+    /// The next line, without its end; `None` at the end of the stream. A line that was begun is dropped: its writer died.
+    ///
+    /// # Errors
+    /// If the stream cannot be read, or a line is longer than a message may be.
+    pub async fn next_line(&mut self) -> io::Result<Option<String>> {
+        let mut line = Vec::new();
+        loop {
+            let chunk = self.reader.fill_buf().await?;
+            if chunk.is_empty() {
+                return Ok(None);
+            }
+            let end = chunk.iter().position(|byte| *byte == b'\n');
+            line.extend_from_slice(chunk.get(..end.unwrap_or(chunk.len())).unwrap_or_default());
+            let length = end.map_or(chunk.len(), |end| end + 1);
+            self.reader.consume(length);
+            // A frame is a little longer than its message.
+            if line.len() > MAX_MESSAGE + (1 << 20) {
+                return Err(io::Error::new(io::ErrorKind::InvalidData, "a line is too long"));
+            }
+            if end.is_some() {
+                return String::from_utf8(line).map(Some).map_err(io::Error::other);
+            }
+        }
+    }
+
+    /// What the keeper passes on next; `None` at the end.
+    ///
+    /// # Errors
+    /// If the stream cannot be read, or what is read is not what a keeper writes.
+    pub(super) async fn next_items(&mut self, trace: &Trace) -> io::Result<Option<Vec<Incoming>>> {
+        let Some(line) = self.next_line().await? else { return Ok(None) };
+        if line.starts_with(MESSAGE_PREFIX) {
+            trace.record(TraceEvent::Received(&line));
+            let text = MessageText::parse(line).map_err(|_| io::Error::other("not a message"))?;
+            let arrived = |message| Incoming { request_id: None, item: IncomingItem::Message(message, None) };
+            return Ok(Some(text.into_messages().into_iter().map(arrived).collect()));
+        }
+        let parsed = serde_json::from_str::<ItemLine<'_>>(&line)?;
+        Ok(Some(parsed.parse(trace).map_err(io::Error::other)?.into_iter().collect()))
+    }
+}

@@ -1,0 +1,229 @@
+//! A server that another mcpipe process keeps running: a session of `mcpipe session`, behind a Unix socket of the user.
+//!
+//! The keeper of a session (`commands/session/keeper.rs`) has the real connection. A command connects to its socket and
+//! uses the server as if it had connected itself: it sees the transport of the real connection, and everything that this
+//! transport reports. The IDs of its requests begin at a number that the keeper chose, so that no two commands use the
+//! same ID and messages need no translation.
+
+pub mod files;
+mod frame;
+mod launch;
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::io::AsyncWriteExt;
+use tokio::net::UnixStream;
+use tokio::net::unix::OwnedReadHalf;
+use tokio::sync::{Notify, mpsc};
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+
+use self::files::{KeptSession, SessionFiles};
+pub use self::frame::{FrameReader, Greeting, item_lines};
+pub use self::launch::end_dead_session;
+use crate::error::{ErrorKind, Failure, Result, RetryAdvice};
+use crate::transport::connection::{
+    BoxFuture, CloseOutcome, ConnectedTransport, Transport, TransportKind, TransportOptions,
+};
+use crate::transport::message::{Incoming, IncomingItem, OutgoingKind, OutgoingMessage, incoming_channel};
+use crate::transport::message_writer::{LineFrameWriter, MessageWriter};
+use crate::transport::trace::{Trace, TraceEvent};
+
+/// How long to wait for the end of the connection after a failed write.
+const END_DETECTION_TIMEOUT: Duration = Duration::from_millis(500);
+/// How many times to connect to a keeper that ends at the same moment.
+const MAX_ATTEMPTS: usize = 3;
+
+/// What the first line of a connection asks for.
+pub const CONNECT: &str = "connect";
+/// As [`CONNECT`]: what the keeper knows about its session, as one line of JSON.
+pub const STATUS: &str = "status";
+/// As [`CONNECT`]: end the session. The connection ends with the keeper.
+pub const STOP: &str = "stop";
+
+/// Connects to the keeper of a session, which is started if it is not running.
+///
+/// # Errors
+/// The keeper's own failure to reach the server; [`ErrorKind::Unreachable`] if there is no keeper and none can be
+/// started.
+pub(super) async fn connect(session: &KeptSession, options: &TransportOptions) -> Result<ConnectedTransport> {
+    let connecting = async {
+        let limited = open_connection(session);
+        match options.connect_timeout {
+            // The keeper has the same limit for reaching the server, and its failure says more.
+            Some(limit) => timeout(limit + Duration::from_secs(1), limited).await.map_err(|_| {
+                Failure::new(ErrorKind::Timeout, format!("the session '{}' does not respond", session.spec.name))
+                    .wait_hint("wait longer with --connect-timeout TIME")
+            })?,
+            None => limited.await,
+        }
+    };
+    let (greeting, reader, writer) = options.interrupt.run_until_interrupted(connecting).await??;
+    if let Some(failure) = greeting.failure()? {
+        return Err(failure);
+    }
+    let kind = greeting.kind()?;
+    options.trace.note(&format!("using the session {} (process {})", session.spec.name, greeting.pid));
+    let (sender, incoming) = incoming_channel();
+    let ended = Arc::new(Notify::new());
+    let reader_task = tokio::spawn(forward(reader, sender, options.trace.clone(), ended.clone()));
+    let transport = KeptTransport {
+        kind,
+        first_id: greeting.first_id,
+        // Written messages are recorded before they get their headers.
+        message_writer: MessageWriter::spawn(LineFrameWriter(writer), Trace::default()),
+        reader_task,
+        ended,
+        trace: options.trace.clone(),
+    };
+    Ok(ConnectedTransport { transport: Arc::new(transport), incoming })
+}
+
+type OpenConnection = (Greeting, FrameReader<OwnedReadHalf>, tokio::net::unix::OwnedWriteHalf);
+
+async fn open_connection(session: &KeptSession) -> Result<OpenConnection> {
+    let unreachable = |error: &io::Error| {
+        Failure::new(ErrorKind::Unreachable, format!("cannot use the session '{}'", session.spec.name))
+            .caused_by(error)
+            .hint("use the server without a session: --no-session")
+    };
+    let mut attempt = 1;
+    loop {
+        let greeted = match request(&session.files, CONNECT).await {
+            Ok(stream) => greet(stream).await,
+            Err(error) => Err(error),
+        };
+        match greeted {
+            Ok(connection) => return Ok(connection),
+            // It is not running, or it is ending.
+            Err(error) if attempt < MAX_ATTEMPTS && is_missing(&error) => {
+                launch::launch(session).await?;
+                attempt += 1;
+            }
+            Err(error) => return Err(unreachable(&error)),
+        }
+    }
+}
+
+/// Whether no keeper answers.
+fn is_missing(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::NotFound
+            | io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::BrokenPipe
+            | io::ErrorKind::UnexpectedEof
+    )
+}
+
+/// Connects to the keeper behind a socket and sends the first line.
+///
+/// # Errors
+/// If nothing listens there, or another user does.
+pub async fn request(files: &SessionFiles, command: &str) -> io::Result<UnixStream> {
+    let mut stream = UnixStream::connect(files.socket()).await?;
+    check_peer(&stream)?;
+    stream.write_all(format!("{}\n", json!({ "command": command })).as_bytes()).await?;
+    Ok(stream)
+}
+
+/// Accepts only processes of this user (`SO_PEERCRED`): the socket's directory may have been changed.
+///
+/// # Errors
+/// [`io::ErrorKind::PermissionDenied`] for another user.
+pub fn check_peer(stream: &UnixStream) -> io::Result<()> {
+    if stream.peer_cred()?.uid() == rustix::process::geteuid().as_raw() {
+        return Ok(());
+    }
+    Err(io::Error::new(io::ErrorKind::PermissionDenied, "the socket belongs to another user"))
+}
+
+async fn greet(stream: UnixStream) -> io::Result<OpenConnection> {
+    let (read_half, write_half) = stream.into_split();
+    let mut reader = FrameReader::new(read_half);
+    let line = reader.next_line().await?.ok_or(io::ErrorKind::UnexpectedEof)?;
+    Ok((serde_json::from_str(&line)?, reader, write_half))
+}
+
+/// Hands over what the keeper sends, until it closes the connection.
+async fn forward(
+    mut reader: FrameReader<OwnedReadHalf>,
+    sender: mpsc::Sender<Incoming>,
+    trace: Trace,
+    ended: Arc<Notify>,
+) {
+    let end = loop {
+        let items = match reader.next_items(&trace).await {
+            Ok(Some(items)) => items,
+            Ok(None) => break Failure::new(ErrorKind::Unreachable, "the session ended"),
+            Err(error) => break Failure::new(ErrorKind::Unreachable, "the session ended").caused_by(&error),
+        };
+        for item in items {
+            if sender.send(item).await.is_err() {
+                return;
+            }
+        }
+    };
+    ended.notify_waiters();
+    let failure = end.retry_advice(RetryAdvice::default());
+    let _ = sender.send(Incoming { request_id: None, item: IncomingItem::Failed(failure) }).await;
+}
+
+struct KeptTransport {
+    kind: TransportKind,
+    first_id: u64,
+    message_writer: MessageWriter<io::Error>,
+    reader_task: JoinHandle<()>,
+    ended: Arc<Notify>,
+    trace: Trace,
+}
+
+impl KeptTransport {
+    async fn write(&self, text: String, kind: OutgoingKind) -> Result<()> {
+        let ended = self.ended.notified();
+        let message = OutgoingMessage { kind, method: "", body: text, headers: Vec::new() };
+        let Some(error) = self.message_writer.send(message).await? else { return Ok(()) };
+        // The reason for the end arrives on the other half.
+        if self.reader_task.is_finished() || timeout(END_DETECTION_TIMEOUT, ended).await.is_ok() {
+            return Ok(());
+        }
+        Err(Failure::new(ErrorKind::Unreachable, "the session does not read its input").caused_by(&error))
+    }
+}
+
+impl Transport for KeptTransport {
+    fn kind(&self) -> TransportKind {
+        self.kind
+    }
+
+    fn first_id(&self) -> u64 {
+        self.first_id
+    }
+
+    fn send(&self, message: OutgoingMessage) -> BoxFuture<'_, Result<()>> {
+        self.trace.record(TraceEvent::Sent(&message.body));
+        let OutgoingMessage { kind, body, headers, .. } = message;
+        let text = if headers.is_empty() { body } else { format!("{}\n{body}", json!({ "headers": headers })) };
+        Box::pin(self.write(text, kind))
+    }
+
+    fn abandon(&self, id: u64) {
+        // Only over HTTP does a request have a stream of its own that can be closed.
+        if self.kind.is_http() {
+            let line = json!({ "abandon": id }).to_string();
+            self.message_writer.push(line);
+        }
+    }
+
+    fn close(&self, _patient: bool) -> BoxFuture<'_, CloseOutcome> {
+        Box::pin(async move {
+            self.message_writer.close().await;
+            self.reader_task.abort();
+            CloseOutcome::Closed
+        })
+    }
+}

@@ -1,0 +1,179 @@
+//! Starting, using, listing and ending sessions.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use super::Sessions;
+use crate::support::{Mcp, ProcessEvent, StdioServer};
+
+#[test]
+fn commands_use_the_server_of_a_session_in_both_eras() {
+    for (mcp, handshake) in [
+        (Mcp::modern(), vec!["server/discover"]),
+        (Mcp::legacy("2025-11-25"), vec!["server/discover", "initialize", "notifications/initialized"]),
+    ] {
+        let (server, sessions) = (mcp.stdio(), Sessions::new());
+        sessions.start(&server.target());
+        sessions.run(&["call", &server.target(), "echo", "text=one"]).succeeds().prints("one\n");
+        sessions.run(&["call", &server.target(), "echo", "text=two"]).succeeds().prints("two\n");
+        sessions.run(&["read", &server.target(), "demo://hello"]).succeeds().prints("hello\n");
+        sessions.stop_all();
+        let seen = server.single_process();
+        let mut methods = seen.methods();
+        assert_eq!(methods.drain(..handshake.len()).collect::<Vec<_>>(), handshake);
+        methods.retain(|method| method != "tools/list");
+        assert_eq!(methods, ["tools/call", "tools/call", "resources/read"]);
+        assert!(seen.eof, "the server was asked to end");
+    }
+}
+
+#[test]
+fn a_session_of_a_server_with_a_handshake_declares_everything_that_commands_can_do() {
+    let (server, sessions) = (Mcp::legacy("2025-11-25").stdio(), Sessions::new());
+    sessions.start(&server.target());
+    sessions.stop_all();
+    let seen = server.single_process().messages();
+    let initialize = seen.iter().find(|message| message["method"] == "initialize").unwrap();
+    let declared = json!({"roots": {}, "sampling": {}, "elicitation": {"form": {}, "url": {}}});
+    assert_eq!(initialize["params"]["capabilities"], declared);
+}
+
+#[test]
+fn sessions_are_listed_with_their_processes() {
+    let (server, sessions) = (Mcp::modern().stdio(), Sessions::new());
+    sessions.run(&["session", "list"]).exits(0).prints("").stderr_is("no sessions\n");
+    let run = sessions.run(&["session", "start", &server.target(), "--name", "mine", "--idle", "5m", "--json"]);
+    let started = run.succeeds().json();
+    let listed = sessions.list();
+    assert_eq!(listed.len(), 1);
+    let session = &listed[0];
+    assert_eq!(session["name"], "mine");
+    assert_eq!(session["target"], "relay");
+    assert_eq!((&session["transport"], &session["idle_ms"]), (&json!("stdio"), &json!(300_000)));
+    assert_eq!(session["server_pids"], json!([server.processes()[0].pid]));
+    assert_eq!((&session["commands"], &session["pid"]), (&json!(0), &started["pid"]));
+    let table = sessions.run(&["session", "list"]);
+    let pid = session["pid"].to_string();
+    table.succeeds();
+    assert!(table.stdout().starts_with(&format!("mine\trelay\tstdio\t{pid}\t0\t")), "{table:?}");
+    assert!(table.stdout().ends_with("\t300 s\n") || table.stdout().ends_with("\t5 min\n"), "{table:?}");
+    sessions
+        .run(&["session", "stop", "other"])
+        .exits(2)
+        .stderr_is("mcpipe: error: there is no session 'other'\nhint: list the sessions: mcpipe session list\n");
+    sessions.run(&["session", "stop", "mine"]).exits(0).stderr_is("stopped the session 'mine'\n");
+    sessions.assert_gone();
+}
+
+#[test]
+fn a_session_is_started_once() {
+    let (server, sessions) = (Mcp::modern().stdio(), Sessions::new());
+    let start = |words: &[&str]| sessions.run(&[&["session", "start"], words].concat());
+    start(&[&server.target()]).exits(0).prints("").stderr_is("started the session 'relay'\n");
+    start(&[&server.target()]).exits(0).prints("").stderr_is("the session 'relay' is already running\n");
+    // Another identity needs another name.
+    let target = server.target();
+    start(&[&target, "-e", "A=1", "--name", "relay"])
+        .exits(2)
+        .stderr_contains("there is a session 'relay' for another");
+    start(&[&target, "-e", "A=1"]).exits(0).stderr_is("started the session 'relay-2'\n");
+    assert_eq!(server.processes().len(), 2);
+    sessions.stop_all();
+}
+
+#[test]
+fn what_the_server_prints_on_stderr_is_in_the_log() {
+    let server = StdioServer::start({
+        let mcp = std::sync::Arc::new(Mcp::modern());
+        move |process, event| match event {
+            ProcessEvent::Started => process.write_stderr("listening\n"),
+            ProcessEvent::Line(line) => {
+                let message = serde_json::from_str(&line).unwrap();
+                crate::support::mcp::play_actions(&mcp, process, mcp.handle(&message));
+            }
+            ProcessEvent::Eof => process.exit(0),
+            ProcessEvent::Signal(_) => {}
+        }
+    });
+    let sessions = Sessions::new();
+    sessions.start(&server.target());
+    let end = Instant::now() + Duration::from_secs(10);
+    while sessions.run(&["session", "logs", "relay"]).stdout() != "listening\n" {
+        assert!(Instant::now() < end, "{:?}", sessions.run(&["session", "logs", "relay"]));
+    }
+    let json = sessions.run(&["session", "logs", "relay", "--json"]).json();
+    assert_eq!(json, json!({"name": "relay", "lines": ["listening"]}));
+    sessions.stop_all();
+}
+
+#[test]
+fn an_idle_session_ends_with_its_server() {
+    let (server, sessions) = (Mcp::modern().stdio(), Sessions::new());
+    sessions.run(&["session", "start", &server.target(), "--idle", "300ms", "-q"]).succeeds();
+    sessions.assert_gone();
+    assert!(server.single_process().eof);
+    // A later command starts its own server.
+    sessions.sandbox.mcpipe(["call", &server.target(), "echo", "text=hi"]).run().succeeds().prints("hi\n");
+    assert_eq!(server.processes().len(), 2);
+}
+
+#[test]
+fn a_session_whose_server_cannot_be_started_leaves_nothing() {
+    let sessions = Sessions::new();
+    let run = sessions.run(&["session", "start", "--", "no-such-server"]);
+    run.exits(5).stderr_contains("mcpipe: error: cannot start 'no-such-server'\n");
+    sessions.assert_gone();
+    let server = StdioServer::start(|process, event| {
+        if event == ProcessEvent::Started {
+            process.write_stderr("no license\n");
+            process.exit(3);
+        }
+    });
+    sessions.run(&["session", "start", &server.target()]).exits(5).stderr_contains("no license");
+    sessions.assert_gone();
+}
+
+#[test]
+fn keep_alive_starts_a_session_at_the_first_use() {
+    let (server, sessions) = (Mcp::legacy("2025-06-18").stdio(), Sessions::new());
+    let words = server.words();
+    let config =
+        format!("[servers.demo]\ncommand = \"{}\"\nargs = [\"{}\"]\nkeep_alive = \"1m\"\n", words[0], words[1]);
+    sessions.sandbox.config(&config);
+    sessions.run(&["call", "demo", "echo", "text=one"]).succeeds().prints("one\n");
+    let run = sessions.run(&["call", "demo", "echo", "text=two", "-v"]);
+    let pid = sessions.list()[0]["pid"].to_string();
+    run.exits(0).prints("two\n").stderr_contains(&format!("note: using the session demo (process {pid})\n"));
+    assert_eq!(server.processes().len(), 1);
+    sessions.run(&["call", "demo", "echo", "text=three", "--no-session"]).succeeds().prints("three\n");
+    assert_eq!(server.processes().len(), 2);
+    assert_eq!(sessions.list()[0]["idle_ms"], 60_000);
+    sessions.stop_all();
+}
+
+#[test]
+fn commands_that_start_a_session_at_the_same_time_share_one() {
+    let (server, sessions) = (Mcp::modern().stdio(), Sessions::new());
+    let words = server.words();
+    let config =
+        format!("[servers.demo]\ncommand = \"{}\"\nargs = [\"{}\"]\nkeep_alive = \"1m\"\n", words[0], words[1]);
+    sessions.sandbox.config(&config);
+    let call = |text: &str| sessions.sandbox.mcpipe(["call", "demo", "echo", text]).allow_leftovers().start();
+    let running: Vec<_> = ["text=a", "text=b", "text=c", "text=d", "text=e"].map(call).into();
+    let printed: Vec<String> = running.into_iter().map(|run| run.wait().succeeds().stdout().to_owned()).collect();
+    assert_eq!(printed, ["a\n", "b\n", "c\n", "d\n", "e\n"]);
+    assert_eq!((server.processes().len(), sessions.list().len()), (1, 1));
+    sessions.stop_all();
+}
+
+#[test]
+fn listing_all_servers_starts_no_sessions() {
+    let (server, sessions) = (Mcp::modern().stdio(), Sessions::new());
+    let words = server.words();
+    let config =
+        format!("[servers.demo]\ncommand = \"{}\"\nargs = [\"{}\"]\nkeep_alive = \"1m\"\n", words[0], words[1]);
+    sessions.sandbox.config(&config);
+    sessions.sandbox.mcpipe(["list"]).run().succeeds();
+    sessions.assert_gone();
+}

@@ -1,0 +1,185 @@
+//! Several commands at once over one server: each gets what belongs to it.
+
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::Sessions;
+use crate::support::mcp::play_actions;
+use crate::support::{Mcp, ProcessEvent, ServerAction, StdioServer};
+
+/// A server that answers its calls only when `count` of them have arrived, in reverse order, each after a progress
+/// notification.
+fn gathering(mcp: Mcp, count: usize) -> StdioServer {
+    let mcp = Arc::new(mcp);
+    let calls = Mutex::new(Vec::<Value>::new());
+    StdioServer::start(move |process, event| match event {
+        ProcessEvent::Line(line) => {
+            let message: Value = serde_json::from_str(&line).unwrap();
+            if message["method"] != "tools/call" {
+                return play_actions(&mcp, process, mcp.handle(&message));
+            }
+            let mut calls = calls.lock().unwrap();
+            calls.push(message);
+            if calls.len() == count {
+                for call in calls.drain(..).rev() {
+                    let text = call["params"]["arguments"]["text"].as_str().unwrap();
+                    let token = &call["params"]["_meta"]["progressToken"];
+                    let progress = json!({"progressToken": token, "progress": 1, "message": format!("doing {text}")});
+                    process.send(&json!({"jsonrpc": "2.0", "method": "notifications/progress", "params": progress}));
+                    let result = json!({"content": [{"type": "text", "text": text}], "resultType": "complete"});
+                    process.send(&json!({"jsonrpc": "2.0", "id": call["id"], "result": result}));
+                }
+            }
+        }
+        ProcessEvent::Eof => process.exit(0),
+        ProcessEvent::Started | ProcessEvent::Signal(_) => {}
+    })
+}
+
+#[test]
+fn calls_at_the_same_time_get_their_own_results_and_progress() {
+    for mcp in [Mcp::modern(), Mcp::legacy("2025-11-25")] {
+        let (server, sessions) = (gathering(mcp, 4), Sessions::new());
+        sessions.start(&server.target());
+        let call = |name: &str| {
+            let text = format!("text={name}");
+            let words = ["call", &server.target(), "echo", &text, "--events", "-"].map(ToOwned::to_owned);
+            sessions.sandbox.mcpipe(words).allow_leftovers().start()
+        };
+        let running: Vec<_> = ["a", "b", "c", "d"].map(|name| (name, call(name))).into();
+        for (name, run) in running {
+            let run = run.wait();
+            run.succeeds();
+            let lines: Vec<Value> = run.stdout().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+            let progress: Vec<&Value> = lines.iter().filter_map(|line| line.pointer("/params/message")).collect();
+            assert_eq!(progress, [&json!(format!("doing {name}"))], "{run:?}");
+            assert_eq!(lines.last().unwrap()["content"][0]["text"], name, "{run:?}");
+        }
+        sessions.stop_all();
+    }
+}
+
+/// A legacy server whose tool `echo` asks the user, and prints the answer.
+fn asking() -> StdioServer {
+    let ask = |call: &crate::support::ClientMessage<'_>| {
+        let text = call.argument("text").as_str().unwrap_or_default().to_owned();
+        let schema = json!({"type": "object", "properties": {"name": {"type": "string"}}});
+        let params = json!({"message": format!("who is {text}?"), "requestedSchema": schema});
+        let request =
+            json!({"jsonrpc": "2.0", "id": format!("ask-{text}"), "method": "elicitation/create", "params": params});
+        let id = call.id();
+        let then = move |answer: Value| {
+            let told = answer.get("result").or(answer.get("error")).unwrap().to_string();
+            let result = json!({"content": [{"type": "text", "text": told}]});
+            vec![ServerAction::Send(json!({"jsonrpc": "2.0", "id": id, "result": result}))]
+        };
+        vec![ServerAction::Request(request, Box::new(then))]
+    };
+    Mcp::legacy("2025-11-25").on("tools/call", ask).stdio()
+}
+
+#[test]
+fn a_question_of_the_server_goes_to_the_command_whose_call_is_in_progress() {
+    let (server, sessions) = (asking(), Sessions::new());
+    sessions.start(&server.target());
+    let call = |words: &[&str]| sessions.run(&[&["call", &server.target(), "echo", "text=x"], words].concat());
+    let run = call(&["--elicit", r#"{"name": "Ada"}"#]);
+    run.succeeds().prints("{\"action\":\"accept\",\"content\":{\"name\":\"Ada\"}}\n");
+    // Without the option the command refuses, although the session declared the capability.
+    let run = call(&["--no-input"]);
+    run.succeeds().prints("{\"code\":-32601,\"message\":\"elicitation/create is not supported\"}\n");
+    sessions.stop_all();
+}
+
+#[test]
+fn a_question_that_could_belong_to_several_commands_is_refused() {
+    let gate = Arc::new((Mutex::new(0), Condvar::new()));
+    let shared = gate.clone();
+    let mcp = Mcp::legacy("2025-11-25").on("tools/call", move |call| {
+        let (count, arrived) = &*shared;
+        *count.lock().unwrap() += 1;
+        arrived.notify_all();
+        match call.argument("text").as_str() {
+            Some("asks") => {
+                let params = json!({"message": "who?", "requestedSchema": {"type": "object", "properties": {}}});
+                let request = json!({"jsonrpc": "2.0", "id": "q", "method": "elicitation/create", "params": params});
+                let id = call.id();
+                let then = move |answer: Value| {
+                    let result = json!({"content": [{"type": "text", "text": answer["error"]["message"]}]});
+                    vec![ServerAction::Send(json!({"jsonrpc": "2.0", "id": id, "result": result}))]
+                };
+                vec![ServerAction::Request(request, Box::new(then))]
+            }
+            _ => [vec![ServerAction::Pause(Duration::from_secs(2))], call.text("waited")].concat_actions(),
+        }
+    });
+    let (server, sessions) = (mcp.stdio(), Sessions::new());
+    sessions.start(&server.target());
+    let call = |text: &str| {
+        let words = ["call", &server.target(), "echo", text, "--elicit", "accept"].map(ToOwned::to_owned);
+        sessions.sandbox.mcpipe(words).allow_leftovers().start()
+    };
+    let waiting = call("text=waits");
+    let (count, arrived) = &*gate;
+    drop(arrived.wait_while(count.lock().unwrap(), |count| *count == 0).unwrap());
+    let run = call("text=asks").wait();
+    run.succeeds().prints("several commands are waiting that this request could belong to\n");
+    waiting.wait().succeeds().prints("waited\n");
+    sessions.stop_all();
+}
+
+/// Joins lists of actions, which cannot be cloned.
+trait ConcatActions {
+    fn concat_actions(self) -> Vec<ServerAction>;
+}
+
+impl ConcatActions for [Vec<ServerAction>; 2] {
+    fn concat_actions(self) -> Vec<ServerAction> {
+        self.into_iter().flatten().collect()
+    }
+}
+
+#[test]
+fn a_session_answers_requests_for_roots_itself() {
+    let mcp = Mcp::legacy("2025-11-25").on("notifications/initialized", |_| {
+        let request = json!({"jsonrpc": "2.0", "id": "r", "method": "roots/list"});
+        vec![ServerAction::Request(request, Box::new(|_| Vec::new()))]
+    });
+    let (server, sessions) = (mcp.stdio(), Sessions::new());
+    let dir = sessions.sandbox.work().canonicalize().unwrap();
+    let root = dir.display().to_string();
+    sessions.run(&["session", "start", &server.target(), "--root", &root, "-q"]).succeeds();
+    server.wait_for("an answer", |seen| seen[0].messages().iter().any(|message| message["id"] == "r"));
+    let answer = server.processes()[0].messages().into_iter().find(|message| message["id"] == "r").unwrap();
+    assert_eq!(answer["result"], json!({"roots": [{"uri": format!("file://{root}"), "name": "work"}]}));
+    sessions.stop_all();
+}
+
+#[test]
+fn a_command_that_is_interrupted_or_killed_cancels_its_request_only() {
+    let mcp = Mcp::legacy("2025-11-25").on("tools/call", |call| match call.argument("text").as_str() {
+        Some("stuck") => Vec::new(),
+        _ => call.text("fine"),
+    });
+    let (server, sessions) = (mcp.stdio(), Sessions::new());
+    sessions.start(&server.target());
+    for (n, signal) in [rustix::process::Signal::INT, rustix::process::Signal::KILL].into_iter().enumerate() {
+        let stuck = sessions.sandbox.mcpipe(["call", &server.target(), "echo", "text=stuck"]);
+        let stuck = stuck.allow_leftovers().start();
+        let calls = |method: &str| {
+            let seen = server.processes();
+            seen[0].messages().into_iter().filter(|message| message["method"] == method).collect::<Vec<_>>()
+        };
+        server.wait_for("the call", |_| calls("tools/call").len() == 2 * n + 1);
+        stuck.signal(signal);
+        stuck.wait();
+        server.wait_for("the cancellation", |_| calls("notifications/cancelled").len() == n + 1);
+        let cancelled = calls("notifications/cancelled").pop().unwrap();
+        assert_eq!(cancelled["params"]["requestId"], calls("tools/call").last().unwrap()["id"]);
+        sessions.run(&["call", &server.target(), "echo", "text=x"]).succeeds().prints("fine\n");
+    }
+    assert_eq!(server.processes().len(), 1);
+    sessions.stop_all();
+}
