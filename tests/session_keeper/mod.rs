@@ -1,6 +1,7 @@
 //! Sessions: servers that keep running between commands.
 
 mod crashes;
+mod http;
 mod identity;
 mod lifecycle;
 mod routing;

@@ -1,0 +1,154 @@
+//! Sessions over HTTP, WebSockets and Unix sockets.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use serde_json::json;
+
+use super::Sessions;
+use crate::support::mcp_http::LegacyHttpOptions;
+use crate::support::{HttpServer, Mcp, Reply, ServerAction, WebSocketEvent};
+
+/// The methods of the requests to a server, with the HTTP method of those without a message.
+fn methods(server: &HttpServer) -> Vec<String> {
+    let title = |request: &crate::support::Request| match request.rpc_method() {
+        name if name.is_empty() => request.method.clone(),
+        name => name,
+    };
+    server.requests().iter().map(title).collect()
+}
+
+#[test]
+fn commands_share_one_http_session() {
+    let (server, sessions) = (Mcp::legacy("2025-11-25").http(), Sessions::new());
+    let url = server.url("/mcp");
+    sessions.start(&url);
+    sessions.run(&["call", &url, "echo", "text=one"]).succeeds().prints("one\n");
+    sessions.run(&["call", &url, "echo", "text=two"]).succeeds().prints("two\n");
+    assert_eq!(sessions.list()[0]["transport"], "http");
+    sessions.stop_all();
+    let seen = methods(&server);
+    let count = |method: &str| seen.iter().filter(|name| *name == method).count();
+    assert_eq!((count("initialize"), count("notifications/initialized"), count("DELETE")), (1, 1, 1), "{seen:?}");
+    assert_eq!(count("tools/call"), 2);
+    for request in server.requests().iter().filter(|request| request.rpc_method() == "tools/call") {
+        assert_eq!(request.header("mcp-session-id"), Some("session-1"));
+        assert_eq!(request.header("mcp-protocol-version"), Some("2025-11-25"));
+    }
+}
+
+#[test]
+fn requests_to_a_modern_http_server_keep_their_headers() {
+    let (server, sessions) = (Mcp::modern().http(), Sessions::new());
+    let url = server.url("/mcp");
+    sessions.start(&url);
+    sessions.run(&["call", &url, "echo", "text=one"]).succeeds().prints("one\n");
+    sessions.stop_all();
+    let requests = server.requests();
+    let call = requests.iter().find(|request| request.rpc_method() == "tools/call").unwrap();
+    assert_eq!(call.header("mcp-method"), Some("tools/call"));
+    assert_eq!(call.header("mcp-name"), Some("echo"));
+    assert_eq!(call.header("mcp-protocol-version"), Some("2026-07-28"));
+}
+
+#[test]
+fn another_header_does_not_get_into_a_session() {
+    let (server, sessions) = (Mcp::legacy("2025-11-25").http(), Sessions::new());
+    let url = server.url("/mcp");
+    sessions.run(&["session", "start", &url, "-H", "X-Team: red", "-q"]).succeeds();
+    sessions.run(&["call", &url, "echo", "text=hi", "-H", "X-Team: blue"]).succeeds();
+    sessions.run(&["call", &url, "echo", "text=hi", "-H", "X-Team: red"]).succeeds();
+    sessions.stop_all();
+    let teams = |name: &str| -> Vec<String> {
+        let requests = server.requests();
+        let of = requests.iter().filter(|request| request.rpc_method() == name);
+        of.map(|request| request.header("x-team").unwrap().to_owned()).collect()
+    };
+    assert_eq!(teams("initialize"), ["red", "blue"]);
+    assert_eq!(teams("tools/call"), ["blue", "red"]);
+}
+
+#[test]
+fn an_http_session_that_the_server_forgets_fails_the_call_and_the_next_opens_another() {
+    let script = Mcp::legacy("2025-11-25")
+        .http_script(LegacyHttpOptions { session_id: Some("s"), ..LegacyHttpOptions::default() });
+    let forgets = Arc::new(AtomicBool::new(false));
+    let shared = forgets.clone();
+    let server = HttpServer::start(move |request| match request.rpc_method().as_str() {
+        "initialize" => {
+            shared.store(false, Ordering::SeqCst);
+            script(request)
+        }
+        "tools/call" if shared.load(Ordering::SeqCst) => {
+            Reply::text("text/plain", "Session not found").with_status(404)
+        }
+        _ => script(request),
+    });
+    let sessions = Sessions::new();
+    let url = server.url("/mcp");
+    sessions.start(&url);
+    sessions.run(&["call", &url, "echo", "text=one"]).succeeds().prints("one\n");
+    forgets.store(true, Ordering::SeqCst);
+    sessions
+        .run(&["call", &url, "echo", "text=two"])
+        .exits(5)
+        .prints("")
+        .stderr_contains("the server forgot its session");
+    sessions.run(&["call", &url, "echo", "text=three"]).succeeds().prints("three\n");
+    let seen = methods(&server);
+    assert_eq!(seen.iter().filter(|name| *name == "initialize").count(), 2, "{seen:?}");
+    sessions.stop_all();
+}
+
+#[test]
+fn a_question_over_http_goes_to_the_command_on_whose_stream_it_comes() {
+    let ask = |call: &crate::support::ClientMessage<'_>| {
+        let params = json!({"message": "who?", "requestedSchema": {"type": "object", "properties": {}}});
+        let request = json!({"jsonrpc": "2.0", "id": 7, "method": "elicitation/create", "params": params});
+        let id = call.id();
+        let then = move |answer: serde_json::Value| {
+            let result = json!({"content": [{"type": "text", "text": answer["result"]["action"]}]});
+            vec![ServerAction::Send(json!({"jsonrpc": "2.0", "id": id, "result": result}))]
+        };
+        vec![ServerAction::Request(request, Box::new(then))]
+    };
+    let (server, sessions) = (Mcp::legacy("2025-11-25").on("tools/call", ask).http(), Sessions::new());
+    let url = server.url("/mcp");
+    sessions.start(&url);
+    sessions.run(&["call", &url, "echo", "text=x", "--elicit", "accept"]).succeeds().prints("accept\n");
+    sessions.stop_all();
+}
+
+#[test]
+fn a_failure_over_http_is_reported_as_without_a_session() {
+    let script = Mcp::modern().http_script(LegacyHttpOptions::default());
+    let server = HttpServer::start(move |request| match request.rpc_method().as_str() {
+        "tools/call" => Reply::text("text/plain", "out of order").with_status(500),
+        _ => script(request),
+    });
+    let sessions = Sessions::new();
+    let url = server.url("/mcp");
+    let call = || sessions.run(&["call", &url, "echo", "text=x"]);
+    let without = call();
+    without.exits(5);
+    sessions.start(&url);
+    let with = call();
+    with.exits(5).stderr_is(without.stderr());
+    assert_eq!(sessions.list()[0]["requests"].as_u64().unwrap(), 3, "discover, list and call");
+    sessions.stop_all();
+}
+
+#[test]
+fn commands_share_one_websocket() {
+    for mcp in [Mcp::modern(), Mcp::legacy("2025-11-25")] {
+        let (server, sessions) = (mcp.websocket(), Sessions::new());
+        let url = server.url("/ws");
+        sessions.start(&url);
+        sessions.run(&["call", &url, "echo", "text=one"]).succeeds().prints("one\n");
+        sessions.run(&["call", &url, "echo", "text=two"]).succeeds().prints("two\n");
+        assert_eq!(server.handshakes().len(), 1);
+        sessions.stop_all();
+        let events = server.wait_until_all_disconnected();
+        assert!(events.iter().any(|(_, event)| matches!(event, WebSocketEvent::Close(1000, _))));
+    }
+}
