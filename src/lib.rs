@@ -3,7 +3,8 @@
 //! The library exists so that tests, fuzzers and benches reach the parts; its API promises nothing.
 //! This file is the path of every run: parse → context → dispatch → report.
 
-// Only two places need unsafe code: the files that call the API of Windows, and `output/closed_stdout.rs`.
+// Only three places need unsafe code: the files that call the API of Windows, `output/closed_stdout.rs`, and
+// `commands/session/inherited_files.rs`.
 #![cfg_attr(not(any(windows, target_os = "linux", target_os = "macos")), forbid(unsafe_code))]
 
 pub mod args;

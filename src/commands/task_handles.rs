@@ -233,7 +233,8 @@ pub fn save_handle(
     place: &TaskOrigin<'_>,
     left: Option<&DetachedSession>,
 ) {
-    let handle = TaskHandle::new(task, session.target(), place, context.env.cwd(), left);
+    let mut handle = TaskHandle::new(task, session.target(), place, context.env.cwd(), left);
+    handle.ended &= !session.is_kept();
     if let Err(error) = TaskHandles::open(&context.env).save(&handle) {
         context.ui.warn(&format!("cannot save the handle of task '{}': {error}", task.id));
     }

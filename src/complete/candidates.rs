@@ -112,6 +112,19 @@ impl CandidateSource {
         ids.chain(servers).collect()
     }
 
+    /// The sessions that are running or have crashed, with their targets.
+    pub fn sessions(&self) -> Vec<Candidate> {
+        #[cfg(unix)]
+        {
+            use crate::transport::kept::files::{SessionFiles, session_dir};
+            let all = SessionFiles::all(&session_dir(&self.context.env));
+            let records = all.iter().filter_map(SessionFiles::record);
+            records.map(|record| (record.name, description(&record.target))).collect()
+        }
+        #[cfg(not(unix))]
+        Vec::new()
+    }
+
     /// The stored secrets; with `wanted` also those that servers refer to. The keychain is not opened for this.
     pub fn secrets(&self, wanted: bool) -> Vec<Candidate> {
         let (config, _) = Config::load_lenient(&self.context.env, self.context.global.config.as_deref());

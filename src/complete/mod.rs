@@ -48,6 +48,8 @@ enum CandidateKind {
     PromptArgument,
     /// The id of a task that mcpipe started, or the server of another task.
     Task,
+    /// A session.
+    Session,
     /// A stored secret.
     Secret,
     /// A stored secret, or one that is referred to.
@@ -71,6 +73,7 @@ fn candidate_kind(command: &str, arg: &str) -> Option<CandidateKind> {
         ("prompt", "name") => CandidateKind::Prompt,
         ("prompt", "args") => CandidateKind::PromptArgument,
         ("task get" | "task wait" | "task cancel", "words") => CandidateKind::Task,
+        ("session stop" | "session logs", "name") => CandidateKind::Session,
         ("config secret remove", "name") => CandidateKind::Secret,
         ("config secret set", "name") => CandidateKind::ReferencedSecret,
         ("config import", "from") => CandidateKind::Client,
@@ -130,6 +133,7 @@ fn candidates(typed: &PartialCommandLine, what: CandidateKind, current: &OsStr) 
         CandidateKind::Prompt => known.prompts(),
         CandidateKind::PromptArgument => known.prompt_arguments(),
         CandidateKind::Task => known.tasks(),
+        CandidateKind::Session => known.sessions(),
         CandidateKind::Secret => known.secrets(false),
         CandidateKind::ReferencedSecret => known.secrets(true),
         CandidateKind::Client => known.clients(current),

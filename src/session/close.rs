@@ -18,8 +18,7 @@ impl Session {
             let gone = live.rpc.closed_reason().is_some();
             let closed = live.rpc.close(in_order && !ignores_eof).await;
             // A server that another process keeps does not end.
-            #[cfg(unix)]
-            let gone = gone || self.options.transport.kept.is_some();
+            let gone = gone || self.is_kept();
             match closed {
                 CloseOutcome::Killed if in_order && !ignores_eof => self.cache.set_ignores_eof(true),
                 // A server that had exited before shows nothing.

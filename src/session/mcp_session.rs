@@ -126,6 +126,15 @@ impl Session {
         &self.target
     }
 
+    /// Whether another process keeps the connection after this one has ended.
+    #[must_use]
+    pub fn is_kept(&self) -> bool {
+        #[cfg(unix)]
+        return self.options.transport.kept.is_some();
+        #[cfg(not(unix))]
+        false
+    }
+
     /// Saves what the connection showed about the server, if it is new.
     pub(super) fn store_profile(&self, live: &Connection) {
         if !live.is_confirmed.load(Ordering::Relaxed) {

@@ -442,7 +442,7 @@ fn detach_is_refused_for_a_server_that_mcpipe_starts() {
         run.stderr().replace(&server.target(), "SERVER"),
         "mcpipe: error: --detach needs a server that keeps running\n  \
          mcpipe starts 'SERVER' for this command and stops it at the end, and the task with it\n\
-         hint: use a server at a URL, or omit --detach\n"
+         hint: use a session (mcpipe session) or a server at a URL, or omit --detach\n"
     );
     assert_eq!(server.processes().len(), 0, "nothing was started");
 }

@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::Sessions;
 use crate::support::mcp_http::LegacyHttpOptions;
+use crate::support::oauth::ProtectedServer;
 use crate::support::{HttpServer, Mcp, Reply, ServerAction, WebSocketEvent};
 
 /// The methods of the requests to a server, with the HTTP method of those without a message.
@@ -151,4 +152,25 @@ fn commands_share_one_websocket() {
         let events = server.wait_until_all_disconnected();
         assert!(events.iter().any(|(_, event)| matches!(event, WebSocketEvent::Close(1000, _))));
     }
+}
+
+#[test]
+fn a_session_uses_the_login_of_the_user_and_renews_it() {
+    let (server, sessions) = (ProtectedServer::start(), Sessions::new());
+    let before = server.log_in_with_expired_token(&sessions.sandbox);
+    sessions.start(&server.url());
+    sessions.run(&["list", &server.url(), "echo"]).succeeds().stdout_contains("Says what it is told.");
+    assert_eq!(server.requested_grants()[before..], ["refresh_token"]);
+    // After the logout it is another identity.
+    sessions.sandbox.mcpipe(["auth", "logout", &server.url()]).allow_leftovers().run().exits(0);
+    sessions.run(&["list", &server.url()]).exits(4);
+    sessions.stop_all();
+}
+
+#[test]
+fn a_session_without_the_needed_login_names_the_command_for_it() {
+    let (server, sessions) = (ProtectedServer::start(), Sessions::new());
+    let run = sessions.run(&["session", "start", &server.url()]);
+    run.exits(4).stderr_contains(&format!("mcpipe auth login {}", server.url()));
+    sessions.assert_gone();
 }

@@ -35,20 +35,18 @@ pub async fn run(context: &Context, args: &CallArgs) -> Result<Exit> {
         // Checked before the call: a usage error after it would make scripts call again.
         ensure_directory_writable(directory)?;
     }
-    if args.detach && matches!(target.endpoint, Endpoint::Stdio(_)) {
-        return Err(Failure::new(ErrorKind::Usage, "--detach needs a server that keeps running")
-            .server(&target.name)
-            .cause(format!(
-                "mcpipe starts '{}' for this command and stops it at the end, and the task with it",
-                target.name
-            ))
-            .hint("use a server at a URL, or omit --detach"));
-    }
     let progress = context.progress(&format!("waiting for {}", target.name));
     let session = match args.repeat {
         Some(_) => context.session_for_concurrent_calls(target, false)?,
         None => context.session(target, Some(progress.clone()))?,
     };
+    if args.detach && matches!(session.target().endpoint, Endpoint::Stdio(_)) && !session.is_kept() {
+        let name = &session.target().name;
+        return Err(Failure::new(ErrorKind::Usage, "--detach needs a server that keeps running")
+            .server(name)
+            .cause(format!("mcpipe starts '{name}' for this command and stops it at the end, and the task with it"))
+            .hint("use a session (mcpipe session) or a server at a URL, or omit --detach"));
+    }
     let catalogue = ToolCache::default();
     let operation = async |session: &Session| {
         let raw_arguments = if raw_arguments.is_ambiguous() {

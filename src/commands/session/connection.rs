@@ -14,8 +14,8 @@ use crate::session::SessionOptions;
 use crate::session::cache::identity::{hash_field, identity_hash};
 use crate::session::cache::{hash_endpoint, short_hex};
 use crate::target::Target;
-use crate::transport::kept::files::{KeeperSpec, KeptSession, SessionFiles, session_dir};
-use crate::transport::{Endpoint, TransportOptions};
+use crate::transport::kept::files::{KeeperSpec, KeptSession, SessionFiles, is_private, session_dir};
+use crate::transport::{Endpoint, StdioEndpoint, TransportOptions};
 use crate::util::secret_names::looks_like_key;
 
 /// The idle time of a session without another one.
@@ -34,7 +34,7 @@ impl Context {
         let keep_alive = target.keep_alive.filter(|time| !time.is_zero());
         let dir = session_dir(&self.env);
         // Most users have no session, and do not pay for it.
-        if self.global.no_session || !can_be_kept(target) || (keep_alive.is_none() && !dir.is_dir()) {
+        if self.global.no_session || !can_be_kept(target) || (keep_alive.is_none() && !is_private(&dir)) {
             return Ok(options);
         }
         let files = self.session_files(target, &options)?;
@@ -68,22 +68,24 @@ impl Context {
         let mut hash = identity_hash(&target.endpoint, options.identity.as_deref());
         hash_field(&mut hash, env!("CARGO_PKG_VERSION"));
         hash_field(&mut hash, format!("{:?}", target.protocol));
-        hash_endpoint(&mut hash, &target.endpoint);
         match &target.endpoint {
+            // The working directory counts, whether it is set for the server or inherited.
             Endpoint::Stdio(endpoint) => {
                 let here = self.env.cwd().unwrap_or(Path::new(""));
-                let dir = endpoint.cwd.as_ref().map(|dir| here.join(dir));
-                hash_field(&mut hash, dir.as_deref().unwrap_or(here).as_os_str().as_encoded_bytes());
+                let dir = endpoint.cwd.as_ref().map_or_else(|| here.to_owned(), |dir| here.join(dir));
+                let endpoint = StdioEndpoint { cwd: Some(dir), ..endpoint.clone() };
                 let path = endpoint.search_path().unwrap_or_default();
                 hash_field(&mut hash, path.as_encoded_bytes());
+                hash_endpoint(&mut hash, &Endpoint::Stdio(endpoint));
             }
             Endpoint::Http(endpoint) | Endpoint::WebSocket(endpoint) => {
+                hash_endpoint(&mut hash, &target.endpoint);
                 hash_field(&mut hash, format!("{:?}", endpoint.tls));
                 hash_field(&mut hash, endpoint.proxy.as_ref().map(|proxy| proxy.reveal()).unwrap_or_default());
                 hash_field(&mut hash, endpoint.no_cookies.to_string());
                 hash_field(&mut hash, endpoint.mode.name());
             }
-            Endpoint::Unix(_) | Endpoint::Replay(_) => {}
+            Endpoint::Unix(_) | Endpoint::Replay(_) => hash_endpoint(&mut hash, &target.endpoint),
         }
         hash_roots(&mut hash, self, target)?;
         Ok(SessionFiles::new(&session_dir(&self.env), &short_hex(hash)))

@@ -5,6 +5,7 @@
 use std::io::{self, Read};
 use std::os::unix::net::UnixListener as StdListener;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
@@ -44,13 +45,23 @@ struct KeeperInput {
     resolution: Value,
 }
 
+/// A command that uses the session.
+struct AddedClient {
+    number: u64,
+    /// What to write to it.
+    lines: mpsc::UnboundedReceiver<QueuedLine>,
+    upstream: Arc<Upstream>,
+}
+
 struct Keeper {
     files: SessionFiles,
     record: SessionRecord,
     endpoint: Endpoint,
     options: TransportOptions,
-    router: Router,
-    /// The connection to the server; locked while it is opened.
+    router: Arc<Router>,
+    /// The commands that wait for the connection to the server.
+    connecting: AtomicUsize,
+    /// The connection to the server; locked while it is opened or closed, and while a command is added to it.
     upstream: tokio::sync::Mutex<Option<Arc<Upstream>>>,
     /// Notified when a command connects or disconnects.
     changed: tokio::sync::Notify,
@@ -74,6 +85,8 @@ pub async fn run(context: &Context) -> Result<Exit> {
     io::stdin().read_to_string(&mut text).map_err(|error| misused(error.to_string()))?;
     let input: KeeperInput = serde_json::from_str(&text).map_err(|error| misused(error.to_string()))?;
     let listener = take_listener().map_err(|error| misused(error.to_string()))?;
+    #[cfg(any(target_os = "linux", target_os = "macos"))]
+    crate::commands::session::inherited_files::close_inherited_files();
     // Away from the terminal, whose signals are not for the keeper.
     let _ = rustix::process::setsid();
     let files = SessionFiles::new(&input.dir, &input.id);
@@ -151,7 +164,8 @@ impl Keeper {
             record,
             endpoint: target.endpoint,
             options,
-            router: Router::new(roots),
+            router: Arc::new(Router::new(roots)),
+            connecting: AtomicUsize::new(0),
             upstream: tokio::sync::Mutex::new(None),
             changed: tokio::sync::Notify::new(),
             stop: tokio::sync::Notify::new(),
@@ -171,7 +185,7 @@ impl Keeper {
         loop {
             let changed = self.changed.notified();
             let limit = if self.router.was_ready() { Duration::from_millis(self.record.idle_ms) } else { START_LINGER };
-            let is_idle = self.router.client_count() == 0;
+            let is_idle = self.router.client_count() == 0 && self.connecting.load(Ordering::Relaxed) == 0;
             tokio::select! {
                 accepted = listener.accept() => if let Ok((stream, _)) = accepted {
                     tokio::spawn(Arc::clone(self).serve_connection(stream));
@@ -208,9 +222,7 @@ impl Keeper {
         let command = serde_json::from_str::<Value>(&line).unwrap_or_default();
         match command.get("command").and_then(Value::as_str) {
             Some(kept::CONNECT) => {
-                let (client, lines) = self.router.add_client();
-                self.changed.notify_one();
-                self.serve_client(client, reader, write_half, lines).await;
+                self.serve_client(reader, write_half).await;
                 self.changed.notify_one();
             }
             Some(kept::STATUS) => {
@@ -244,47 +256,52 @@ impl Keeper {
 
     async fn serve_client(
         self: &Arc<Self>,
-        client: u64,
         mut reader: FrameReader<tokio::net::unix::OwnedReadHalf>,
         mut write_half: OwnedWriteHalf,
-        lines: mpsc::UnboundedReceiver<QueuedLine>,
     ) {
-        let greeting = Greeting {
+        self.connecting.fetch_add(1, Ordering::Relaxed);
+        self.changed.notify_one();
+        let added = self.add_client().await;
+        self.connecting.fetch_sub(1, Ordering::Relaxed);
+        let mut greeting = Greeting {
             pid: self.record.pid,
-            first_id: Router::first_id(client),
             transport: self.endpoint.transport_kind().as_str().to_owned(),
-            failure: None,
+            ..Greeting::default()
         };
-        let upstream = match self.connect_upstream().await {
-            Ok(upstream) => upstream,
+        let AddedClient { number, lines, upstream } = match added {
+            Ok(added) => added,
             Err(failure) => {
                 let _ = write_json(&mut write_half, &greeting.with_failure(&failure)).await;
-                return self.router.remove_client(client, None).await;
+                return;
             }
         };
+        greeting.first_id = Router::first_id(number);
         if write_json(&mut write_half, &greeting).await.is_ok() {
             let writer = tokio::spawn(write_lines(write_half, lines));
             // An unreadable line ends the connection like its end does.
             while let Ok(Some(line)) = reader.next_line().await {
-                self.router.handle_client_line(client, &upstream, line).await;
+                self.router.handle_client_line(number, &upstream, line).await;
             }
             writer.abort();
         }
-        self.router.remove_client(client, Some(&upstream)).await;
+        self.router.remove_client(number, &upstream).await;
     }
 
-    /// The connection to the server, opened if there is none.
-    async fn connect_upstream(self: &Arc<Self>) -> Result<Arc<Upstream>> {
+    /// Adds a command to the connection to the server, which is opened if there is none.
+    async fn add_client(self: &Arc<Self>) -> Result<AddedClient> {
         let mut open = self.upstream.lock().await;
-        if let Some(upstream) = &*open {
-            return Ok(upstream.clone());
-        }
-        let connected = crate::transport::connect(&self.endpoint, &self.options).await?;
-        let upstream = Arc::new(Upstream { transport: connected.transport });
-        self.write_record();
-        tokio::spawn(Arc::clone(self).receive(upstream.clone(), connected.incoming));
-        *open = Some(upstream.clone());
-        Ok(upstream)
+        let upstream = match &*open {
+            Some(upstream) => upstream.clone(),
+            None => {
+                let connected = crate::transport::connect(&self.endpoint, &self.options).await?;
+                let upstream = Arc::new(Upstream { transport: connected.transport });
+                self.write_record();
+                tokio::spawn(Arc::clone(self).receive(upstream.clone(), connected.incoming));
+                open.insert(upstream).clone()
+            }
+        };
+        let (number, lines) = self.router.add_client();
+        Ok(AddedClient { number, lines, upstream })
     }
 
     /// Passes on what comes back from the server, until the connection ends.

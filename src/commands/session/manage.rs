@@ -16,7 +16,7 @@ use crate::output::{Cell, Column, Table};
 use crate::session::Session;
 use crate::transport::kept::files::{SessionFiles, session_dir};
 use crate::transport::kept::{self, FrameReader, end_dead_session};
-use crate::util::duration::{format_duration, format_lifetime};
+use crate::util::duration::format_lifetime;
 use crate::util::suggest::did_you_mean;
 
 /// How long a keeper may take to describe its session.
@@ -146,7 +146,7 @@ pub(super) async fn list(context: &Context) -> Result<Exit> {
             status.pid.to_string(),
             status.commands.to_string(),
             format_lifetime(now.saturating_sub(status.started)),
-            format_duration(Duration::from_millis(status.idle_ms)),
+            format_lifetime(status.idle_ms / 1000),
         ];
         table.add_row(cells.map(Cell::new));
     }

@@ -2,6 +2,8 @@
 
 #[cfg(unix)]
 mod connection;
+#[cfg(any(target_os = "linux", target_os = "macos"))]
+mod inherited_files;
 #[cfg(unix)]
 mod keeper;
 #[cfg(unix)]

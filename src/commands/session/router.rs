@@ -151,7 +151,7 @@ impl Router {
     }
 
     /// Removes a command that has disconnected: its requests are cancelled, and what the server asked it is refused.
-    pub(super) async fn remove_client(&self, client: u64, upstream: Option<&Arc<Upstream>>) {
+    pub(super) async fn remove_client(&self, client: u64, upstream: &Arc<Upstream>) {
         let (requests, asked, is_legacy) = {
             let mut state = lock(&self.state);
             state.clients.remove(&client);
@@ -164,7 +164,6 @@ impl Router {
             }
             (requests, asked, matches!(state.handshake, SharedHandshake::Done { .. }))
         };
-        let Some(upstream) = upstream else { return };
         for (id, name) in requests.into_iter().filter(|(_, name)| name != method::INITIALIZE) {
             if is_legacy || !upstream.transport.kind().is_http() {
                 let params = format!(r#"{{"requestId":{id},"reason":"{name}: the client disconnected"}}"#);
@@ -178,7 +177,11 @@ impl Router {
     }
 
     /// Handles one line of a command.
-    pub(super) async fn handle_client_line(&self, client: u64, upstream: &Arc<Upstream>, line: String) {
+    pub(super) async fn handle_client_line(self: &Arc<Self>, client: u64, upstream: &Arc<Upstream>, line: String) {
+        // After the end of its connection to the server, what it still sends is for nobody.
+        if !lock(&self.state).clients.contains_key(&client) {
+            return;
+        }
         let Ok(parsed) = serde_json::from_str::<ClientLine<'_>>(&line) else { return };
         if let Some(id) = parsed.abandon.filter(|id| client_of(*id) == client) {
             lock(&self.state).pending.remove(&id);
@@ -208,14 +211,12 @@ impl Router {
                 let Some((headers, sending)) = self.sending(client) else { return };
                 message.headers = headers;
                 let permit = sending.acquire_owned().await;
-                let (upstream, queue) = (upstream.clone(), self.queue(client));
+                let (router, upstream) = (self.clone(), upstream.clone());
                 tokio::spawn(async move {
                     let kind = message.kind;
                     if let (Err(failure), OutgoingKind::Request(id)) = (upstream.transport.send(message).await, kind) {
-                        let item = Incoming { request_id: Some(id), item: IncomingItem::Failed(failure) };
-                        queue.into_iter().for_each(|queue| {
-                            let _ = queue.send(QueuedLine { text: item_lines(&item), permit: None });
-                        });
+                        let item = IncomingItem::Failed(failure);
+                        router.route(&upstream, Incoming { request_id: Some(id), item }).await;
                     }
                     drop(permit);
                 });
@@ -227,10 +228,6 @@ impl Router {
         let mut state = lock(&self.state);
         let client = state.clients.get_mut(&client)?;
         Some((std::mem::take(&mut client.headers), client.sending.clone()))
-    }
-
-    fn queue(&self, client: u64) -> Option<mpsc::UnboundedSender<QueuedLine>> {
-        lock(&self.state).clients.get(&client).map(|client| client.queue.clone())
     }
 
     fn take_request(&self, id: u64, name: &str, params: Option<RawJson>, line: String) -> Action {

@@ -172,7 +172,13 @@ impl Session {
 
     /// Whether the server's tasks end with this connection.
     pub async fn ends_with_connection(&self) -> bool {
-        self.connection.lock().await.as_ref().is_some_and(|live| live.rpc.transport_kind() != TransportKind::Http)
+        !self.is_kept()
+            && self
+                .connection
+                .lock()
+                .await
+                .as_ref()
+                .is_some_and(|live| live.rpc.transport_kind() != TransportKind::Http)
     }
 
     fn task_failure(&self, reply: RequestOutcome, id: &str) -> Failure {

@@ -49,6 +49,14 @@ pub struct KeeperSpec {
     pub resolution: Value,
 }
 
+/// Whether this is a directory of the user that others cannot access.
+#[must_use]
+pub fn is_private(dir: &Path) -> bool {
+    let user = rustix::process::geteuid().as_raw();
+    std::fs::symlink_metadata(dir)
+        .is_ok_and(|metadata| metadata.is_dir() && metadata.uid() == user && metadata.mode() & 0o077 == 0)
+}
+
 /// The files of one session.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SessionFiles {
@@ -78,9 +86,12 @@ impl SessionFiles {
         SessionFiles { dir: dir.to_owned(), id: id.to_owned() }
     }
 
-    /// The files of all sessions, of running and of crashed ones.
+    /// The files of all sessions, of running and of crashed ones. There are none in a directory of somebody else.
     #[must_use]
     pub fn all(dir: &Path) -> Vec<Self> {
+        if !is_private(dir) {
+            return Vec::new();
+        }
         let names = std::fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.file_name());
         let mut ids: Vec<String> = names
             .filter_map(|name| {
@@ -174,8 +185,7 @@ impl SessionFiles {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(failed().caused_by(&error)),
         }
-        let metadata = std::fs::symlink_metadata(dir).map_err(|error| failed().caused_by(&error))?;
-        if !metadata.is_dir() || metadata.uid() != rustix::process::geteuid().as_raw() || metadata.mode() & 0o077 != 0 {
+        if !is_private(dir) {
             return Err(failed()
                 .cause("it must be a directory that belongs to you and that others cannot access")
                 .hint(format!("remove it, or restrict it: chmod 700 {}", dir.display())));
