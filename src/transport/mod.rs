@@ -48,7 +48,8 @@ use crate::error::Result;
 pub async fn connect(endpoint: &Endpoint, options: &TransportOptions) -> Result<ConnectedTransport> {
     #[cfg(unix)]
     if let Some(session) = &options.kept {
-        let connected = kept::connect(session, options).await;
+        // Boxed, since most commands use no session.
+        let connected = Box::pin(kept::connect(session, options)).await;
         return recorded_transport::record(&options.recorder, endpoint.transport_kind(), connected);
     }
     let connected = match endpoint {

@@ -80,7 +80,7 @@ pub async fn run(context: &Context, args: &CallArgs) -> Result<Exit> {
             CallOutcome::Task(task) => print_handle(context, session, &task, &call.task_origin()).await,
         }
     };
-    context.with_session(session, operation).await
+    Box::pin(context.with_session(session, operation)).await
 }
 
 /// Prints the handle of a call that continues as a task.
