@@ -69,12 +69,11 @@ impl Ui {
     /// Writes to the streams of this process.
     #[must_use]
     pub fn new(options: UiOptions, terminal: Terminal) -> Self {
-        // Each result is written whole, so standard output needs no buffer but its own; the progress line
-        // is drawn in many small pieces.
+        // Several short results are written together, and the progress line is drawn in many small pieces.
         let out: OutputStream = if closed_stdout::was_closed_at_start() {
             Box::new(closed_stdout::ClosedStdout)
         } else {
-            Box::new(io::stdout())
+            Box::new(BufWriter::new(io::stdout()))
         };
         Ui::with_writers(options, terminal, out, Box::new(BufWriter::new(io::stderr())))
     }
@@ -273,9 +272,20 @@ impl Ui {
         if let Some(filter) = &self.options.jq {
             return self.print_filtered(filter, text);
         }
-        let line = json::one_line(text);
-        let line = if self.terminal.stdout_is_tty { Cow::Owned(json::escape_unsafe(&line)) } else { line };
-        self.write_keeping_progress(&[line.as_bytes(), b"\n"])
+        self.print_json_lines([text])
+    }
+
+    /// Several JSON documents, each as one line, written together and without the filter.
+    ///
+    /// # Errors
+    /// As [`Ui::print_text`].
+    pub fn print_json_lines<'a>(&self, texts: impl IntoIterator<Item = &'a str>) -> Result<()> {
+        let escaped = |line| {
+            if self.terminal.stdout_is_tty { Cow::Owned(json::escape_unsafe(line)) } else { Cow::Borrowed(line) }
+        };
+        let lines: Vec<_> = texts.into_iter().map(json::one_line).collect();
+        let parts: Vec<_> = lines.iter().flat_map(|line| [escaped(line), Cow::Borrowed("\n")]).collect();
+        self.write_keeping_progress(&parts.iter().map(|part| part.as_bytes()).collect::<Vec<_>>())
     }
 
     /// A table; nothing if it has no rows.

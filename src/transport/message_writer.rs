@@ -4,10 +4,10 @@
 //! A request that is cancelled while half of it is written would otherwise run into the next one. So a task of its own
 //! owns the stream.
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use tokio::io::{AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncWrite, AsyncWriteExt, BufWriter};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
@@ -17,16 +17,21 @@ use crate::transport::message::{OutgoingKind, OutgoingMessage};
 use crate::transport::trace::{Trace, TraceEvent};
 use crate::util::lock::lock;
 
+/// How many bytes of messages that are ready together are written together.
+const BUFFER_SIZE: usize = 16 * 1024;
 /// How long writing the queued messages may take when the connection is closed.
 const FLUSH_TIMEOUT: Duration = Duration::from_millis(50);
 
 /// Writes messages to one kind of stream.
 pub(super) trait FrameWriter: Send + 'static {
     /// Why one cannot be written.
-    type Error: Send + 'static;
+    type Error: Send + Sync + 'static;
 
-    /// Writes one message completely.
+    /// Writes one message completely, or buffers it until [`FrameWriter::flush`].
     fn write_frame(&mut self, text: String) -> impl Future<Output = Result<(), Self::Error>> + Send;
+
+    /// Writes what is buffered.
+    fn flush(&mut self) -> impl Future<Output = Result<(), Self::Error>> + Send;
 
     /// Announces the end, if closing the stream does not.
     fn write_end(&mut self) -> impl Future<Output = ()> + Send {
@@ -35,14 +40,23 @@ pub(super) trait FrameWriter: Send + 'static {
 }
 
 /// One message per line.
-pub(super) struct LineFrameWriter<S>(pub(super) S);
+pub(super) struct LineFrameWriter<S>(BufWriter<S>);
+
+impl<S: AsyncWrite> LineFrameWriter<S> {
+    pub(super) fn new(stream: S) -> Self {
+        LineFrameWriter(BufWriter::with_capacity(BUFFER_SIZE, stream))
+    }
+}
 
 impl<S: AsyncWrite + Unpin + Send + 'static> FrameWriter for LineFrameWriter<S> {
     type Error = std::io::Error;
 
     async fn write_frame(&mut self, mut text: String) -> std::io::Result<()> {
         text.push('\n');
-        self.0.write_all(text.as_bytes()).await?;
+        self.0.write_all(text.as_bytes()).await
+    }
+
+    async fn flush(&mut self) -> std::io::Result<()> {
         self.0.flush().await
     }
 }
@@ -51,7 +65,7 @@ struct QueuedMessage<E> {
     text: String,
     /// Whether it is written even if its sender stopped waiting: notifications, such as a cancellation, and responses.
     must_send: bool,
-    done: oneshot::Sender<Result<(), E>>,
+    done: oneshot::Sender<Result<(), Arc<E>>>,
 }
 
 /// Hands messages to the task that writes them.
@@ -60,7 +74,7 @@ pub(super) struct MessageWriter<E> {
     writer_task: Mutex<Option<JoinHandle<()>>>,
 }
 
-impl<E: Send + 'static> MessageWriter<E> {
+impl<E: Send + Sync + 'static> MessageWriter<E> {
     /// Starts the task that owns the stream.
     pub(super) fn spawn(frames: impl FrameWriter<Error = E>, trace: Trace) -> Self {
         let (queue, messages) = mpsc::unbounded_channel();
@@ -73,7 +87,7 @@ impl<E: Send + 'static> MessageWriter<E> {
     ///
     /// # Errors
     /// [`ErrorKind::Bug`] if the connection has been closed.
-    pub(super) async fn send(&self, message: OutgoingMessage) -> Result<Option<E>, Failure> {
+    pub(super) async fn send(&self, message: OutgoingMessage) -> Result<Option<Arc<E>>, Failure> {
         let (done, written) = oneshot::channel();
         let message = QueuedMessage { text: message.body, must_send: message.kind == OutgoingKind::OneWay, done };
         let is_queued = lock(&self.queue).as_ref().is_some_and(|queue| queue.send(message).is_ok());
@@ -125,12 +139,25 @@ async fn write_queued<W: FrameWriter>(
     mut messages: mpsc::UnboundedReceiver<QueuedMessage<W::Error>>,
     trace: Trace,
 ) {
-    while let Some(QueuedMessage { text, must_send, done }) = messages.recv().await {
-        if !must_send && done.is_closed() {
-            continue;
+    let mut waiting = Vec::new();
+    while let Some(first) = messages.recv().await {
+        let mut written = Ok(());
+        let mut next = Some(first);
+        while let Some(QueuedMessage { text, must_send, done }) = next {
+            if must_send || !done.is_closed() {
+                trace.record(TraceEvent::Sent(&text));
+                written = frames.write_frame(text).await;
+                waiting.push(done);
+            }
+            next = if written.is_ok() { messages.try_recv().ok() } else { None };
         }
-        trace.record(TraceEvent::Sent(&text));
-        let _ = done.send(frames.write_frame(text).await);
+        if written.is_ok() && !waiting.is_empty() {
+            written = frames.flush().await;
+        }
+        let written = written.map_err(Arc::new);
+        for done in waiting.drain(..) {
+            let _ = done.send(written.clone());
+        }
     }
     frames.write_end().await;
 }
@@ -154,7 +181,7 @@ mod tests {
     #[tokio::test]
     async fn a_started_write_is_finished_and_an_abandoned_one_is_skipped() {
         let (ours, mut theirs) = tokio::io::duplex(8);
-        let writer = MessageWriter::spawn(LineFrameWriter(ours), Trace::default());
+        let writer = MessageWriter::spawn(LineFrameWriter::new(ours), Trace::default());
         let long = "x".repeat(100);
         assert!(!send_briefly(&writer, &long, OutgoingKind::Request(1)).await);
         assert!(!send_briefly(&writer, "never", OutgoingKind::Request(2)).await);
@@ -176,7 +203,7 @@ mod tests {
     #[tokio::test]
     async fn a_stuck_reader_does_not_keep_the_stream_open() {
         let (ours, mut theirs) = tokio::io::duplex(8);
-        let writer = MessageWriter::spawn(LineFrameWriter(ours), Trace::default());
+        let writer = MessageWriter::spawn(LineFrameWriter::new(ours), Trace::default());
         assert!(!send_briefly(&writer, "longer than the pipe", OutgoingKind::Request(1)).await);
         writer.close().await;
         let mut text = String::new();

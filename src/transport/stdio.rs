@@ -71,7 +71,7 @@ pub fn connect(endpoint: &StdioEndpoint, options: &TransportOptions) -> Result<C
         stderr_tail: Mutex::default(),
         message_reader: MessageReader::new(trace.clone(), sender, "printed on stdout"),
     });
-    let message_writer = child.stdin.take().map(|pipe| MessageWriter::spawn(LineFrameWriter(pipe), trace.clone()));
+    let message_writer = child.stdin.take().map(|pipe| MessageWriter::spawn(LineFrameWriter::new(pipe), trace.clone()));
     let stderr = child.stderr.take().map(|pipe| tokio::spawn(read_stderr(pipe, state.clone())));
     let stdout = child.stdout.take();
     let child = Arc::new(tokio::sync::Mutex::new(child));

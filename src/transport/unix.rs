@@ -52,7 +52,7 @@ pub(super) async fn connect(endpoint: &UnixEndpoint, options: &TransportOptions)
         shared.report_end(failure).await;
     });
     let transport = UnixTransport {
-        message_writer: MessageWriter::spawn(LineFrameWriter(write_half), options.trace.clone()),
+        message_writer: MessageWriter::spawn(LineFrameWriter::new(write_half), options.trace.clone()),
         reader_task,
         message_reader,
     };
@@ -97,7 +97,7 @@ impl Transport for UnixTransport {
             if self.message_reader.ends_within(END_DETECTION_TIMEOUT).await {
                 return Ok(());
             }
-            Err(Failure::new(ErrorKind::Unreachable, "the server does not read its input").caused_by(&error))
+            Err(Failure::new(ErrorKind::Unreachable, "the server does not read its input").caused_by(&*error))
         })
     }
 

@@ -213,7 +213,7 @@ impl FrameWriter for SplitSink<UpgradedWebSocket, Message> {
 
     async fn write_frame(&mut self, text: String) -> Result<(), Error> {
         // Makes room for a whole frame.
-        self.flush().await?;
+        SinkExt::flush(self).await?;
         if text.len() <= MAX_FRAME {
             return self.send(Message::text(text)).await;
         }
@@ -224,6 +224,11 @@ impl FrameWriter for SplitSink<UpgradedWebSocket, Message> {
             self.send(Message::Frame(Frame::message(payload, opcode, rest.is_empty()))).await?;
             opcode = OpCode::Data(Data::Continue);
         }
+        Ok(())
+    }
+
+    /// Every message is written at once.
+    async fn flush(&mut self) -> Result<(), Error> {
         Ok(())
     }
 

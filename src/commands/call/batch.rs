@@ -2,7 +2,6 @@
 //!
 //! Calls start as lines arrive, and results are printed as calls finish. An invalid line yields an error result.
 
-use std::collections::VecDeque;
 use std::path::Path;
 use std::pin::Pin;
 
@@ -80,18 +79,12 @@ impl<T: Fn(usize)> Batch<'_, T> {
             PendingCalls::Unordered(FuturesUnordered::new())
         };
         let (mut number, mut done, mut failed) = (0, 0, 0);
-        let mut answers: VecDeque<BatchResponse> = VecDeque::new();
+        let mut answers: Vec<BatchResponse> = Vec::new();
         // A slow reader of stdout delays new calls, but neither the running ones nor their time limits.
-        let mut printing: Option<JoinHandle<Result<bool>>> = None;
+        let mut printing: Option<JoinHandle<Result<usize>>> = None;
         let mut more = Ok(true);
         loop {
             let open = matches!(more, Ok(true));
-            if printing.is_none()
-                && let Some(answer) = answers.pop_front()
-            {
-                let ui = context.ui.clone();
-                printing = Some(tokio::task::spawn_blocking(move || print_response(&ui, &answer)));
-            }
             let room = running.len() + answers.len() < jobs;
             tokio::select! {
                 biased;
@@ -100,7 +93,7 @@ impl<T: Fn(usize)> Batch<'_, T> {
                 printed = wait_printed(&mut printing), if printing.is_some() => {
                     printing = None;
                     match printed {
-                        Ok(unfiltered) => failed += usize::from(unfiltered),
+                        Ok(unfiltered) => failed += unfiltered,
                         Err(failure) => {
                             // Stdout is closed: the running calls are canceled, as by a signal.
                             context.interrupt.raise(ErrorKind::Interrupted);
@@ -115,8 +108,14 @@ impl<T: Fn(usize)> Batch<'_, T> {
                     failed += usize::from(answer.is_failure);
                     (self.on_progress)(done);
                     if !more.as_ref().is_err_and(is_output_failure) {
-                        answers.push_back(answer);
+                        answers.push(answer);
                     }
+                }
+                // Results that are ready together are printed together: those above come first.
+                () = std::future::ready(()), if printing.is_none() && !answers.is_empty() => {
+                    let ui = context.ui.clone();
+                    let ready = std::mem::take(&mut answers);
+                    printing = Some(tokio::task::spawn_blocking(move || print_responses(&ui, &ready)));
                 }
                 line = lines.next(), if open && room => match line {
                     None => more = Ok(false),
@@ -157,9 +156,9 @@ impl<T: Fn(usize)> Batch<'_, T> {
     }
 }
 
-/// Waits until a result is printed.
-async fn wait_printed(printing: &mut Option<JoinHandle<Result<bool>>>) -> Result<bool> {
-    let Some(printing) = printing else { return Ok(false) };
+/// Waits until results are printed.
+async fn wait_printed(printing: &mut Option<JoinHandle<Result<usize>>>) -> Result<usize> {
+    let Some(printing) = printing else { return Ok(0) };
     let broken = |error| Failure::new(ErrorKind::Bug, "a result was not printed").caused_by(&error);
     printing.await.unwrap_or_else(|error| Err(broken(error)))
 }
@@ -169,15 +168,22 @@ fn is_output_failure(failure: &Failure) -> bool {
     !matches!(failure.kind(), ErrorKind::Interrupted | ErrorKind::Terminated | ErrorKind::Usage)
 }
 
-/// Prints a result; true if the filter failed on the result of a call that did not fail.
-fn print_response(ui: &Ui, answer: &BatchResponse) -> Result<bool> {
-    match ui.print_json_line(&answer.text) {
-        Err(failure) if ui.has_filter() && failure.kind() == ErrorKind::Failed => {
-            ui.report_failure(&failure);
-            Ok(!answer.is_failure)
-        }
-        printed => printed.map(|()| false),
+/// Prints results. Returns for how many of the calls that did not fail the filter failed.
+fn print_responses(ui: &Ui, answers: &[BatchResponse]) -> Result<usize> {
+    if !ui.has_filter() {
+        return ui.print_json_lines(answers.iter().map(|answer| &*answer.text)).map(|()| 0);
     }
+    let mut unfiltered = 0;
+    for answer in answers {
+        match ui.print_json_line(&answer.text) {
+            Err(failure) if failure.kind() == ErrorKind::Failed => {
+                ui.report_failure(&failure);
+                unfiltered += usize::from(!answer.is_failure);
+            }
+            printed => printed?,
+        }
+    }
+    Ok(unfiltered)
 }
 
 /// One line of a batch, as far as it could be parsed.

@@ -1,5 +1,6 @@
 //! Lines of a file, a pipe or standard input, passed on as they arrive.
 
+use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
@@ -9,8 +10,8 @@ use tokio::sync::mpsc;
 use crate::commands::context::Context;
 use crate::error::{ErrorKind, Failure, Result};
 
-/// How many lines are buffered. Few: a fast writer must wait instead of filling the memory.
-const QUEUED_LINES: usize = 4;
+/// How many bytes are read at once; lines that are read together are passed on together.
+const BUFFER_SIZE: usize = 64 * 1024;
 
 /// Whether this names standard input.
 #[must_use]
@@ -23,15 +24,16 @@ fn read_failure(source: &Path, error: &io::Error) -> Failure {
     Failure::new(ErrorKind::Usage, format!("cannot read {name}")).caused_by(error)
 }
 
-async fn open_input(context: &Context, source: &Path) -> Result<Box<dyn BufRead + Send>> {
+async fn open_input(context: &Context, source: &Path) -> Result<BufReader<Box<dyn Read + Send>>> {
     if is_stdin(source) {
-        return Ok(Box::new(BufReader::new(io::stdin())));
+        return Ok(BufReader::with_capacity(BUFFER_SIZE, Box::new(io::stdin())));
     }
     // A named pipe opens when its other end does: signals must be handled until then.
     let path = source.to_owned();
     let opened = context.interrupt.run_until_interrupted(tokio::task::spawn_blocking(move || File::open(path))).await?;
     let opened = opened.unwrap_or_else(|error| Err(io::Error::other(error)));
-    Ok(Box::new(BufReader::new(opened.map_err(|error| read_failure(source, &error))?)))
+    let file = opened.map_err(|error| read_failure(source, &error))?;
+    Ok(BufReader::with_capacity(BUFFER_SIZE, Box::new(file)))
 }
 
 /// All of a source, as text.
@@ -50,7 +52,11 @@ pub async fn read_to_string(context: &Context, source: &Path) -> Result<String> 
 }
 
 /// The lines of a source, as they arrive.
-pub struct LineStream(mpsc::Receiver<Result<Vec<u8>>>);
+pub struct LineStream {
+    receiver: mpsc::Receiver<Result<Vec<Vec<u8>>>>,
+    /// The next lines.
+    received: VecDeque<Vec<u8>>,
+}
 
 impl LineStream {
     /// Starts to read.
@@ -60,23 +66,23 @@ impl LineStream {
     pub async fn open(context: &Context, source: &Path) -> Result<Self> {
         let mut reader = open_input(context, source).await?;
         let source = source.to_owned();
-        let (sender, receiver) = mpsc::channel(QUEUED_LINES);
+        // One set of lines waits: a fast writer must wait too instead of filling the memory.
+        let (sender, receiver) = mpsc::channel(1);
         // On its own detached thread: a blocking read cannot be canceled.
         std::thread::spawn(move || {
             loop {
-                let mut line = Vec::new();
-                let line = match reader.read_until(b'\n', &mut line) {
-                    Ok(0) => return,
-                    Ok(_) => Ok(line),
+                let lines = match read_available_lines(&mut reader) {
+                    Ok(lines) if lines.is_empty() => return,
+                    Ok(lines) => Ok(lines),
                     Err(error) => Err(read_failure(&source, &error)),
                 };
-                let ends = line.is_err();
-                if sender.blocking_send(line).is_err() || ends {
+                let ends = lines.is_err();
+                if sender.blocking_send(lines).is_err() || ends {
                     return;
                 }
             }
         });
-        Ok(LineStream(receiver))
+        Ok(LineStream { receiver, received: VecDeque::new() })
     }
 
     /// The next line, including its line end; `None` at the end of the input.
@@ -84,6 +90,28 @@ impl LineStream {
     /// # Errors
     /// When it cannot be read.
     pub async fn next(&mut self) -> Option<Result<Vec<u8>>> {
-        self.0.recv().await
+        loop {
+            if let Some(line) = self.received.pop_front() {
+                return Some(Ok(line));
+            }
+            match self.receiver.recv().await? {
+                Ok(lines) => self.received = lines.into(),
+                Err(failure) => return Some(Err(failure)),
+            }
+        }
+    }
+}
+
+/// The next line, after waiting for it, and all that came with it; none at the end of the input.
+fn read_available_lines(reader: &mut BufReader<Box<dyn Read + Send>>) -> io::Result<Vec<Vec<u8>>> {
+    let mut lines = Vec::new();
+    loop {
+        let mut line = Vec::new();
+        if reader.read_until(b'\n', &mut line)? > 0 {
+            lines.push(line);
+        }
+        if !reader.buffer().contains(&b'\n') {
+            return Ok(lines);
+        }
     }
 }

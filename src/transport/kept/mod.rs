@@ -74,7 +74,7 @@ pub(super) async fn connect(session: &KeptSession, options: &TransportOptions) -
         kind,
         first_id: greeting.first_id,
         // Written messages are recorded before they get their headers.
-        message_writer: MessageWriter::spawn(LineFrameWriter(writer), Trace::default()),
+        message_writer: MessageWriter::spawn(LineFrameWriter::new(writer), Trace::default()),
         reader_task,
         ended,
         trace: options.trace.clone(),
@@ -191,7 +191,7 @@ impl KeptTransport {
         if self.reader_task.is_finished() || timeout(END_DETECTION_TIMEOUT, ended).await.is_ok() {
             return Ok(());
         }
-        Err(Failure::new(ErrorKind::Unreachable, "the session does not read its input").caused_by(&error))
+        Err(Failure::new(ErrorKind::Unreachable, "the session does not read its input").caused_by(&*error))
     }
 }
 
