@@ -59,8 +59,10 @@ variables! {
     XDG_STATE_HOME = "XDG_STATE_HOME";
     /// Cached server metadata is stored in its `mcpipe/` subdirectory.
     XDG_CACHE_HOME = "XDG_CACHE_HOME";
-    /// The D-Bus socket through which the keychain is reached, unless `DBUS_SESSION_BUS_ADDRESS` is set.
+    /// Sessions have their sockets in its `mcpipe/` subdirectory; also, the keychain may have its D-Bus socket there.
     XDG_RUNTIME_DIR = "XDG_RUNTIME_DIR";
+    /// Without `XDG_RUNTIME_DIR`, sessions have their sockets in its subdirectory `mcpipe-UID`.
+    TMPDIR = "TMPDIR";
     /// Where GitHub Actions issues the ID tokens of `bearer = "github-oidc:…"`.
     ACTIONS_ID_TOKEN_REQUEST_URL = "ACTIONS_ID_TOKEN_REQUEST_URL";
     /// The token for requests to `ACTIONS_ID_TOKEN_REQUEST_URL`.

@@ -278,6 +278,7 @@ fn every_variable_is_documented() {
             "WSL_DISTRO_NAME",
             "MCPIPE_COMPLETE",
             "XDG_RUNTIME_DIR",
+            "TMPDIR",
             "ACTIONS_ID_TOKEN_REQUEST_URL",
             "ACTIONS_ID_TOKEN_REQUEST_TOKEN",
             "CI_SERVER_URL",

@@ -183,3 +183,40 @@ fn a_command_that_is_interrupted_or_killed_cancels_its_request_only() {
     assert_eq!(server.processes().len(), 1);
     sessions.stop_all();
 }
+
+#[test]
+fn a_command_that_stops_watching_a_resource_does_not_stop_another() {
+    let mcp = Mcp::legacy("2025-11-25")
+        .capabilities(json!({"tools": {}, "resources": {"subscribe": true}}))
+        .on("resources/subscribe", |call| call.result(json!({})))
+        .on("resources/unsubscribe", |call| call.result(json!({})))
+        .on("tools/call", |call| {
+            let params = json!({"uri": "demo://hello"});
+            let update = json!({"jsonrpc": "2.0", "method": "notifications/resources/updated", "params": params});
+            [vec![ServerAction::Send(update)], call.text("updated")].concat_actions()
+        });
+    let (server, sessions) = (mcp.stdio(), Sessions::new());
+    sessions.start(&server.target());
+    let watch = || {
+        let words = ["read", &server.target(), "demo://hello", "--watch"].map(ToOwned::to_owned);
+        sessions.sandbox.mcpipe(words).allow_leftovers().start()
+    };
+    let count = |method: &str| {
+        let seen = server.processes();
+        seen[0].messages().into_iter().filter(|message| message["method"] == method).count()
+    };
+    let (first, second) = (watch(), watch());
+    server.wait_for("both watch", |_| count("resources/subscribe") == 2);
+    first.wait_for_stdout("hello\n");
+    first.signal(rustix::process::Signal::INT);
+    first.wait();
+    assert_eq!(count("resources/unsubscribe"), 0);
+    second.wait_for_stdout("hello\n");
+    sessions.run(&["call", &server.target(), "echo", "text=x"]).succeeds().prints("updated\n");
+    second.wait_for_stdout("hello\nhello\n");
+    // One that is killed does not unsubscribe itself.
+    second.signal(rustix::process::Signal::KILL);
+    second.wait();
+    server.wait_for("the end of the subscription", |_| count("resources/unsubscribe") == 1);
+    sessions.stop_all();
+}

@@ -14,6 +14,8 @@ mod manage;
 mod resolution;
 #[cfg(unix)]
 mod router;
+#[cfg(unix)]
+mod shared_settings;
 
 use crate::cli::SessionArgs;
 use crate::commands::context::{Context, Exit};

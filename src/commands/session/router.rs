@@ -16,6 +16,8 @@ use serde_json::{Map, Value, json};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::timeout;
 
+use crate::cli::LogLevel;
+use crate::commands::session::shared_settings::SharedSettings;
 use crate::error::Failure;
 use crate::protocol::json::{member, parse_truncated};
 use crate::protocol::revision::Revision;
@@ -78,6 +80,9 @@ struct RouterState {
     /// Who was asked by the requests of the server, by their IDs.
     asked: HashMap<String, u64>,
     handshake: SharedHandshake,
+    settings: SharedSettings,
+    /// How many requests were sent for no command.
+    own_requests: u64,
     was_ready: bool,
     requests: u64,
 }
@@ -152,9 +157,12 @@ impl Router {
 
     /// Removes a command that has disconnected: its requests are cancelled, and what the server asked it is refused.
     pub(super) async fn remove_client(&self, client: u64, upstream: &Arc<Upstream>) {
-        let (requests, asked, is_legacy) = {
+        let (requests, asked, is_legacy, unsubscribed) = {
             let mut state = lock(&self.state);
-            state.clients.remove(&client);
+            // The connection to the server has ended, and with it what the command left there.
+            if state.clients.remove(&client).is_none() {
+                return;
+            }
             let requests: Vec<(u64, String)> = state.pending.extract_if(|id, _| client_of(*id) == client).collect();
             let asked: Vec<(String, u64)> = state.asked.extract_if(|_, other| *other == client).collect();
             let running = matches!(&state.handshake, SharedHandshake::Running { id, .. } if client_of(*id) == client);
@@ -162,7 +170,8 @@ impl Router {
                 // Its response is still wanted.
                 state.pending.extend(requests.iter().filter(|(_, name)| name == method::INITIALIZE).cloned());
             }
-            (requests, asked, matches!(state.handshake, SharedHandshake::Done { .. }))
+            let unsubscribed = state.settings.remove(client);
+            (requests, asked, matches!(state.handshake, SharedHandshake::Done { .. }), unsubscribed)
         };
         for (id, name) in requests.into_iter().filter(|(_, name)| name != method::INITIALIZE) {
             if is_legacy || !upstream.transport.kind().is_http() {
@@ -173,6 +182,26 @@ impl Router {
         }
         for (id, _) in asked {
             refuse(upstream, &id, "the client disconnected");
+        }
+        for uri in unsubscribed {
+            self.unsubscribe(upstream, &uri).await;
+        }
+    }
+
+    /// Ends a subscription that a command left behind.
+    async fn unsubscribe(&self, upstream: &Upstream, uri: &str) {
+        let id = {
+            let mut state = lock(&self.state);
+            state.own_requests += 1;
+            let id = state.own_requests;
+            state.pending.insert(id, method::RESOURCES_UNSUBSCRIBE.to_owned());
+            id
+        };
+        let body = rpc::request(id, method::RESOURCES_UNSUBSCRIBE, Some(&json!({ "uri": uri }).to_string()));
+        let kind = OutgoingKind::Request(id);
+        let message = OutgoingMessage { kind, method: method::RESOURCES_UNSUBSCRIBE, body, headers: Vec::new() };
+        if upstream.transport.send(message).await.is_err() {
+            lock(&self.state).pending.remove(&id);
         }
     }
 
@@ -260,6 +289,25 @@ impl Router {
             _ => {}
         }
         state.requests += 1;
+        let text = |name: &str| serde_json::from_str::<String>(member(params.as_ref()?, name)?.get()).ok();
+        let is_for_server = match (name, text("uri"), text("level")) {
+            (method::RESOURCES_SUBSCRIBE, Some(uri), _) => {
+                state.settings.subscribe(client_of(id), &uri);
+                true
+            }
+            (method::RESOURCES_UNSUBSCRIBE, Some(uri), _) => state.settings.unsubscribe(client_of(id), &uri),
+            (method::LOGGING_SET_LEVEL, _, Some(level)) => {
+                state.settings.set_level(client_of(id), LogLevel::from_name(&level))
+            }
+            _ => true,
+        };
+        if !is_for_server {
+            return Action::Answer(response_lines(RpcResponse {
+                id: Some(id),
+                has_id: true,
+                outcome: Ok(empty_result()),
+            }));
+        }
         state.pending.insert(id, name.to_owned());
         message("", line)
     }
@@ -467,7 +515,14 @@ impl Router {
                 let id = params.and_then(|params| member(params, "requestId")).map(RawValue::get);
                 id.and_then(|id| lock(&self.state).asked.remove(id)).into_iter().collect()
             }
-            method::LOG_MESSAGE => on.map_or_else(|| self.waiting_clients(), |on| vec![client_of(on)]),
+            method::LOG_MESSAGE => {
+                let level = params.and_then(|params| member(params, "level")).map(RawValue::get);
+                let level = LogLevel::from_name(level.unwrap_or_default().trim_matches('"'));
+                let mut clients = on.map_or_else(|| self.waiting_clients(), |on| vec![client_of(on)]);
+                let state = lock(&self.state);
+                clients.retain(|client| state.settings.wants_log(*client, level));
+                clients
+            }
             _ => self.all_clients(),
         }
     }
@@ -503,6 +558,7 @@ impl Router {
         let clients = {
             let mut state = lock(&self.state);
             state.handshake = SharedHandshake::New;
+            state.settings = SharedSettings::default();
             state.pending.clear();
             state.asked.clear();
             std::mem::take(&mut state.clients)
@@ -514,6 +570,10 @@ impl Router {
         // Their connections are closed when the queues are written.
         tokio::task::yield_now().await;
     }
+}
+
+fn empty_result() -> RawJson {
+    RawValue::from_string("{}".to_owned()).unwrap_or_else(|_| RawValue::NULL.to_owned())
 }
 
 fn response_lines(response: RpcResponse) -> String {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::env::Environment;
+use crate::env::{Environment, TMPDIR, XDG_RUNTIME_DIR};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::util::atomic_write::{replace_file, temporary_in};
 
@@ -18,10 +18,10 @@ use crate::util::atomic_write::{replace_file, temporary_in};
 #[must_use]
 pub fn session_dir(env: &Environment) -> PathBuf {
     let given = |name: &str| env.get(name).map(PathBuf::from).filter(|path| path.is_absolute());
-    match given("XDG_RUNTIME_DIR") {
+    match given(XDG_RUNTIME_DIR) {
         Some(runtime) => runtime.join("mcpipe"),
         None => {
-            let temporary = given("TMPDIR").unwrap_or_else(|| PathBuf::from("/tmp"));
+            let temporary = given(TMPDIR).unwrap_or_else(|| PathBuf::from("/tmp"));
             temporary.join(format!("mcpipe-{}", rustix::process::geteuid().as_raw()))
         }
     }
