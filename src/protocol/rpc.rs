@@ -62,6 +62,8 @@ pub struct RpcError {
     pub message: String,
     /// The `data` member, as it came.
     pub data: Option<RawJson>,
+    /// The whole error as it came.
+    pub raw: Option<RawJson>,
     /// How long the server asks to wait before the next request; over HTTP this comes from a header.
     pub retry_after: Option<Duration>,
 }
@@ -100,7 +102,8 @@ impl RpcError {
         let value = |raw: &RawValue| parse_truncated(raw.get()).map_or(Value::Null, |(value, _)| value);
         let Some(members) = members(raw) else {
             let defect = RpcErrorDefect::NotAnObject(type_name(raw));
-            return RpcError { message: value_text(&value(raw)), defect: Some(defect), ..RpcError::default() };
+            let (message, raw) = (value_text(&value(raw)), Some(raw.to_owned()));
+            return RpcError { message, defect: Some(defect), raw, ..RpcError::default() };
         };
         let member = |name: &str| members.iter().find(|(key, _)| key == name).map(|(_, raw)| *raw);
         let given = member("code").filter(|raw| raw.get() != "null");
@@ -120,6 +123,7 @@ impl RpcError {
             defect,
             message: member("message").map_or_else(String::new, |raw| value_text(&value(raw))),
             data: member("data").map(ToOwned::to_owned),
+            raw: Some(raw.to_owned()),
             retry_after: None,
         }
     }
