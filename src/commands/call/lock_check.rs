@@ -9,6 +9,7 @@ use crate::commands::lock::file::{DEFAULT_LOCK_FILE, LockFile};
 use crate::commands::lock::{definition, not_locked};
 use crate::commands::tools::{ToolCache, ToolList};
 use crate::error::{ErrorKind, Failure, Result};
+use crate::protocol::views::ListItem;
 use crate::session::Session;
 use crate::util::quoting::quote;
 
@@ -35,7 +36,22 @@ pub async fn check(
 }
 
 fn compare(session: &Session, lock: &LockFile, path: &Path, tools: &ToolList, tool: &str) -> Result<()> {
-    let server = &session.target().name;
+    compare_tool(&session.target().name, lock, path, tool, || {
+        tools.find(tool).ok_or_else(|| tools.unavailable_tool(session, tool))
+    })
+}
+
+/// Compares a tool of `server` with the lock file.
+///
+/// # Errors
+/// [`ErrorKind::Refused`] if the tool differs or is not in the file; those of `current`, which finds the tool.
+pub fn compare_tool<'a>(
+    server: &str,
+    lock: &LockFile,
+    path: &Path,
+    tool: &str,
+    current: impl FnOnce() -> Result<&'a ListItem>,
+) -> Result<()> {
     let shown = path.display();
     let file = if path == Path::new(DEFAULT_LOCK_FILE) {
         String::new()
@@ -48,8 +64,7 @@ fn compare(session: &Session, lock: &LockFile, path: &Path, tools: &ToolList, to
         let message = format!("the lock file '{shown}' does not have the tool '{tool}'");
         return Err(Failure::new(ErrorKind::Refused, message).hint(format!("to add it: {update}")));
     };
-    let Some(now) = tools.find(tool) else { return Err(tools.unavailable_tool(session, tool)) };
-    let now = definition(now);
+    let now = definition(current()?);
     if now == *locked {
         return Ok(());
     }

@@ -3,7 +3,7 @@
 mod batch;
 pub(in crate::commands) mod concurrent;
 pub mod input_stream;
-mod lock_check;
+pub mod lock_check;
 mod output_schema;
 mod repeat;
 mod single;
