@@ -23,6 +23,7 @@ pub const MAN_PAGES: &[(&str, &str)] = &[
     ("", include_str!("../man/mcpipe.1")),
     ("list", include_str!("../man/mcpipe-list.1")),
     ("lock", include_str!("../man/mcpipe-lock.1")),
+    ("bridge", include_str!("../man/mcpipe-bridge.1")),
     ("call", include_str!("../man/mcpipe-call.1")),
     ("read", include_str!("../man/mcpipe-read.1")),
     ("replay", include_str!("../man/mcpipe-replay.1")),

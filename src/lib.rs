@@ -123,6 +123,9 @@ fn dispatch(context: Context, command: Command) -> Result<Exit> {
         Command::Lock(args) => {
             run_connected(context, watches_stdout, async |context| commands::lock::run(context, args).await)
         }
+        Command::Bridge(args) => {
+            run_connected(context, watches_stdout, async |context| Box::pin(commands::bridge::run(context, args)).await)
+        }
         Command::Replay(args) => {
             run_connected(context, watches_stdout, async |context| commands::replay::run(context, args).await)
         }

@@ -8,6 +8,7 @@ mod help;
 
 mod assets;
 mod auth;
+mod bridge;
 mod call;
 mod config;
 mod fast_path;
@@ -28,6 +29,7 @@ mod test;
 pub use crate::target::TargetOptions;
 pub use assets::{CompletionsArgs, ManArgs, Shell};
 pub use auth::*;
+pub use bridge::BridgeArgs;
 pub use call::CallArgs;
 pub use config::*;
 pub use list::ListArgs;

@@ -4,6 +4,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::cli::assets::{CompletionsArgs, ManArgs};
 use crate::cli::auth::{AuthArgs, AuthCommand};
+use crate::cli::bridge::BridgeArgs;
 use crate::cli::call::CallArgs;
 use crate::cli::config::ConfigArgs;
 use crate::cli::help;
@@ -91,6 +92,7 @@ impl Cli {
             Command::Task(args) => &mut args.global,
             Command::Test(args) => &mut args.global,
             Command::Lock(args) => &mut args.global,
+            Command::Bridge(args) => &mut args.global,
             Command::Replay(args) => &mut args.global,
             Command::Session(args) => &mut args.global,
             Command::Auth(args) => auth_options(args),
@@ -131,6 +133,8 @@ pub enum Command {
     Test(TestArgs),
     /// Lock what servers offer, or check servers against a lock file
     Lock(LockArgs),
+    /// Serve servers over stdio, for clients that start a program
+    Bridge(BridgeArgs),
     /// Serve a recording over stdio
     Replay(ReplayArgs),
     /// Keep servers running between commands

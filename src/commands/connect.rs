@@ -91,6 +91,15 @@ impl Context {
         self.token_provider(target, LoginOptions { mode: self.login_mode(is_awaited), ..LoginOptions::default() })
     }
 
+    /// How `bridge` connects: as sessions do. Nobody is at a terminal, so a login starts only with `--login always`.
+    ///
+    /// # Errors
+    /// As [`Context::session`].
+    pub fn bridge_options(&self, target: &Target) -> Result<transport::TransportOptions> {
+        let provider = self.login(target, false)?;
+        Ok(self.session_options(target, provider.as_ref(), ClientCapabilities::default())?.transport)
+    }
+
     /// The capabilities that can be used in this run.
     fn capabilities(
         &self,

@@ -4,6 +4,7 @@ mod argument_completion;
 mod argument_files;
 pub mod assets;
 pub mod auth;
+pub mod bridge;
 pub mod call;
 pub mod client_features;
 pub mod config;

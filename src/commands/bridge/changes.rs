@@ -1,0 +1,297 @@
+//! Requests that are answered without the server, and notifications of changes, where the eras differ.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::value::RawValue;
+use serde_json::{Map, Value, json};
+
+use super::client::Wanted;
+use super::connection::Connection;
+use super::dispatch::modern_result;
+use super::upstream::Upstream;
+use super::wire::{ClientMessage, member_text, members_of};
+use crate::protocol::revision::Revision;
+use crate::protocol::rpc::{self, RawJson};
+use crate::protocol::{code, extension, meta, method};
+use crate::session::rpc_client::RequestOutcome;
+use crate::util::lock::lock;
+
+/// How long to wait before a subscription that ended is requested again, at first and at most.
+const RESUBSCRIBE_DELAYS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+
+/// The members of the filter of `subscriptions/listen`, with the capability and the notification of each.
+const LISTS: [(&str, &str, &str); 3] = [
+    ("toolsListChanged", "tools", method::TOOLS_CHANGED),
+    ("resourcesListChanged", "resources", method::RESOURCES_CHANGED),
+    ("promptsListChanged", "prompts", method::PROMPTS_CHANGED),
+];
+
+impl Upstream {
+    /// Whether notifications of changes pass through as they come.
+    pub(super) fn passes_changes(&self, connection: &Connection) -> bool {
+        !self.is_joined && self.hello.is_modern() == connection.is_modern()
+    }
+
+    /// Answers a request that the server's era does not have. Returns whether it did.
+    pub(super) async fn answer_locally(
+        self: &Arc<Self>,
+        connection: &Arc<Connection>,
+        message: &ClientMessage,
+    ) -> bool {
+        match (self.hello.is_modern(), connection.is_modern()) {
+            (false, true) => self.answer_for_modern_server(message).await,
+            (true, false) => self.answer_for_legacy_server(connection, message).await,
+            _ => false,
+        }
+    }
+
+    async fn answer_for_modern_server(&self, message: &ClientMessage) -> bool {
+        match message.method() {
+            method::PING => {}
+            method::LOGGING_SET_LEVEL => {
+                if let Some(level) = message.param(&["level"]) {
+                    self.hello.set_log_level(level);
+                }
+            }
+            method::RESOURCES_SUBSCRIBE | method::RESOURCES_UNSUBSCRIBE => {
+                let Some(uri) = message.string_param(&["uri"]) else { return false };
+                let uris = &mut lock(&self.wanted).uris;
+                if message.method() == method::RESOURCES_SUBSCRIBE {
+                    uris.insert(uri)
+                } else {
+                    uris.remove(&uri)
+                };
+                self.wanted_changed.notify_one();
+            }
+            _ => return false,
+        }
+        self.client.send_result_text(message.id(), "{}".into()).await;
+        true
+    }
+
+    async fn answer_for_legacy_server(self: &Arc<Self>, connection: &Arc<Connection>, message: &ClientMessage) -> bool {
+        self.apply_log_level(connection, message).await;
+        match message.method() {
+            method::DISCOVER => {
+                let result = self.introduction_for_modern(connection);
+                self.client.send_result_text(message.id(), result.to_string().into()).await;
+            }
+            method::SUBSCRIPTIONS_LISTEN => self.listen_for_client(message).await,
+            _ if message.param(&["requestState"]).is_some() => self.resume_question(message).await,
+            _ => return false,
+        }
+        true
+    }
+
+    /// The result of `server/discover` for a server with a handshake.
+    pub(super) fn introduction_for_modern(&self, connection: &Connection) -> Value {
+        let said = self.introduction(connection);
+        let mut capabilities = said.get("capabilities").cloned().unwrap_or_else(|| json!({}));
+        if let Some(members) = capabilities.as_object_mut() {
+            // Tasks are another feature there.
+            members.remove("tasks");
+        }
+        let mut result = json!({
+            "resultType": "complete",
+            "supportedVersions": [Revision::LATEST_MODERN.as_str()],
+            "capabilities": capabilities,
+            "ttlMs": 0,
+            "cacheScope": "private",
+            "_meta": {meta::SERVER_INFO: Self::server_info(&said)},
+        });
+        if let (Some(instructions), Value::Object(members)) = (said.get("instructions"), &mut result) {
+            members.insert("instructions".to_owned(), instructions.clone());
+        }
+        result
+    }
+
+    /// The result of `initialize` for a server without a handshake.
+    pub(super) fn introduction_for_legacy(&self, connection: &Connection) -> Value {
+        let said = self.introduction(connection);
+        let mut capabilities = said.get("capabilities").cloned().unwrap_or_else(|| json!({}));
+        if let Some(extensions) = capabilities.get_mut("extensions").and_then(Value::as_object_mut) {
+            extensions.remove(extension::TASKS);
+        }
+        let asked = self.hello.asked_revision().filter(|revision| !revision.is_modern());
+        let mut info = Self::server_info(&said);
+        if !info.is_object() {
+            info = json!({"name": self.name, "version": ""});
+        }
+        let mut result = json!({
+            "protocolVersion": asked.unwrap_or(Revision::LATEST_LEGACY).as_str(),
+            "capabilities": capabilities,
+            "serverInfo": info,
+        });
+        if let (Some(instructions), Value::Object(members)) = (said.get("instructions"), &mut result) {
+            members.insert("instructions".to_owned(), instructions.clone());
+        }
+        result
+    }
+
+    /// Acknowledges a subscription of a modern client, which stays open until it is canceled.
+    async fn listen_for_client(self: &Arc<Self>, message: &ClientMessage) {
+        let wanted = wanted_by(message);
+        self.client.acknowledge(message.id(), &wanted).await;
+        self.update_wanted().await;
+    }
+
+    /// Tells the server what the client's subscriptions want together.
+    pub async fn update_wanted(self: &Arc<Self>) {
+        let mut all = Wanted::default();
+        for wanted in lock(&self.client.listens).values() {
+            all.lists.extend(wanted.lists.iter().cloned());
+            all.uris.extend(wanted.uris.iter().cloned());
+        }
+        let before = std::mem::replace(&mut *lock(&self.wanted), all.clone());
+        self.wanted_changed.notify_one();
+        let Some(connection) = self.connected().await.filter(|connection| !connection.is_modern()) else { return };
+        let changes = [
+            (method::RESOURCES_SUBSCRIBE, all.uris.difference(&before.uris)),
+            (method::RESOURCES_UNSUBSCRIBE, before.uris.difference(&all.uris)),
+        ];
+        for (name, uris) in changes {
+            for uri in uris {
+                let params = json!({ "uri": uri }).to_string();
+                let limit = self.options.connect_timeout;
+                let _ = connection.own_request(self.next_id(), name, Some(&params), Vec::new(), limit).await;
+            }
+        }
+    }
+
+    /// Reports a change to the client in the form of its era.
+    pub(super) async fn report_change(&self, name: &str, params: Option<&RawValue>) {
+        if !self.hello.is_modern() {
+            return self.client.notify(name, params.map(ToOwned::to_owned)).await;
+        }
+        let uri = params.and_then(|params| member_text(params.get(), "uri"));
+        let uri = uri.and_then(crate::protocol::json::parse_string);
+        let filter = LISTS.iter().find(|(_, _, notification)| *notification == name).map(|(filter, _, _)| *filter);
+        let fits = |wanted: &Wanted| match (filter, &uri) {
+            (Some(filter), _) => wanted.lists.contains(filter),
+            (None, Some(uri)) => wanted.uris.iter().any(|prefix| uri.starts_with(prefix.as_str())),
+            (None, None) => false,
+        };
+        let listens: Vec<String> =
+            lock(&self.client.listens).iter().filter(|(_, wanted)| fits(wanted)).map(|(id, _)| id.clone()).collect();
+        for id in listens {
+            let params = with_subscription(params.map_or("{}", RawValue::get), &id);
+            self.client.notify(name, RawValue::from_string(params).ok()).await;
+        }
+    }
+
+    /// The parameters of a notification with the client's ID of the subscription in place of ours.
+    pub(super) fn with_client_subscription(&self, connection: &Connection, params: RawJson) -> RawJson {
+        let ours = member_text(params.get(), "_meta").and_then(|all| member_text(all, meta::SUBSCRIPTION_ID));
+        let Some(ours) = ours.and_then(|id| id.trim_matches('"').parse().ok()) else { return params };
+        let Some(theirs) = connection.client_id(ours) else { return params };
+        RawValue::from_string(with_subscription(params.get(), &theirs)).unwrap_or(params)
+    }
+
+    /// Subscribes to the changes of a modern server, for as long as the connection is open.
+    pub(super) fn start_listening(self: &Arc<Self>, connection: &Arc<Connection>) {
+        let (this, connection) = (self.clone(), connection.clone());
+        drop(tokio::spawn(async move {
+            tokio::select! {
+                () = this.keep_listening(&connection) => {}
+                _ = connection.wait_closed() => {}
+            }
+        }));
+    }
+
+    async fn keep_listening(&self, connection: &Connection) {
+        let (first, most) = RESUBSCRIBE_DELAYS;
+        let mut delay = first;
+        loop {
+            let filter = self.filter(connection);
+            if filter.as_object().is_none_or(Map::is_empty) {
+                self.wanted_changed.notified().await;
+                continue;
+            }
+            let params = self.own_params(true, &format!(r#""notifications":{filter}"#));
+            let headers = self.headers(connection, method::SUBSCRIPTIONS_LISTEN, None);
+            let number = self.next_id();
+            let started = std::time::Instant::now();
+            let outcome = tokio::select! {
+                outcome = connection.own_request(number, method::SUBSCRIPTIONS_LISTEN, params.as_deref(), headers, None) => outcome,
+                () = self.wanted_changed.notified() => {
+                    if !connection.is_http() {
+                        let params = format!(r#"{{"requestId":{number}}}"#);
+                        let _ = connection.send_one_way(rpc::notification(method::CANCELLED, Some(&params))).await;
+                    }
+                    continue;
+                }
+            };
+            if let RequestOutcome::Error(error, _) = &outcome
+                && matches!(error.code, Some(code::METHOD_NOT_FOUND | code::INVALID_PARAMS))
+            {
+                return self.options.trace.note("the server does not support subscriptions");
+            }
+            if started.elapsed() > most {
+                delay = first;
+            }
+            tokio::time::sleep(delay).await;
+            delay = (delay * 2).min(most);
+        }
+    }
+
+    /// The filter of the subscription at a modern server.
+    fn filter(&self, connection: &Connection) -> Value {
+        let capabilities = self.introduction(connection)["capabilities"].clone();
+        let wanted = lock(&self.wanted).clone();
+        let is_client_modern = self.hello.is_modern();
+        let mut all = Map::new();
+        for (filter, capability, _) in LISTS {
+            let is_wanted = !is_client_modern || wanted.lists.contains(filter);
+            if is_wanted && capabilities[capability]["listChanged"] == true {
+                all.insert(filter.to_owned(), true.into());
+            }
+        }
+        if !wanted.uris.is_empty() && capabilities["resources"].is_object() {
+            all.insert("resourceSubscriptions".to_owned(), json!(wanted.uris));
+        }
+        Value::Object(all)
+    }
+
+    /// The introduction of the server as a text in the form of the client's era.
+    pub fn introduction_for_client(&self, connection: &Connection) -> std::borrow::Cow<'static, str> {
+        use super::connection::Opening;
+        match (self.hello.is_modern(), connection.opening()) {
+            (false, Some(Opening::Legacy(result))) => result.get().to_owned().into(),
+            (true, Some(Opening::Modern(result))) => modern_result(method::DISCOVER, result.clone()),
+            (false, _) => self.introduction_for_legacy(connection).to_string().into(),
+            (true, _) => self.introduction_for_modern(connection).to_string().into(),
+        }
+    }
+}
+
+/// What a `subscriptions/listen` request wants.
+#[must_use]
+pub fn wanted_by(message: &ClientMessage) -> Wanted {
+    let filter = message.param(&["notifications"]).and_then(|text| serde_json::from_str::<Value>(text).ok());
+    let filter = filter.unwrap_or_default();
+    let lists = LISTS.iter().filter(|(name, _, _)| filter[name] == true).map(|(name, _, _)| (*name).to_owned());
+    let uris = filter["resourceSubscriptions"].as_array().into_iter().flatten();
+    let uris: BTreeSet<String> = uris.filter_map(Value::as_str).map(ToOwned::to_owned).collect();
+    Wanted { lists: lists.collect(), uris }
+}
+
+/// The parameters of a notification with this ID of the subscription, which is JSON.
+fn with_subscription(params: &str, id: &str) -> String {
+    let key = meta::SUBSCRIPTION_ID;
+    let members = members_of(params).unwrap_or_default();
+    let mut all: Vec<String> = Vec::new();
+    let mut inside: Vec<String> = vec![format!("\"{key}\":{id}")];
+    for (name, range) in members {
+        let text = &params[range];
+        if name == "_meta" {
+            let others = members_of(text).unwrap_or_default().into_iter().filter(|(member, _)| member != key);
+            inside.extend(others.map(|(member, range)| format!("{}:{}", Value::String(member), &text[range])));
+        } else {
+            all.push(format!("{}:{text}", Value::String(name)));
+        }
+    }
+    all.push(format!("\"_meta\":{{{}}}", inside.join(",")));
+    format!("{{{}}}", all.join(","))
+}

@@ -1,0 +1,319 @@
+//! One connection to a server, and the requests that wait for its responses.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::{Duration, Instant};
+
+use tokio::sync::{Notify, oneshot};
+use tokio::task::AbortHandle;
+
+use super::wire::ClientMessage;
+use crate::error::{ErrorKind, Failure, Result};
+use crate::protocol::method;
+use crate::protocol::rpc::{self, RawJson};
+use crate::session::rpc_client::RequestOutcome;
+use crate::transport::{OutgoingKind, OutgoingMessage, Transport};
+use crate::util::duration::format_duration;
+use crate::util::lock::lock;
+
+/// How the connection was opened: the era of the server, and how it introduced itself.
+#[derive(Clone)]
+pub enum Opening {
+    /// By a handshake: the result of `initialize`.
+    Legacy(RawJson),
+    /// Without one: the result of `server/discover`.
+    Modern(RawJson),
+}
+
+/// A request of the client that is under way.
+pub struct ClientRequest {
+    /// Its ID at the client, as JSON.
+    pub id: String,
+    /// Its method.
+    pub method: String,
+    /// The message, to be sent again if it was certainly not carried out; `None` if it is too large for that.
+    pub kept: Option<ClientMessage>,
+    /// How many times it was sent.
+    pub attempts: u32,
+    /// How many times the client was asked for input during it.
+    pub rounds: u32,
+    /// The session over HTTP in which it was sent.
+    pub session: u64,
+}
+
+/// Who waits for a response.
+pub enum Pending {
+    /// The bridge itself.
+    Own(oneshot::Sender<RequestOutcome>),
+    /// The client.
+    Client(ClientRequest),
+}
+
+/// A request of a legacy server that a modern client answers with its next request.
+pub struct HeldRequest {
+    /// Where it came from.
+    pub connection: Arc<Connection>,
+    /// The client's request at the server.
+    pub number: u64,
+    /// The ID of the server's request, as JSON.
+    pub question: String,
+    /// Other requests of the server meanwhile: ID, method and parameters.
+    pub further: VecDeque<(String, String, Option<RawJson>)>,
+    /// What the client's request ended with meanwhile.
+    pub ended: Option<(ClientRequest, RequestOutcome)>,
+    /// When it came.
+    pub since: Instant,
+}
+
+/// One connection to a server.
+pub struct Connection {
+    transport: Arc<dyn Transport>,
+    pending: Mutex<HashMap<u64, Pending>>,
+    closed: Mutex<Option<Failure>>,
+    closed_notify: Notify,
+    opening: OnceLock<Opening>,
+    reader: OnceLock<AbortHandle>,
+    /// Counts the sessions over HTTP; held while a new one is opened.
+    pub session_number: tokio::sync::Mutex<u64>,
+}
+
+impl Connection {
+    /// A connection whose era is not known yet.
+    #[must_use]
+    pub fn new(transport: Arc<dyn Transport>) -> Self {
+        Connection {
+            transport,
+            pending: Mutex::default(),
+            closed: Mutex::default(),
+            closed_notify: Notify::new(),
+            opening: OnceLock::new(),
+            reader: OnceLock::new(),
+            session_number: tokio::sync::Mutex::new(0),
+        }
+    }
+
+    /// The transport.
+    #[must_use]
+    pub fn transport(&self) -> &dyn Transport {
+        &*self.transport
+    }
+
+    /// Sets the task that reads from it.
+    pub fn set_reader(&self, reader: AbortHandle) {
+        let _ = self.reader.set(reader);
+    }
+
+    /// How it was opened; `None` until then.
+    #[must_use]
+    pub fn opening(&self) -> Option<&Opening> {
+        self.opening.get()
+    }
+
+    /// Sets how it was opened.
+    pub fn set_opening(&self, opening: Opening) {
+        let _ = self.opening.set(opening);
+    }
+
+    /// Whether the server is of the modern era.
+    #[must_use]
+    pub fn is_modern(&self) -> bool {
+        matches!(self.opening.get(), Some(Opening::Modern(_)))
+    }
+
+    /// Whether messages carry headers.
+    #[must_use]
+    pub fn is_http(&self) -> bool {
+        self.transport.kind().is_http()
+    }
+
+    /// Why it is closed, if it is.
+    #[must_use]
+    pub fn closed_reason(&self) -> Option<Failure> {
+        lock(&self.closed).clone()
+    }
+
+    /// Waits until it is closed.
+    pub async fn wait_closed(&self) -> Failure {
+        loop {
+            let notified = self.closed_notify.notified();
+            tokio::pin!(notified);
+            notified.as_mut().enable();
+            if let Some(failure) = self.closed_reason() {
+                return failure;
+            }
+            notified.await;
+        }
+    }
+
+    /// Registers a request. Returns why the connection is closed, with the request, if it is.
+    ///
+    /// # Errors
+    /// If the connection is closed.
+    pub fn register(&self, id: u64, waiting: Pending) -> Result<(), Box<(Failure, Pending)>> {
+        // Under one lock, so that every request either fails here or is among those that `mark_closed` returns.
+        let mut pending = lock(&self.pending);
+        match self.closed_reason() {
+            Some(failure) => Err(Box::new((failure, waiting))),
+            None => {
+                pending.insert(id, waiting);
+                Ok(())
+            }
+        }
+    }
+
+    /// Takes the request with this ID.
+    #[must_use]
+    pub fn take(&self, id: u64) -> Option<Pending> {
+        lock(&self.pending).remove(&id)
+    }
+
+    /// The only request that waits, if there is one.
+    #[must_use]
+    pub fn only_pending(&self) -> Option<u64> {
+        let pending = lock(&self.pending);
+        pending.keys().next().copied().filter(|_| pending.len() == 1)
+    }
+
+    /// How many requests wait.
+    #[must_use]
+    pub fn pending_count(&self) -> usize {
+        lock(&self.pending).len()
+    }
+
+    /// The ID at the client of the request with this ID.
+    #[must_use]
+    pub fn client_id(&self, id: u64) -> Option<String> {
+        match lock(&self.pending).get(&id) {
+            Some(Pending::Client(request)) => Some(request.id.clone()),
+            _ => None,
+        }
+    }
+
+    /// Whether a request with this ID waits.
+    #[must_use]
+    pub fn is_pending(&self, id: u64) -> bool {
+        lock(&self.pending).contains_key(&id)
+    }
+
+    /// The request of the client with this ID.
+    #[must_use]
+    pub fn find_client_request(&self, client_id: &str) -> Option<u64> {
+        let is_it = |waiting: &Pending| matches!(waiting, Pending::Client(request) if request.id == client_id);
+        lock(&self.pending).iter().find(|(_, waiting)| is_it(waiting)).map(|(id, _)| *id)
+    }
+
+    /// The newest request of the client whose method is one of these, or the one with the ID `on`.
+    #[must_use]
+    pub fn newest_client_request(&self, on: Option<u64>, methods: &[&str]) -> Option<u64> {
+        let pending = lock(&self.pending);
+        let fits = |waiting: &Pending| matches!(waiting, Pending::Client(request) if methods.contains(&request.method.as_str()));
+        match on {
+            Some(on) if pending.get(&on).is_some_and(fits) => Some(on),
+            _ => pending.iter().filter(|(_, waiting)| fits(waiting)).map(|(id, _)| *id).max(),
+        }
+    }
+
+    /// Gives a request of the client another ID at the client, and returns the old one.
+    pub fn reassign(&self, id: u64, client_id: String) -> Option<String> {
+        match lock(&self.pending).get_mut(&id) {
+            Some(Pending::Client(request)) => Some(std::mem::replace(&mut request.id, client_id)),
+            _ => None,
+        }
+    }
+
+    /// The IDs of the client's requests.
+    #[must_use]
+    pub fn client_requests(&self) -> Vec<u64> {
+        let pending = lock(&self.pending);
+        pending.iter().filter(|(_, waiting)| matches!(waiting, Pending::Client(_))).map(|(id, _)| *id).collect()
+    }
+
+    /// Marks the connection as closed, and returns the requests that get no response.
+    #[must_use]
+    pub fn mark_closed(&self, failure: &Failure) -> Vec<(u64, Pending)> {
+        let mut pending = lock(&self.pending);
+        lock(&self.closed).get_or_insert_with(|| failure.clone());
+        self.closed_notify.notify_waiters();
+        pending.drain().collect()
+    }
+
+    /// Sends a request of the bridge itself, and waits for its response.
+    pub async fn own_request(
+        &self,
+        id: u64,
+        name: &str,
+        params: Option<&str>,
+        headers: Vec<(String, String)>,
+        limit: Option<Duration>,
+    ) -> RequestOutcome {
+        let (sender, answer) = oneshot::channel();
+        if let Err(refused) = self.register(id, Pending::Own(sender)) {
+            return RequestOutcome::Failed(refused.0);
+        }
+        let _place = OwnRequest { connection: self, id };
+        let message = OutgoingMessage {
+            kind: OutgoingKind::Request(id),
+            method: static_name(name),
+            body: rpc::request(id, name, params),
+            headers,
+        };
+        let exchange = async {
+            if let Err(failure) = self.transport.send(message).await {
+                return RequestOutcome::Failed(failure);
+            }
+            answer.await.unwrap_or_else(|_| {
+                let closed = || Failure::new(ErrorKind::Unreachable, "the connection was closed");
+                RequestOutcome::Failed(self.closed_reason().unwrap_or_else(closed))
+            })
+        };
+        tokio::pin!(exchange);
+        let Some(limit) = limit else { return exchange.await };
+        loop {
+            match tokio::time::timeout(limit, &mut exchange).await {
+                Ok(outcome) => return outcome,
+                Err(_) if self.transport.login_in_progress() => {}
+                Err(_) => {
+                    let message = format!("no response to {name} within {}", format_duration(limit));
+                    let failure = Failure::new(ErrorKind::Timeout, message);
+                    return RequestOutcome::Failed(failure.stderr_tail(self.transport.diagnostics().stderr_tail));
+                }
+            }
+        }
+    }
+
+    /// Sends a notification or a response.
+    ///
+    /// # Errors
+    /// If it cannot be delivered.
+    pub async fn send_one_way(&self, body: String) -> Result<()> {
+        self.transport.send(OutgoingMessage { kind: OutgoingKind::OneWay, method: "", body, headers: Vec::new() }).await
+    }
+
+    /// Closes it. A server process gets little time, since the client has ended.
+    pub async fn close(&self) {
+        self.transport.close(false).await;
+        if let Some(reader) = self.reader.get() {
+            reader.abort();
+        }
+    }
+}
+
+/// The entry of a request of the bridge, removed with it.
+struct OwnRequest<'a> {
+    connection: &'a Connection,
+    id: u64,
+}
+
+impl Drop for OwnRequest<'_> {
+    fn drop(&mut self) {
+        if self.connection.take(self.id).is_some() {
+            self.connection.transport.abandon(self.id);
+        }
+    }
+}
+
+/// The method as the transport needs it: it opens a session at `initialize`.
+#[must_use]
+pub fn static_name(name: &str) -> &'static str {
+    if name == method::INITIALIZE { method::INITIALIZE } else { "" }
+}

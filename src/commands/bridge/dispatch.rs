@@ -1,0 +1,316 @@
+//! From a server to the client: responses, notifications and requests.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use serde_json::value::RawValue;
+use tokio::sync::mpsc;
+
+use super::connection::{ClientRequest, Connection, Pending};
+use super::upstream::Upstream;
+use super::wire::{ParamsEdit, member_text};
+use crate::error::{ErrorKind, Failure};
+use crate::protocol::rpc::{self, RawJson, RpcMessage, RpcResponse};
+use crate::protocol::{code, method};
+use crate::session::failure::failure_from_outcome;
+use crate::session::rpc_client::RequestOutcome;
+use crate::transport::{BoxFuture, Certainty, Incoming, IncomingItem, TransportKind};
+use crate::util::lock::lock;
+
+impl Upstream {
+    /// Reads what a server sends until the end of the connection. The next message is read when the client has room for
+    /// this one.
+    pub(super) fn read_messages(
+        self: Arc<Self>,
+        connection: Arc<Connection>,
+        mut incoming: mpsc::Receiver<Incoming>,
+    ) -> BoxFuture<'static, ()> {
+        Box::pin(async move {
+            while let Some(Incoming { request_id: on, item }) = incoming.recv().await {
+                match item {
+                    IncomingItem::Message(message, status) => {
+                        self.take_message(&connection, on, message, status).await;
+                    }
+                    IncomingItem::EmbeddedResponse(message) => match &message {
+                        RpcMessage::Response(RpcResponse { id: Some(id), .. }) if connection.is_pending(*id) => {
+                            self.take_message(&connection, on, message, None).await;
+                        }
+                        _ => {}
+                    },
+                    IncomingItem::BrokenResponse(broken) => {
+                        if let Some(id) = broken.id.or(on).filter(|_| broken.certainty != Certainty::Possible) {
+                            self.complete(&connection, id, RequestOutcome::Failed(broken.failure)).await;
+                        }
+                    }
+                    IncomingItem::Warning(text) => self.warn(&text),
+                    IncomingItem::UnexpectedResponse(response) => {
+                        if let Some(on) = on {
+                            self.complete(&connection, on, RequestOutcome::UnexpectedResponse(response)).await;
+                        }
+                    }
+                    IncomingItem::Failed(failure) => match on {
+                        Some(on) => self.complete(&connection, on, RequestOutcome::Failed(failure)).await,
+                        None => {
+                            if connection.opening().is_some() {
+                                self.warn(&format!("lost the connection to the server: {failure}"));
+                            }
+                            self.fail_pending(&connection, &failure).await;
+                        }
+                    },
+                }
+            }
+        })
+    }
+
+    async fn take_message(
+        self: &Arc<Self>,
+        connection: &Arc<Connection>,
+        on: Option<u64>,
+        message: RpcMessage,
+        status: Option<u16>,
+    ) {
+        match message {
+            RpcMessage::Response(response) => self.take_response(connection, on, response, status).await,
+            RpcMessage::Notification { method, params } => self.take_notification(connection, &method, params).await,
+            RpcMessage::Request { id, method, params } => {
+                self.take_request(connection, on, &id, &method, params).await;
+            }
+        }
+    }
+
+    async fn take_response(
+        self: &Arc<Self>,
+        connection: &Arc<Connection>,
+        on: Option<u64>,
+        response: RpcResponse,
+        status: Option<u16>,
+    ) {
+        let named = response.id.filter(|id| connection.is_pending(*id));
+        let id = match (named, on) {
+            (Some(id), _) => id,
+            // The error of an HTTP layer belongs to the POST that it answers, whatever its ID.
+            (None, Some(on)) if response.outcome.is_err() => on,
+            (None, Some(on)) => {
+                let failure = Failure::new(ErrorKind::Protocol, "the server responded with an unknown id");
+                return self.complete(connection, on, RequestOutcome::Failed(failure)).await;
+            }
+            (None, None) => match connection.only_pending() {
+                Some(only) if response.outcome.is_err() && !response.has_id => only,
+                _ => return self.options.trace.note("ignored a response that no request waits for"),
+            },
+        };
+        let outcome = match response.outcome {
+            Ok(result) => RequestOutcome::Result(result),
+            Err(error) => RequestOutcome::Error(error, status),
+        };
+        self.complete(connection, id, outcome).await;
+    }
+
+    async fn complete(self: &Arc<Self>, connection: &Arc<Connection>, id: u64, outcome: RequestOutcome) {
+        match connection.take(id) {
+            Some(Pending::Own(sender)) => drop(sender.send(outcome)),
+            Some(Pending::Client(request)) => self.finish(connection, id, request, outcome).await,
+            None => {}
+        }
+    }
+
+    /// Answers a request of the client, or sends it again. `number` is its ID at the server.
+    pub(super) async fn finish(
+        self: &Arc<Self>,
+        connection: &Arc<Connection>,
+        number: u64,
+        request: ClientRequest,
+        outcome: RequestOutcome,
+    ) {
+        if request.id.is_empty() {
+            return self.keep_outcome(number, request, outcome);
+        }
+        match outcome {
+            RequestOutcome::Result(result) => Box::pin(self.finish_with_result(connection, request, result)).await,
+            outcome if Self::is_repeatable(connection, &request, &outcome) => {
+                drop(tokio::spawn(self.clone().send_again(connection.clone(), request, outcome)));
+            }
+            RequestOutcome::Error(error, _) => match &error.raw {
+                Some(raw) => self.client.send_error_object(&request.id, raw.get().to_owned()).await,
+                None => {
+                    let code = error.code.unwrap_or(code::INTERNAL_ERROR);
+                    self.client.send_error(&request.id, code, &error.message).await;
+                }
+            },
+            outcome => {
+                let failure = self.request_failure(connection, &request.method, outcome);
+                self.client.send_failure(&request.id, &failure).await;
+            }
+        }
+    }
+
+    /// The failure of a request without a response; of a call, with the note that it may have run.
+    fn request_failure(&self, connection: &Connection, name: &str, outcome: RequestOutcome) -> Failure {
+        let failure = failure_from_outcome(outcome, name, &self.target);
+        let details = failure.details();
+        let is_open = matches!(details.kind, ErrorKind::Unreachable | ErrorKind::Protocol)
+            && !details.is_unsent
+            && details.connect_step.is_none()
+            && !details.retry_advice.is_some_and(|advice| advice.is_unprocessed);
+        if name != method::TOOLS_CALL || !is_open {
+            return failure;
+        }
+        let has_ended = connection.transport().kind() == TransportKind::Stdio && connection.closed_reason().is_some();
+        failure.cause(if has_ended {
+            "the tool may have run"
+        } else {
+            "the tool may have run, or may still be running"
+        })
+    }
+
+    async fn finish_with_result(
+        self: &Arc<Self>,
+        connection: &Arc<Connection>,
+        request: ClientRequest,
+        mut result: RawJson,
+    ) {
+        let is_client_modern = self.hello.is_modern();
+        if connection.is_modern() && !is_client_modern {
+            match member_text(result.get(), "resultType") {
+                None | Some("null" | r#""complete""#) => {}
+                Some(r#""input_required""#) => {
+                    drop(tokio::spawn(self.clone().answer_questions(request, result)));
+                    return;
+                }
+                Some(other) => {
+                    let message =
+                        format!("the server answered with {other}, which the client's protocol revision does not have");
+                    let failure = Failure::new(ErrorKind::Protocol, message);
+                    return self.client.send_failure(&request.id, &failure).await;
+                }
+            }
+        }
+        if request.method == method::TOOLS_LIST {
+            result = self.filtered_tools(connection, result);
+        }
+        if !is_client_modern || connection.is_modern() {
+            return self.client.send_result(&request.id, result).await;
+        }
+        self.client.send_result_text(&request.id, modern_result(&request.method, result)).await;
+    }
+
+    /// The result of `tools/list` by the rules for tools.
+    pub(super) fn filtered_tools(&self, connection: &Connection, result: RawJson) -> RawJson {
+        let has_headers = Self::has_headers(connection);
+        if !self.guard.filters(has_headers) {
+            return result;
+        }
+        let (result, failures) = self.guard.filter_list(result, has_headers);
+        for failure in failures {
+            if self.guard.is_new_warning(&failure.details().message) {
+                self.warn(&format!("left out a tool: {failure}"));
+            }
+        }
+        result
+    }
+
+    async fn take_notification(self: &Arc<Self>, connection: &Arc<Connection>, name: &str, params: Option<RawJson>) {
+        let text = |params: &Option<RawJson>, member: &str| -> Option<String> {
+            member_text(params.as_ref()?.get(), member).map(ToOwned::to_owned)
+        };
+        match name {
+            method::CANCELLED => {
+                let Some(id) = text(&params, "requestId") else { return };
+                let asked = lock(&self.asked).remove(&id);
+                if let Some(asked) = asked {
+                    return self.client.cancel_asked(asked).await;
+                }
+                // A modern server ends a subscription so (2026-07-28, basic/patterns/cancellation).
+                let Ok(number) = id.trim_matches('"').parse() else { return };
+                match connection.take(number) {
+                    Some(Pending::Client(request)) => {
+                        let params = format!(r#"{{"requestId":{}}}"#, request.id);
+                        self.client.notify(name, RawValue::from_string(params).ok()).await;
+                    }
+                    Some(Pending::Own(sender)) => drop(sender),
+                    None => {}
+                }
+            }
+            method::TOOLS_CHANGED | method::RESOURCES_CHANGED | method::PROMPTS_CHANGED | method::RESOURCE_UPDATED => {
+                if name == method::TOOLS_CHANGED {
+                    self.guard.forget_table().await;
+                }
+                if self.passes_changes(connection) {
+                    let params = params.map(|params| self.with_client_subscription(connection, params));
+                    return self.client.notify(name, params).await;
+                }
+                self.report_change(name, params.as_deref()).await;
+            }
+            method::SUBSCRIPTIONS_ACKNOWLEDGED if !self.passes_changes(connection) => {}
+            _ => {
+                let params = params.map(|params| self.with_client_subscription(connection, params));
+                self.client.notify(name, params).await;
+            }
+        }
+    }
+
+    async fn take_request(
+        self: &Arc<Self>,
+        connection: &Arc<Connection>,
+        on: Option<u64>,
+        id: &RawValue,
+        name: &str,
+        params: Option<RawJson>,
+    ) {
+        if connection.is_modern() {
+            self.options.trace.note("ignored a request of the server: servers send none in this protocol revision");
+            return;
+        }
+        if self.hello.is_modern() {
+            return self.hold_question(connection, on, id.get().to_owned(), name, params).await;
+        }
+        let asked = self.client.ask(name, params.as_deref()).await;
+        lock(&self.asked).insert(id.get().to_owned(), asked.id);
+        let (this, connection, id) = (self.clone(), connection.clone(), id.to_owned());
+        drop(tokio::spawn(async move {
+            let body = tokio::select! {
+                answer = asked.answer => match answer {
+                    Ok(message) => message.into_body(Some(id.get()), &ParamsEdit::default()),
+                    Err(_) => rpc::error_response(&id, code::INTERNAL_ERROR, "the client cannot be asked now"),
+                },
+                _ = connection.wait_closed() => return this.client.cancel_asked(asked.id).await,
+            };
+            lock(&this.asked).remove(id.get());
+            let _ = connection.send_one_way(body).await;
+        }));
+    }
+}
+
+/// A result of a legacy server with what results have in the modern era (2026-07-28, basic/index, "`resultType`", and
+/// server/utilities/caching).
+pub fn modern_result(name: &str, result: RawJson) -> Cow<'static, str> {
+    let mut text = String::from(Box::<str>::from(result));
+    if !text.starts_with('{') {
+        return text.into();
+    }
+    let lacks = |member: &str| member_text(&text, member).is_none();
+    let mut added = String::from("{");
+    if lacks("resultType") {
+        added += r#""resultType":"complete","#;
+    }
+    let is_cacheable = matches!(
+        name,
+        method::TOOLS_LIST
+            | method::RESOURCES_LIST
+            | method::TEMPLATES_LIST
+            | method::PROMPTS_LIST
+            | method::RESOURCES_READ
+            | method::DISCOVER
+    );
+    if is_cacheable && lacks("ttlMs") {
+        added += r#""ttlMs":0,"#;
+    }
+    if is_cacheable && lacks("cacheScope") {
+        added += r#""cacheScope":"private","#;
+    }
+    if text[1..].trim_start().starts_with('}') {
+        added.pop();
+    }
+    text.replace_range(..1, &added);
+    text.into()
+}

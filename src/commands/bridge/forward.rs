@@ -1,0 +1,281 @@
+//! From the client to a server: requests and notifications, in the form of the server's era.
+
+use std::sync::Arc;
+
+use super::connection::{ClientRequest, Connection, Pending, static_name};
+use super::upstream::{Upstream, is_session_lost};
+use super::wire::{ClientMessage, ParamsEdit};
+use crate::error::{ErrorKind, Failure, Result};
+use crate::protocol::views::ListItem;
+use crate::protocol::{code, meta, method};
+use crate::session::rpc_client::RequestOutcome;
+use crate::transport::{BoxFuture, OutgoingKind, OutgoingMessage};
+use crate::util::lock::lock;
+
+/// The longest message that is kept to be sent again, in bytes.
+const MAX_KEPT: usize = 64 << 10;
+/// How many requests may be under way at one server.
+const MAX_PENDING: usize = 4096;
+/// How often a request is sent at most, if it was certainly not carried out.
+const MAX_ATTEMPTS: u32 = 2;
+/// The requests during which a server may ask for input (2026-07-28, basic/patterns/mrtr, "Supported Requests").
+pub const MAY_ASK: [&str; 3] = [method::TOOLS_CALL, method::PROMPTS_GET, method::RESOURCES_READ];
+
+impl Upstream {
+    /// Passes a request of the client on. It is answered in any case.
+    pub async fn forward(self: &Arc<Self>, message: ClientMessage) {
+        let id = message.id().to_owned();
+        let method = message.method().to_owned();
+        let request = ClientRequest { id, method, kept: None, attempts: 0, rounds: 0, session: 0 };
+        Box::pin(self.send_request(request, message)).await;
+    }
+
+    /// Sends a request, or answers it without the server.
+    pub(super) async fn send_request(self: &Arc<Self>, request: ClientRequest, message: ClientMessage) {
+        let id = request.id.clone();
+        if let Err(failure) = self.try_send(request, message).await {
+            self.client.send_failure(&id, &failure).await;
+        }
+    }
+
+    async fn try_send(self: &Arc<Self>, mut request: ClientRequest, message: ClientMessage) -> Result<()> {
+        let connection = self.connect().await?;
+        if request.attempts == 0 && Box::pin(self.answer_locally(&connection, &message)).await {
+            return Ok(());
+        }
+        let subject = match message.method() {
+            method::TOOLS_CALL | method::PROMPTS_GET => message.string_param(&["name"]),
+            method::RESOURCES_READ => message.string_param(&["uri"]),
+            method::TASKS_GET | method::TASKS_UPDATE | method::TASKS_CANCEL => message.string_param(&["taskId"]),
+            _ => None,
+        };
+        let mut headers = self.headers(&connection, message.method(), subject.as_deref());
+        if message.method() == method::TOOLS_CALL {
+            match Box::pin(self.check_call(&connection, subject.as_deref().unwrap_or_default(), &message)).await {
+                Ok(more) => headers.extend(more),
+                Err(failure) if failure.kind() == ErrorKind::Refused => {
+                    self.client.send_refusal(&request.id, &failure).await;
+                    return Ok(());
+                }
+                Err(failure) => return Err(failure),
+            }
+        }
+        if connection.pending_count() >= MAX_PENDING {
+            return Err(Failure::new(ErrorKind::Unreachable, "too many requests are under way at the server"));
+        }
+        let edit = self.edit(&connection);
+        let is_asked = connection.is_modern() && !self.hello.is_modern() && MAY_ASK.contains(&message.method());
+        if request.kept.is_none() && (message.text().len() <= MAX_KEPT || is_asked) {
+            request.kept = Some(message.clone());
+        }
+        self.remember(&message);
+        request.attempts += 1;
+        request.session = *connection.session_number.lock().await;
+        let number = self.next_id();
+        let name = static_name(message.method());
+        let body = message.into_body(Some(&number.to_string()), &edit);
+        if let Err(refused) = connection.register(number, Pending::Client(request)) {
+            let (mut failure, waiting) = *refused;
+            failure.details_mut().is_unsent = true;
+            if let Pending::Client(request) = waiting {
+                self.finish(&connection, number, request, RequestOutcome::Failed(failure)).await;
+            }
+            return Ok(());
+        }
+        let message = OutgoingMessage { kind: OutgoingKind::Request(number), method: name, body, headers };
+        if let Err(failure) = connection.transport().send(message).await
+            && let Some(Pending::Client(request)) = connection.take(number)
+        {
+            self.finish(&connection, number, request, RequestOutcome::Failed(failure)).await;
+        }
+        Ok(())
+    }
+
+    /// Remembers what a request sets for the session, to restore it on the next connection.
+    fn remember(&self, message: &ClientMessage) {
+        match message.method() {
+            method::LOGGING_SET_LEVEL => {
+                if let Some(level) = message.param(&["level"]) {
+                    self.hello.set_log_level(level);
+                }
+            }
+            method::RESOURCES_SUBSCRIBE => lock(&self.wanted).uris.extend(message.string_param(&["uri"])),
+            method::RESOURCES_UNSUBSCRIBE => {
+                if let Some(uri) = message.string_param(&["uri"]) {
+                    lock(&self.wanted).uris.remove(&uri);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// The change that a request needs in the server's era.
+    fn edit(&self, connection: &Connection) -> ParamsEdit {
+        match (self.hello.is_modern(), connection.is_modern()) {
+            (false, true) => ParamsEdit { add_meta: Some(self.hello.identity()), ..ParamsEdit::default() },
+            (true, false) => ParamsEdit { removes_identity: true, ..ParamsEdit::default() },
+            _ => ParamsEdit::default(),
+        }
+    }
+
+    /// Whether arguments travel in headers.
+    pub(super) fn has_headers(connection: &Connection) -> bool {
+        connection.is_modern() && connection.is_http()
+    }
+
+    /// Checks a call by the rules for tools; the headers that it needs.
+    async fn check_call(
+        self: &Arc<Self>,
+        connection: &Connection,
+        tool: &str,
+        message: &ClientMessage,
+    ) -> Result<Vec<(String, String)>> {
+        if let Some(failure) = self.guard.denied(tool) {
+            return Err(failure);
+        }
+        let has_headers = Self::has_headers(connection);
+        if !self.guard.needs_table(has_headers) {
+            return Ok(Vec::new());
+        }
+        let load = async {
+            let pages = self.list_pages(method::TOOLS_LIST).await?;
+            let mut items = Vec::new();
+            for page in &pages {
+                let Some(list) = super::wire::member_text(page.get(), "tools") else { continue };
+                let list: Vec<&serde_json::value::RawValue> = serde_json::from_str(list).unwrap_or_default();
+                items.extend(list.into_iter().map(ListItem::new));
+            }
+            Ok(items)
+        };
+        let table = self.guard.table(load, has_headers).await?;
+        table.call_headers(&self.guard, tool, message.param(&["arguments"]))
+    }
+
+    /// Whether a request may be sent again after this outcome: it was certainly not carried out, or has no effects.
+    pub(super) fn is_repeatable(connection: &Connection, request: &ClientRequest, outcome: &RequestOutcome) -> bool {
+        if request.kept.is_none() || request.attempts >= MAX_ATTEMPTS {
+            return false;
+        }
+        match outcome {
+            RequestOutcome::Result(_) => false,
+            RequestOutcome::Error(error, _) if error.code == Some(code::HEADER_MISMATCH) => {
+                Self::has_headers(connection)
+            }
+            RequestOutcome::Error(..) | RequestOutcome::UnexpectedResponse(_) => {
+                let has_session =
+                    connection.transport().legacy_session().is_some_and(|http| http.session_id().is_some());
+                !connection.is_modern() && has_session && is_session_lost(outcome)
+            }
+            RequestOutcome::Failed(failure) => {
+                let details = failure.details();
+                // Connecting failed just now.
+                let is_lost = details.kind == ErrorKind::Unreachable && details.connect_step.is_none();
+                is_lost && (details.is_unsent || has_no_effects(&request.method))
+            }
+        }
+    }
+
+    /// Sends a request again; see [`Upstream::is_repeatable`].
+    pub(super) fn send_again(
+        self: Arc<Self>,
+        connection: Arc<Connection>,
+        mut request: ClientRequest,
+        outcome: RequestOutcome,
+    ) -> BoxFuture<'static, ()> {
+        Box::pin(async move {
+            if matches!(&outcome, RequestOutcome::Error(error, _) if error.code == Some(code::HEADER_MISMATCH)) {
+                self.guard.forget_table().await;
+            } else if is_session_lost(&outcome) && !self.renew_session(&connection, request.session).await {
+                request.kept = None;
+            }
+            match request.kept.clone() {
+                Some(message) => self.send_request(request, message).await,
+                None => self.finish(&connection, 0, request, outcome).await,
+            }
+        })
+    }
+
+    /// Passes a notification of the client on.
+    pub async fn forward_notification(self: &Arc<Self>, message: ClientMessage) {
+        if message.method() == method::CANCELLED {
+            return self.cancel(&message).await;
+        }
+        let connection = match self.connected().await {
+            Some(connection) => connection,
+            // A server that is not connected has nothing that this could be about.
+            None => return,
+        };
+        if connection.is_modern() {
+            // Clients of the modern era send no other notifications than cancellations, those of the older ones report
+            // the end of the handshake, progress and changed roots, which a modern server does not know.
+            if self.hello.is_modern() && !connection.is_http() {
+                let _ = connection.send_one_way(message.into_body(None, &ParamsEdit::default())).await;
+            }
+            return;
+        }
+        let opens_stream = message.method() == method::INITIALIZED;
+        let body = message.into_body(None, &self.edit(&connection));
+        if let Err(failure) = connection.send_one_way(body).await {
+            self.options.trace.note(&format!("the server did not take a notification: {failure}"));
+        }
+        if opens_stream && let Some(http) = connection.transport().legacy_session() {
+            http.listen().await;
+        }
+    }
+
+    /// Cancels a request of the client.
+    async fn cancel(self: &Arc<Self>, message: &ClientMessage) {
+        let Some(client_id) = message.param(&["requestId"]).map(ToOwned::to_owned) else { return };
+        if let Some(asking) = lock(&self.asking).get(&client_id) {
+            asking.notify_one();
+        }
+        if lock(&self.client.listens).remove(&client_id).is_some() {
+            return self.update_wanted().await;
+        }
+        let Some(connection) = self.connected().await else { return };
+        let Some(number) = connection.find_client_request(&client_id) else { return };
+        // A late response is not passed on; the client does not wait for it (2025-11-25, basic/utilities/cancellation).
+        drop(connection.take(number));
+        if !(connection.is_modern() && connection.is_http()) {
+            let edit = ParamsEdit {
+                set: vec![("requestId", number.to_string())],
+                removes_identity: self.hello.is_modern() && !connection.is_modern(),
+                ..ParamsEdit::default()
+            };
+            let _ = connection.send_one_way(message.clone().into_body(None, &edit)).await;
+        }
+        if connection.is_modern() || !connection.is_http() {
+            connection.transport().abandon(number);
+        }
+    }
+
+    /// Sets the log level of a legacy server as a modern client asks for it in each request.
+    pub(super) async fn apply_log_level(self: &Arc<Self>, connection: &Connection, message: &ClientMessage) {
+        let Some(level) = message.param(&["_meta", meta::LOG_LEVEL]).map(ToOwned::to_owned) else { return };
+        let supports = self.introduction(connection)["capabilities"]["logging"].is_object();
+        if supports && self.hello.set_log_level(&level) {
+            let params = format!(r#"{{"level":{level}}}"#);
+            let limit = self.options.connect_timeout;
+            let name = method::LOGGING_SET_LEVEL;
+            let _ = connection.own_request(self.next_id(), name, Some(&params), Vec::new(), limit).await;
+        }
+    }
+}
+
+/// Whether a request of this method changes nothing at the server that matters when it is repeated.
+fn has_no_effects(name: &str) -> bool {
+    matches!(
+        name,
+        method::TOOLS_LIST
+            | method::RESOURCES_LIST
+            | method::TEMPLATES_LIST
+            | method::RESOURCES_READ
+            | method::PROMPTS_LIST
+            | method::PROMPTS_GET
+            | method::COMPLETION_COMPLETE
+            | method::LOGGING_SET_LEVEL
+            | method::RESOURCES_SUBSCRIBE
+            | method::DISCOVER
+            | method::PING
+    )
+}

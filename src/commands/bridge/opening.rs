@@ -1,0 +1,272 @@
+//! Opens a connection: finds out the era of the server, beginning with that of the client, and introduces the client.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::connection::{Connection, Opening};
+use super::upstream::Upstream;
+use super::wire::member_text;
+use crate::error::{ErrorKind, Failure, Result};
+use crate::protocol::json::parse_value;
+use crate::protocol::revision::{Revision, RevisionPin, supported_revisions};
+use crate::protocol::rpc::{self, RawJson};
+use crate::protocol::{code, method};
+use crate::session::failure::failure_from_outcome;
+use crate::session::rpc_client::RequestOutcome;
+use crate::transport::{self, Endpoint, HttpMode};
+use crate::util::lock::lock;
+
+/// How long a silent server is waited for before the other era is tried on the same connection.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
+
+impl Upstream {
+    /// Opens a connection.
+    pub(super) async fn open(self: &Arc<Self>) -> Result<Arc<Connection>> {
+        let is_sse = matches!(&self.target.endpoint, Endpoint::Http(endpoint) if endpoint.mode == HttpMode::Sse);
+        let connection = self.connect_transport().await?;
+        let (may_be_modern, may_be_legacy) = match self.target.protocol {
+            RevisionPin::Exact(revision) => (revision.is_modern(), !revision.is_modern()),
+            RevisionPin::Legacy => (false, true),
+            RevisionPin::Auto => (!is_sse, true),
+        };
+        let opened = match (may_be_modern, may_be_legacy) {
+            (true, true) if self.hello.is_modern() => self.open_modern_first(connection).await,
+            (true, true) => self.open_legacy_first(connection).await,
+            (true, false) => self.open_as_modern(connection, self.options.connect_timeout).await,
+            (false, _) => self.open_as_legacy(connection).await,
+        };
+        match opened {
+            Ok(connection) => Ok(connection),
+            Err(refused) => self.open_sse(refused.0, refused.1).await,
+        }
+    }
+
+    /// For a client with a handshake: passes its `initialize` on, and asks for a server without one if that is refused.
+    async fn open_legacy_first(self: &Arc<Self>, connection: Arc<Connection>) -> OpeningResult {
+        let (connection, refused) = match self.open_as_legacy(connection).await {
+            Ok(opened) => return Ok(opened),
+            Err(refused) => *refused,
+        };
+        if !may_be_other_era(&connection, &refused) {
+            return Err(Box::new((connection, refused)));
+        }
+        let connection = match self.reopened(connection).await {
+            Ok(connection) => connection,
+            Err(other) => return Err(Box::new((other.0, refused))),
+        };
+        match self.open_as_modern(connection, self.options.connect_timeout).await {
+            Ok(opened) => Ok(opened),
+            // The first refusal is about what the client sent.
+            Err(other) => Err(Box::new((other.0, refused))),
+        }
+    }
+
+    /// For a client without a handshake: asks for a server of its era first.
+    async fn open_modern_first(self: &Arc<Self>, connection: Arc<Connection>) -> OpeningResult {
+        let limit = if connection.is_http() { self.options.connect_timeout } else { Some(PROBE_TIMEOUT) };
+        let (connection, refused) = match self.open_as_modern(connection, limit).await {
+            Ok(opened) => return Ok(opened),
+            Err(refused) => *refused,
+        };
+        let is_silent = matches!(&refused, RequestOutcome::Failed(failure) if failure.kind() == ErrorKind::Timeout);
+        if !(may_be_other_era(&connection, &refused) || is_silent && !connection.is_http()) {
+            return Err(Box::new((connection, refused)));
+        }
+        let connection = self.reopened(connection).await?;
+        let (connection, second) = match self.open_as_legacy(connection).await {
+            Ok(opened) => return Ok(opened),
+            Err(second) => *second,
+        };
+        // A slow start is not the era.
+        if is_silent && connection.closed_reason().is_none() {
+            return self.open_as_modern(connection, self.options.connect_timeout).await;
+        }
+        let closer = if is_silent { second } else { refused };
+        Err(Box::new((connection, closer)))
+    }
+
+    /// The connection, or a new one if the server closed it.
+    async fn reopened(self: &Arc<Self>, connection: Arc<Connection>) -> OpeningResult {
+        let Some(_) = connection.closed_reason() else { return Ok(connection) };
+        self.close_connection(&connection).await;
+        self.connect_transport().await.map_err(|failure| Box::new((connection, RequestOutcome::Failed(failure))))
+    }
+
+    /// HTTP+SSE, where the other transport is refused as it is there (2025-11-25, basic/transports, "Backwards
+    /// Compatibility").
+    async fn open_sse(
+        self: &Arc<Self>,
+        connection: Arc<Connection>,
+        refused: RequestOutcome,
+    ) -> Result<Arc<Connection>> {
+        self.close_connection(&connection).await;
+        let status = match &refused {
+            RequestOutcome::UnexpectedResponse(response) => Some(response.status),
+            RequestOutcome::Error(_, status) => *status,
+            RequestOutcome::Result(_) | RequestOutcome::Failed(_) => None,
+        };
+        if let Endpoint::Http(endpoint) = &self.target.endpoint
+            && endpoint.mode == HttpMode::Auto
+            && matches!(status, Some(400 | 404 | 405))
+            && !matches!(self.target.protocol, RevisionPin::Exact(revision) if revision.is_modern())
+            && let Ok(connected) = transport::connect_sse(endpoint, &self.options).await
+        {
+            return match self.open_as_legacy(self.start_reading(connected)).await {
+                Ok(connection) => Ok(connection),
+                Err(refused) => {
+                    self.close_connection(&refused.0).await;
+                    Err(failure_from_outcome(refused.1, method::INITIALIZE, &self.target))
+                }
+            };
+        }
+        let asked = if self.hello.is_modern() { method::DISCOVER } else { method::INITIALIZE };
+        Err(failure_from_outcome(refused, asked, &self.target))
+    }
+
+    /// Opens a server without a handshake.
+    async fn open_as_modern(self: &Arc<Self>, connection: Arc<Connection>, limit: Option<Duration>) -> OpeningResult {
+        let params = self.own_params(true, "");
+        let headers = self.headers(&connection, method::DISCOVER, None);
+        let outcome = connection.own_request(self.next_id(), method::DISCOVER, params.as_deref(), headers, limit).await;
+        match outcome {
+            RequestOutcome::Result(result) if is_modern_introduction(&result) => {
+                connection.set_opening(Opening::Modern(result));
+                Ok(connection)
+            }
+            RequestOutcome::Result(_) => {
+                let message = "the server does not support revision 2026-07-28";
+                Err(Box::new((connection, RequestOutcome::Failed(Failure::new(ErrorKind::Protocol, message)))))
+            }
+            outcome => Err(Box::new((connection, outcome))),
+        }
+    }
+
+    /// Opens a server by a handshake.
+    async fn open_as_legacy(self: &Arc<Self>, connection: Arc<Connection>) -> OpeningResult {
+        let params = self.hello.initialize_params();
+        let limit = self.options.connect_timeout;
+        let outcome =
+            connection.own_request(self.next_id(), method::INITIALIZE, Some(&params), Vec::new(), limit).await;
+        match outcome {
+            RequestOutcome::Result(result) => {
+                set_revision(&connection, &result);
+                connection.set_opening(Opening::Legacy(result));
+                Ok(connection)
+            }
+            outcome => Err(Box::new((connection, outcome))),
+        }
+    }
+
+    /// Prepares a new connection: completes the handshake where the client does not, and restores what the client had set
+    /// on the previous one.
+    pub(super) async fn prepare(self: &Arc<Self>, connection: &Arc<Connection>, is_again: bool) {
+        if connection.is_modern() {
+            if !self.passes_changes(connection) {
+                self.start_listening(connection);
+            }
+        } else if !self.hello.has_handshake() || self.hello.is_initialized() {
+            self.complete_handshake(connection).await;
+        }
+        if is_again {
+            self.restore(connection).await;
+        }
+    }
+
+    /// Sends `notifications/initialized`, and opens the stream for the server's own messages.
+    async fn complete_handshake(&self, connection: &Connection) {
+        // If it is refused, the next request fails.
+        let _ = connection.send_one_way(rpc::notification(method::INITIALIZED, None)).await;
+        if let Some(http) = connection.transport().legacy_session() {
+            http.listen().await;
+        }
+    }
+
+    /// Restores what the client had set, and lets it fetch the lists again, which may have changed.
+    async fn restore(self: &Arc<Self>, connection: &Arc<Connection>) {
+        self.warn("connected to the server again");
+        let limit = self.options.connect_timeout;
+        if !connection.is_modern() {
+            if let Some(level) = self.hello.log_level() {
+                let params = format!(r#"{{"level":{level}}}"#);
+                let name = method::LOGGING_SET_LEVEL;
+                let _ = connection.own_request(self.next_id(), name, Some(&params), Vec::new(), limit).await;
+            }
+            let uris = lock(&self.wanted).uris.clone();
+            for uri in uris {
+                let params = serde_json::json!({ "uri": uri }).to_string();
+                let name = method::RESOURCES_SUBSCRIBE;
+                let _ = connection.own_request(self.next_id(), name, Some(&params), Vec::new(), limit).await;
+            }
+        }
+        let capabilities = self.introduction(connection)["capabilities"].clone();
+        for (capability, notification) in [
+            ("tools", method::TOOLS_CHANGED),
+            ("resources", method::RESOURCES_CHANGED),
+            ("prompts", method::PROMPTS_CHANGED),
+        ] {
+            if capabilities[capability]["listChanged"] == true
+                || (self.is_joined && capabilities[capability].is_object())
+            {
+                self.report_change(notification, None).await;
+            }
+        }
+    }
+
+    /// Opens a new session over HTTP in place of session `number`, which the server has forgotten; once for all requests
+    /// that notice it.
+    pub(super) async fn renew_session(self: &Arc<Self>, connection: &Arc<Connection>, number: u64) -> bool {
+        let mut now = connection.session_number.lock().await;
+        if *now != number {
+            return true;
+        }
+        let has_forgotten = connection.transport().legacy_session().is_some_and(|http| http.forget_session());
+        if !has_forgotten || connection.is_modern() {
+            return false;
+        }
+        let params = self.hello.initialize_params();
+        let limit = self.options.connect_timeout;
+        let outcome =
+            connection.own_request(self.next_id(), method::INITIALIZE, Some(&params), Vec::new(), limit).await;
+        let RequestOutcome::Result(result) = outcome else { return false };
+        set_revision(connection, &result);
+        *now += 1;
+        drop(now);
+        self.guard.forget_table().await;
+        self.complete_handshake(connection).await;
+        self.restore(connection).await;
+        true
+    }
+}
+
+/// An open connection, or one that could not be opened and why.
+type OpeningResult = Result<Arc<Connection>, Box<(Arc<Connection>, RequestOutcome)>>;
+
+/// Over HTTP, the negotiated revision is sent in a header.
+fn set_revision(connection: &Connection, result: &RawJson) {
+    let revision =
+        member_text(result.get(), "protocolVersion").and_then(|raw| serde_json::from_str::<String>(raw).ok());
+    if let (Some(http), Some(revision)) =
+        (connection.transport().legacy_session(), revision.and_then(|name| Revision::parse(&name)))
+    {
+        http.set_revision(revision);
+    }
+}
+
+/// Whether this is the result of `server/discover`, and names a revision without a handshake.
+fn is_modern_introduction(result: &RawJson) -> bool {
+    parse_value(result.get()).is_some_and(|value| supported_revisions(&value).iter().any(|one| one.is_modern()))
+}
+
+/// Whether a refusal may come from the era of the server: neither a login, nor overload, nor silence.
+fn may_be_other_era(connection: &Connection, outcome: &RequestOutcome) -> bool {
+    match outcome {
+        RequestOutcome::Result(_) => false,
+        RequestOutcome::Error(error, status) => {
+            !matches!(status, Some(401 | 403 | 429 | 500..)) && error.code != Some(code::INTERNAL_ERROR)
+        }
+        RequestOutcome::UnexpectedResponse(response) => matches!(response.status, 400 | 404 | 405 | 406 | 415 | 422),
+        RequestOutcome::Failed(failure) => {
+            failure.kind() == ErrorKind::Protocol || (connection.closed_reason().is_some() && !connection.is_http())
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! What servers ask the client during a request, where the eras differ: a legacy server sends a request of its own, a modern
+//! one answers with `input_required` (2026-07-28, basic/patterns/mrtr).
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use serde_json::value::RawValue;
+use tokio::sync::Notify;
+
+use super::client::Asked;
+use super::connection::{ClientRequest, Connection, HeldRequest};
+use super::forward::MAY_ASK;
+use super::upstream::Upstream;
+use super::wire::{ClientMessage, ParamsEdit, member_text, members_of, parse_line};
+use crate::error::{ErrorKind, Failure, Result};
+use crate::protocol::rpc::{self, RawJson};
+use crate::protocol::{code, method};
+use crate::session::rpc_client::RequestOutcome;
+use crate::transport::BoxFuture;
+use crate::util::lock::lock;
+
+/// How many times a server may ask for input during one request.
+const MAX_ROUNDS: u32 = 32;
+/// The pause before a retry that contains nothing but the server's own state.
+const STATE_RETRY_DELAY: Duration = Duration::from_millis(250);
+/// How long a client may take to answer with its next request, and how many questions may wait for that.
+const HELD_LIMITS: (Duration, usize) = (Duration::from_secs(600), 64);
+/// The key of the only question in an `input_required` result of ours.
+const QUESTION: &str = "question";
+
+impl Upstream {
+    /// Asks the client what a modern server needs for `request`, and sends the request again with the answers.
+    pub(super) fn answer_questions(self: Arc<Self>, request: ClientRequest, result: RawJson) -> BoxFuture<'static, ()> {
+        Box::pin(async move {
+            let canceled = Arc::<Notify>::default();
+            lock(&self.asking).insert(request.id.clone(), canceled.clone());
+            let answered = self.collect_answers(&request, &result, &canceled).await;
+            lock(&self.asking).remove(&request.id);
+            match answered {
+                Ok(Some(message)) => {
+                    let rounds = request.rounds + 1;
+                    self.send_request(ClientRequest { rounds, attempts: 1, ..request }, message).await;
+                }
+                Ok(None) => {}
+                Err(failure) => self.client.send_failure(&request.id, &failure).await,
+            }
+        })
+    }
+
+    /// The request with the client's answers; `None` if the client canceled it.
+    async fn collect_answers(
+        &self,
+        request: &ClientRequest,
+        result: &RawJson,
+        canceled: &Notify,
+    ) -> Result<Option<ClientMessage>> {
+        let broken = |what: &str| Failure::new(ErrorKind::Protocol, format!("the server's request for input {what}"));
+        if request.rounds >= MAX_ROUNDS {
+            return Err(broken(&format!("came {MAX_ROUNDS} times for one request")));
+        }
+        let Some(original) = request.kept.as_ref().filter(|_| MAY_ASK.contains(&request.method.as_str())) else {
+            return Err(broken(&format!("came for {}, which does not allow such requests", request.method)));
+        };
+        let present = |text: &&str| *text != "null";
+        let state = member_text(result.get(), "requestState").filter(present);
+        let requests = member_text(result.get(), "inputRequests").filter(present).unwrap_or("{}");
+        let requests_at = members_of(requests).ok_or_else(|| broken("has inputRequests that are not an object"))?;
+        if requests_at.is_empty() {
+            if state.is_none() {
+                return Err(broken("has neither inputRequests nor requestState"));
+            }
+            tokio::time::sleep(STATE_RETRY_DELAY).await;
+        }
+        let mut asked: Vec<(String, Asked)> = Vec::new();
+        for (key, range) in requests_at {
+            let question = &requests[range];
+            let name: Option<String> = member_text(question, "method").and_then(|name| serde_json::from_str(name).ok());
+            let name = name.ok_or_else(|| broken("names no method"))?;
+            if ![method::ELICITATION_CREATE, method::SAMPLING_CREATE_MESSAGE, method::ROOTS_LIST]
+                .contains(&name.as_str())
+            {
+                return Err(broken(&format!("has the method {name}, which it must not have")));
+            }
+            let params: Option<&RawValue> =
+                member_text(question, "params").and_then(|params| serde_json::from_str(params).ok());
+            asked.push((key, self.client.ask(&name, params).await));
+        }
+        let mut responses = Vec::new();
+        let mut asked = asked.into_iter();
+        while let Some((key, one)) = asked.next() {
+            let answer = tokio::select! {
+                answer = one.answer => answer.ok(),
+                () = canceled.notified() => {
+                    self.client.cancel_asked(one.id).await;
+                    for (_, other) in asked {
+                        self.client.cancel_asked(other.id).await;
+                    }
+                    return Ok(None);
+                }
+            };
+            let result = answer.as_ref().and_then(|message| message.member("result"));
+            let Some(result) = result else {
+                let reason = answer.as_ref().and_then(|message| message.member("error")).unwrap_or("no response");
+                for (_, other) in asked {
+                    self.client.cancel_asked(other.id).await;
+                }
+                return Err(Failure::new(ErrorKind::Refused, "the client did not answer what the server asked")
+                    .cause(reason.to_owned()));
+            };
+            responses.push(format!("{}:{result}", Value::String(key)));
+        }
+        let mut edit = ParamsEdit::default();
+        if !responses.is_empty() {
+            edit.set.push(("inputResponses", format!("{{{}}}", responses.join(","))));
+        }
+        edit.set.extend(state.map(|state| ("requestState", state.to_owned())));
+        let body = original.clone().into_body(None, &edit);
+        let parsed = parse_line(body.into_bytes()).ok().and_then(|mut all| all.pop());
+        parsed.map(Some).ok_or_else(|| Failure::new(ErrorKind::Bug, "a request with answers cannot be read"))
+    }
+
+    /// Lets a modern client answer a request of a legacy server: the client's request ends with `input_required`, and goes
+    /// on with the next request that has its state.
+    pub(super) async fn hold_question(
+        self: &Arc<Self>,
+        connection: &Arc<Connection>,
+        on: Option<u64>,
+        question: String,
+        name: &str,
+        params: Option<RawJson>,
+    ) {
+        let id = RawValue::from_string(question.clone()).unwrap_or_else(|_| RawValue::NULL.to_owned());
+        if name == method::PING {
+            let _ = connection.send_one_way(rpc::response(&id, "{}")).await;
+            return;
+        }
+        self.drop_old_questions().await;
+        let number = connection.newest_client_request(on, &MAY_ASK);
+        let Some(number) = number.filter(|_| lock(&self.held).len() < HELD_LIMITS.1) else {
+            let message = "the client can be asked only during tools/call, prompts/get and resources/read";
+            let _ = connection.send_one_way(rpc::error_response(&id, code::INVALID_REQUEST, message)).await;
+            return;
+        };
+        let is_further = lock(&self.held).values_mut().find(|held| held.number == number).map(|held| {
+            held.further.push_back((question.clone(), name.to_owned(), params.clone()));
+        });
+        if is_further.is_some() {
+            return;
+        }
+        let Some(client_id) = connection.reassign(number, String::new()) else { return };
+        let held = HeldRequest {
+            connection: connection.clone(),
+            number,
+            question,
+            further: VecDeque::new(),
+            ended: None,
+            since: Instant::now(),
+        };
+        self.pass_question(held, &client_id, name, params.as_deref()).await;
+    }
+
+    async fn pass_question(&self, held: HeldRequest, client_id: &str, name: &str, params: Option<&RawValue>) {
+        let state = format!("mcpipe-{}-{}", self.name, self.next_id());
+        lock(&self.held).insert(state.clone(), held);
+        let params = params.map(|params| format!(r#","params":{}"#, params.get())).unwrap_or_default();
+        let result = format!(
+            r#"{{"resultType":"input_required","inputRequests":{{"{QUESTION}":{{"method":{}{params}}}}},"requestState":{}}}"#,
+            Value::from(name),
+            Value::from(state)
+        );
+        self.client.send_result_text(client_id, result.into()).await;
+    }
+
+    /// Continues a request with the client's answer.
+    pub(super) async fn resume_question(self: &Arc<Self>, message: &ClientMessage) {
+        let state = message.string_param(&["requestState"]).unwrap_or_default();
+        let held = lock(&self.held).remove(&state);
+        let Some(mut held) = held else {
+            let text = "the requestState is unknown: the request that it belongs to has ended";
+            return self.client.send_error(message.id(), code::INVALID_PARAMS, text).await;
+        };
+        if let Some((request, outcome)) = held.ended.take() {
+            let request = ClientRequest { id: message.id().to_owned(), ..request };
+            return self.finish(&held.connection, held.number, request, outcome).await;
+        }
+        let answer = message.param(&["inputResponses", QUESTION]);
+        let body = match (answer, RawValue::from_string(held.question.clone())) {
+            (Some(answer), Ok(id)) => rpc::response(&id, answer),
+            (None, Ok(id)) => rpc::error_response(&id, code::INTERNAL_ERROR, "the client did not answer"),
+            (_, Err(_)) => return,
+        };
+        let further = held.further.pop_front();
+        let connection = held.connection.clone();
+        // Before the answer is sent, since the response may follow at once.
+        if further.is_none() && connection.reassign(held.number, message.id().to_owned()).is_none() {
+            let text = "the request has ended meanwhile";
+            return self.client.send_error(message.id(), code::INVALID_PARAMS, text).await;
+        }
+        if let Err(failure) = connection.send_one_way(body).await {
+            self.options.trace.note(&format!("the server did not take an answer: {failure}"));
+        }
+        if let Some((question, name, params)) = further {
+            let held = HeldRequest { question, since: Instant::now(), ..held };
+            self.pass_question(held, message.id(), &name, params.as_deref()).await;
+        }
+    }
+
+    /// Keeps the end of a request until the client asks for it.
+    pub(super) fn keep_outcome(&self, number: u64, request: ClientRequest, outcome: RequestOutcome) {
+        if let Some(held) = lock(&self.held).values_mut().find(|held| held.number == number) {
+            held.ended = Some((request, outcome));
+        }
+    }
+
+    /// Cancels requests whose questions the client has not answered in time.
+    async fn drop_old_questions(&self) {
+        let old: Vec<HeldRequest> = {
+            let mut held = lock(&self.held);
+            held.extract_if(|_, held| held.since.elapsed() > HELD_LIMITS.0).map(|(_, held)| held).collect()
+        };
+        for held in old {
+            drop(held.connection.take(held.number));
+            let params = format!(r#"{{"requestId":{},"reason":"no answer to a question"}}"#, held.number);
+            let _ = held.connection.send_one_way(rpc::notification(method::CANCELLED, Some(&params))).await;
+        }
+    }
+}
