@@ -7,6 +7,7 @@
 #![allow(dead_code)]
 
 mod auth;
+mod bridge;
 mod call;
 mod cli;
 mod config;

@@ -19,7 +19,8 @@ pub mod ws;
 
 pub use http::{HttpServer, Request};
 pub use mcp::{ClientMessage, Mcp, ServerAction};
+pub use mcp_http::LegacyHttpOptions;
 pub use reply::{Feed, Reply};
-pub use sandbox::{Run, Sandbox};
+pub use sandbox::{Mcpipe, Run, Running, Sandbox};
 pub use stdio::{ProcessEvent, StdioServer};
 pub use ws::{WebSocketEvent, WebSocketServer};

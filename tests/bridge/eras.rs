@@ -1,0 +1,313 @@
+//! A client of one era in front of a server of the other: messages are translated.
+
+use serde_json::{Value, json};
+
+use super::{BridgeClient, call, modern, text_of};
+use crate::support::{Mcp, ProcessEvent, Sandbox, ServerAction, StdioServer};
+
+/// The `_meta` of requests to a modern server.
+fn meta(message: &Value) -> &Value {
+    &message["params"]["_meta"]
+}
+
+#[test]
+fn a_client_with_a_handshake_reaches_a_modern_server() {
+    let stdio = Mcp::modern().stdio();
+    let http = Mcp::modern().http();
+    for target in [stdio.target(), http.url("/mcp")] {
+        let sandbox = Sandbox::new();
+        let mut client = BridgeClient::start(&sandbox, &[&target]);
+        let said = client.initialize(json!({"roots": {}}));
+        assert_eq!(
+            said,
+            json!({"protocolVersion": "2025-11-25", "capabilities": {"tools": {}, "resources": {}, "prompts": {}},
+            "serverInfo": {"name": "fake", "title": "Fake server", "version": "1.2.3"}, "instructions": "Be kind to it."})
+        );
+        assert_eq!(client.request(1, "ping", json!({})), json!({}));
+        client.request(2, "logging/setLevel", json!({"level": "debug"}));
+        client.send(&json!({"jsonrpc": "2.0", "id": 3, "method": "tools/list"}));
+        assert_eq!(client.response(3)["result"]["tools"][0]["name"], "echo");
+        let params = json!({"name": "slow", "arguments": {"steps": 1}, "_meta": {"progressToken": "t"}});
+        client.ask(4, "tools/call", params);
+        assert_eq!(
+            client.next()["params"],
+            json!({"progressToken": "t", "progress": 1, "total": 1, "message": "step 1"})
+        );
+        assert_eq!(text_of(&client.response(4)["result"]), "done");
+        assert_eq!(
+            client.request(5, "resources/read", json!({"uri": "demo://hello"}))["contents"][0]["text"],
+            "hello\n"
+        );
+        assert_eq!(client.error(6, "vendor/unknown", json!({}))["code"], -32601);
+        client.end();
+    }
+    let got = stdio.single_process().messages();
+    let listed = got.iter().find(|message| message["method"] == "tools/list").unwrap();
+    assert_eq!(meta(listed)["io.modelcontextprotocol/clientInfo"], json!({"name": "tester", "version": "9"}));
+    assert_eq!(meta(listed)["io.modelcontextprotocol/clientCapabilities"], json!({"roots": {}}));
+    assert_eq!(meta(listed)["io.modelcontextprotocol/logLevel"], "debug");
+    let methods = stdio.single_process().methods();
+    assert!(
+        !methods
+            .iter()
+            .any(|method| ["notifications/initialized", "ping", "logging/setLevel"].contains(&method.as_str())),
+        "{methods:?}"
+    );
+}
+
+#[test]
+fn the_input_that_a_modern_server_requires_is_asked_of_the_client() {
+    let server = Mcp::modern()
+        .on("tools/call", |call| match call.params().get("inputResponses") {
+            None => call.result(json!({"resultType": "input_required", "requestState": "st\u{e4}te", "inputRequests": {
+                "who": {"method": "elicitation/create", "params": {"message": "Who?", "requestedSchema": {"type": "object"}}},
+                "where": {"method": "roots/list"},
+            }})),
+            Some(answers) => {
+                let state = call.params()["requestState"].clone();
+                call.result(json!({"content": [], "structuredContent": {"answers": answers, "state": state, "arguments": call.params()["arguments"]}}))
+            }
+        })
+        .stdio();
+    let sandbox = Sandbox::new();
+    let mut client = BridgeClient::start(&sandbox, &[&server.target()]);
+    client.initialize(json!({"elicitation": {}, "roots": {}}));
+    client.ask("c", "tools/call", call("ask", json!({"a": 1})));
+    let (who, place) = (client.next(), client.next());
+    assert_eq!((&who["method"], &who["params"]["message"]), (&json!("elicitation/create"), &json!("Who?")));
+    assert_eq!((&place["method"], place.get("params")), (&json!("roots/list"), None));
+    client.send(&json!({"jsonrpc": "2.0", "id": place["id"], "result": {"roots": []}}));
+    client
+        .send(&json!({"jsonrpc": "2.0", "id": who["id"], "result": {"action": "accept", "content": {"name": "Ada"}}}));
+    let result = client.response("c")["result"]["structuredContent"].clone();
+    assert_eq!(
+        result,
+        json!({"answers": {"who": {"action": "accept", "content": {"name": "Ada"}}, "where": {"roots": []}},
+        "state": "st\u{e4}te", "arguments": {"a": 1}})
+    );
+    // A client that answers with an error ends the call with an error.
+    client.ask(2, "tools/call", call("ask", json!({})));
+    let (who, place) = (client.next(), client.next());
+    client.send(&json!({"jsonrpc": "2.0", "id": who["id"], "error": {"code": -1, "message": "no one is here"}}));
+    assert_eq!(
+        client.next(),
+        json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": place["id"]}})
+    );
+    let error = client.response(2)["error"].clone();
+    assert!(error["message"].as_str().unwrap().contains("no one is here"), "{error}");
+    // A client that cancels the call is not asked any more.
+    client.ask(3, "tools/call", call("ask", json!({})));
+    let (who, place) = (client.next(), client.next());
+    client.send(&json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 3}}));
+    let cancelled = [client.next(), client.next()];
+    assert_eq!(
+        [&cancelled[0]["params"]["requestId"], &cancelled[1]["params"]["requestId"]],
+        [&who["id"], &place["id"]]
+    );
+    client.end();
+}
+
+#[test]
+fn changes_of_a_modern_server_are_reported_to_a_client_with_a_handshake() {
+    let server = StdioServer::start(move |process, event| {
+        let ProcessEvent::Line(line) = event else {
+            if event == ProcessEvent::Eof {
+                process.exit(0);
+            }
+            return;
+        };
+        let message: Value = serde_json::from_str(&line).unwrap();
+        let id = &message["id"];
+        let notify = |method: &str, mut params: Value| {
+            params["_meta"] = json!({"io.modelcontextprotocol/subscriptionId": id});
+            process.send(&json!({"jsonrpc": "2.0", "method": method, "params": params}));
+        };
+        match message["method"].as_str().unwrap() {
+            "initialize" => process.send(&json!({"jsonrpc": "2.0", "id": id, "error": {"code": -32601, "message": "Method not found"}})),
+            "server/discover" => process.send(&json!({"jsonrpc": "2.0", "id": id, "result": {"resultType": "complete",
+                "supportedVersions": ["2026-07-28"], "capabilities": {"tools": {"listChanged": true}, "resources": {}}}})),
+            "subscriptions/listen" => {
+                let filter = message["params"]["notifications"].clone();
+                notify("notifications/subscriptions/acknowledged", json!({"notifications": filter}));
+                notify("notifications/tools/list_changed", json!({}));
+                if let Some(uri) = filter["resourceSubscriptions"].get(0) {
+                    notify("notifications/resources/updated", json!({"uri": uri}));
+                }
+            }
+            _ => {}
+        }
+    });
+    let sandbox = Sandbox::new();
+    let mut client = BridgeClient::start(&sandbox, &[&server.target()]);
+    client.initialize(json!({}));
+    assert_eq!(client.next()["method"], "notifications/tools/list_changed");
+    client.request(1, "resources/subscribe", json!({"uri": "demo://a"}));
+    assert_eq!(client.next()["method"], "notifications/tools/list_changed");
+    let updated = client.next();
+    assert_eq!(
+        (&updated["method"], &updated["params"]["uri"]),
+        (&json!("notifications/resources/updated"), &json!("demo://a"))
+    );
+    client.end();
+    let methods = server.single_process().methods();
+    assert_eq!(
+        methods,
+        ["initialize", "server/discover", "subscriptions/listen", "notifications/cancelled", "subscriptions/listen"]
+    );
+}
+
+/// A legacy server whose tool `ask` asks twice.
+fn asking() -> Mcp {
+    Mcp::legacy("2025-11-25")
+        .capabilities(
+            json!({"tools": {"listChanged": true}, "logging": {}, "tasks": {}, "resources": {"subscribe": true}}),
+        )
+        .on("tools/call", |call| {
+            if call.tool() != "ask" {
+                return call.text("hi");
+            }
+            let first =
+                json!({"jsonrpc": "2.0", "id": "q", "method": "elicitation/create", "params": {"message": "Who?"}});
+            let response = call.response(json!({"content": []}));
+            vec![ServerAction::Request(
+                first,
+                Box::new(move |answer| {
+                    let mut response = response;
+                    response["result"]["structuredContent"] = answer["result"].clone();
+                    vec![ServerAction::Send(response)]
+                }),
+            )]
+        })
+}
+
+#[test]
+fn a_client_without_a_handshake_reaches_a_server_with_one() {
+    let stdio = asking().stdio();
+    let http = asking().http();
+    for target in [stdio.target(), http.url("/mcp")] {
+        let sandbox = Sandbox::new();
+        let mut client = BridgeClient::start(&sandbox, &[&target]);
+        let said = client.request(1, "server/discover", modern(json!({}), json!({"elicitation": {"form": {}}})));
+        assert_eq!(
+            said,
+            json!({"resultType": "complete", "supportedVersions": ["2026-07-28"], "ttlMs": 0, "cacheScope": "private",
+            "capabilities": {"tools": {"listChanged": true}, "logging": {}, "resources": {"subscribe": true}}, "instructions": "Be kind to it.",
+            "_meta": {"io.modelcontextprotocol/serverInfo": {"name": "fake", "title": "Fake server", "version": "1.2.3"}}})
+        );
+        let listed = client.request(2, "tools/list", modern(json!({}), json!({})));
+        assert_eq!(
+            (&listed["resultType"], &listed["ttlMs"], &listed["cacheScope"]),
+            (&json!("complete"), &json!(0), &json!("private"))
+        );
+        let params = modern(json!({"name": "echo", "_meta": {"progressToken": 5}}), json!({}));
+        assert_eq!(
+            client.request(3, "tools/call", params),
+            json!({"resultType": "complete", "content": [{"type": "text", "text": "hi"}]})
+        );
+        let asked = client.request(4, "tools/call", modern(call("ask", json!({})), json!({})));
+        assert_eq!(
+            (&asked["resultType"], &asked["inputRequests"]),
+            (
+                &json!("input_required"),
+                &json!({"question": {"method": "elicitation/create", "params": {"message": "Who?"}}})
+            )
+        );
+        let mut params = modern(call("ask", json!({})), json!({}));
+        params["requestState"] = asked["requestState"].clone();
+        params["inputResponses"] = json!({"question": {"action": "accept", "content": {"name": "Ada"}}});
+        let result = client.request("5", "tools/call", params.clone());
+        assert_eq!(result["structuredContent"], json!({"action": "accept", "content": {"name": "Ada"}}));
+        assert_eq!(client.error(6, "tools/call", params)["code"], -32602);
+        client.end();
+    }
+    let got = stdio.processes().into_iter().next_back().unwrap().messages();
+    let opened = got.iter().find(|message| message["method"] == "initialize").unwrap();
+    assert_eq!(
+        opened["params"],
+        json!({"protocolVersion": "2025-11-25", "capabilities": {"elicitation": {"form": {}}},
+        "clientInfo": {"name": "tester", "version": "9"}})
+    );
+    let called = got.iter().find(|message| message["method"] == "tools/call").unwrap();
+    assert_eq!(called["params"], json!({"name": "echo", "_meta": {"progressToken": 5}}));
+}
+
+#[test]
+fn subscriptions_of_a_modern_client_are_served_by_a_server_with_a_handshake() {
+    let server = asking()
+        .on("resources/subscribe", |call| {
+            let mut actions = call.result(json!({}));
+            for (method, params) in [
+                ("tools/list_changed", json!({})),
+                ("prompts/list_changed", json!({})),
+                ("resources/updated", json!({"uri": "demo://a"})),
+            ] {
+                actions.push(ServerAction::Send(
+                    json!({"jsonrpc": "2.0", "method": format!("notifications/{method}"), "params": params}),
+                ));
+            }
+            actions
+        })
+        .on("resources/unsubscribe", |call| call.result(json!({})))
+        .stdio();
+    let sandbox = Sandbox::new();
+    let mut client = BridgeClient::start(&sandbox, &[&server.target()]);
+    let filter = json!({"toolsListChanged": true, "resourceSubscriptions": ["demo://a"]});
+    client.ask("L", "subscriptions/listen", modern(json!({"notifications": filter}), json!({})));
+    let subscription = json!({"io.modelcontextprotocol/subscriptionId": "L"});
+    let acknowledged = json!({"notifications": filter, "_meta": subscription});
+    assert_eq!(
+        client.next(),
+        json!({"jsonrpc": "2.0", "method": "notifications/subscriptions/acknowledged", "params": acknowledged})
+    );
+    assert_eq!(
+        client.next(),
+        json!({"jsonrpc": "2.0", "method": "notifications/tools/list_changed", "params": {"_meta": subscription}})
+    );
+    assert_eq!(client.next()["params"], json!({"uri": "demo://a", "_meta": subscription}));
+    client.send(&json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": "L"}}));
+    server.wait_for("the end", |all| all[0].methods().contains(&"resources/unsubscribe".to_owned()));
+    client.end();
+}
+
+#[test]
+fn the_log_level_of_a_modern_request_is_set_at_a_server_with_a_handshake() {
+    let server = asking().on("logging/setLevel", |call| call.result(json!({}))).stdio();
+    let sandbox = Sandbox::new();
+    let mut client = BridgeClient::start(&sandbox, &[&server.target()]);
+    for id in 1..=2 {
+        let params = json!({"name": "echo", "_meta": {"io.modelcontextprotocol/logLevel": "info"}});
+        client.request(id, "tools/call", modern(params, json!({})));
+    }
+    client.end();
+    let got = server.processes().into_iter().next_back().unwrap().messages();
+    let levels: Vec<&Value> = got
+        .iter()
+        .filter(|message| message["method"] == "logging/setLevel")
+        .map(|message| &message["params"])
+        .collect();
+    assert_eq!(levels, [&json!({"level": "info"})]);
+}
+
+#[test]
+fn a_server_that_exits_at_an_unknown_request_is_started_again() {
+    let server = Mcp::legacy("2025-11-25").on("server/discover", |_| vec![ServerAction::RawText("bye".into())]);
+    let mcp = std::sync::Arc::new(server);
+    let server = StdioServer::start(move |process, event| match event {
+        ProcessEvent::Line(line) => {
+            let message: Value = serde_json::from_str(&line).unwrap();
+            if message["method"] == "server/discover" {
+                process.exit(1);
+            } else {
+                crate::support::mcp::play_actions(&mcp, process, mcp.handle(&message));
+            }
+        }
+        ProcessEvent::Eof => process.exit(0),
+        _ => {}
+    });
+    let sandbox = Sandbox::new();
+    let mut client = BridgeClient::start(&sandbox, &[&server.target()]);
+    let result = client.request(1, "tools/call", modern(call("echo", json!({"text": "hi"})), json!({})));
+    assert_eq!(text_of(&result), "hi");
+    client.end();
+    assert_eq!(server.wait_until_all_ended().len(), 2);
+}

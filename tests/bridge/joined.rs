@@ -1,0 +1,136 @@
+//! Several servers as one.
+
+use serde_json::{Value, json};
+
+use super::{BridgeClient, call, modern, text_of};
+use crate::support::{Mcp, Sandbox, StdioServer};
+
+fn resources(uri: &'static str, text: &'static str) -> Mcp {
+    Mcp::legacy("2025-11-25")
+        .tools(json!([{"name": "who", "title": "Who", "inputSchema": {"type": "object"}}]))
+        .on("tools/call", move |call| call.text(&format!("{text} {}", call.tool())))
+        .on("resources/list", move |call| call.result(json!({"resources": [{"uri": uri, "name": text}]})))
+        .on("resources/templates/list", move |call| {
+            call.result(json!({"resourceTemplates": [{"uriTemplate": format!("{uri}/{{id}}"), "name": text}]}))
+        })
+        .on("resources/read", move |call| {
+            call.result(json!({"contents": [{"uri": call.params()["uri"], "text": text}]}))
+        })
+        .on("completion/complete", move |call| {
+            call.result(json!({"completion": {"values": [text, call.params()["ref"].to_string()]}}))
+        })
+        .on("prompts/list", |call| call.result(json!({"prompts": [{"name": "greet"}]})))
+        .on("prompts/get", move |call| {
+            call.result(json!({"description": format!("{text} {}", call.tool()), "messages": []}))
+        })
+}
+
+fn configure(sandbox: &Sandbox, servers: &[(&str, &StdioServer)], more: &str) {
+    let mut text = String::new();
+    for (name, server) in servers {
+        let words = server.words();
+        text += &format!("[servers.{name}]\ncommand = '{}'\nargs = ['{}']\n", words[0], words[1]);
+    }
+    sandbox.config(&(text + more));
+}
+
+#[test]
+fn tools_prompts_and_resources_of_several_servers_are_joined() {
+    let (a, b) = (resources("a://x", "first").stdio(), resources("b://x", "second").stdio());
+    let sandbox = Sandbox::new();
+    configure(&sandbox, &[("one", &a), ("two", &b)], "deny_tools = ['secret']\n");
+    for is_modern in [false, true] {
+        let mut client = BridgeClient::start(&sandbox, &["one", "two"]);
+        let params = |params: Value| if is_modern { modern(params, json!({})) } else { params };
+        let said = if is_modern {
+            client.request(0, "server/discover", params(json!({})))
+        } else {
+            client.initialize(json!({}))
+        };
+        assert_eq!(said["capabilities"], json!({"tools": {}, "resources": {}, "prompts": {}}));
+        assert_eq!(said["instructions"], "# one\n\nBe kind to it.\n\n# two\n\nBe kind to it.");
+        let listed = client.request(1, "tools/list", params(json!({})));
+        let names: Vec<&str> =
+            listed["tools"].as_array().unwrap().iter().map(|tool| tool["name"].as_str().unwrap()).collect();
+        assert_eq!(names, ["one__who", "two__who"]);
+        assert_eq!(listed["tools"][0]["title"], "Who");
+        assert_eq!(text_of(&client.request(2, "tools/call", params(call("two__who", json!({}))))), "second who");
+        assert_eq!(text_of(&client.request(3, "tools/call", params(call("one__who", json!({}))))), "first who");
+        assert_eq!(client.error(4, "tools/call", params(call("who", json!({}))))["message"], "Unknown tool: who");
+        assert_eq!(
+            client.request(5, "prompts/get", params(json!({"name": "two__greet"})))["description"],
+            "second greet"
+        );
+        for (uri, text) in [("a://x", "first"), ("b://x", "second"), ("b://x/7", "second")] {
+            assert_eq!(client.request(6, "resources/read", params(json!({"uri": uri})))["contents"][0]["text"], text);
+        }
+        let error = client.error(7, "resources/read", params(json!({"uri": "c://x"})));
+        assert_eq!(error["message"], "no server lists the resource c://x");
+        let complete = |reference: Value| json!({"ref": reference, "argument": {"name": "n", "value": ""}});
+        let values = client.request(
+            8,
+            "completion/complete",
+            params(complete(json!({"type": "ref/prompt", "name": "two__greet"}))),
+        );
+        assert_eq!(values["completion"]["values"][0], "second");
+        assert!(values["completion"]["values"][1].as_str().unwrap().contains("\"greet\""));
+        let values = client.request(
+            9,
+            "completion/complete",
+            params(complete(json!({"type": "ref/resource", "uri": "b://x/{id}"}))),
+        );
+        assert_eq!(values["completion"]["values"][0], "second");
+        assert_eq!(client.error(10, "vendor/x", params(json!({})))["code"], -32601);
+        client.end();
+    }
+}
+
+#[test]
+fn a_tool_can_be_called_before_it_was_listed() {
+    let (a, b) = (resources("a://x", "first").stdio(), resources("b://x", "second").stdio());
+    let sandbox = Sandbox::new();
+    configure(&sandbox, &[("one", &a), ("two", &b)], "");
+    let mut client = BridgeClient::start(&sandbox, &["one", "two"]);
+    client.initialize(json!({}));
+    assert_eq!(text_of(&client.request(1, "tools/call", call("two__who", json!({})))), "second who");
+    assert_eq!(client.request(2, "resources/read", json!({"uri": "b://x"}))["contents"][0]["text"], "second");
+    client.end();
+}
+
+#[test]
+fn servers_of_both_eras_are_joined() {
+    let (a, b) = (resources("a://x", "first").stdio(), Mcp::modern().stdio());
+    let sandbox = Sandbox::new();
+    configure(&sandbox, &[("one", &a), ("two", &b)], "deny_tools = ['fail']\n");
+    let mut client = BridgeClient::start(&sandbox, &["one", "two"]);
+    client.initialize(json!({}));
+    let listed = client.request(1, "tools/list", json!({}));
+    let names: Vec<&str> =
+        listed["tools"].as_array().unwrap().iter().map(|tool| tool["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["one__who", "two__echo", "two__add", "two__image", "two__slow"]);
+    assert_eq!(text_of(&client.request(2, "tools/call", call("two__echo", json!({"text": "hi"})))), "hi");
+    assert_eq!(client.error(3, "tools/call", call("two__fail", json!({})))["code"], -32602);
+    client.end();
+}
+
+#[test]
+fn a_server_that_is_missing_does_not_stop_the_others() {
+    let a = resources("a://x", "first").stdio();
+    let sandbox = Sandbox::new();
+    configure(&sandbox, &[("one", &a)], "[servers.two]\ncommand = './gone'\n");
+    let mut client = BridgeClient::start(&sandbox, &["one", "two"]);
+    let said = client.initialize(json!({}));
+    assert_eq!(said["capabilities"]["tools"], json!({"listChanged": true}));
+    assert_eq!(client.request(1, "tools/list", json!({}))["tools"][0]["name"], "one__who");
+    let run = client.end();
+    run.stderr_contains("mcpipe: warning: two: cannot connect: cannot start '")
+        .stderr_contains("two: left out of tools/list");
+}
+
+#[test]
+fn two_servers_of_one_name_are_refused() {
+    let sandbox = Sandbox::new();
+    sandbox.mcpipe(["bridge", "./same.py x", "./same.py y"]).run().exits(2).prints("").stderr_is(
+        "mcpipe: error: two of the servers have the name 'same'\nhint: give them different names in the configuration: mcpipe config add NAME TARGET\n",
+    );
+}
