@@ -32,6 +32,8 @@ fn hidden_tools_are_neither_listed_nor_called() {
         );
         assert_eq!(error["message"], expected);
     }
+    client.send_text(r#"{"jsonrpc":"2.0","id":5,"method":"tools\/call","params":{"name":"echo","\u006eame":"fail"}}"#);
+    assert_eq!(client.response(5)["error"]["message"], "the call names several tools");
     assert_eq!(text_of(&client.request(4, "tools/call", call("echo", json!({"text": "hi"})))), "hi");
     client.end();
     assert_eq!(server.single_process().methods().iter().filter(|method| *method == "tools/call").count(), 1);

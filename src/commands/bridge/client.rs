@@ -161,6 +161,12 @@ impl ClientLink {
         self.notify(method::SUBSCRIPTIONS_ACKNOWLEDGED, RawValue::from_string(params).ok()).await;
     }
 
+    /// Ends the subscription that a cancellation names. Returns whether there was one.
+    pub fn end_subscription(&self, cancellation: &ClientMessage) -> bool {
+        let id = cancellation.param(&["requestId"]);
+        id.is_some_and(|id| lock(&self.listens).remove(id).is_some())
+    }
+
     /// Tells the client that the answer to a request is no longer needed.
     pub async fn cancel_asked(&self, id: u64) {
         if lock(&self.asked).remove(&id).is_some() {

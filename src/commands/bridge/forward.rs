@@ -130,6 +130,10 @@ impl Upstream {
         tool: &str,
         message: &ClientMessage,
     ) -> Result<Vec<(String, String)>> {
+        // The server may use another one of them.
+        if message.param_count("name") > 1 {
+            return Err(Failure::new(ErrorKind::Refused, "the call names several tools"));
+        }
         if let Some(failure) = self.guard.denied(tool) {
             return Err(failure);
         }
@@ -228,9 +232,6 @@ impl Upstream {
         let Some(client_id) = message.param(&["requestId"]).map(ToOwned::to_owned) else { return };
         if let Some(asking) = lock(&self.asking).get(&client_id) {
             asking.notify_one();
-        }
-        if lock(&self.client.listens).remove(&client_id).is_some() {
-            return self.update_wanted().await;
         }
         let Some(connection) = self.connected().await else { return };
         let Some(number) = connection.find_client_request(&client_id) else { return };

@@ -150,6 +150,11 @@ impl Bridge {
         self.hello.observe(&message);
         match &message.kind {
             MessageKind::Response => self.client.take_answer(message),
+            MessageKind::Notification(name) if name == method::CANCELLED && self.client.end_subscription(&message) => {
+                for upstream in self.upstreams.iter().cloned() {
+                    drop(tokio::spawn(async move { upstream.update_wanted().await }));
+                }
+            }
             MessageKind::Notification(_) => {
                 for (worker, _) in &self.workers {
                     let _ = worker.send(Job::Notification(message.clone())).await;

@@ -150,9 +150,9 @@ impl Upstream {
             }
         };
         (slot.connection, slot.failed) = (Some(connection.clone()), None);
-        drop(slot);
         self.guard.forget_table().await;
         let is_again = self.was_connected.swap(true, Ordering::Relaxed);
+        // Other requests wait until the handshake is complete.
         Box::pin(self.prepare(&connection, is_again)).await;
         Ok(connection)
     }

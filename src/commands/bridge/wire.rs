@@ -137,6 +137,13 @@ impl ClientMessage {
         Some(value)
     }
 
+    /// How many members of the parameters have this name.
+    #[must_use]
+    pub fn param_count(&self, name: &str) -> usize {
+        let members = self.params().and_then(members_of).unwrap_or_default();
+        members.into_iter().filter(|(member, _)| member == name).count()
+    }
+
     /// A string among the parameters.
     #[must_use]
     pub fn string_param(&self, path: &[&str]) -> Option<String> {
