@@ -151,7 +151,8 @@ impl Bridge {
         match &message.kind {
             MessageKind::Response => self.client.take_answer(message),
             MessageKind::Notification(name) if name == method::CANCELLED && self.client.end_subscription(&message) => {
-                for upstream in self.upstreams.iter().cloned() {
+                for upstream in &self.upstreams {
+                    let upstream = upstream.clone();
                     drop(tokio::spawn(async move { upstream.update_wanted().await }));
                 }
             }
