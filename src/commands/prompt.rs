@@ -13,8 +13,9 @@ use crate::error::{ErrorKind, Failure, Result};
 use crate::models::{ModelApi, prompts};
 use crate::protocol::views::{ListItem, ListKind};
 use crate::protocol::{code, method};
+use crate::schema::{ArgumentProblem, invalid_arguments_failure};
 use crate::session::era::Operation;
-use crate::session::{CachePolicy, Session};
+use crate::session::{CachePolicy, Listing, Session};
 use crate::util::suggest::nearest_names;
 
 /// Gets a prompt.
@@ -46,11 +47,11 @@ pub async fn run(context: &Context, args: PromptArgs) -> Result<Exit> {
                 let prompt = json!({"type": "ref/prompt", "name": name});
                 return progress.show_during(wanted.print_completions(context, session, prompt, &arguments)).await;
             }
+            progress.show_during(check_arguments(context, session, name, &arguments)).await?;
             let result = match progress.show_during(session.request(&get_prompt_call(name, &arguments))).await {
                 Ok(result) => result,
                 Err(failure) => return Err(explain_failure(session, name, &arguments, failure).await),
             };
-            warn_unknown_arguments(context, session, name, &arguments);
             match args.form {
                 Some(form) => print_prompt_messages(context, &result, form)?,
                 None if context.ui.is_json() => context.ui.print_raw_json(&result)?,
@@ -119,41 +120,58 @@ async fn explain_failure(session: &Session, name: &str, given: &Map<String, Valu
             None => format!("list the prompts: {}", session.target().command_line("prompt", &[])),
         });
     };
-    argument_problems(&prompt, given).into_iter().fold(failure, Failure::cause)
+    let problems = missing_arguments(&prompt, given).into_iter().chain(unknown_arguments(&prompt, given));
+    problems.fold(failure, |failure, problem| failure.cause(problem.to_string()))
 }
 
-/// Warns of arguments that do not match the cached list of prompts: some servers substitute `undefined` for a missing
-/// argument instead of failing.
+/// Checks the arguments before the prompt is requested, as those of a tool are: some servers substitute `undefined` for a
+/// missing argument instead of failing.
 ///
-/// Nothing is requested if the list is not cached, and nothing is refused: the server decides.
-fn warn_unknown_arguments(context: &Context, session: &Session, name: &str, given: &Map<String, Value>) {
-    let listing = session.cached_list(ListKind::Prompts);
+/// A missing argument is a failure, an undeclared one a warning: the server may accept it all the same. If the cached
+/// list rejects them, the current one decides. A prompt that is not listed is left to the server.
+async fn check_arguments(context: &Context, session: &Session, name: &str, given: &Map<String, Value>) -> Result<()> {
+    let mut listing = match session.list(ListKind::Prompts, CachePolicy::Allow).await {
+        Ok(listing) => listing,
+        // The server may have the prompt although it cannot list it.
+        Err(failure) if matches!(failure.kind(), ErrorKind::Failed | ErrorKind::Protocol) => return Ok(()),
+        Err(failure) => return Err(failure),
+    };
     // A prompt without any declared arguments may accept some all the same.
-    let prompt = listing.and_then(|listing| listing.find(name)).filter(|it| it.value().get("arguments").is_some());
-    for misfit in prompt.iter().flat_map(|prompt| argument_problems(prompt, given)) {
-        context.ui.warn(&format!("{name}: {misfit}"));
+    let declared = |listing: &Listing| {
+        listing.find(name).filter(|prompt| prompt.value().get("arguments").is_some_and(Value::is_array))
+    };
+    if listing.is_cached && declared(&listing).is_some_and(|prompt| !missing_arguments(&prompt, given).is_empty()) {
+        listing = session.list(ListKind::Prompts, CachePolicy::Bypass).await?;
     }
+    let Some(prompt) = declared(&listing) else { return Ok(()) };
+    let missing = missing_arguments(&prompt, given);
+    let unknown = unknown_arguments(&prompt, given);
+    if missing.is_empty() {
+        unknown.iter().for_each(|problem| context.ui.warn(&format!("{name}: {problem}")));
+        return Ok(());
+    }
+    let list = session.target().command_line("list", &["--prompts"]);
+    let problems: Vec<ArgumentProblem> = missing.into_iter().chain(unknown).collect();
+    Err(invalid_arguments_failure(&list, name, &problems).server(&session.target().name))
 }
 
-/// The problems of a prompt's arguments: missing ones, and undeclared ones.
-fn argument_problems(prompt: &ListItem, given: &Map<String, Value>) -> Vec<String> {
-    let known: Vec<(&str, bool)> = prompt
-        .value()
-        .get("arguments")
-        .and_then(Value::as_array)
-        .into_iter()
-        .flatten()
+fn declared_arguments(prompt: &ListItem) -> Vec<(&str, bool)> {
+    let arguments = prompt.value().get("arguments").and_then(Value::as_array).into_iter().flatten();
+    arguments
         .filter_map(|argument| Some((argument.get("name")?.as_str()?, argument.get("required") == Some(&json!(true)))))
-        .collect();
-    let missing = known.iter().filter(|(name, required)| *required && !given.contains_key(*name));
-    let mut wrong: Vec<String> = missing.map(|(name, _)| format!("{name}: missing")).collect();
-    for name in given.keys().filter(|name| !known.iter().any(|(known, _)| known == name)) {
-        wrong.push(match nearest_names(name, known.iter().map(|(known, _)| *known)).first() {
-            Some(nearest) => format!("{name}: unknown; did you mean {nearest}?"),
-            None => format!("{name}: unknown"),
-        });
-    }
-    wrong
+        .collect()
+}
+
+fn missing_arguments(prompt: &ListItem, given: &Map<String, Value>) -> Vec<ArgumentProblem> {
+    let missing =
+        declared_arguments(prompt).into_iter().filter(|(name, required)| *required && !given.contains_key(*name));
+    missing.map(|(name, _)| ArgumentProblem::missing(&[name.to_owned()])).collect()
+}
+
+fn unknown_arguments(prompt: &ListItem, given: &Map<String, Value>) -> Vec<ArgumentProblem> {
+    let known: Vec<&str> = declared_arguments(prompt).into_iter().map(|(name, _)| name).collect();
+    let unknown = given.keys().filter(|name| !known.contains(&name.as_str()));
+    unknown.map(|name| ArgumentProblem::unknown_parameter(std::slice::from_ref(name), known.iter().copied())).collect()
 }
 
 /// Prints the messages of a prompt.

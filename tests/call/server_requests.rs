@@ -506,7 +506,7 @@ fn prompts_and_resources_ask_too() {
         .stdio();
     let sandbox = Sandbox::new();
     let with = |words: &[&str], how: &str| sandbox.mcpipe(words.iter().copied()).args(["--elicit", how]).run();
-    let (prompt, read) = (["prompt", &server.target(), "greet"], ["read", &server.target(), "demo://x"]);
+    let (prompt, read) = (["prompt", &server.target(), "greet", "who=Ada"], ["read", &server.target(), "demo://x"]);
     with(&prompt, r#"{"name":"Ada"}"#).exits(0).prints("[user]\nok\n");
     with(&read, r#"{"name":"Ada"}"#).exits(0).prints("ok");
     with(&prompt, "accept").exits(8).stderr_contains("with --elicit");

@@ -37,7 +37,9 @@ fn arguments_are_always_strings() {
 #[test]
 fn arguments_are_sent_even_if_there_are_none() {
     for mcp in [Mcp::modern(), Mcp::legacy("2025-11-25")] {
-        let server = mcp.on("prompts/get", |call| call.result(json!({"messages": []}))).stdio();
+        let list = |call: &ClientMessage| call.result(json!({"prompts": [{"name": "greet"}]}));
+        let server =
+            mcp.on("prompts/list", list).on("prompts/get", |call| call.result(json!({"messages": []}))).stdio();
         Sandbox::new().mcpipe(["prompt", &server.target(), "greet"]).run().succeeds();
         let sent = server.single_process().messages().pop().unwrap();
         assert_eq!(sent["params"]["arguments"], json!({}));
@@ -106,52 +108,48 @@ fn asked(server: &StdioServer, method: &str) -> usize {
 }
 
 #[test]
-fn a_remembered_list_doubts_arguments_that_do_not_fit() {
+fn required_arguments_are_checked_before_anything_is_requested() {
     let server = changing(&[json!([{"name": "who", "required": true}, {"name": "tone"}])]);
     let (sandbox, target) = (Sandbox::new(), server.target());
-    sandbox.mcpipe(["prompt", &target]).run().succeeds();
     let run = sandbox.mcpipe(["prompt", &target, "greet", "tune=kind"]).run();
-    run.exits(0).prints("[user]\n{\"tune\":\"kind\"}\n");
+    run.exits(2).prints("");
     assert_eq!(
         run.stderr(),
-        "mcpipe: warning: greet: who: missing\nmcpipe: warning: greet: tune: unknown; did you mean tone?\n"
+        format!(
+            "mcpipe: error: greet: invalid arguments\n  who: required value is missing\n  \
+             tune: no such parameter; did you mean tone?\nhint: mcpipe list '{target}' --prompts\n"
+        )
     );
+    assert_eq!((asked(&server, "prompts/list"), asked(&server, "prompts/get")), (1, 0));
+}
+
+#[test]
+fn undeclared_arguments_are_sent_with_a_warning() {
+    let server = changing(&[json!([{"name": "who", "required": true}, {"name": "tone"}])]);
+    let (sandbox, target) = (Sandbox::new(), server.target());
+    let run = sandbox.mcpipe(["prompt", &target, "greet", "who=Ada", "tune=kind"]).run();
+    run.exits(0).prints("[user]\n{\"who\":\"Ada\",\"tune\":\"kind\"}\n");
+    assert_eq!(run.stderr(), "mcpipe: warning: greet: tune: no such parameter; did you mean tone?\n");
     let run = sandbox.mcpipe(["prompt", &target, "greet", "who=Ada", "tone=x"]).run();
     run.succeeds().prints("[user]\n{\"who\":\"Ada\",\"tone\":\"x\"}\n");
-    assert_eq!((run.stderr(), asked(&server, "prompts/list")), ("", 1));
+    assert_eq!((run.stderr(), asked(&server, "prompts/list")), ("", 1), "the list is cached");
 }
 
-/// A rejection is explained once.
 #[test]
-fn a_refusal_is_not_doubted_as_well() {
-    let prompt = json!({"name": "greet", "arguments": [{"name": "who", "required": true}]});
-    let list = move |call: &ClientMessage| {
-        call.result(json!({"prompts": [prompt], "ttlMs": 600_000, "cacheScope": "private"}))
-    };
-    let server = Mcp::modern().on("prompts/list", list).stdio();
+fn if_the_cached_list_rejects_the_arguments_the_current_one_decides() {
+    let (before, now) = (json!([{"name": "who", "required": true}]), json!([{"name": "who"}]));
+    let server = changing(&[before, now]);
     let (sandbox, target) = (Sandbox::new(), server.target());
     sandbox.mcpipe(["prompt", &target]).run().succeeds();
-    let run = sandbox.mcpipe(["prompt", &target, "greet"]).run();
-    run.exits(1).prints("");
-    assert_eq!(run.stderr().matches("who: missing").count(), 1, "{}", run.stderr());
-    run.hides("warning");
-    assert_eq!(asked(&server, "prompts/list"), 1, "the list was at hand");
+    sandbox.mcpipe(["prompt", &target, "greet"]).run().succeeds().prints("[user]\n{}\n");
+    assert_eq!(asked(&server, "prompts/list"), 2);
 }
 
-/// No round trip is added, and a prompt without declared arguments is requested.
 #[test]
-fn without_a_list_at_hand_the_server_judges() {
+fn a_prompt_without_declared_arguments_or_without_a_list_is_requested() {
     let server = changing(&[Value::Null]);
     let run = Sandbox::new().mcpipe(["prompt", &server.target(), "greet", "any=1"]).run();
     run.succeeds().prints("[user]\n{\"any\":\"1\"}\n");
-    assert_eq!(asked(&server, "prompts/list"), 0);
-
-    let list = |call: &ClientMessage| {
-        call.result(json!({"prompts": [{"name": "greet"}], "ttlMs": 600_000, "cacheScope": "private"}))
-    };
-    let server = Mcp::modern().on("prompts/list", list).stdio();
-    let sandbox = Sandbox::new();
-    sandbox.mcpipe(["prompt", &server.target()]).run().succeeds();
-    sandbox.mcpipe(["prompt", &server.target(), "greet", "who=Ada"]).run().succeeds();
-    assert_eq!(asked(&server, "prompts/list"), 1);
+    let server = Mcp::modern().on("prompts/list", |call| call.error(-32603, "broken")).stdio();
+    Sandbox::new().mcpipe(["prompt", &server.target(), "greet", "who=Ada"]).run().succeeds();
 }

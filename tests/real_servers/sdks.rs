@@ -135,7 +135,7 @@ fn the_official_python_sdk_in_both_eras() {
     run(&sandbox, &["prompt", "greet", "who=Ada"], &server).exits(0).prints("[user]\nSay hello to Ada\n");
     let asked = run(&sandbox, &["call", "ask", "--elicit", r#"{"name":"Ada"}"#, "--protocol", "2025-11-25"], &server);
     asked.exits(0).prints("accept Ada\n");
-    run(&sandbox, &["prompt", "greet"], &server).exits(1).stderr_contains("who: missing");
+    run(&sandbox, &["prompt", "greet"], &server).exits(2).stderr_contains("who: required value is missing");
 }
 
 #[test]
