@@ -82,10 +82,17 @@ pub struct ListArgs {
     pub search: Option<String>,
     /// Print the tools for a model API, or as TypeScript
     ///
-    /// Tools of several servers are named SERVER__TOOL.
+    /// Tools of several servers are named SERVER__TOOL. Parts of a schema that are invalid, or that the API does not
+    /// accept, are repaired or removed, and a warning says which.
     #[arg(long = "for", value_name = "FORM", help_heading = "What to list",
         conflicts_with_all = ["resources", "templates", "prompts", "skills", "all", "info", "schema", "watch", "offline"])]
     pub form: Option<ToolFormat>,
+    /// With --for: cut the tools' descriptions to CHARS characters
+    ///
+    /// Older models of OpenAI accept 1024.
+    #[arg(long, value_name = "CHARS", requires = "form", hide_short_help = true, help_heading = "What to list",
+        value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_description: Option<u32>,
     /// Print the list again whenever the server reports a change
     #[arg(long, conflicts_with_all = ["tool", "info", "schema", "skills", "offline"])]
     pub watch: bool,

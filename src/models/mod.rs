@@ -2,6 +2,7 @@
 //!
 //! The model selects tools and mcpipe executes the calls: nothing here connects to a model. Pure: text in, text out.
 
+pub mod input_schema;
 pub mod prompts;
 pub mod reply;
 pub mod results;
@@ -20,4 +21,16 @@ pub enum ModelApi {
     OpenAiResponses,
     /// Google: Gemini.
     Gemini,
+}
+
+impl ModelApi {
+    /// The company that the API belongs to, for messages.
+    #[must_use]
+    pub fn vendor(self) -> &'static str {
+        match self {
+            ModelApi::Anthropic => "Anthropic",
+            ModelApi::OpenAiChat | ModelApi::OpenAiResponses => "OpenAI",
+            ModelApi::Gemini => "Gemini",
+        }
+    }
 }

@@ -27,12 +27,27 @@ pub fn exposed_name(server: Option<&str>, tool: &str) -> String {
     if is_unambiguous && is_valid_name(&plain) && !has_hash_suffix(&plain) {
         return plain;
     }
+    format!("{}_{}", sanitized_name(&plain), hash_suffix(server.unwrap_or_default(), tool))
+}
+
+/// The name of a parameter for Anthropic's models: other APIs accept any name.
+#[must_use]
+pub fn exposed_property(name: &str) -> String {
+    let is_allowed = |c: char| is_allowed_char(c) || c == '.';
+    if (1..=MAX_NAME_LENGTH).contains(&name.len()) && name.chars().all(is_allowed) {
+        return name.to_owned();
+    }
+    let mut plain: String = name.chars().map(|c| if is_allowed(c) { c } else { '_' }).collect();
+    plain.truncate(MAX_NAME_LENGTH - HASH_DIGITS - 1);
+    format!("{plain}_{}", hash_suffix("", name))
+}
+
+fn hash_suffix(server: &str, name: &str) -> String {
     let mut hash = Sha256::new();
-    hash.update(server.unwrap_or_default());
+    hash.update(server);
     hash.update([0]);
-    hash.update(tool);
-    let suffix = hex(&hash.finalize()[..HASH_DIGITS / 2]);
-    format!("{}_{suffix}", sanitized_name(&plain))
+    hash.update(name);
+    hex(&hash.finalize()[..HASH_DIGITS / 2])
 }
 
 /// A sanitized name, without its suffix.
@@ -89,6 +104,17 @@ mod tests {
         assert_eq!(exposed_name(None, "files.read"), "files_read_ba20ec16");
         assert!(exposed_name(None, "7zip").starts_with("_7zip_") && has_hash_suffix(&exposed_name(None, "7zip")));
         assert_eq!(exposed_name(None, &"a".repeat(65)).len(), 64);
+    }
+
+    #[test]
+    fn parameter_names_fit_the_pattern_of_the_api() {
+        for name in ["a", "filter.id", "x-y_z", &"a".repeat(64)] {
+            assert_eq!(exposed_property(name), name);
+        }
+        let long = "a".repeat(65);
+        let all: BTreeSet<String> = ["$top", "@top", "", "filter[id]", "é", &long].map(exposed_property).into();
+        assert_eq!(all.len(), 6);
+        assert!(all.iter().all(|name| name.len() <= 64 && name.chars().all(|c| is_allowed_char(c) || c == '.')));
     }
 
     #[test]

@@ -1,15 +1,17 @@
-//! Tool definitions for the APIs, for the `tools` of a request: schemas are kept as the servers sent them.
+//! Tool definitions for the APIs, for the `tools` of a request.
 
 use std::borrow::Cow;
 
 use serde_json::Value;
 
-use super::ModelApi;
+use super::{ModelApi, input_schema};
 use crate::protocol::json::{member, replace_lone_surrogates};
 use crate::protocol::views::ListItem;
 
-/// The longest description that OpenAI accepts, in characters.
-const OPENAI_MAX_DESCRIPTION: usize = 1024;
+/// The most tools in one request to OpenAI ("array too long. Expected an array with maximum length 128").
+const OPENAI_MAX_TOOLS: usize = 128;
+/// How many changes of one schema a warning lists.
+const MAX_LISTED_CHANGES: usize = 5;
 
 /// A tool and its name for the model.
 pub struct NamedTool<'a> {
@@ -20,10 +22,20 @@ pub struct NamedTool<'a> {
 }
 
 /// The `tools` of a request, as JSON text, and warnings about what was changed or may be rejected.
+///
+/// Descriptions are cut at `max_description` characters.
 #[must_use]
-pub fn tool_definitions(api: ModelApi, tools: &[NamedTool<'_>]) -> (String, Vec<String>) {
+pub fn tool_definitions(
+    api: ModelApi,
+    tools: &[NamedTool<'_>],
+    max_description: Option<usize>,
+) -> (String, Vec<String>) {
     let mut changes = Vec::new();
-    let all: Vec<String> = tools.iter().map(|named| tool_definition(api, named, &mut changes)).collect();
+    let all: Vec<String> =
+        tools.iter().map(|named| tool_definition(api, named, max_description, &mut changes)).collect();
+    if all.len() > OPENAI_MAX_TOOLS && matches!(api, ModelApi::OpenAiChat | ModelApi::OpenAiResponses) {
+        changes.push(format!("OpenAI accepts {OPENAI_MAX_TOOLS} tools in a request, and these are {}", all.len()));
+    }
     let all = all.join(",");
     let text = match api {
         ModelApi::Gemini => format!(r#"[{{"functionDeclarations":[{all}]}}]"#),
@@ -32,15 +44,17 @@ pub fn tool_definitions(api: ModelApi, tools: &[NamedTool<'_>]) -> (String, Vec<
     (text, changes)
 }
 
-fn tool_definition(api: ModelApi, named: &NamedTool<'_>, changes: &mut Vec<String>) -> String {
+fn tool_definition(
+    api: ModelApi,
+    named: &NamedTool<'_>,
+    max_description: Option<usize>,
+    changes: &mut Vec<String>,
+) -> String {
     let name = json_string(&named.name);
-    let description = description(api, named, changes);
+    let description = description(named, max_description, changes);
     let described =
         description.as_ref().map(|text| format!(r#","description":{}"#, json_string(text))).unwrap_or_default();
-    if let Some(word) = refused_keyword(api, named.tool) {
-        changes.push(format!("the API may reject '{}': its schema has '{word}' at the top level", named.name));
-    }
-    let schema = input_schema(named.tool, matches!(api, ModelApi::OpenAiChat | ModelApi::OpenAiResponses));
+    let schema = schema_text(api, named, changes);
     match api {
         ModelApi::Anthropic => format!(r#"{{"name":{name}{described},"input_schema":{schema}}}"#),
         ModelApi::OpenAiChat => {
@@ -58,51 +72,38 @@ fn tool_definition(api: ModelApi, named: &NamedTool<'_>, changes: &mut Vec<Strin
     }
 }
 
-/// The keyword at the top level of the schema that this API does not support.
-fn refused_keyword(api: ModelApi, tool: &ListItem) -> Option<&'static str> {
-    let words: &[&'static str] = match api {
-        ModelApi::Anthropic => &["oneOf", "anyOf", "allOf"],
-        ModelApi::OpenAiChat | ModelApi::OpenAiResponses => &["oneOf", "anyOf", "allOf", "enum", "not"],
-        ModelApi::Gemini => &[],
-    };
-    words.iter().copied().find(|word| tool.input_schema().is_some_and(|schema| schema.get(word).is_some()))
-}
-
-fn description<'a>(api: ModelApi, named: &NamedTool<'a>, changes: &mut Vec<String>) -> Option<Cow<'a, str>> {
+fn description<'a>(
+    named: &NamedTool<'a>,
+    max_length: Option<usize>,
+    changes: &mut Vec<String>,
+) -> Option<Cow<'a, str>> {
     let text = Some(named.tool.description()).filter(|text| !text.is_empty()).or(named.tool.title())?;
-    let limited = matches!(api, ModelApi::OpenAiChat | ModelApi::OpenAiResponses);
-    match text.char_indices().nth(OPENAI_MAX_DESCRIPTION) {
-        Some(_) if limited => {
-            changes.push(format!(
-                "the description of '{}' is cut to {OPENAI_MAX_DESCRIPTION} characters, the limit of OpenAI",
-                named.name
-            ));
-            let head: String = text.chars().take(OPENAI_MAX_DESCRIPTION - 1).collect();
+    match max_length {
+        Some(max) if text.char_indices().nth(max).is_some() => {
+            changes.push(format!("the description of '{}' was cut to {max} characters", named.name));
+            let head: String = text.chars().take(max.saturating_sub(1)).collect();
             Some(format!("{head}…").into())
         }
         _ => Some(text.into()),
     }
 }
 
-/// The input schema as it is, with a `type`; OpenAI also requires `properties`, even if empty.
-fn input_schema(tool: &ListItem, requires_properties: bool) -> String {
-    let raw = member(tool.raw(), "inputSchema").filter(|raw| raw.get().starts_with('{'));
+/// The input schema: as the server sent it, unless the API requires changes.
+fn schema_text(api: ModelApi, named: &NamedTool<'_>, changes: &mut Vec<String>) -> String {
+    let raw = member(named.tool.raw(), "inputSchema").filter(|raw| raw.get().starts_with('{'));
     let Some(raw) = raw else { return r#"{"type":"object","properties":{}}"#.to_owned() };
     // The APIs refuse half of a surrogate pair.
     let text = replace_lone_surrogates(raw.get());
-    let mut missing = Vec::new();
-    if member(raw, "type").is_none() {
-        missing.push(r#""type":"object""#);
+    let Ok(mut schema) = serde_json::from_str::<Value>(&text) else { return text.into_owned() };
+    let before = schema.clone();
+    let made = input_schema::adapt(api, &mut schema);
+    if !made.is_empty() {
+        let more = made.len().saturating_sub(MAX_LISTED_CHANGES);
+        let listed = made[..made.len() - more].join("; ");
+        let more = if more > 0 { format!("; and {more} more") } else { String::new() };
+        changes.push(format!("the schema of '{}' was changed for {}: {listed}{more}", named.name, api.vendor()));
     }
-    if requires_properties && member(raw, "properties").is_none() {
-        missing.push(r#""properties":{}"#);
-    }
-    if missing.is_empty() {
-        return text.into_owned();
-    }
-    let rest = text[1..].trim_start();
-    let comma = if rest.starts_with('}') { "" } else { "," };
-    format!("{{{}{comma}{rest}", missing.join(","))
+    if schema == before { text.into_owned() } else { schema.to_string() }
 }
 
 fn json_string(text: &str) -> String {
@@ -118,7 +119,7 @@ mod tests {
 
     fn converted(api: ModelApi, tool: &str) -> (String, Vec<String>) {
         let entry = ListItem::new(&RawValue::from_string(tool.to_owned()).unwrap());
-        tool_definitions(api, &[NamedTool { name: entry.name().to_owned(), tool: &entry }])
+        tool_definitions(api, &[NamedTool { name: entry.name().to_owned(), tool: &entry }], None)
     }
 
     const ADD: &str = r#"{"name":"add","description":"Adds","inputSchema":{"type":"object","properties":{"a":{"type":"integer","maximum":12345678901234567890123}},"required":["a"]}}"#;
@@ -165,7 +166,7 @@ mod tests {
         assert_eq!(schema(ModelApi::Anthropic, empty), r#"{"type":"object"}"#);
         assert_eq!(schema(ModelApi::OpenAiChat, empty), r#"{"type":"object","properties":{}}"#);
         assert_eq!(schema(ModelApi::Anthropic, bare), r#"{"type":"object"}"#);
-        assert_eq!(schema(ModelApi::OpenAiChat, bare), r#"{"properties":{},"type":"object"}"#);
+        assert_eq!(schema(ModelApi::OpenAiChat, bare), r#"{"type":"object","properties":{}}"#);
         let gemini = converted(ModelApi::Gemini, none).0;
         assert!(gemini.contains(r#""name":"t","description":"t""#), "{gemini}");
         assert_eq!(
@@ -175,21 +176,25 @@ mod tests {
     }
 
     #[test]
-    fn unsupported_keywords_are_reported() {
-        let tool = r#"{"name":"t","inputSchema":{"type":"object","anyOf":[{"required":["a"]}]}}"#;
-        assert_eq!(
-            converted(ModelApi::Anthropic, tool).1,
-            ["the API may reject 't': its schema has 'anyOf' at the top level"]
-        );
-        assert!(converted(ModelApi::Gemini, tool).1.is_empty());
+    fn a_description_is_cut_only_on_request() {
+        let tool = format!(r#"{{"name":"t","description":"{}"}}"#, "é".repeat(1025));
+        let entry = ListItem::new(&RawValue::from_string(tool).unwrap());
+        let of = |max| tool_definitions(ModelApi::OpenAiChat, &[NamedTool { name: "t".into(), tool: &entry }], max);
+        let (text, changes) = of(Some(1024));
+        assert!(text.contains(&format!("\"{}…\"", "é".repeat(1023))));
+        assert_eq!(changes, ["the description of 't' was cut to 1024 characters"]);
+        let (text, changes) = of(None);
+        assert!(text.contains(&"é".repeat(1025)) && changes.is_empty());
     }
 
     #[test]
-    fn a_description_that_is_too_long_for_openai_is_cut_and_reported() {
-        let tool = format!(r#"{{"name":"t","description":"{}"}}"#, "é".repeat(1025));
-        let (text, changes) = converted(ModelApi::OpenAiChat, &tool);
-        assert!(text.contains(&format!("\"{}…\"", "é".repeat(1023))));
-        assert_eq!(changes.len(), 1);
-        assert!(converted(ModelApi::Anthropic, &tool).1.is_empty());
+    fn more_tools_than_openai_accepts_are_reported() {
+        let entry = ListItem::new(&RawValue::from_string(r#"{"name":"t"}"#.to_owned()).unwrap());
+        let tools: Vec<_> = (0..129).map(|n| NamedTool { name: format!("t{n}"), tool: &entry }).collect();
+        let warnings = |api, count: usize| tool_definitions(api, &tools[..count], None).1;
+        let expected = ["OpenAI accepts 128 tools in a request, and these are 129"];
+        assert_eq!(warnings(ModelApi::OpenAiChat, 129), expected);
+        assert_eq!(warnings(ModelApi::OpenAiResponses, 129), expected);
+        assert!(warnings(ModelApi::OpenAiChat, 128).is_empty() && warnings(ModelApi::Anthropic, 129).is_empty());
     }
 }

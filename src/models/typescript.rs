@@ -30,8 +30,9 @@ pub fn interface(server: &str, name: &str, tools: &[&ListItem]) -> String {
             Some(schema) => schema.parameter_list(),
             None => String::new(),
         };
-        let result =
-            tool.output_schema().map_or("unknown".to_owned(), |root| TypeScriptWriter::new(root).type_text(root, 1, 0));
+        let result = tool
+            .output_schema()
+            .map_or("unknown".to_owned(), |root| TypeScriptWriter::new(root).type_text(root, 1, 0).text);
         // Writing to a string cannot fail.
         let _ = writeln!(out, "  {}({parameters}): Promise<{result}>;", property_key(tool.name()));
     }
@@ -66,106 +67,206 @@ impl<'a> TypeScriptWriter<'a> {
             return String::new();
         }
         let optional = if required || composed { "" } else { "?" };
-        format!("args{optional}: {}", self.type_text(self.root, 1, 0))
+        format!("args{optional}: {}", self.type_text(self.root, 1, 0).text)
     }
 
     /// The type of a schema at indentation `level`, nested `depth` schemas deep.
-    fn type_text(&self, schema: &'a Value, level: usize, depth: usize) -> String {
+    fn type_text(&self, schema: &'a Value, level: usize, depth: usize) -> TypeText {
         let Value::Object(words) = schema else {
-            return if schema == &Value::Bool(false) { "never" } else { "unknown" }.to_owned();
+            return TypeText::single(if schema == &Value::Bool(false) { "never" } else { "unknown" });
         };
         let left = self.schemas_left.get();
         self.schemas_left.set(left.saturating_sub(1));
         if depth > MAX_DEPTH || left == 0 {
-            return "unknown".to_owned();
-        }
-        if let Some(target) = words.get("$ref").and_then(Value::as_str) {
-            let found = target.strip_prefix('#').and_then(|pointer| self.root.pointer(pointer));
-            return found.map_or("unknown".to_owned(), |found| self.type_text(found, level, depth + 1));
+            return TypeText::unknown();
         }
         if let Some(value) = words.get("const") {
-            return value.to_string();
+            return TypeText::single(value.to_string());
         }
         if let Some(values) = words.get("enum").and_then(Value::as_array) {
-            return union(values.iter().map(ToString::to_string).collect());
+            return TypeText::union(values.iter().map(|value| TypeText::single(value.to_string())).collect());
         }
-        for (word, between) in [("anyOf", " | "), ("oneOf", " | "), ("allOf", " & ")] {
-            if let Some(parts) = words.get(word).and_then(Value::as_array).filter(|parts| !parts.is_empty()) {
-                let all: Vec<String> = parts.iter().map(|part| self.type_text(part, level, depth + 1)).collect();
-                return if between == " | " { union(all) } else { intersection(all) };
-            }
+        // All of a schema's keywords apply.
+        let mut parts = Vec::new();
+        if let Some(target) = words.get("$ref").and_then(Value::as_str) {
+            let found = target.strip_prefix('#').and_then(|pointer| self.root.pointer(pointer));
+            parts.extend(found.map(|found| self.type_text(found, level, depth + 1)));
         }
+        parts.push(self.own_type(words, level, depth));
+        for word in ["anyOf", "oneOf", "allOf"] {
+            let Some(inner) = words.get(word).and_then(Value::as_array).filter(|inner| !inner.is_empty()) else {
+                continue;
+            };
+            let all = inner.iter().map(|part| self.type_text(part, level, depth + 1)).collect();
+            parts.push(if word == "allOf" { TypeText::intersection(all) } else { TypeText::union(all) });
+        }
+        TypeText::intersection(parts)
+    }
+
+    /// The type that a schema's own keywords describe.
+    fn own_type(&self, words: &'a Map<String, Value>, level: usize, depth: usize) -> TypeText {
         match words.get("type") {
             Some(Value::String(kind)) => self.named_type(kind, words, level, depth),
             Some(Value::Array(kinds)) => {
                 let kinds = kinds.iter().filter_map(Value::as_str);
-                union(kinds.map(|kind| self.named_type(kind, words, level, depth)).collect())
+                TypeText::union(kinds.map(|kind| self.named_type(kind, words, level, depth)).collect())
             }
-            _ if words.contains_key("properties") => self.object_type(words, level, depth),
-            _ => "unknown".to_owned(),
+            _ if ["properties", "required"].iter().any(|word| words.contains_key(*word)) => {
+                self.object_type(words, level, depth)
+            }
+            _ => TypeText::unknown(),
         }
     }
 
-    fn named_type(&self, kind: &str, words: &'a Map<String, Value>, level: usize, depth: usize) -> String {
+    fn named_type(&self, kind: &str, words: &'a Map<String, Value>, level: usize, depth: usize) -> TypeText {
         match kind {
-            "string" | "boolean" | "null" => kind.to_owned(),
-            "number" | "integer" => "number".to_owned(),
+            "string" | "boolean" | "null" => TypeText::single(kind),
+            "number" | "integer" => TypeText::single("number"),
             "array" => self.array_type(words, level, depth),
             "object" => self.object_type(words, level, depth),
-            _ => "unknown".to_owned(),
+            _ => TypeText::unknown(),
         }
     }
 
-    fn array_type(&self, words: &'a Map<String, Value>, level: usize, depth: usize) -> String {
-        if let Some(items) = words.get("prefixItems").and_then(Value::as_array) {
-            let all: Vec<String> = items.iter().map(|item| self.type_text(item, level, depth + 1)).collect();
-            return format!("[{}]", all.join(", "));
-        }
-        let item = words.get("items").map_or("unknown".to_owned(), |items| self.type_text(items, level, depth + 1));
-        if item.contains([' ', '\n']) && !item.starts_with('{') { format!("({item})[]") } else { format!("{item}[]") }
-    }
-
-    fn object_type(&self, words: &'a Map<String, Value>, level: usize, depth: usize) -> String {
-        let required = words.get("required").and_then(Value::as_array).into_iter().flatten();
-        let required: HashSet<&str> = required.filter_map(Value::as_str).collect();
-        let is_required = |name: &str, property: &'a Value| {
-            required.contains(name) && !(self.is_input && has_default(SchemaDocument::new(self.root), property))
+    fn array_type(&self, words: &'a Map<String, Value>, level: usize, depth: usize) -> TypeText {
+        let items = words.get("items");
+        let (first, more) = match words.get("prefixItems").or(items).and_then(Value::as_array) {
+            Some(first) if words.contains_key("prefixItems") => (first, items),
+            Some(first) => (first, words.get("additionalItems")),
+            None => {
+                let item = items.map_or_else(TypeText::unknown, |items| self.type_text(items, level, depth + 1));
+                return TypeText::single(format!("{}[]", item.in_parentheses()));
+            }
         };
-        let properties = words.get("properties").and_then(Value::as_object);
+        let minimum = words.get("minItems").and_then(Value::as_u64).unwrap_or(0);
+        let mut all: Vec<String> = Vec::new();
+        for (item, index) in first.iter().zip(0_u64..) {
+            let item = self.type_text(item, level, depth + 1);
+            all.push(if index < minimum { item.text } else { format!("{}?", item.in_parentheses()) });
+        }
+        if more != Some(&Value::Bool(false)) {
+            let item = more.map_or_else(TypeText::unknown, |more| self.type_text(more, level, depth + 1));
+            all.push(format!("...{}[]", item.in_parentheses()));
+        }
+        TypeText::single(format!("[{}]", all.join(", ")))
+    }
+
+    fn object_type(&self, words: &'a Map<String, Value>, level: usize, depth: usize) -> TypeText {
+        let required = words.get("required").and_then(Value::as_array).into_iter().flatten();
+        let required: Vec<&str> = unique(required.filter_map(Value::as_str).collect());
+        let is_listed: HashSet<&str> = required.iter().copied().collect();
+        let is_required = |name: &str, property: &'a Value| {
+            is_listed.contains(name) && !(self.is_input && has_default(SchemaDocument::new(self.root), property))
+        };
+        let none = Map::new();
+        let properties = words.get("properties").and_then(Value::as_object).unwrap_or(&none);
+        let undeclared = required.iter().filter(|name| !properties.contains_key(**name));
         let more = match words.get("additionalProperties") {
             Some(Value::Bool(_)) | None => None,
             Some(schema) => Some(self.type_text(schema, level, depth + 1)),
         };
-        let Some(properties) = properties.filter(|properties| !properties.is_empty()) else {
-            return format!("Record<string, {}>", more.unwrap_or_else(|| "unknown".to_owned()));
-        };
+        if properties.is_empty() && required.is_empty() {
+            return TypeText::single(format!(
+                "Record<string, {}>",
+                more.map_or("unknown".to_owned(), |more| more.text)
+            ));
+        }
         let (inner, outer) = ("  ".repeat(level + 1), "  ".repeat(level));
         let mut out = String::from("{\n");
-        for (name, property) in properties {
+        let mut all = Vec::new();
+        for (name, property) in words.get("properties").and_then(Value::as_object).into_iter().flatten() {
             let description = property.get("description").and_then(Value::as_str).unwrap_or_default();
             let default = property.get("default").map(|value| format!("@default {value}"));
             out.push_str(&doc_comment(description, default.as_slice(), &inner));
-            let optional = if is_required(name, property) { "" } else { "?" };
+            let is_required = is_required(name, property);
+            let optional = if is_required { "" } else { "?" };
             let text = self.type_text(property, level + 1, depth + 1);
-            let _ = writeln!(out, "{inner}{}{optional}: {text};", property_key(name));
+            let _ = writeln!(out, "{inner}{}{optional}: {};", property_key(name), text.text);
+            all.push(text);
+            all.extend((!is_required).then(|| TypeText::single("undefined")));
+        }
+        for name in undeclared {
+            let _ = writeln!(out, "{inner}{}: unknown;", property_key(name));
+            all.push(TypeText::unknown());
+        }
+        if let Some(more) = more {
+            // Every declared property has to match the type of the index too.
+            all.insert(0, more);
+            let _ = writeln!(out, "{inner}[key: string]: {};", TypeText::union(all).text);
         }
         out.push_str(&outer);
         out.push('}');
-        match more {
-            Some(more) => format!("{out} & Record<string, {more}>"),
-            None => out,
-        }
+        TypeText::single(out)
     }
 }
 
-fn union(all: Vec<String>) -> String {
-    let all = unique(all);
-    if all.is_empty() { "never".to_owned() } else { all.join(" | ") }
+/// A type, and what holds it together.
+struct TypeText {
+    text: String,
+    operator: Option<Operator>,
 }
 
-fn intersection(all: Vec<String>) -> String {
-    let all = all.into_iter().map(|one| if one.contains(" | ") { format!("({one})") } else { one });
-    all.collect::<Vec<_>>().join(" & ")
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Operator {
+    Union,
+    Intersection,
+}
+
+impl TypeText {
+    fn single(text: impl Into<String>) -> Self {
+        TypeText { text: text.into(), operator: None }
+    }
+
+    fn unknown() -> Self {
+        TypeText::single("unknown")
+    }
+
+    /// As an operand of any operator.
+    fn in_parentheses(self) -> String {
+        if self.operator.is_some() { format!("({})", self.text) } else { self.text }
+    }
+
+    fn union(all: Vec<TypeText>) -> Self {
+        if all.iter().any(|one| one.text == "unknown") {
+            return TypeText::unknown();
+        }
+        // `&` binds more tightly than `|`.
+        TypeText::joined(all, Operator::Union)
+    }
+
+    fn intersection(all: Vec<TypeText>) -> Self {
+        // What is a record of anything is already said by the other parts, which are objects.
+        let has_object = all.iter().any(|one| one.text.contains('{'));
+        let says_nothing =
+            |one: &TypeText| one.text == "unknown" || (has_object && one.text == "Record<string, unknown>");
+        let all: Vec<TypeText> = all.into_iter().filter(|one| !says_nothing(one)).collect();
+        if all.is_empty() {
+            return TypeText::unknown();
+        }
+        TypeText::joined(all, Operator::Intersection)
+    }
+
+    fn joined(mut all: Vec<TypeText>, operator: Operator) -> Self {
+        if all.len() == 1
+            && let Some(one) = all.pop()
+        {
+            return one;
+        }
+        let parts = all.into_iter().map(|one| match (operator, one.operator) {
+            (Operator::Intersection, Some(Operator::Union)) => one.in_parentheses(),
+            _ => one.text,
+        });
+        let parts = unique(parts.collect::<Vec<String>>());
+        let operator = (parts.len() > 1).then_some(operator);
+        TypeText {
+            text: match operator {
+                _ if parts.is_empty() => "never".to_owned(),
+                Some(Operator::Intersection) => parts.join(" & "),
+                _ => parts.join(" | "),
+            },
+            operator,
+        }
+    }
 }
 
 /// A doc comment; `*/` in the text is escaped.
@@ -186,7 +287,10 @@ fn doc_comment(text: &str, tags: &[String], indent: &str) -> String {
 /// The name of a member: in quotes unless it is an identifier.
 fn property_key(name: &str) -> String {
     let start = name.starts_with(|c: char| c.is_ascii_alphabetic() || matches!(c, '_' | '$'));
-    let plain = start && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '$'));
+    // `new(…)` is a constructor in an interface.
+    let plain = start
+        && !matches!(name, "new" | "constructor")
+        && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '$'));
     if plain { name.to_owned() } else { Value::from(name).to_string() }
 }
 
@@ -200,7 +304,12 @@ pub fn interface_name(server: &str) -> String {
             first.to_ascii_uppercase() + rest
         })
         .collect();
-    if name.starts_with(|c: char| c.is_ascii_alphabetic()) { name } else { format!("Tools{name}") }
+    match name.as_str() {
+        // The names of types that the declarations use.
+        "Promise" | "Record" => format!("{name}Tools"),
+        name if name.starts_with(|c: char| c.is_ascii_alphabetic()) => name.to_owned(),
+        name => format!("Tools{name}"),
+    }
 }
 
 #[cfg(test)]
@@ -216,7 +325,7 @@ mod tests {
     }
 
     fn of(schema: Value) -> String {
-        TypeScriptWriter::new(&schema).type_text(&schema, 0, 0)
+        TypeScriptWriter::new(&schema).type_text(&schema, 0, 0).text
     }
 
     #[test]
@@ -249,7 +358,29 @@ mod tests {
             (json!({"const": {"a": 1}}), "{\"a\":1}"),
             (json!({"type": ["integer", "number"]}), "number"),
             (json!({"type": "array"}), "unknown[]"),
-            (json!({"type": "array", "prefixItems": [{"type": "string"}, true]}), "[string, unknown]"),
+            (json!({"type": "array", "prefixItems": [{"type": "string"}, true]}), "[string?, unknown?, ...unknown[]]"),
+            (
+                json!({"type": "array", "prefixItems": [{"type": ["string", "null"]}], "minItems": 1, "items": false}),
+                "[string | null]",
+            ),
+            (
+                json!({"type": "array", "items": [{"type": ["string", "null"]}], "additionalItems": false}),
+                "[(string | null)?]",
+            ),
+            (
+                json!({"type": "array", "items": {"anyOf": [{"type": "object", "properties": {"a": {}}},
+                    {"type": "array", "items": {"type": "string"}}]}}),
+                "({\n  a?: unknown;\n} | string[])[]",
+            ),
+            (
+                json!({"properties": {"a": {"type": "string"}}, "anyOf": [{"required": ["a"]}, {"required": ["b"]}]}),
+                "{\n  a?: string;\n} & ({\n  a: unknown;\n} | {\n  b: unknown;\n})",
+            ),
+            (
+                json!({"properties": {"a": {"type": "string"}}, "additionalProperties": {"type": "number"}}),
+                "{\n  a?: string;\n  [key: string]: number | string | undefined;\n}",
+            ),
+            (json!({"type": "string", "anyOf": [{"format": "uri"}, {"format": "email"}]}), "string"),
             (json!({"type": "array", "items": {"enum": [1, 2]}}), "(1 | 2)[]"),
             (json!({"type": "object"}), "Record<string, unknown>"),
             (json!({"type": "object", "additionalProperties": {"type": "string"}}), "Record<string, string>"),
@@ -270,7 +401,7 @@ mod tests {
 
     #[test]
     fn interface_names_are_identifiers() {
-        let names = ["linear", "https://a.example/mcp", "7z", "é"].map(interface_name);
-        assert_eq!(names, ["Linear", "HttpsAExampleMcp", "Tools7z", "Tools"]);
+        let names = ["linear", "mcp.example", "7z", "é", "record"].map(interface_name);
+        assert_eq!(names, ["Linear", "McpExample", "Tools7z", "Tools", "RecordTools"]);
     }
 }

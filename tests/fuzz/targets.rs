@@ -250,8 +250,11 @@ pub fn schema(data: &[u8]) {
     let raw = serde_json::value::to_raw_value(&tool).expect("a value is JSON");
     let tool = ListItem::new(&raw);
     for api in APIS {
-        let (definitions, _) =
-            tool_definitions(api, &[NamedTool { name: tool_names::exposed_name(None, tool.name()), tool: &tool }]);
+        let (definitions, _) = tool_definitions(
+            api,
+            &[NamedTool { name: tool_names::exposed_name(None, tool.name()), tool: &tool }],
+            None,
+        );
         assert!(serde_json::from_str::<&RawValue>(&definitions).is_ok(), "{definitions}");
     }
     let _ = typescript::interface("server", "Server", &[&tool]);

@@ -156,22 +156,61 @@ fn several_servers_have_names_of_their_own() {
 }
 
 #[test]
-fn what_an_api_would_refuse_is_said() {
+fn schemas_that_an_api_would_refuse_are_changed_with_a_warning() {
     let long = "x".repeat(2000);
     let server = Mcp::modern()
-        .tools(json!([{"name": "t", "description": long,
-            "inputSchema": {"type": "object", "oneOf": [{"required": ["a"]}]}}]))
+        .tools(json!([{"name": "t", "description": long, "inputSchema": {"type": "object",
+            "properties": {"a": {"type": "strng"}, "list": {"type": "array"}}, "oneOf": [{"required": ["a"]}]}}]))
         .stdio();
-    let run = Sandbox::new().mcpipe(["list", &server.target(), "--for", "openai"]).run();
+    let sandbox = Sandbox::new();
+    let list = |form: &str, more: &[&str]| sandbox.mcpipe(["list", &server.target(), "--for", form]).args(more).run();
+    let run = list("openai", &[]);
     run.exits(0);
     assert_eq!(
         run.stderr(),
-        "mcpipe: warning: the description of 't' is cut to 1024 characters, the limit of OpenAI\n\
-         mcpipe: warning: the API may reject 't': its schema has 'oneOf' at the top level\n"
+        "mcpipe: warning: the schema of 't' was changed for OpenAI: 'oneOf' at the top level was merged into its \
+         properties; a: the unknown type \"strng\" was replaced by 'string'; list: 'items' was added\n"
     );
-    assert_eq!(run.json()[0]["function"]["description"].as_str().unwrap().chars().count(), 1024);
-    let run = Sandbox::new().mcpipe(["list", &server.target(), "--for", "gemini"]).run();
-    assert_eq!(run.succeeds().json()[0]["functionDeclarations"][0]["description"], long);
+    assert_eq!(
+        run.json()[0]["function"],
+        json!({"name": "t", "description": long, "parameters": {"type": "object", "required": ["a"],
+            "properties": {"a": {"type": "string"}, "list": {"type": "array", "items": {}}}}})
+    );
+    let run = list("gemini", &["--max-description", "1024"]);
+    run.exits(0).stderr_contains("the description of 't' was cut to 1024 characters");
+    let description = run.json()[0]["functionDeclarations"][0]["description"].as_str().unwrap().to_owned();
+    assert_eq!(description.chars().count(), 1024);
+    sandbox.mcpipe(["list", &server.target(), "--max-description", "9"]).run().exits(2).stderr_contains("--for");
+}
+
+#[test]
+fn parameter_names_that_a_model_cannot_take_are_restored_in_its_calls() {
+    let server = Mcp::modern()
+        .tools(json!([{"name": "t", "inputSchema": {"type": "object", "properties": {"$top": {"type": "integer"}}}}]))
+        .on("tools/call", |call| {
+            let text = call.params()["arguments"].to_string();
+            call.result(json!({"content": [{"type": "text", "text": text}]}))
+        })
+        .stdio();
+    let sandbox = Sandbox::new();
+    let run = sandbox.mcpipe(["list", &server.target(), "--for", "anthropic"]).run();
+    run.exits(0).stderr_contains("the parameter '$top' was renamed to '_top_");
+    let tools = run.json();
+    let name = tools[0]["input_schema"]["properties"].as_object().unwrap().keys().next().unwrap();
+    let reply = json!({"content": [{"type": "tool_use", "id": "1", "name": "t", "input": {name: 5}}]}).to_string();
+    let run = sandbox.mcpipe(["call", &server.target(), "--tool-use", "-"]).stdin(reply.as_str()).run();
+    assert_eq!(run.succeeds().json()[0]["content"][0]["content"][0]["text"], r#"{"$top":5}"#);
+}
+
+/// Declarations do not show where a server is installed.
+#[test]
+fn an_interface_is_named_after_the_server_not_its_path() {
+    let server = Mcp::modern().stdio();
+    let run = Sandbox::new().mcpipe(["list", &server.target(), "--for", "typescript"]).run();
+    run.succeeds();
+    let mut lines = run.stdout().lines();
+    assert_eq!(lines.next(), Some("/** The tools of relay. */"));
+    assert_eq!(lines.next(), Some("export interface Relay {"));
 }
 
 #[test]
@@ -200,7 +239,7 @@ fn a_prompt_becomes_messages() {
         sandbox.mcpipe(["prompt", &server.target(), "greet", "--for", "typescript"]).run().exits(2);
     }
     let server = Mcp::modern().on("prompts/get", |call| call.result(json!({"description": "none"}))).stdio();
-    let run = Sandbox::new().mcpipe(["prompt", &server.target(), "greet", "--for", "openai"]).run();
+    let run = Sandbox::new().mcpipe(["prompt", &server.target(), "greet", "who=Ada", "--for", "openai"]).run();
     run.exits(7).prints("").stderr_contains("messages is missing");
 }
 

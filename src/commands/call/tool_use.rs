@@ -6,6 +6,7 @@ use std::path::Path;
 
 use futures_util::future::join_all;
 use futures_util::{StreamExt, stream};
+use serde_json::Value;
 
 use crate::cli::CallArgs;
 use crate::commands::call::concurrent::{DEFAULT_JOBS, FinishedCall, run_concurrent_call};
@@ -15,9 +16,10 @@ use crate::commands::context::{Context, Exit};
 use crate::commands::tools::{self, ToolCache, ToolList};
 use crate::config::LazyConfig;
 use crate::error::{ErrorKind, Failure, Result};
+use crate::models::input_schema::{renamed_properties, restore_property_names};
 use crate::models::reply::{self, ModelToolCall};
 use crate::models::results::{self, CompletedToolCall};
-use crate::models::tool_names;
+use crate::models::{ModelApi, tool_names};
 use crate::output::content::{ContentBlock, content_blocks};
 use crate::protocol::method;
 use crate::protocol::result_shape::shape_error;
@@ -65,7 +67,7 @@ pub async fn run(context: &Context, args: &CallArgs, source: &Path) -> Result<Ex
     }
     let progress = context.progress(&format!("running {} calls", reply.tool_calls.len()));
     let calls =
-        reply.tool_calls.iter().zip(1..).map(|(asked, number)| run_call(context, args, &servers, asked, number));
+        reply.tool_calls.iter().zip(1..).map(|(asked, number)| run_call(context, args, api, &servers, asked, number));
     let calls = stream::iter(calls).buffered(usize::from(args.jobs.unwrap_or(DEFAULT_JOBS))).collect();
     let ended: Vec<FinishedCall> = progress.show_during(calls).await;
     join_all(servers.iter().filter_map(|server| server.session.as_ref().ok()).map(Session::close)).await;
@@ -91,7 +93,7 @@ async fn resolve_target(context: &Context, args: &CallArgs) -> Result<Target> {
 fn print_results(
     context: &Context,
     args: &CallArgs,
-    api: crate::models::ModelApi,
+    api: ModelApi,
     asked: Vec<ModelToolCall>,
     ended: Vec<FinishedCall>,
 ) -> Result<Exit> {
@@ -132,6 +134,13 @@ enum ToolNaming {
     Unprefixed,
     /// Prefixed with the server's name.
     Prefixed,
+}
+
+/// A tool that a model asks for.
+struct FoundTool {
+    /// Its own name.
+    name: String,
+    schema: Option<Value>,
 }
 
 struct ToolUseServer {
@@ -188,11 +197,12 @@ impl ToolUseServer {
 async fn run_call(
     context: &Context,
     args: &CallArgs,
+    api: ModelApi,
     servers: &[ToolUseServer],
     asked: &ModelToolCall,
     number: u64,
 ) -> FinishedCall {
-    match find_tool_server(context, servers, asked).await {
+    match find_tool_server(context, api, servers, asked).await {
         Ok((server, session, given)) => {
             let target = if args.command.is_empty() { args.target.as_deref().or(Some(&server.name)) } else { None };
             let way = CallContext { context, session, catalogue: &server.catalogue, args, target };
@@ -205,6 +215,7 @@ async fn run_call(
 /// The server that has the tool, and the call's arguments.
 async fn find_tool_server<'a>(
     context: &Context,
+    api: ModelApi,
     servers: &'a [ToolUseServer],
     asked: &ModelToolCall,
 ) -> Result<(&'a ToolUseServer, &'a Session, RawArguments)> {
@@ -222,10 +233,12 @@ async fn find_tool_server<'a>(
             }
         };
         match find_tool_on_server(context, server, session, &asked.name, &mut known).await {
-            Ok(Some(tool)) => {
+            Ok(Some(FoundTool { name: tool, schema })) => {
+                let renamed = schema.map(|schema| renamed_properties(api, &schema)).unwrap_or_default();
                 let object = asked.arguments.clone().map_err(|why| {
                     Failure::new(ErrorKind::Usage, format!("{tool}: {why}")).server(&session.target().name)
                 })?;
+                let object = restore_property_names(object, &renamed);
                 return Ok((server, session, RawArguments::from_object(&tool, object)));
             }
             Ok(None) => {}
@@ -249,7 +262,7 @@ async fn find_tool_on_server(
     session: &Session,
     asked: &str,
     known: &mut Vec<String>,
-) -> Result<Option<String>> {
+) -> Result<Option<FoundTool>> {
     let mut tools = server.catalogue.get(context, session).await?;
     let mut found = server.find_tool(&tools, asked);
     if !matches!(found, Some(Ok(_)))
@@ -260,5 +273,9 @@ async fn find_tool_on_server(
     }
     let prefix = (server.naming == ToolNaming::Prefixed).then_some(server.name.as_str());
     known.extend(tools.entries.iter().map(|entry| tool_names::exposed_name(prefix, entry.name())));
-    found.transpose()
+    let with_schema = |name: String| {
+        let schema = tools.find(&name).and_then(|tool| tool.input_schema().cloned());
+        FoundTool { name, schema }
+    };
+    Ok(found.transpose()?.map(with_schema))
 }

@@ -15,6 +15,7 @@ use crate::models::{ModelApi, tool_names, tools, typescript};
 use crate::protocol::views::{ListItem, ListKind};
 use crate::session::Session;
 use crate::target::Target;
+use crate::transport::Endpoint;
 use crate::util::suggest::nearest_names;
 
 /// The tools of one server.
@@ -39,7 +40,7 @@ pub async fn print_tools(context: &Context, args: &ListArgs, form: ToolFormat) -
         return Err(Failure::new(ErrorKind::Usage, format!("unexpected argument '{extra}' after the tool")));
     }
     let progress = context.progress(&format!("querying {}", target.name));
-    let (server, look) = (target.name.clone(), target.command_line("list", &[]));
+    let (server, look) = (short_name(&target), target.command_line("list", &[]));
     let session = context.listing_session(target, Some(progress.clone()))?;
     let operation =
         async |session: &Session| fetch_entries(context, session, ListKind::Tools, ListFilter::from_args(args)).await;
@@ -55,7 +56,7 @@ pub async fn print_tools(context: &Context, args: &ListArgs, form: ToolFormat) -
             });
         }
     }
-    print_server_tools(context, form, vec![ServerTools { server, prefix: None, tools }])?;
+    print_server_tools(context, args, form, vec![ServerTools { server, prefix: None, tools }])?;
     Ok(Exit::Done)
 }
 
@@ -88,7 +89,7 @@ async fn print_all_servers(context: &Context, args: &ListArgs, form: ToolFormat)
             }
         }
     }
-    print_server_tools(context, form, offers)?;
+    print_server_tools(context, args, form, offers)?;
     Ok(exit)
 }
 
@@ -105,7 +106,33 @@ async fn fetch_tools(
     Ok(ServerTools { server: name.to_owned(), prefix: Some(name.to_owned()), tools })
 }
 
-fn print_server_tools(context: &Context, form: ToolFormat, offers: Vec<ServerTools>) -> Result<()> {
+/// A name for the server of a target without paths: the configured name, the host of a URL, or the file or package that a
+/// command line runs.
+fn short_name(target: &Target) -> String {
+    if target.is_configured {
+        return target.name.clone();
+    }
+    let command = match &target.endpoint {
+        Endpoint::Stdio(command) => command,
+        Endpoint::Http(at) | Endpoint::WebSocket(at) => {
+            return at.url.host_str().map_or_else(|| target.name.clone(), str::to_owned);
+        }
+        Endpoint::Unix(_) | Endpoint::Replay(_) => return "server".to_owned(),
+    };
+    let file_name = |word: &str| {
+        let name = word.rsplit(['/', '\\']).next().unwrap_or(word);
+        let name = name.split_once('@').filter(|(name, _)| !name.is_empty()).map_or(name, |(name, _)| name);
+        name.rsplit_once('.').filter(|(stem, _)| !stem.is_empty()).map_or(name, |(stem, _)| stem).to_owned()
+    };
+    let program = file_name(&command.program);
+    let is_launcher = ["npx", "bunx", "pnpx", "uvx", "pipx", "node", "bun", "deno", "sh", "bash", "cmd"]
+        .contains(&program.as_str())
+        || program.starts_with("python");
+    let started = command.args.iter().find(|word| !word.starts_with('-')).filter(|_| is_launcher);
+    started.map_or(program, |word| file_name(word))
+}
+
+fn print_server_tools(context: &Context, args: &ListArgs, form: ToolFormat, offers: Vec<ServerTools>) -> Result<()> {
     let ui = &context.ui;
     let api = match form {
         ToolFormat::Anthropic => ModelApi::Anthropic,
@@ -129,7 +156,7 @@ fn print_server_tools(context: &Context, form: ToolFormat, offers: Vec<ServerToo
             }
         }
     }
-    let (text, changes) = tools::tool_definitions(api, &all);
+    let (text, changes) = tools::tool_definitions(api, &all, args.max_description.map(|max| max as usize));
     for change in changes {
         ui.warn(&change);
     }
