@@ -66,6 +66,9 @@ pub const MAN_PAGES: &[(&str, &str)] = &[
     ("man", include_str!("../man/mcpipe-man.1")),
 ];
 
+/// How agents with a shell use mcpipe.
+pub const SKILL: &str = include_str!("../docs/SKILL.md");
+
 /// The manual page of a command.
 #[must_use]
 pub fn man_page(command: &str) -> Option<&'static str> {

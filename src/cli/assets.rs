@@ -46,24 +46,30 @@ pub enum Shell {
 /// Print a manual page
 ///
 /// Prints the manual page of COMMAND, or of mcpipe itself, in roff: pipe it to man, or write it to a directory of
-/// man pages. The page config.5 describes the configuration file.
+/// man pages. The page config.5 describes the configuration file. With --skill it prints SKILL.md: how an agent with a
+/// shell uses mcpipe.
 #[derive(Debug, Args)]
 #[command(
     after_help = short_help!("\
 Examples:
   mcpipe man | man -l -
-  mcpipe man config add | man -l -"),
+  mcpipe man config add | man -l -
+  mcpipe man --skill > SKILL.md"),
     after_long_help = long_help!("\
 Examples:
   mcpipe man | man -l -
   mcpipe man config add | man -l -
   mcpipe man config.5 | man -l -
-  mcpipe man call > mcpipe-call.1"),
+  mcpipe man call > mcpipe-call.1
+  mcpipe man --skill > .claude/skills/mcpipe/SKILL.md"),
 )]
 pub struct ManArgs {
     /// The command, or config.5 [default: mcpipe itself]
     #[arg(value_name = "COMMAND")]
     pub command: Vec<String>,
+    /// Print instructions for agents, in Markdown
+    #[arg(long, conflicts_with = "command")]
+    pub skill: bool,
 
     /// The options of every command.
     #[command(flatten)]

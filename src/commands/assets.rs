@@ -19,6 +19,9 @@ pub fn completions(context: &Context, args: &CompletionsArgs) -> Result<Exit> {
 /// # Errors
 /// When there is no such command, or standard output cannot be written.
 pub fn man(context: &Context, args: &ManArgs) -> Result<Exit> {
+    if args.skill {
+        return print_asset(context, assets::SKILL);
+    }
     let name = page_name(&args.command);
     let Some(page) = assets::man_page(&name) else {
         let names: Vec<&str> =

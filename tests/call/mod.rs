@@ -1,5 +1,6 @@
 //! `call`: arguments, schemas, batches, tasks, server requests.
 
+mod agent_script;
 mod batch;
 mod expectations;
 mod late_tools;

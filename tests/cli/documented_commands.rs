@@ -109,6 +109,14 @@ fn every_command_in_the_documents_is_accepted() {
 }
 
 #[test]
+fn the_instructions_for_agents_are_printed_and_short() {
+    let text = std::fs::read_to_string(root().join("docs/SKILL.md")).unwrap();
+    crate::support::Sandbox::new().mcpipe(["man", "--skill"]).run().succeeds().prints(&text);
+    assert!(text.len() < 3000, "{} bytes", text.len());
+    assert!(text.starts_with("---\nname: mcpipe\ndescription: "));
+}
+
+#[test]
 fn every_file_that_the_documents_name_exists() {
     for (name, text) in documents() {
         let directory = root().join(&name).parent().unwrap().to_owned();
