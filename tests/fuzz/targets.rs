@@ -18,7 +18,7 @@ use mcpipe::models::results::{CompletedToolCall, result_messages};
 use mcpipe::models::tools::{NamedTool, tool_definitions};
 use mcpipe::models::{ModelApi, tool_names, typescript};
 use mcpipe::output::escape;
-use mcpipe::protocol::rpc::{self, RpcMessage};
+use mcpipe::protocol::rpc::{self, MessageText, RpcMessage};
 use mcpipe::protocol::views::{self, ListItem, ListKind};
 use mcpipe::protocol::{json, result_shape};
 use mcpipe::schema::{self, SchemaValidator};
@@ -171,11 +171,17 @@ pub fn import(data: &[u8]) {
 
 /// A line, body or event that a server sent.
 ///
-/// A text that consists of messages is read the same by the search for messages beside other text, and a printed
-/// line of it contains nothing that controls a terminal.
+/// A text that consists of messages is read the same where its result is cut out in place and by the search for messages
+/// beside other text, and a printed line of it contains nothing that controls a terminal.
 pub fn rpc_message(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     let parsed = rpc::parse(&text);
+    let owned = MessageText::parse(text.clone().into_owned());
+    let owned = owned.map(|found| {
+        assert_eq!(found.text(), text.trim_start_matches('\u{feff}').trim());
+        found.into_messages()
+    });
+    assert_eq!(format!("{:?}", owned.map_err(|_| ())), format!("{:?}", parsed.as_ref().map_err(|_| ())));
     let recovered = malformed::recover(&text);
     if parsed.is_ok() && text.trim_start().starts_with('{') {
         assert_eq!((recovered.leading.len(), recovered.trailing.len()), (1, 0));
