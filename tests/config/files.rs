@@ -400,3 +400,17 @@ fn wrong_keys_types_and_values_name_file_line_and_what_was_meant() {
     expect!["3: 'confirm' in [servers.a] must be one of never, destructive, always, not 'yes'"]
         .assert_eq(&fault("confirm = 'yes'\nurl = 'https://a/'"));
 }
+
+#[test]
+fn the_provider_settings_in_the_documentation_are_valid() {
+    let text = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/docs/auth.md")).unwrap();
+    let (_, block) = text.split_once("\n```toml\n").expect("a configuration");
+    let (block, _) = block.split_once("```").unwrap();
+    let sandbox = Sandbox::new();
+    sandbox.config(block);
+    let servers = block.lines().filter(|line| line.starts_with("[servers.") && !line.ends_with(".auth]")).count();
+    let secrets = ["SLACK_CLIENT_SECRET", "GOOGLE_CLIENT_SECRET", "GITHUB_CLIENT_SECRET"];
+    let check = secrets.iter().fold(sandbox.mcpipe(["config", "check"]), |run, name| run.env(name, "secret"));
+    let run = check.run();
+    run.exits(0).stderr_is(&format!("checked 1 file and {servers} servers: no errors\n"));
+}
