@@ -49,6 +49,9 @@ pub trait UserInteraction: Send + Sync {
     /// Shows a warning, unless `--quiet` is set.
     fn warn(&self, text: &str);
 
+    /// Shows a warning, even with `--quiet`.
+    fn warn_always(&self, text: &str);
+
     /// Opens a URL in a browser. The URL has been checked.
     ///
     /// # Errors

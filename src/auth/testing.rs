@@ -226,6 +226,10 @@ impl UserInteraction for TestUser {
         self.show(text);
     }
 
+    fn warn_always(&self, text: &str) {
+        self.show(text);
+    }
+
     fn open_browser<'a>(&'a self, url: &'a Url) -> BoxFuture<'a, Result<()>> {
         self.opened_urls.lock().unwrap().push(url.to_string());
         if self.action == UserAction::LogIn {

@@ -205,6 +205,10 @@ impl UserInteraction for TerminalUser {
         self.ui.warn(text);
     }
 
+    fn warn_always(&self, text: &str) {
+        self.ui.warn_always(text);
+    }
+
     fn open_browser<'a>(&'a self, url: &'a Url) -> BoxFuture<'a, Result<()>> {
         Box::pin(browser::open(url, &self.env))
     }

@@ -333,7 +333,7 @@ fn a_login_that_could_not_be_stored_is_refreshed_anyway() {
     ));
     let words = ["call", "srv", "--batch", "-", "--jobs", "1", "--login", "always"];
     let run = sandbox.mcpipe(words).with_browser().stdin(lines.collect::<String>()).run();
-    run.exits(0).stderr_contains("valid for this run only");
+    run.exits(0).stderr_contains("mcpipe: warning: could not store the login, it is valid for this run only");
     let grants = slow.requested_grants();
     assert_eq!(grants.iter().filter(|grant| *grant == "authorization_code").count(), 1, "{grants:?}\n{run:?}");
     assert!(grants.iter().filter(|grant| *grant == "refresh_token").count() >= 2, "{grants:?}");

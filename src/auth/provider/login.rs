@@ -93,7 +93,7 @@ impl ProviderInner {
         if let Some(failure) = &state.store_failure {
             self.context
                 .user
-                .show(&format!("mcpipe: could not store the login, it is valid for this run only: {failure}"));
+                .warn_always(&format!("could not store the login, it is valid for this run only: {failure}"));
         }
         state.loaded = Some(LoadedCredentials::new(credentials)?);
         state.mark_obtained(TokenSource::Login);
