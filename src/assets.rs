@@ -28,6 +28,7 @@ pub const MAN_PAGES: &[(&str, &str)] = &[
     ("read", include_str!("../man/mcpipe-read.1")),
     ("replay", include_str!("../man/mcpipe-replay.1")),
     ("prompt", include_str!("../man/mcpipe-prompt.1")),
+    ("request", include_str!("../man/mcpipe-request.1")),
     ("session", include_str!("../man/mcpipe-session.1")),
     ("session-start", include_str!("../man/mcpipe-session-start.1")),
     ("session-list", include_str!("../man/mcpipe-session-list.1")),

@@ -36,7 +36,7 @@ use cli::{ColorWhen, Command, GlobalOptions};
 use commands::context::{CredentialStores, SecretCache};
 use commands::{Context, Exit, usage_errors};
 use env::Environment;
-use error::{ErrorKind, Result};
+use error::{ErrorKind, Failure, Result};
 use interrupt::Interrupt;
 use output::jq::JqFilter;
 use output::{ColorMode, Terminal, Ui, UiOptions};
@@ -57,14 +57,19 @@ pub fn main() -> u8 {
     let env = Environment::from_process();
     let terminal = Terminal::detect(|name| env.get(name).map(ToOwned::to_owned));
     let mut options = ui_options(&global, color_mode(&global, &env, &terminal));
-    let filter = global.jq.as_ref().map(|text| JqFilter::new(text, || jq_environment(&env))).transpose();
-    let ui = match filter {
+    let filter = match &global.jq {
+        None if global.jq_exit => Err(Failure::new(ErrorKind::Usage, "--jq-exit needs --jq")
+            .hint("add the filter whose last output decides: --jq EXPR")),
+        jq => jq.as_ref().map(|text| JqFilter::new(text, || jq_environment(&env)).map(Arc::new)).transpose(),
+    };
+    let jq_exit = global.jq_exit;
+    let ui = match &filter {
         Ok(filter) => {
-            options.jq = filter.map(Arc::new);
+            options.jq.clone_from(filter);
             Arc::new(Ui::new(options, terminal))
         }
         Err(failure) => {
-            Ui::new(options, terminal).report_failure(&failure);
+            Ui::new(options, terminal).report_failure(failure);
             return failure.kind().exit_code();
         }
     };
@@ -81,7 +86,11 @@ pub fn main() -> u8 {
         recording: OnceLock::new(),
     };
     let class = match dispatch(context, cli.command) {
-        Ok(Exit::Done) => return 0,
+        Ok(Exit::Done) => {
+            let is_mismatch =
+                jq_exit && filter.is_ok_and(|filter| filter.is_some_and(|filter| !filter.last_is_truthy()));
+            return if is_mismatch { ErrorKind::Mismatch.exit_code() } else { 0 };
+        }
         Ok(Exit::Reported(class)) => class,
         Err(failure) => {
             if failure.kind() != ErrorKind::ClosedPipe {
@@ -120,6 +129,9 @@ fn dispatch(context: Context, command: Command) -> Result<Exit> {
         Command::Prompt(args) => {
             run_connected(context, watches_stdout, async |context| commands::prompt::run(context, args).await)
         }
+        Command::Request(args) => run_connected(context, watches_stdout, async |context| {
+            Box::pin(commands::request::run(context, args)).await
+        }),
         Command::Lock(args) => {
             run_connected(context, watches_stdout, async |context| commands::lock::run(context, args).await)
         }

@@ -14,11 +14,11 @@ macro_rules! long_help {
             $($text, "\n\n",)?
             "\
 General options (described in 'mcpipe --help'):
-  --json  --jq EXPR  -q, --quiet  -v, --verbose  --trace FILE  --record FILE
-  --events FILE|-  --color WHEN  --config FILE  --timeout TIME  --retries N
-  --connect-timeout TIME  --wait TIME  --no-cache  --no-session  --no-input
-  --login WHEN  --root DIR  --elicit HOW  --sampling-command CMD
-  --log-level LEVEL  --max-list-size SIZE"
+  --json  --jq EXPR  --jq-exit  -q, --quiet  -v, --verbose  --trace FILE
+  --record FILE  --events FILE|-  --color WHEN  --config FILE  --timeout TIME
+  --retries N  --connect-timeout TIME  --wait TIME  --no-cache  --no-session
+  --no-input  --login WHEN  --root DIR  --elicit HOW  --sampling-command CMD
+  --log-level LEVEL  --max-list-size SIZE  --meta KEY=VALUE"
         )
     };
 }
@@ -64,6 +64,8 @@ Environment:
   NO_COLOR, TERM=dumb          no colors
   BROWSER                      the program that opens a URL
   VISUAL, EDITOR               the editor for `config edit`
+  TRACEPARENT, TRACESTATE,
+  BAGGAGE                      the trace context to send with each request
   HTTPS_PROXY, http_proxy,
   ALL_PROXY, NO_PROXY          proxies, and the hosts to reach without one
   SSL_CERT_FILE, SSL_CERT_DIR  trust these certificate authorities instead of the

@@ -22,6 +22,9 @@ pub struct GlobalOptions {
     /// Strings are printed raw, each output on its own line.
     #[arg(long, global = true, hide_short_help = true, hide_long_help = true, value_name = "EXPR")]
     pub jq: Option<String>,
+    /// Exit with 9 if the last output of --jq is false or null, or if there is none
+    #[arg(long, global = true, hide_short_help = true, hide_long_help = true)]
+    pub jq_exit: bool,
     /// Print only results and errors
     #[arg(short, long, global = true, hide_short_help = true, hide_long_help = true)]
     pub quiet: bool,
@@ -94,6 +97,12 @@ pub struct GlobalOptions {
     /// Request the server's logs at LEVEL and above, and print them on stderr
     #[arg(long, global = true, hide_short_help = true, hide_long_help = true, value_name = "LEVEL")]
     pub log_level: Option<LogLevel>,
+    /// Add this member to _meta of every request; KEY:=JSON for a value that is not a string; may be repeated
+    ///
+    /// The variables TRACEPARENT, TRACESTATE and BAGGAGE become the members traceparent, tracestate and baggage.
+    /// --meta traceparent= leaves the first two out, --meta baggage= the last.
+    #[arg(long, global = true, hide_short_help = true, hide_long_help = true, value_name = "KEY=VALUE")]
+    pub meta: Vec<String>,
     /// Write every notification from the server to FILE as NDJSON
     ///
     /// With -, they go to stdout, before the result (implies --json).
@@ -108,6 +117,7 @@ impl GlobalOptions {
         GlobalOptions {
             json: self.json || under.json,
             jq: self.jq.or(under.jq),
+            jq_exit: self.jq_exit || under.jq_exit,
             quiet: self.quiet || under.quiet,
             verbose: self.verbose.max(under.verbose),
             trace: self.trace.or(under.trace),
@@ -127,6 +137,7 @@ impl GlobalOptions {
             elicit: self.elicit.or(under.elicit),
             sampling_command: self.sampling_command.or(under.sampling_command),
             log_level: self.log_level.or(under.log_level),
+            meta: if self.meta.is_empty() { under.meta } else { self.meta },
             events: self.events.or(under.events),
         }
     }

@@ -14,6 +14,7 @@ use crate::cli::options::GlobalOptions;
 use crate::cli::prompt::PromptArgs;
 use crate::cli::read::ReadArgs;
 use crate::cli::replay::ReplayArgs;
+use crate::cli::request::RequestArgs;
 use crate::cli::session::SessionArgs;
 use crate::cli::task::TaskArgs;
 use crate::cli::test::TestArgs;
@@ -89,6 +90,7 @@ impl Cli {
             Command::Call(args) => &mut args.global,
             Command::Read(args) => &mut args.global,
             Command::Prompt(args) => &mut args.global,
+            Command::Request(args) => &mut args.global,
             Command::Task(args) => &mut args.global,
             Command::Test(args) => &mut args.global,
             Command::Lock(args) => &mut args.global,
@@ -127,6 +129,8 @@ pub enum Command {
     Read(ReadArgs),
     /// Get a prompt
     Prompt(PromptArgs),
+    /// Send any request
+    Request(RequestArgs),
     /// Manage long-running calls (tasks)
     Task(TaskArgs),
     /// Check servers

@@ -114,6 +114,7 @@ impl Context {
             observer: notifications::notification_observer(self, progress)?,
             log_level: self.global.log_level.map(LogLevel::as_str),
             declares_all: false,
+            request_meta: self.request_meta()?,
         })
     }
 

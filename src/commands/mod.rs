@@ -21,6 +21,8 @@ pub mod read;
 mod recording;
 mod redaction;
 pub mod replay;
+pub mod request;
+mod request_meta;
 mod resolve;
 pub mod runtime;
 pub mod secret_references;

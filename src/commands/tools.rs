@@ -196,6 +196,44 @@ pub fn denied_by_policy(target: &Target, name: &str) -> Failure {
         .hint(format!("show allow_tools and deny_tools: {}", target.config_command_line("get")))
 }
 
+/// Checks that a tool declares itself read-only. A cached list that says otherwise is checked against the current one.
+///
+/// # Errors
+/// [`ErrorKind::Refused`] if it does not.
+pub async fn require_read_only(
+    context: &Context,
+    session: &Session,
+    catalogue: &ToolCache,
+    seen: &Rc<ToolList>,
+    name: &str,
+) -> Result<()> {
+    let may_be_called = |tools: &ToolList| tools.find(name).is_some_and(is_read_only);
+    if may_be_called(seen) {
+        return Ok(());
+    }
+    let fresh = catalogue.refresh_if_stale(context, session, seen, false).await?;
+    if fresh.is_some_and(|fresh| may_be_called(&fresh)) { Ok(()) } else { Err(not_read_only(session.target(), name)) }
+}
+
+/// Whether a tool declares itself read-only.
+#[must_use]
+pub fn is_read_only(tool: &ListItem) -> bool {
+    tool.boolean_annotation("readOnlyHint") == Some(true)
+}
+
+/// The failure for a tool that does not declare itself read-only.
+#[must_use]
+pub fn not_read_only(target: &Target, name: &str) -> Failure {
+    let failure = Failure::new(ErrorKind::Refused, format!("'{name}' was not called"))
+        .cause("the tool does not declare itself read-only (readOnlyHint)");
+    let is_option = target.reference.as_ref().is_some_and(|reference| reference.options.read_only);
+    failure.hint(if is_option {
+        "omit --read-only".to_owned()
+    } else {
+        format!("show read_only: {}", target.config_command_line("get"))
+    })
+}
+
 /// Lists the tools of a server and applies policy and the rules for header annotations.
 ///
 /// # Errors

@@ -21,6 +21,7 @@ use crate::config::value::secrets::SecretReference;
 use crate::env::Environment;
 use crate::interrupt::Interrupt;
 use crate::output::{Terminal, Ui, UiOptions, escape};
+use crate::protocol::method;
 use crate::protocol::views::{ListItem, ListKind};
 use crate::schema;
 use crate::session::cache::ServerCache;
@@ -66,6 +67,9 @@ impl CandidateSource {
             Some(Command::Prompt(args)) => {
                 let words = args.target.into_iter().chain(args.name).chain(args.args);
                 (words.collect(), args.command, args.target_options, false)
+            }
+            Some(Command::Request(args)) => {
+                (args.target.into_iter().chain(args.words).collect(), args.command, args.target_options, false)
             }
             Some(Command::Task(args)) => match args.command {
                 TaskCommand::Get(one) | TaskCommand::Cancel(one) => (one.words, one.command, one.target_options, false),
@@ -285,6 +289,11 @@ fn parameter_row_name(name: &str) -> String {
         row.push_str(part.trim_start_matches(|digit: char| digit.is_ascii_digit()));
     }
     row
+}
+
+/// The requests of the protocol.
+pub fn methods() -> Vec<Candidate> {
+    method::REQUESTS.iter().map(|name| ((*name).to_owned(), String::new())).collect()
 }
 
 /// The commands with a manual page: subcommands of those that are typed, or names of pages once one is begun.

@@ -56,6 +56,8 @@ enum CandidateKind {
     ReferencedSecret,
     /// A client whose servers can be imported, or a file.
     Client,
+    /// A method of the protocol.
+    Method,
     /// A command with a manual page.
     ManPage,
     /// `@FILE`.
@@ -77,6 +79,7 @@ fn candidate_kind(command: &str, arg: &str) -> Option<CandidateKind> {
         ("config secret remove", "name") => CandidateKind::Secret,
         ("config secret set", "name") => CandidateKind::ReferencedSecret,
         ("config import", "from") => CandidateKind::Client,
+        ("request", "words") => CandidateKind::Method,
         ("man", "command") => CandidateKind::ManPage,
         // A new server has a new name.
         ("config add", _) => return None,
@@ -137,6 +140,7 @@ fn candidates(typed: &PartialCommandLine, what: CandidateKind, current: &OsStr) 
         CandidateKind::Secret => known.secrets(false),
         CandidateKind::ReferencedSecret => known.secrets(true),
         CandidateKind::Client => known.clients(current),
+        CandidateKind::Method => candidates::methods(),
         CandidateKind::ManPage => candidates::man_pages(typed, current),
         CandidateKind::AtFile => files::path_candidates("@", current),
     };

@@ -348,6 +348,16 @@ pub const SERVER_KEYS: &[ConfigKey] = &[
          unless --yes is given.",
     ),
     key(
+        "read_only",
+        KeyType::Bool,
+        AppliesTo::Both,
+        "false",
+        "true",
+        "Call only tools that declare themselves read-only (readOnlyHint: true).",
+    )
+    .details("Calling another tool fails with exit code 8. --read-only does the same for one command.")
+    .allow_untrusted(),
+    key(
         "locked",
         KeyType::String,
         AppliesTo::Both,

@@ -13,6 +13,8 @@ pub struct ToolPolicy {
     pub deny_tools: Vec<String>,
     /// When a call needs confirmation.
     pub confirm: ConfirmPolicy,
+    /// Whether only tools may be called that declare themselves read-only.
+    pub read_only: bool,
     /// The lock file that tools must agree with.
     pub locked: Option<PathBuf>,
 }

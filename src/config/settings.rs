@@ -321,6 +321,7 @@ impl ConfiguredServer {
                 allow_tools: reader.string_list(table, "allow_tools"),
                 deny_tools: reader.string_list(table, "deny_tools").unwrap_or_default(),
                 confirm: confirm.or(defaults.confirm).unwrap_or_default(),
+                read_only: reader.boolean(table, "read_only"),
                 locked: reader.path(table, "locked"),
             },
             timeout: reader.duration(table, "timeout").or(defaults.timeout),

@@ -29,6 +29,12 @@ variables! {
     CACHE_DIR = "MCPIPE_CACHE_DIR";
     /// Set by the completion scripts: print candidates and do nothing else.
     COMPLETE = "MCPIPE_COMPLETE";
+    /// The trace context that requests carry as `traceparent` in `_meta`.
+    TRACEPARENT = "TRACEPARENT";
+    /// The vendors' part of the trace context, sent as `tracestate`.
+    TRACESTATE = "TRACESTATE";
+    /// The properties of the trace context, sent as `baggage`.
+    BAGGAGE = "BAGGAGE";
     /// Disables colors if set and not empty.
     NO_COLOR = "NO_COLOR";
     /// The type of terminal; `dumb` means no colors and no cursor movement.

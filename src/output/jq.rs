@@ -3,6 +3,8 @@
 //! The filter is compiled once, before anything is sent, so that a mistake in it is reported first. Numbers that it
 //! does not compute with keep every digit.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use jaq_core::data::JustLut;
 use jaq_core::load::{self, Arena, File, Loader};
 use jaq_core::{Compiler, Ctx, Exn, Vars};
@@ -33,6 +35,8 @@ def @tsv: _cells(gsub("\\\\"; "\\\\") | gsub("\t"; "\\t") | gsub("\n"; "\\n") | 
 pub struct JqFilter {
     compiled: jaq_core::Filter<JqData>,
     environment: Vec<(String, String)>,
+    /// Whether there was an output, and the last one was neither false nor null.
+    last_is_truthy: AtomicBool,
 }
 
 impl std::fmt::Debug for JqFilter {
@@ -69,7 +73,13 @@ impl JqFilter {
                 invalid_filter(text, unknown.map(|(name, what)| format!("there is no {} '{name}'", what.as_str())))
             })?;
         let environment = if text.contains("$ENV") { environment() } else { Vec::new() };
-        Ok(JqFilter { compiled, environment })
+        Ok(JqFilter { compiled, environment, last_is_truthy: AtomicBool::new(false) })
+    }
+
+    /// Whether the filter has had an output, and the last one was neither false nor null (`jq -e`).
+    #[must_use]
+    pub fn last_is_truthy(&self) -> bool {
+        self.last_is_truthy.load(Ordering::Relaxed)
     }
 
     /// Filters one document; `print` gets each output as it comes.
@@ -91,7 +101,11 @@ impl JqFilter {
         let context = Ctx::<JqData>::new(&self.compiled.lut, Vars::new([Val::obj(environment)]));
         for output in self.compiled.id.run((context, input)) {
             match output {
-                Ok(value) => print(to_output(value))?,
+                Ok(value) => {
+                    let truthy = !matches!(value, Val::Null | Val::Bool(false));
+                    self.last_is_truthy.store(truthy, Ordering::Relaxed);
+                    print(to_output(value))?;
+                }
                 Err(exception) => return exception_result(exception),
             }
         }

@@ -49,6 +49,62 @@ pub mod method {
     pub const PROGRESS: &str = "notifications/progress";
     pub const LOG_MESSAGE: &str = "notifications/message";
     pub const ELICITATION_COMPLETE: &str = "notifications/elicitation/complete";
+
+    /// The requests that a user may send.
+    pub const REQUESTS: [&str; 16] = [
+        PING,
+        DISCOVER,
+        TOOLS_LIST,
+        TOOLS_CALL,
+        RESOURCES_LIST,
+        TEMPLATES_LIST,
+        RESOURCES_READ,
+        PROMPTS_LIST,
+        PROMPTS_GET,
+        COMPLETION_COMPLETE,
+        LOGGING_SET_LEVEL,
+        TASKS_GET,
+        TASKS_RESULT,
+        TASKS_LIST,
+        TASKS_CANCEL,
+        SKILLS_LIST,
+    ];
+
+    /// A name that lives as long as the process; each is stored once.
+    #[must_use]
+    pub fn intern(name: &str) -> &'static str {
+        static NAMES: std::sync::Mutex<std::collections::BTreeSet<&'static str>> =
+            std::sync::Mutex::new(std::collections::BTreeSet::new());
+        let mut names = NAMES.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(known) = names.get(name) {
+            return known;
+        }
+        let name: &'static str = Box::leak(name.into());
+        names.insert(name);
+        name
+    }
+
+    /// Whether a request with this method changes nothing, so that it may be repeated.
+    #[must_use]
+    pub fn is_read_only(name: &str) -> bool {
+        matches!(
+            name,
+            DISCOVER
+                | PING
+                | TOOLS_LIST
+                | RESOURCES_LIST
+                | TEMPLATES_LIST
+                | RESOURCES_READ
+                | PROMPTS_LIST
+                | PROMPTS_GET
+                | COMPLETION_COMPLETE
+                | TASKS_GET
+                | TASKS_RESULT
+                | TASKS_LIST
+                | SKILLS_LIST
+                | SKILLS_GET
+        )
+    }
 }
 
 /// Keys of `_meta` in the modern revision (2026-07-28, basic/index §`_meta`).
@@ -60,6 +116,10 @@ pub mod meta {
     pub const SERVER_INFO: &str = "io.modelcontextprotocol/serverInfo";
     pub const LOG_LEVEL: &str = "io.modelcontextprotocol/logLevel";
     pub const PROGRESS_TOKEN: &str = "progressToken";
+    /// The trace context (2026-07-28, basic/index, "OpenTelemetry trace context"; SEP-414).
+    pub const TRACEPARENT: &str = "traceparent";
+    pub const TRACESTATE: &str = "tracestate";
+    pub const BAGGAGE: &str = "baggage";
     pub const SUBSCRIPTION_ID: &str = "io.modelcontextprotocol/subscriptionId";
 }
 

@@ -10,15 +10,17 @@ use std::sync::{Arc, Mutex};
 
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
 use tokio::sync::Notify;
 use url::Url;
 
 use crate::error::Result;
-use crate::protocol::method;
 use crate::protocol::revision::Revision;
+use crate::protocol::{meta, method};
 use crate::session::notifications::NotificationBroadcaster;
 use crate::session::server_requests::ServerRequestLog;
 use crate::transport::BoxFuture;
+use crate::util::hex::hex;
 use crate::util::lock::lock;
 
 /// The user's answer to an elicitation.
@@ -112,6 +114,8 @@ pub struct ClientCapabilities {
     /// Declares roots, sampling and elicitation even without a handler, for sessions that only list: servers choose
     /// the tools they list by the client's capabilities.
     pub declares_all: bool,
+    /// The members that every request has in `_meta`.
+    pub request_meta: Map<String, Value>,
 }
 
 impl ClientCapabilities {
@@ -140,7 +144,15 @@ impl ClientCapabilities {
             (self.declares_roots(), 'r'),
         ];
         let declared: String = all.into_iter().filter_map(|(yes, letter)| yes.then_some(letter)).collect();
-        if declared.is_empty() { "0".to_owned() } else { declared }
+        let declared = if declared.is_empty() { "0".to_owned() } else { declared };
+        // A server may choose what it lists by them. The trace context differs in each run.
+        let mut meta = self.request_meta.clone();
+        meta.retain(|name, _| ![meta::TRACEPARENT, meta::TRACESTATE, meta::BAGGAGE].contains(&name.as_str()));
+        if meta.is_empty() {
+            return declared;
+        }
+        let digest = Sha256::digest(Value::Object(meta).to_string());
+        format!("{declared}-{}", hex(&digest[..8]))
     }
 }
 
@@ -210,6 +222,12 @@ impl ClientHandler {
             method::SAMPLING_CREATE_MESSAGE => self.capabilities.sampling.is_some(),
             _ => false,
         }
+    }
+
+    /// The members that every request has in `_meta`.
+    #[must_use]
+    pub fn request_meta(&self) -> &Map<String, Value> {
+        &self.capabilities.request_meta
     }
 
     /// The minimum level of log messages to request.

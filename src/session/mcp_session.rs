@@ -197,6 +197,17 @@ impl Session {
         }
     }
 
+    /// Sends a notification in the form of the era.
+    ///
+    /// # Errors
+    /// If the connection cannot be opened, or the notification cannot be delivered.
+    pub async fn notify(&self, notification: &Operation) -> Result<()> {
+        self.session_info().await?;
+        let (live, _) = self.connection_for(notification).await?;
+        let encoded = live.era.encode_request(&live.rpc, notification);
+        live.rpc.notify(encoded.method, encoded.params.as_deref(), encoded.headers).await
+    }
+
     /// The failure for an outcome without a result. If the user declined, or input could not be given, that is the
     /// failure.
     #[must_use]
@@ -366,7 +377,7 @@ impl Session {
     /// server that declared nothing may support anything.
     pub(super) fn undeclared_failure(&self, live: &Connection, call: &Operation) -> Option<Failure> {
         let (capability, what) = capabilities::method_capability(call.method)?;
-        if live.era.revision().is_modern() {
+        if call.ignores_capabilities || live.era.revision().is_modern() {
             return None;
         }
         let server = live.era.server_info();

@@ -27,6 +27,8 @@ pub struct Operation {
     pub extensions: &'static [&'static str],
     /// Whether it may become a task, if the client decides that in this era (`TOL-10`).
     pub task_request: Option<TaskRequest>,
+    /// Whether it is sent even if the server did not declare the capability.
+    pub ignores_capabilities: bool,
     /// The log of the server's requests during this one, if other requests are in progress at the same time.
     pub server_requests: Option<Arc<ServerRequestLog>>,
 }
@@ -45,6 +47,7 @@ impl Operation {
             wants_progress: false,
             extensions: &[],
             task_request: None,
+            ignores_capabilities: false,
             server_requests: None,
         }
     }

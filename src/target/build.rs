@@ -125,7 +125,11 @@ fn ad_hoc_target(
         timeout: defaults.timeout,
         connect_timeout: defaults.connect_timeout,
         roots: Vec::new(),
-        policy: ToolPolicy { confirm: defaults.confirm.unwrap_or_default(), ..ToolPolicy::default() },
+        policy: ToolPolicy {
+            confirm: defaults.confirm.unwrap_or_default(),
+            read_only: options.read_only,
+            ..ToolPolicy::default()
+        },
         auth: OAuthSettings::default(),
         bearer: None,
         credential_store: defaults.credential_store,
@@ -191,7 +195,7 @@ pub(super) fn target_from_config(
         timeout: settings.timeout,
         connect_timeout: settings.connect_timeout,
         roots: settings.roots,
-        policy: settings.policy,
+        policy: ToolPolicy { read_only: settings.policy.read_only || options.read_only, ..settings.policy },
         auth: settings.auth,
         bearer: settings.bearer,
         credential_store: config.defaults.credential_store.clone(),

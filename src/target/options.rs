@@ -50,6 +50,9 @@ pub struct TargetOptions {
     /// Do not send the server's cookies back
     #[arg(long, hide_short_help = true)]
     pub no_cookies: bool,
+    /// Call only tools that declare themselves read-only (readOnlyHint)
+    #[arg(long, hide_short_help = true)]
+    pub read_only: bool,
     /// Connect to this Unix socket instead of the URL's host and port
     #[arg(long, value_name = "PATH", hide_short_help = true)]
     pub unix_socket: Option<PathBuf>,

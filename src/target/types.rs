@@ -116,6 +116,7 @@ impl TargetFlags {
             ("--insecure", options.insecure),
             ("--allow-http", options.allow_http),
             ("--no-cookies", options.no_cookies),
+            ("--read-only", options.read_only),
         ];
         for (flag, given) in switches {
             reach.extend(given.then(|| flag.to_owned()));

@@ -4,6 +4,7 @@ mod agent_script;
 mod batch;
 mod expectations;
 mod late_tools;
+mod read_only_tools;
 mod schema_defaults;
 mod schema_validation;
 pub mod server_requests;

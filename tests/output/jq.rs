@@ -121,3 +121,31 @@ fn depth_and_a_negative_zero_survive_the_filter() {
     let run = sandbox.mcpipe(["call", &server.target(), "fail", "--jq", ".structuredContent.z"]).run();
     run.exits(0).prints("[-0.0,0,-0e1]\n");
 }
+
+#[test]
+fn the_last_output_decides_with_jq_exit() {
+    let (server, sandbox) = (Mcp::modern().stdio(), Sandbox::new());
+    let target = server.target();
+    for (filter, code) in [
+        (".tools | length > 0", 0),
+        ("false, 0", 0),
+        ("\"\"", 0),
+        ("true, false", 9),
+        (".nothing", 9),
+        ("empty", 9),
+        ("error(\"no\")", 1),
+    ] {
+        sandbox.mcpipe(["list", &target, "--jq", filter, "--jq-exit"]).run().exits(code);
+    }
+    let run = sandbox.mcpipe(["list", &target, "--jq", "false", "--jq-exit"]).run();
+    run.exits(9).prints("false\n").stderr_is("");
+    // The failure of the command itself comes first.
+    sandbox.mcpipe(["call", &target, "fail", "--jq", "false", "--jq-exit"]).run().exits(1);
+    sandbox.mcpipe(["list", &target, "--jq-exit"]).run().exits(2).stderr_contains("--jq-exit needs --jq");
+}
+
+#[test]
+fn failures_stay_text_with_a_filter() {
+    let run = Sandbox::new().mcpipe(["list", "nowhere", "--jq", "."]).run();
+    run.exits(3).prints("").stderr_contains("mcpipe: error: ");
+}

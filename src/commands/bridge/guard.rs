@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use super::wire::members_of;
 use crate::commands::call::lock_check::compare_tool;
 use crate::commands::lock::file::LockFile;
-use crate::commands::tools::denied_by_policy;
+use crate::commands::tools::{denied_by_policy, is_read_only, not_read_only};
 use crate::config::policy::ConfirmPolicy;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::protocol::rpc::RawJson;
@@ -68,7 +68,7 @@ impl ToolGuard {
     #[must_use]
     pub fn needs_table(&self, has_headers: bool) -> bool {
         let confirms = self.target.policy.confirm == ConfirmPolicy::Destructive && !self.is_confirmed;
-        has_headers || self.lock.is_some() || confirms
+        has_headers || self.lock.is_some() || confirms || self.target.policy.read_only
     }
 
     /// The table, loaded by `load` if there is none.
@@ -87,7 +87,9 @@ impl ToolGuard {
         let items = load.await?;
         let mut table = ToolTable::default();
         for item in &items {
-            let refusal = self.refusal(item, has_headers).or_else(|| self.unconfirmed(item.name(), Some(item)));
+            let refusal = self.refusal(item, has_headers);
+            let refusal = refusal.or_else(|| self.not_read_only(item.name(), Some(item)));
+            let refusal = refusal.or_else(|| self.unconfirmed(item.name(), Some(item)));
             let headers =
                 if has_headers { collect_header_params(item.value()).unwrap_or_default() } else { Vec::new() };
             table.0.entry(item.name().to_owned()).or_insert(ToolRules { headers, refusal });
@@ -125,6 +127,9 @@ impl ToolGuard {
     /// Why a tool that the server does not list must not be called.
     #[must_use]
     pub fn unlisted(&self, tool: &str) -> Option<Failure> {
+        if let Some(refusal) = self.not_read_only(tool, None) {
+            return Some(refusal);
+        }
         let (lock, path) = (self.lock.as_ref()?, self.target.policy.locked.as_deref()?);
         let missing = || {
             let message =
@@ -132,6 +137,11 @@ impl ToolGuard {
             Err(Failure::new(ErrorKind::Refused, message))
         };
         compare_tool(&self.target.name, lock, path, tool, missing).err()
+    }
+
+    /// Why a tool must not be called that does not declare itself read-only.
+    fn not_read_only(&self, tool: &str, item: Option<&ListItem>) -> Option<Failure> {
+        (self.target.policy.read_only && !item.is_some_and(is_read_only)).then(|| not_read_only(&self.target, tool))
     }
 
     /// Why a tool cannot be called without a confirmation.

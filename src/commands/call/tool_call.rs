@@ -222,13 +222,7 @@ impl<'a> ToolCall<'a> {
             tools = Some(later);
         }
         let (arguments, headers) = ready?;
-        if let Some(lock) = args.locked.as_deref().or(target.policy.locked.as_deref()) {
-            let listed = match &tools {
-                Some(tools) => tools.clone(),
-                None => catalogue.get(context, session).await?,
-            };
-            lock_check::check(context, session, catalogue, lock, &listed, name).await?;
-        }
+        self.check_declaration(tools.as_ref()).await?;
         if args.dry_run {
             return Ok(CallOutcome::DryRun(self.request_json(arguments)));
         }
@@ -272,6 +266,45 @@ impl<'a> ToolCall<'a> {
             _ => None,
         };
         Ok(CallOutcome::Result(result, violation))
+    }
+
+    /// Checks everything that may forbid the call, for one that is sent as it was typed.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Refused`] if it is not allowed.
+    pub async fn require_permission(&self, arguments: &Map<String, Value>) -> Result<()> {
+        let CallContext { context, session, catalogue, .. } = self.call_context;
+        let (policy, name) = (&session.target().policy, self.raw_arguments.tool.as_str());
+        if !policy.permits(name) {
+            return Err(tools::denied_by_policy(session.target(), name));
+        }
+        self.check_declaration(None).await?;
+        let tools = match policy.confirm {
+            ConfirmPolicy::Destructive => Some(catalogue.get(context, session).await?),
+            ConfirmPolicy::Never | ConfirmPolicy::Always => None,
+        };
+        self.require_consent(tools.as_ref().and_then(|tools| tools.find(name)), arguments).await
+    }
+
+    /// Checks what the tool must declare: that it is read-only, and what the lock file has.
+    async fn check_declaration(&self, tools: Option<&Rc<ToolList>>) -> Result<()> {
+        let CallContext { context, session, catalogue, args, .. } = self.call_context;
+        let (policy, name) = (&session.target().policy, self.raw_arguments.tool.as_str());
+        let lock = args.locked.as_deref().or(policy.locked.as_deref());
+        if lock.is_none() && !policy.read_only {
+            return Ok(());
+        }
+        let listed = match tools {
+            Some(tools) => tools.clone(),
+            None => catalogue.get(context, session).await?,
+        };
+        if policy.read_only {
+            tools::require_read_only(context, session, catalogue, &listed, name).await?;
+        }
+        match lock {
+            Some(lock) => lock_check::check(context, session, catalogue, lock, &listed, name).await,
+            None => Ok(()),
+        }
     }
 
     /// The list with the tool, if it appears within `--wait`: servers may register tools after they have started.

@@ -204,8 +204,12 @@ fn insert_target_options(
             entry.insert(key, value(set));
         }
     }
-    let switches =
-        [("insecure", options.insecure), ("allow_http", options.allow_http), ("no_cookies", options.no_cookies)];
+    let switches = [
+        ("insecure", options.insecure),
+        ("allow_http", options.allow_http),
+        ("no_cookies", options.no_cookies),
+        ("read_only", options.read_only),
+    ];
     for (key, set) in switches {
         if set {
             entry.insert(key, value(true));

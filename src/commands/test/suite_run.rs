@@ -12,6 +12,7 @@ use crate::commands::call::concurrent::run_concurrent_call;
 use crate::commands::call::tool_call::{CallContext, RawArguments};
 use crate::commands::context::Context;
 use crate::commands::expect::{self, difference, shorten, show};
+use crate::commands::request::permitted_operation;
 use crate::commands::test::report::{Outcome, TestReport, TestResult};
 use crate::commands::test::suite::{Action, Check, LIST_WORDS, Suite, SuiteTest};
 use crate::commands::test::suite_files::snapshot_path;
@@ -335,10 +336,13 @@ impl Connection {
                 }
                 Err(failure) => Err(failure),
             },
-            // The names of methods have the lifetime of the program: there are as many as the suites have tests.
             Action::Request(name) => {
-                let name: &'static str = Box::leak(captures.fill_text(name).into_boxed_str());
-                session.request(&Operation::read_only(name, arguments).with_effects()).await
+                let args = CallArgs { yes: true, ..CallArgs::default() };
+                let call_context = CallContext { context, session, catalogue: &self.tools, args: &args, target: None };
+                match permitted_operation(call_context, &captures.fill_text(name), arguments).await {
+                    Ok(operation) => session.request(&operation).await,
+                    Err(failure) => Err(failure),
+                }
             }
         };
         match asked {

@@ -10,10 +10,11 @@ use sha2::{Digest, Sha256};
 use crate::env::MCPIPE_PREFIX;
 use crate::transport::{Endpoint, HttpEndpoint, InheritedEnv, StdioEndpoint};
 
-/// Variables of the terminal, the window system and the shell. They do not change the identity; the program that
+/// Variables of the terminal, the window system, the shell and the trace of the run. They do not change the identity; the program that
 /// `PATH` finds is part of the fingerprint ([`fingerprint`](crate::session::cache::fingerprint)).
-const VOLATILE_VARIABLES: [&str; 33] = [
+const VOLATILE_VARIABLES: [&str; 36] = [
     "_",
+    "BAGGAGE",
     "COLORTERM",
     "COLUMNS",
     "DESKTOP_STARTUP_ID",
@@ -39,6 +40,8 @@ const VOLATILE_VARIABLES: [&str; 33] = [
     "TERMINFO",
     "TMUX",
     "TMUX_PANE",
+    "TRACEPARENT",
+    "TRACESTATE",
     "WINDOW",
     "WINDOWID",
     "WINDOWPATH",

@@ -14,7 +14,7 @@ use crate::protocol::views::ServerInfo;
 use crate::protocol::{code, method, result_shape};
 use crate::secret::Secret;
 use crate::session::client_handler::ClientHandler;
-use crate::session::era::{Era, Operation, client_info, meta_with_progress};
+use crate::session::era::{Era, Operation, client_info, request_meta};
 use crate::session::failure::forgotten_session_failure;
 use crate::session::rpc_client::{CancelMode, OutgoingRequest, RequestOutcome, RpcClient};
 use crate::session::server_requests::MAX_INPUT_ROUNDS;
@@ -88,11 +88,14 @@ impl Handshake {
     }
 
     async fn send_initialize(&self, rpc: &RpcClient, offer: Revision) -> RequestOutcome {
-        let params = json!({
+        let mut params = json!({
             "protocolVersion": offer.as_str(),
             "capabilities": self.client_handler.declared_capabilities(offer),
             "clientInfo": client_info(),
         });
+        if !self.client_handler.request_meta().is_empty() {
+            params["_meta"] = Value::Object(self.client_handler.request_meta().clone());
+        }
         rpc.request(OutgoingRequest {
             id: rpc.next_id(),
             method: method::INITIALIZE,
@@ -233,17 +236,11 @@ impl LegacyEra {
             return client_handler
                 .warn("the server does not support logging, so --log-level has no effect on what it sends");
         }
-        let reply = rpc
-            .request(OutgoingRequest {
-                id: rpc.next_id(),
-                method: method::LOGGING_SET_LEVEL,
-                params: Some(json!({ "level": level }).to_string()),
-                headers: Vec::new(),
-                timeout: self.handshake.connect_timeout,
-                cancel_mode: CancelMode::SendNotification,
-                server_requests: None,
-            })
-            .await;
+        let mut params = Map::new();
+        params.insert("level".into(), level.into());
+        let call = Operation::read_only(method::LOGGING_SET_LEVEL, params);
+        let timeout = self.handshake.connect_timeout;
+        let reply = rpc.request(OutgoingRequest { timeout, ..self.encode_request(rpc, &call) }).await;
         let why = match reply {
             RequestOutcome::Result(_) => return,
             RequestOutcome::Error(error, _) => error.message,
@@ -361,7 +358,7 @@ impl Era for LegacyEra {
 
     fn encode_request(&self, rpc: &RpcClient, call: &Operation) -> OutgoingRequest {
         let id = rpc.next_id();
-        let meta = meta_with_progress(id, call);
+        let meta = request_meta(&self.handshake.client_handler, id, call);
         let mut params = call.params.clone();
         if call.task_request.is_some_and(|task_request| self.sends_as_task(task_request)) {
             params.insert("task".into(), Value::Object(Map::new()));

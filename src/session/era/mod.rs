@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 use crate::protocol::meta;
 use crate::protocol::revision::Revision;
 use crate::protocol::views::ServerInfo;
+use crate::session::client_handler::ClientHandler;
 pub use crate::session::operation::Operation;
 use crate::session::rpc_client::{OutgoingRequest, RequestOutcome, RpcClient};
 use crate::session::subscription::Subscribe;
@@ -35,12 +36,16 @@ pub fn client_info() -> Value {
     json!({"name": "mcpipe", "version": env!("CARGO_PKG_VERSION")})
 }
 
-/// `params` with a `_meta` that asks for progress under the request's own id (`MSG-07`).
+/// The `_meta` of a request: the members that every request has, those of the request itself, and the request for
+/// progress under its own id (`MSG-07`).
 #[must_use]
-pub fn meta_with_progress(id: u64, call: &Operation) -> Map<String, Value> {
-    let mut all = Map::new();
+pub fn request_meta(handler: &ClientHandler, id: u64, call: &Operation) -> Map<String, Value> {
+    let mut all = handler.request_meta().clone();
+    if let Some(Value::Object(own)) = call.params.get("_meta") {
+        all.extend(own.clone());
+    }
     if call.wants_progress {
-        all.insert(meta::PROGRESS_TOKEN.into(), id.into());
+        all.entry(meta::PROGRESS_TOKEN).or_insert(id.into());
     }
     all
 }

@@ -12,7 +12,7 @@ use crate::protocol::rpc::{RawJson, RpcError};
 use crate::protocol::views::ServerInfo;
 use crate::protocol::{code, extension, headers, meta, method};
 use crate::session::client_handler::ClientHandler;
-use crate::session::era::{Era, Operation, client_info, meta_with_progress};
+use crate::session::era::{Era, Operation, client_info, request_meta};
 use crate::session::input_requests::InputError;
 use crate::session::rpc_client::{CancelMode, OutgoingRequest, RequestOutcome, RpcClient};
 use crate::session::server_requests::MAX_INPUT_ROUNDS;
@@ -58,16 +58,17 @@ impl ModernEra {
     /// `params` of one request: those of the call, the answers to input requests, `_meta` (`ERA-01`, `ERA-02`).
     fn encode_params(&self, id: u64, call: &Operation, round: &InputRound) -> String {
         let revision = self.revision();
-        let mut all = meta_with_progress(id, call);
-        all.insert(meta::PROTOCOL_VERSION.into(), revision.as_str().into());
-        all.insert(meta::CLIENT_INFO.into(), client_info());
-        all.insert(meta::CLIENT_CAPABILITIES.into(), self.declared_capabilities(call));
+        let mut all = request_meta(&self.client_handler, id, call);
+        // What the request itself says, in `mcpipe request`, takes precedence.
+        all.entry(meta::PROTOCOL_VERSION).or_insert_with(|| revision.as_str().into());
+        all.entry(meta::CLIENT_INFO).or_insert_with(client_info);
+        all.entry(meta::CLIENT_CAPABILITIES).or_insert_with(|| self.declared_capabilities(call));
         if let Some(level) = self.client_handler.log_level() {
             // Without it a server sends no logs (MSG-14).
-            all.insert(meta::LOG_LEVEL.into(), level.into());
+            all.entry(meta::LOG_LEVEL).or_insert_with(|| level.into());
         }
         let mut text = String::from("{");
-        for (name, value) in &call.params {
+        for (name, value) in call.params.iter().filter(|(name, _)| *name != "_meta") {
             push_member(&mut text, name, &value.to_string());
         }
         if let Some(responses) = &round.input_responses {

@@ -1,0 +1,149 @@
+//! `request`: any request or notification, and the result as it came.
+
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+
+use crate::args::ArgumentReader;
+use crate::cli::{CallArgs, RequestArgs};
+use crate::commands::argument_files::ArgumentFiles;
+use crate::commands::call::concurrent::is_error_result;
+use crate::commands::call::tool_call::{CallContext, RawArguments, ToolCall};
+use crate::commands::context::{Context, Exit};
+use crate::commands::tools::{self, ToolCache};
+use crate::error::{ErrorKind, Failure, Result};
+use crate::protocol::method;
+use crate::session::Session;
+use crate::session::era::Operation;
+use crate::session::rpc_client::RequestOutcome;
+
+/// Sends a request, and prints its result.
+///
+/// # Errors
+/// When it cannot be sent, or has no result; a tool result with `isError` is printed and ends with exit code 1.
+pub async fn run(context: &Context, args: RequestArgs) -> Result<Exit> {
+    let words = args.target.iter().chain(&args.words);
+    let (target, words) = context.resolve_target(words, &args.command, false, &args.target_options).await?;
+    let mut words = words.into_iter();
+    let Some(method) = words.next() else {
+        return Err(Failure::new(ErrorKind::Usage, "no method given")
+            .server(&target.name)
+            .hint(target.command_line("request", &["tools/list"])));
+    };
+    let (params, extra) = (words.next(), words.next());
+    if let Some(extra) = extra {
+        return Err(Failure::new(ErrorKind::Usage, format!("unexpected argument '{extra}' after PARAMS"))
+            .hint("write PARAMS as one JSON object, in quotes"));
+    }
+    let params = params.map(|text| read_params(&text)).transpose()?.unwrap_or_default();
+    let progress = context.progress(&format!("waiting for {}", target.name));
+    let session = context.session(target, Some(progress.clone()))?;
+    let exchange = async |session: &Session| {
+        if args.notify {
+            let notification = Operation { wants_progress: false, ..verbatim_operation(&method, params) };
+            return session.notify(&notification).await.map(|()| Exit::Done);
+        }
+        let result = progress.show_during(send(context, session, &args, &method, params)).await?;
+        print_result(context, session, &method, &result)
+    };
+    context.with_session(session, exchange).await
+}
+
+/// The request for any method. Whether it may be repeated is known only of the methods of the specification.
+fn verbatim_operation(name: &str, params: Map<String, Value>) -> Operation {
+    let name = method::intern(name);
+    let member = match name {
+        method::TOOLS_CALL | method::PROMPTS_GET => params.get("name"),
+        method::RESOURCES_READ => params.get("uri"),
+        _ => None,
+    };
+    let mcp_name = member.and_then(Value::as_str).map(ToOwned::to_owned);
+    let has_effects = !method::is_read_only(name);
+    let wants_progress = matches!(name, method::TOOLS_CALL | method::PROMPTS_GET | method::RESOURCES_READ);
+    Operation {
+        mcp_name,
+        has_effects,
+        wants_progress,
+        ignores_capabilities: true,
+        ..Operation::read_only(name, params)
+    }
+}
+
+/// Sends the request; a tool call only if it is allowed.
+async fn send(
+    context: &Context,
+    session: &Session,
+    args: &RequestArgs,
+    method: &str,
+    params: Map<String, Value>,
+) -> Result<Box<RawValue>> {
+    let call_args = CallArgs { yes: args.yes, ..CallArgs::default() };
+    let catalogue = ToolCache::default();
+    let call_context =
+        CallContext { context, session, catalogue: &catalogue, args: &call_args, target: args.target.as_deref() };
+    let operation = permitted_operation(call_context, method, params).await?;
+    match session.send(&operation).await? {
+        RequestOutcome::Result(result) => Ok(result),
+        reply => Err(session.failure_from(reply, operation.method)),
+    }
+}
+
+/// The request for any method, after the check that a tool that it calls may be called.
+///
+/// # Errors
+/// [`ErrorKind::Refused`] if it may not.
+pub async fn permitted_operation(
+    call_context: CallContext<'_>,
+    method: &str,
+    params: Map<String, Value>,
+) -> Result<Operation> {
+    let mut operation = verbatim_operation(method, params);
+    if operation.method == method::TOOLS_CALL {
+        operation.param_headers = allow_tool_call(call_context, &operation.params).await?;
+    }
+    Ok(operation)
+}
+
+/// Checks that a tool may be called; the headers that mirror its arguments.
+async fn allow_tool_call(call_context: CallContext<'_>, params: &Map<String, Value>) -> Result<Vec<(String, String)>> {
+    let CallContext { context, session, catalogue, .. } = call_context;
+    let name = params.get("name").and_then(Value::as_str).unwrap_or_default();
+    let arguments = params.get("arguments").and_then(Value::as_object).cloned().unwrap_or_default();
+    let raw_arguments = RawArguments::from_object(name, "{}".to_owned());
+    let on_update = |_: &_| {};
+    ToolCall::single(call_context, &raw_arguments, &on_update).require_permission(&arguments).await?;
+    if !session.target().endpoint.transport_kind().is_http() {
+        return Ok(Vec::new());
+    }
+    let listed = catalogue.get(context, session).await?;
+    Ok(listed.find(name).map(|tool| tools::argument_headers(session, tool, &arguments)).unwrap_or_default())
+}
+
+fn print_result(context: &Context, session: &Session, method: &str, result: &RawValue) -> Result<Exit> {
+    context.ui.print_raw_json(result)?;
+    if let Some(reason) = session.take_unanswered().or_else(|| session.take_declined()) {
+        return Err(reason);
+    }
+    if method == method::TOOLS_CALL && is_error_result(result) {
+        return Err(Failure::new(ErrorKind::Failed, "the tool reported an error"));
+    }
+    Ok(Exit::Done)
+}
+
+/// PARAMS: a JSON object, `@FILE` with one, or `-` for standard input.
+fn read_params(text: &str) -> Result<Map<String, Value>> {
+    let usage = |message: String| Failure::new(ErrorKind::Usage, message);
+    let mut files = ArgumentFiles::default();
+    let (text, place) = match (text, text.strip_prefix('@')) {
+        ("-" | "@-", _) => (files.read_stdin(), "standard input"),
+        (_, Some(file)) => (files.read_file(file), file),
+        _ => (Ok(text.as_bytes().to_vec()), "PARAMS"),
+    };
+    let text = text.map_err(|error| usage(format!("cannot read {place}")).caused_by(&error))?;
+    let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&text);
+    match serde_json::from_slice(text) {
+        Ok(Value::Object(params)) => Ok(params),
+        Ok(_) => Err(usage(format!("{place} is not a JSON object"))
+            .hint(r#"write the parameters as one object: '{"name": "value"}'"#)),
+        Err(error) => Err(usage(format!("{place} is not JSON")).caused_by(&error)),
+    }
+}

@@ -1,0 +1,123 @@
+//! `request`: any request, and the result as it came.
+
+use expect_test::expect;
+use serde_json::{Value, json};
+
+use crate::support::{Mcp, Sandbox};
+
+#[test]
+fn the_result_is_printed_as_it_came() {
+    let result = r#"{"resultType":"complete","z":1.10,"a":12345678901234567890123,"unknown":{"x":[]}}"#;
+    let server = Mcp::modern()
+        .on("vendor/search", move |call| {
+            let text = format!(r#"{{"jsonrpc":"2.0","id":{},"result":{result}}}"#, call.id());
+            vec![crate::support::ServerAction::RawText(text)]
+        })
+        .stdio();
+    let sandbox = Sandbox::new();
+    let run = sandbox.mcpipe(["request", &server.target(), "vendor/search", r#"{"n":1.50,"_meta":{"k":1}}"#]).run();
+    run.succeeds().prints(&format!("{result}\n"));
+    let sent = server.single_process().messages().pop().unwrap();
+    assert_eq!(sent["method"], "vendor/search");
+    assert_eq!(sent["params"]["n"].to_string(), "1.50");
+    assert_eq!(sent["params"]["_meta"]["k"], 1);
+    assert_eq!(sent["params"]["_meta"]["io.modelcontextprotocol/protocolVersion"], "2026-07-28");
+}
+
+#[test]
+fn parameters_come_from_the_command_line_a_file_or_stdin() {
+    let server =
+        Mcp::legacy("2025-11-25").on("x/mirror", |call| call.result(json!({"got": call.params()["v"]}))).stdio();
+    let sandbox = Sandbox::new();
+    sandbox.file("p.json", r#"{"v":"file"}"#);
+    let target = server.target();
+    for (params, stdin, got) in
+        [(r#"{"v":"word"}"#, "", "word"), ("@p.json", "", "file"), ("-", r#"{"v":"stdin"}"#, "stdin")]
+    {
+        let run = sandbox.mcpipe(["request", &target, "x/mirror", params, "--jq", ".got"]).stdin(stdin).run();
+        run.succeeds().prints(&format!("{got}\n"));
+    }
+    for (params, why) in
+        [("[1]", "PARAMS is not a JSON object"), ("{", "PARAMS is not JSON"), ("@none", "cannot read none")]
+    {
+        sandbox.mcpipe(["request", &target, "x/mirror", params]).run().exits(2).stderr_contains(why);
+    }
+    sandbox.mcpipe(["request", &target]).run().exits(2).stderr_contains("no method given");
+    sandbox.mcpipe(["request", &target, "a", "{}", "b"]).run().exits(2).stderr_contains("unexpected argument 'b'");
+}
+
+#[test]
+fn an_error_of_the_server_is_reported_as_for_other_commands() {
+    let server = Mcp::modern().on("x/no", |call| call.error_with(-32099, "not today", json!({"why": 1}))).stdio();
+    let sandbox = Sandbox::new();
+    let run = sandbox.mcpipe(["request", &server.target(), "x/no", "--json"]).run();
+    let error = run.exits(1).prints("").json_error();
+    assert_eq!(error["class"], "failed");
+    assert_eq!((&error["rpc"]["code"], &error["rpc"]["data"]), (&json!(-32099), &json!({"why": 1})));
+}
+
+#[test]
+fn a_request_is_sent_although_the_server_declares_no_such_capability() {
+    let server = Mcp::legacy("2025-11-25")
+        .capabilities(json!({}))
+        .on("prompts/get", |call| call.result(json!({"messages": []})))
+        .stdio();
+    let run = Sandbox::new().mcpipe(["request", &server.target(), "prompts/get", r#"{"name":"p"}"#]).run();
+    run.succeeds().prints("{\"messages\":[]}\n");
+}
+
+#[test]
+fn the_rules_for_tools_apply_to_a_requested_call() {
+    let (server, sandbox) = (Mcp::modern().stdio(), Sandbox::new());
+    let words = server.words();
+    sandbox.config(&format!(
+        "[servers.s]\ncommand = '{}'\nargs = ['{}']\ndeny_tools = ['add']\nconfirm = 'destructive'\n",
+        words[0], words[1]
+    ));
+    expect![[r#"
+        exit: 8
+        --- stderr
+        mcpipe: error: the configuration does not allow the tool 'add'
+        hint: show allow_tools and deny_tools: mcpipe config get s
+    "#]]
+    .assert_eq(&sandbox.mcpipe(["request", "s", "tools/call", r#"{"name":"add"}"#]).run().snapshot());
+    expect![[r#"
+        exit: 8
+        --- stderr
+        mcpipe: error: calling 'fail' needs confirmation
+        hint: add --yes to skip the confirmation
+    "#]]
+    .assert_eq(&sandbox.mcpipe(["request", "s", "tools/call", r#"{"name":"fail"}"#]).run().snapshot());
+    let failed = sandbox.mcpipe(["request", "s", "tools/call", r#"{"name":"fail"}"#, "--yes"]).run();
+    failed.exits(1).stdout_contains("isError").stderr_contains("the tool reported an error");
+    let echo = r#"{"name":"echo","arguments":{"text":"hi"}}"#;
+    let run = sandbox.mcpipe(["request", "s", "tools/call", echo, "--jq", ".content[0].text"]).run();
+    run.succeeds().prints("hi\n");
+}
+
+#[test]
+fn a_requested_call_over_http_has_the_headers_of_the_protocol() {
+    let schema = json!({"type": "object", "properties": {"region": {"type": "string", "x-mcp-header": "Region"}}});
+    let server = Mcp::modern()
+        .tools(json!([{"name": "t", "inputSchema": schema}]))
+        .on("tools/call", |call| call.text("done"))
+        .http();
+    let params = r#"{"name":"t","arguments":{"region":"eu"}}"#;
+    Sandbox::new().mcpipe(["request", &server.url("/mcp"), "tools/call", params]).run().succeeds();
+    let requests = server.requests();
+    let call = requests.iter().find(|request| request.header("mcp-method") == Some("tools/call")).unwrap();
+    assert_eq!((call.header("mcp-name"), call.header("mcp-param-region")), (Some("t"), Some("eu")));
+}
+
+#[test]
+fn a_notification_has_no_id_and_no_result() {
+    for server in [Mcp::modern(), Mcp::legacy("2025-11-25")] {
+        let server = server.stdio();
+        let words = ["request", &server.target(), "notifications/x", r#"{"a":1}"#, "--notify", "--meta", "k=v"];
+        Sandbox::new().mcpipe(words).run().succeeds().prints("").stderr_is("");
+        let seen = server.wait_until_all_ended();
+        let sent = seen[0].messages().into_iter().find(|message| message["method"] == "notifications/x").unwrap();
+        assert_eq!(sent.get("id"), None);
+        assert_eq!((&sent["params"]["a"], &sent["params"]["_meta"]["k"]), (&Value::from(1), &Value::from("v")));
+    }
+}
