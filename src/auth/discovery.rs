@@ -54,7 +54,7 @@ pub async fn discover(
             return Err(resource_mismatch(url, named.as_deref(), &redacted_url(server), login_command));
         }
         (Some((url, _)), _) => {
-            http.trace().note(&format!("the metadata at {url} is for another resource; what is configured is used"));
+            http.trace().note(&format!("the metadata at {url} is for another resource; using the configured resource"));
             metadata::default_resource(server)
         }
     };
@@ -95,7 +95,7 @@ pub async fn discover(
     let search = fetch_server_metadata(http, login_command, &issuer, settings.issuer.is_some(), pkce).await?;
     let Some(metadata) = search.found else {
         let failure = Failure::new(ErrorKind::Auth, format!("the authorization server {issuer} has no metadata"));
-        let hint = "state another authorization server with --issuer URL, or `issuer` in [servers.NAME.auth]";
+        let hint = "choose another authorization server with --issuer URL, or `issuer` in [servers.NAME.auth]";
         return Err(search.attempts.into_iter().fold(failure, Failure::cause).hint(hint));
     };
     if settings.issuer.is_some() {

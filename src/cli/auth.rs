@@ -49,7 +49,7 @@ pub struct AuthArgs {
 pub enum AuthCommand {
     /// Log in to a server
     ///
-    /// Opens a browser at the server's authorization page, waits for the redirect to a port of this machine, and stores the
+    /// Opens a browser at the server's authorization page, waits for the redirect to a port on this machine, and stores the
     /// tokens. On a machine without a browser use --no-browser, which prints the URL and reads the redirected URL from the
     /// terminal, or --device, if the authorization server supports it.
     ///
@@ -113,7 +113,7 @@ pub struct AuthLoginArgs {
     /// Request this scope; may be repeated
     #[arg(long = "scope", value_name = "SCOPE", help_heading = "Login options")]
     pub scopes: Vec<String>,
-    /// Port of the redirect URI on localhost, if one is registered
+    /// Port of the redirect URI http://127.0.0.1:PORT/callback
     #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..), help_heading = "Login options")]
     pub redirect_port: Option<u16>,
     /// Redirect URI on this machine, exactly as it is registered
@@ -152,7 +152,7 @@ pub struct AuthLoginArgs {
     /// Request tokens for this resource instead of the one that the server names (RFC 8707)
     #[arg(long, value_name = "URI", help_heading = "Login options", hide_short_help = true)]
     pub resource: Option<String>,
-    /// Do not send the parameter resource, which some authorization servers refuse
+    /// Do not send the `resource` parameter, which some authorization servers refuse
     #[arg(long, conflicts_with = "resource", help_heading = "Login options", hide_short_help = true)]
     pub no_resource: bool,
     /// Add a parameter to the authorization request; may be repeated

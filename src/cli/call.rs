@@ -17,7 +17,7 @@ use crate::target::TargetOptions;
 /// and --save writes them to files. If the result has no text, its structured content is printed. If the tool reports
 /// an error, its content is printed all the same and the exit code is 1.
 ///
-/// A call reaches the server at most once, unless --retries asks for more.
+/// A call is carried out at most once, unless --retries allows more.
 #[derive(Debug, Default, Args)]
 #[command(
     override_usage = "\
@@ -102,13 +102,13 @@ pub struct CallArgs {
     pub repeat: Option<u32>,
     /// Start the calls of --repeat at this rate, for example 5/s
     ///
-    /// The time of a call counts from when it was due. Without it, a call starts when an earlier one has ended.
+    /// A call is timed from its scheduled start. Without --rate, each call starts when another ends. N/m is per minute.
     #[arg(long, value_name = "N/s", help_heading = "Many calls", requires = "repeat", hide_short_help = true, value_parser = parse_rate)]
     pub rate: Option<f64>,
-    /// Exit with 9 unless this holds of --repeat; may be repeated
+    /// Exit with code 9 unless --repeat stays within LIMIT; may be repeated
     ///
-    /// METRIC<VALUE, <=, > or >=. The metrics are p0 to p100, max and mean (times), errors (a number or a percentage) and
-    /// rate: p95<200ms, errors<1%, rate>100.
+    /// LIMIT is METRIC, then <, <=, > or >=, then a value: p95<200ms, errors<1%, rate>100. The metrics are p0 to p100, max
+    /// and mean (times), errors (a number or a percentage) and rate.
     #[arg(long, value_name = "LIMIT", help_heading = "Many calls", requires = "repeat", hide_short_help = true)]
     pub threshold: Vec<String>,
     /// Run up to N calls at once [default: 8]
@@ -142,18 +142,18 @@ pub struct CallArgs {
     /// Without it, a mismatch is a warning.
     #[arg(long, conflicts_with = "no_validate", hide_short_help = true)]
     pub strict: bool,
-    /// Exit with 9 unless EXPR (jq) is true of the result
+    /// Exit with code 9 unless EXPR (jq) is true for the result
     ///
     /// The expression is evaluated over the result, which is printed all the same. The option may be repeated. If the expression compares two values, both are shown.
     #[arg(long, value_name = "EXPR", conflicts_with_all = ["batch", "tool_use", "detach", "dry_run"])]
     pub expect: Vec<String>,
-    /// Call the tool only if it is as in the lock file [default FILE: mcp.lock]
+    /// Call the tool only if it matches the lock file [default FILE: mcp.lock]
     ///
     /// A tool that differs, or that the file does not have, is not called: the exit code is 8. `mcpipe lock` writes the
     /// file.
     #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true, default_missing_value = "mcp.lock")]
     pub locked: Option<PathBuf>,
-    /// Skip the confirmation that is configured
+    /// Do not ask for confirmation, even if the configuration requires it
     #[arg(short = 'y', long)]
     pub yes: bool,
 

@@ -81,8 +81,8 @@ pub enum ConfigCommand {
     /// Import servers from the configuration of other clients
     ///
     /// CLIENT is one of claude-code, claude-desktop, cursor, vscode, codex, windsurf, gemini, opencode, zed and mcporter.
-    /// FILE is a configuration file of one of them, or any JSON file with mcpServers, servers, or servers at its top
-    /// level. Without either, mcpipe imports from every client that it finds.
+    /// FILE is a configuration file of one of them, or any JSON file with servers under mcpServers or servers, or at its
+    /// top level. Without either, mcpipe imports from every client that it finds.
     ///
     /// Every command is shown in full, and nothing is written before you confirm.
     Import(ConfigImportArgs),
@@ -347,7 +347,7 @@ pub struct ConfigAddArgs {
     /// Use this client ID metadata document instead of registration
     #[arg(long, value_name = "URL", help_heading = "Login options", hide_short_help = true)]
     pub client_metadata_url: Option<String>,
-    /// Port of the redirect URI on localhost, if one is registered
+    /// Port of the redirect URI http://127.0.0.1:PORT/callback
     #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..), help_heading = "Login options", hide_short_help = true)]
     pub redirect_port: Option<u16>,
     /// Redirect URI on this machine, exactly as it is registered

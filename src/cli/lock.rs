@@ -12,12 +12,10 @@ use crate::target::TargetOptions;
 /// Writes the identity, instructions, tools, prompts, resources and resource templates of each server to a lock file, as
 /// JSON that a version control system can compare. Entries of other servers in the file stay as they are.
 ///
-/// --check compares the servers with the file and prints what changed. Each change is one of these:
-///
-///   breaking    calls that worked may fail, or mean something else: a tool or an allowed value is gone, a parameter is
-///               newly required, a type is narrower
-///   compatible  nothing that worked stops working
-///   text        descriptions, which models follow: shown in full, with invisible characters made visible
+/// --check compares the servers with the file and prints what changed. A change is "breaking" if calls that worked may
+/// fail or mean something else: a tool or an allowed value is gone, a parameter is newly required, a type is narrower. It
+/// is "compatible" if everything that worked still works. Changes of descriptions, which models follow, are "text" and
+/// are shown in full, with invisible characters made visible.
 ///
 /// Breaking changes make the exit code 9; with --strict, all changes do.
 #[derive(Debug, Args)]

@@ -44,14 +44,13 @@ pub struct GlobalOptions {
     /// When to use colors [default: auto]
     #[arg(long, global = true, hide_short_help = true, hide_long_help = true, value_name = "WHEN")]
     pub color: Option<ColorWhen>,
-    /// Read only this configuration file
+    /// Use this configuration file instead of all others
     #[arg(long, global = true, hide_short_help = true, hide_long_help = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// Give up if no response arrives within TIME; 0 = no limit [default: 60s]
     ///
-    /// TIME is 500ms, 30s, 2m or 1h; a bare number is seconds. Each progress notification, and each message about a
-    /// task, restarts the timer (up to 60 × TIME in total), unless it comes more than 1,000 times per second or repeats
-    /// itself within 100 ms.
+    /// TIME is 500ms, 30s, 2m or 1h; a bare number is seconds. Progress notifications and messages about a task restart
+    /// the timer, up to 60 × TIME in total; a flood of them does not.
     #[arg(long, global = true, hide_short_help = true, hide_long_help = true, value_name = "TIME", value_parser = parse_duration, allow_negative_numbers = true)]
     pub timeout: Option<Duration>,
     /// Give up if the server is not connected and initialized within TIME; 0 = no limit [default: 30s]
@@ -59,7 +58,7 @@ pub struct GlobalOptions {
     pub connect_timeout: Option<Duration>,
     /// Retry up to N times after transient failures [default: 2; 0 for local commands]
     ///
-    /// A tool call is retried only if it never reached the server, or if the tool declares itself idempotent or
+    /// A tool call is retried only if the server did not process it, or if the tool declares itself idempotent or
     /// read-only.
     #[arg(long, global = true, hide_short_help = true, hide_long_help = true, value_name = "N")]
     pub retries: Option<u32>,

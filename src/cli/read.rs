@@ -54,7 +54,7 @@ pub struct ReadArgs {
     /// Write the output to FILE (- for stdout)
     #[arg(short = 'o', long, value_name = "FILE|-", conflicts_with = "save")]
     pub output: Option<PathBuf>,
-    /// Write each content to a file in DIR; for a skill's SKILL.md, save the whole skill
+    /// Write each resource to a file in DIR; for a skill's SKILL.md, save the whole skill
     ///
     /// The names of the files are printed (with --json: to stderr).
     #[arg(long, value_name = "DIR")]

@@ -133,7 +133,7 @@ pub enum Command {
     Request(RequestArgs),
     /// Manage long-running calls (tasks)
     Task(TaskArgs),
-    /// Check servers
+    /// Test servers
     Test(TestArgs),
     /// Lock what servers offer, or check servers against a lock file
     Lock(LockArgs),

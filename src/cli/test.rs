@@ -10,13 +10,13 @@ use crate::target::TargetOptions;
 /// Test servers
 ///
 /// For each TARGET, mcpipe checks whether the server can be reached and keeps to the protocol: name resolution, TCP, TLS,
-/// HTTP, authorization metadata, login, negotiation, identity, every list to its end, names, schemas, declared
+/// HTTP, authorization metadata, login, negotiation, identity, all pages of every list, names, schemas, declared
 /// capabilities, the answers to an unknown tool and an unknown method, clean standard output, and shutdown. No tool of
 /// the server is called. If the server cannot be reached, the checks end at the first that failed, and the exit code is
 /// that of the failure (4, 5, 6 or 7). If other checks fail, it is 9. -v shows more about each check.
 ///
 /// A suite is a TOML file with calls, and what their results must be; a directory stands for every suite in it. Suites
-/// are checked before anything is connected. If a test fails, the exit code is 9. docs/test.md describes the files.
+/// are checked before connecting. If a test fails, the exit code is 9. --init prints an example.
 ///
 /// Each check or test is a line: ok, warn, FAIL or skip, its name, and what was seen. Under GitHub Actions, failed tests
 /// are also annotations, and a summary is added to the step.
@@ -67,7 +67,7 @@ pub struct TestArgs {
     pub fail_fast: bool,
     /// Print a suite for TARGET that passes
     ///
-    /// It has the lists of the server, and a call of each tool that says that it is read-only. Those tools are called.
+    /// The suite checks the server's lists and calls each tool that declares itself read-only. Writing it calls those tools.
     #[arg(long, help_heading = "Suites",
         conflicts_with_all = ["target", "filter", "effects", "update", "fail_fast", "junit", "tap", "markdown", "jobs", "schema"])]
     pub init: bool,

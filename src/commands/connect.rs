@@ -28,7 +28,7 @@ impl Context {
     /// If an option cannot be used: a root that is not a directory, or a file that cannot be read or written; or if
     /// the index of the credentials cannot be read.
     pub fn session(&self, target: Target, progress: Option<Arc<Progress>>) -> Result<Session> {
-        let provider = self.login(&target, progress.is_some())?;
+        let provider = self.login_provider(&target, progress.is_some())?;
         let capabilities = self.capabilities(&target, progress, MayPrompt::Yes)?;
         self.build_session(target, provider.as_ref(), capabilities)
     }
@@ -55,7 +55,7 @@ impl Context {
     /// # Errors
     /// As [`Context::session`].
     pub fn listing_session(&self, target: Target, progress: Option<Arc<Progress>>) -> Result<Session> {
-        let provider = self.login(&target, progress.is_some())?;
+        let provider = self.login_provider(&target, progress.is_some())?;
         let capabilities = self.capabilities(&target, progress, MayPrompt::No)?;
         self.build_session(target, provider.as_ref(), ClientCapabilities { declares_all: true, ..capabilities })
     }
@@ -66,7 +66,7 @@ impl Context {
     /// # Errors
     /// As [`Context::session`].
     pub fn session_for_concurrent_calls(&self, target: Target, reads_stdin: bool) -> Result<Session> {
-        let provider = self.login(&target, true)?;
+        let provider = self.login_provider(&target, true)?;
         let may_prompt = if reads_stdin { MayPrompt::No } else { MayPrompt::Yes };
         let capabilities = self.capabilities(&target, None, may_prompt)?;
         self.build_session(target, provider.as_ref(), capabilities)
@@ -78,7 +78,7 @@ impl Context {
     /// # Errors
     /// As [`Context::session`].
     pub fn test_session(&self, target: Target, declares_all: bool) -> Result<(Session, Option<TokenProvider>)> {
-        let provider = self.login(&target, true)?;
+        let provider = self.login_provider(&target, true)?;
         let capabilities = self.capabilities(&target, None, MayPrompt::No)?;
         let capabilities = ClientCapabilities { declares_all, ..capabilities };
         let options = self.session_options(&target, provider.as_ref(), capabilities)?;
@@ -87,7 +87,7 @@ impl Context {
         Ok((Session::new(target, options), provider))
     }
 
-    fn login(&self, target: &Target, is_awaited: bool) -> Result<Option<TokenProvider>> {
+    fn login_provider(&self, target: &Target, is_awaited: bool) -> Result<Option<TokenProvider>> {
         self.token_provider(target, LoginOptions { mode: self.login_mode(is_awaited), ..LoginOptions::default() })
     }
 
@@ -140,7 +140,7 @@ impl Context {
     /// As [`Context::session`].
     #[cfg(unix)]
     pub(super) fn direct_options(&self, target: &Target) -> Result<session::SessionOptions> {
-        let provider = self.login(target, false)?;
+        let provider = self.login_provider(target, false)?;
         let capabilities = self.capabilities(target, None, MayPrompt::No)?;
         let capabilities = ClientCapabilities { declares_all: true, ..capabilities };
         self.session_options(target, provider.as_ref(), capabilities)

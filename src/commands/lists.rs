@@ -51,14 +51,14 @@ pub struct ListFilter<'a> {
     /// Only those that contain this word.
     pub grep: Option<&'a str>,
     /// Also tools that are meant only for the server's own app UI.
-    pub include_hidden: bool,
+    pub include_app_only: bool,
 }
 
 impl<'a> ListFilter<'a> {
     /// The filter that the options choose.
     #[must_use]
     pub fn from_args(args: &'a ListArgs) -> Self {
-        ListFilter { grep: args.search.as_deref(), include_hidden: args.hidden }
+        ListFilter { grep: args.search.as_deref(), include_app_only: args.hidden }
     }
 }
 
@@ -73,14 +73,17 @@ pub async fn fetch_entries(
     filter: ListFilter<'_>,
 ) -> Result<Vec<ListItem>> {
     let entries = if kind == ListKind::Tools {
-        let ToolList { mut entries, hidden, .. } = tools::fetch_tools(context, session, CachePolicy::Bypass).await?;
-        if !hidden.is_empty() {
-            let are = if hidden.len() == 1 { "tool is" } else { "tools are" };
+        let ToolList { mut entries, denied, .. } = tools::fetch_tools(context, session, CachePolicy::Bypass).await?;
+        if !denied.is_empty() {
+            let are = if denied.len() == 1 { "tool is" } else { "tools are" };
             let name = &session.target().name;
-            context.ui.note(&format!("{name}: {} {are} hidden by the configuration", hidden.len()));
+            context.ui.note(&format!(
+                "{name}: {} {are} not allowed by the configuration (allow_tools, deny_tools)",
+                denied.len()
+            ));
         }
         let all = entries.len();
-        entries.retain(|entry| filter.include_hidden || !tools::is_app_only(entry));
+        entries.retain(|entry| filter.include_app_only || !tools::is_app_only(entry));
         let left_out = all - entries.len();
         if left_out > 0 {
             let (name, are) = (&session.target().name, if left_out == 1 { "tool is" } else { "tools are" });

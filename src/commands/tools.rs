@@ -24,7 +24,7 @@ pub struct ToolList {
     /// Names of tools with invalid `x-mcp-header` annotations, and what is wrong with each (`HTM-06`).
     pub invalid: BTreeMap<String, String>,
     /// Names of tools that the configuration hides.
-    pub hidden: Vec<String>,
+    pub denied: Vec<String>,
     /// Whether the server offers tools at all.
     pub is_offered: bool,
     /// Whether the list comes from the cache.
@@ -65,14 +65,14 @@ impl ToolList {
     pub fn may_appear(&self, name: &str) -> bool {
         self.find(name).is_none()
             && !self.invalid.contains_key(name)
-            && !self.hidden.iter().any(|hidden| hidden == name)
+            && !self.denied.iter().any(|denied| denied == name)
     }
 
-    /// Why this tool cannot be used: hidden, invalid, or not listed, with the nearest names.
+    /// Why this tool cannot be used: not allowed, invalid, or not listed, with the nearest names.
     #[must_use]
     pub fn unavailable_tool(&self, session: &Session, name: &str) -> Failure {
         let target = session.target();
-        if self.hidden.iter().any(|hidden| hidden == name) {
+        if self.denied.iter().any(|denied| denied == name) {
             return denied_by_policy(target, name);
         }
         if let Some(reason) = self.invalid.get(name) {
@@ -250,14 +250,14 @@ pub async fn apply_policy(context: &Context, session: &Session, listing: &Listin
     let mut tools = ToolList {
         entries: Vec::new(),
         invalid: BTreeMap::new(),
-        hidden: Vec::new(),
+        denied: Vec::new(),
         is_offered: listing.is_offered,
         is_cached: listing.is_cached,
         validators: RefCell::default(),
     };
     for entry in listing.parsed_items() {
         if !policy.permits(entry.name()) {
-            tools.hidden.push(entry.name().to_owned());
+            tools.denied.push(entry.name().to_owned());
             continue;
         }
         if checks_headers && let Err(invalid) = collect_header_params(entry.value()) {

@@ -60,11 +60,15 @@ fn typed_command(arguments: &[OsString]) -> (String, clap::Command) {
     let mut command = cli::command();
     command.build();
     let mut name = String::new();
+    let mut may_be_value = false;
     for word in arguments.iter().skip(1).filter_map(|word| word.to_str()).filter(|word| *word != "help") {
         if let Some(inner) = command.find_subcommand(word) {
             name.push_str(&format!("{word} "));
             command = inner.clone();
+        } else if !word.starts_with('-') && !may_be_value {
+            break;
         }
+        may_be_value = word.starts_with('-');
     }
     (name, command)
 }

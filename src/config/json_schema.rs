@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::config::keys::{AUTH_KEYS, AppliesTo, ConfigKey, DEFAULTS_KEYS, KeyType, SERVER_KEYS};
+use crate::config::keys::{AppliesTo, ConfigKey, DEFAULTS_KEYS, KeyType, SERVER_KEYS};
 use crate::protocol::revision::Revision;
 
 /// The schema (draft 7, which is what the editors of TOML understand).
@@ -98,13 +98,14 @@ fn value_schema(kind: KeyType) -> Value {
         KeyType::InheritEnv => {
             json!({ "anyOf": [{ "type": "boolean" }, { "type": "array", "items": { "type": "string" } }] })
         }
-        KeyType::Section(_) => section_schema(AUTH_KEYS, "OAuth settings."),
+        KeyType::Section(keys) => section_schema(keys, "OAuth settings."),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::keys::AUTH_KEYS;
 
     #[test]
     fn every_key_is_in_the_schema_and_described() {

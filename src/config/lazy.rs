@@ -10,7 +10,7 @@ use crate::error::Result;
 
 /// The configuration, read when it is first needed.
 ///
-/// A URL as target does not need it, so no file is opened.
+/// A URL as target does not need it: no file is opened unless --config or MCPIPE_CONFIG names one.
 #[derive(Debug)]
 pub struct LazyConfig<'a> {
     environment: &'a Environment,

@@ -146,7 +146,8 @@ impl Defaults {
                 "timeout" => self.timeout = reader.duration(at, key.name),
                 "connect_timeout" => self.connect_timeout = reader.duration(at, key.name),
                 "color" => self.color = reader.string(at, key.name),
-                _ => self.jobs = reader.integer(at, key.name),
+                "jobs" => self.jobs = reader.integer(at, key.name),
+                other => debug_assert!(false, "the key '{other}' of [defaults] is not read"),
             }
             self.origins
                 .insert(key.name, ValueOrigin { file: Arc::clone(source), line: source.line_at(member.offset) });
@@ -351,7 +352,7 @@ impl ConfiguredServer {
         own
     }
 
-    /// A program with a slash is a path, relative to the file; one without is looked up in `CALLBACK_PATH`.
+    /// A program with a slash is a path, relative to the file; one without is looked up in `PATH`.
     fn resolve_program(&self, environment: &Environment, set: &Spanned<String>) -> String {
         if is_path(&set.value) {
             resolve_path(environment, &self.source, &set.value).to_string_lossy().into_owned()

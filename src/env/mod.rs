@@ -19,7 +19,7 @@ macro_rules! variables {
 }
 
 variables! {
-    /// Read only this configuration file; `--config` overrides it.
+    /// Use this configuration file instead of all others; `--config` overrides it.
     CONFIG = "MCPIPE_CONFIG";
     /// Whether to start a login when a server requires one: auto, always or never; `--login` overrides it.
     LOGIN = "MCPIPE_LOGIN";

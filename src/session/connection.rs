@@ -56,7 +56,7 @@ impl Session {
         loop {
             let outcome = attempt().await;
             let was_ready = self.has_answered.load(Ordering::Relaxed);
-            let (advice, class) = match &outcome {
+            let (advice, kind) = match &outcome {
                 Ok(value) => (advice_on_success(value), ErrorKind::Unreachable),
                 // The wait for the server is already over.
                 Err(_) if self.options.retry.ready_timeout.is_some() && !was_ready => return outcome,
@@ -77,7 +77,7 @@ impl Session {
                 return outcome;
             };
             let next = attempts.decide(
-                FailedAttempt { retry_advice: advice, class, was_ready },
+                FailedAttempt { retry_advice: advice, kind, was_ready },
                 began.elapsed(),
                 random_fraction(),
             );
@@ -124,7 +124,7 @@ impl Session {
         wait: Duration,
     ) -> Result<(NegotiatedConnection, Option<RequestOutcome>)> {
         let until = *self.waiting_since.get_or_init(Instant::now) + wait;
-        let mut looks = 0;
+        let mut polls = 0;
         loop {
             let failure = match self.open_and_check(first, until).await {
                 Err(failure) if failure.may_become_ready() => failure,
@@ -140,8 +140,8 @@ impl Session {
             }
             let asked = failure.details().retry_advice.and_then(|advice| advice.retry_after).unwrap_or_default();
             // The last attempt is made at the very end of the wait.
-            let pause = poll_delay(looks, random_fraction()).max(asked).min(left);
-            looks += 1;
+            let pause = poll_delay(polls, random_fraction()).max(asked).min(left);
+            polls += 1;
             self.options.transport.trace.note(&format!("not ready yet: {failure}"));
             self.options.transport.interrupt.run_until_interrupted(tokio::time::sleep(pause)).await?;
         }

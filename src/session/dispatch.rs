@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::time::Instant;
 
-use super::stray::{Notifications, Stray, StrayMeaning, Strays, UNKNOWN_ID, WITHOUT_ID};
+use super::stray::{PossiblyAnsweredNotifications, Stray, StrayMeaning, Strays, UNKNOWN_ID, WITHOUT_ID};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::protocol::json::parse_truncated;
 use crate::protocol::method;
@@ -51,7 +51,7 @@ pub(crate) struct RpcState {
     pub(crate) transport: Arc<dyn Transport>,
     /// Whether requests of the server are answered: only after a handshake; the modern era has none.
     pub(crate) accepts_server_requests: AtomicBool,
-    notifications: Mutex<Notifications>,
+    notifications: Mutex<PossiblyAnsweredNotifications>,
     /// One permit for each byte of [`MAX_UNANSWERED_BYTES`].
     unanswered: Arc<Semaphore>,
     trace: Trace,
@@ -150,12 +150,12 @@ impl RpcState {
         let mut pending = lock(&self.pending);
         if let Some(done) = pending.remove(&id) {
             let _ = done.sender.send(reply);
-            suspect(&pending);
+            hurry_stray_answers(&pending);
         }
     }
 
     /// Ends a request with a message that came while it waited and named no request.
-    pub(crate) fn settle(&self, id: u64, method: &str) {
+    pub(crate) fn complete_with_stray(&self, id: u64, method: &str) {
         let held = lock(&self.pending).get_mut(&id).and_then(|pending| pending.strays.take_held());
         if let Some(stray) = held {
             self.trace.note(&format!("no other response to {method} arrived: used {stray}"));
@@ -164,7 +164,7 @@ impl RpcState {
     }
 
     /// A failure that ends the wait of a request, caused by what came without its id.
-    pub(crate) fn explained(&self, id: u64, failure: Failure) -> Failure {
+    pub(crate) fn take_explained(&self, id: u64, failure: Failure) -> Failure {
         match lock(&self.pending).remove(&id) {
             Some(pending) => pending.strays.explain(failure),
             None => failure,
@@ -283,12 +283,12 @@ impl RpcState {
                 Certainty::Certain | Certainty::Likely => request.strays.add_own(&stray),
             }
         }
-        suspect(&pending);
+        hurry_stray_answers(&pending);
     }
 
     /// Handles a response that names no pending request, on a stream that all requests share.
     fn strayed(&self, stray: Stray) {
-        if lock(&self.notifications).account() {
+        if lock(&self.notifications).takes_answer() {
             self.trace.note(&format!("treated {stray} as a response to a notification"));
             if !stray.is_error() {
                 return;
@@ -305,7 +305,7 @@ impl RpcState {
         self.trace.note(&format!("{} {stray}", if meaning == StrayMeaning::MayBeAnswer { "held" } else { "ignored" }));
         let mut pending = lock(&self.pending);
         pending.values_mut().for_each(|pending| pending.strays.add(&stray, meaning));
-        suspect(&pending);
+        hurry_stray_answers(&pending);
     }
 
     fn handle_notification(&self, method: &str, params: Option<RawJson>) {
@@ -326,7 +326,7 @@ impl RpcState {
 }
 
 /// Shortens the wait of the requests that were most likely answered without their id.
-fn suspect(pending: &HashMap<u64, PendingRequest>) {
+fn hurry_stray_answers(pending: &HashMap<u64, PendingRequest>) {
     for one in pending.values().filter(|one| one.strays.suffice(pending.len())) {
         one.deadline_events.strayed.notify_one();
     }

@@ -93,7 +93,7 @@ fn revision_failure(mut failure: Failure, pin: RevisionPin) -> Failure {
 /// The failure for a server that accepts `initialize` and then does not know the session that this opened.
 pub(crate) fn forgotten_session_failure(response: &UnexpectedResponse, asked: &str) -> Failure {
     let failure = if response.had_session_id {
-        Failure::new(ErrorKind::Unreachable, format!("the server forgot its session at {asked} (HTTP 404)"))
+        Failure::new(ErrorKind::Unreachable, format!("the server no longer knows its session (HTTP 404 for {asked})"))
             .cause("it accepted initialize right before")
             .hint("if several instances serve this URL, route all requests of a session to the same one")
     } else {
@@ -112,7 +112,7 @@ pub(crate) fn invalid_result_failure(asked: &str, result: &RawJson) -> Failure {
     if text.len() < result.get().len() {
         text.push('…');
     }
-    Failure::new(ErrorKind::Protocol, format!("the response to {asked} is not a result of it: {text}"))
+    Failure::new(ErrorKind::Protocol, format!("the response to {asked} is not a valid result: {text}"))
         .hint("check that the URL is that of an MCP server")
 }
 
@@ -130,7 +130,7 @@ fn rpc_failure(error: RpcError, status: Option<u16>, asked: &str, target: &Targe
         }
         Some(code::MISSING_CAPABILITY) => missing_capability(&error, &said),
         _ => {
-            let class = match status {
+            let kind = match status {
                 Some(401 | 403) => ErrorKind::Auth,
                 Some(407 | 408 | 425 | 429 | 500..) => ErrorKind::Unreachable,
                 _ if matches!(error.defect, Some(RpcErrorDefect::NotAnObject(_))) => ErrorKind::Protocol,
@@ -138,19 +138,19 @@ fn rpc_failure(error: RpcError, status: Option<u16>, asked: &str, target: &Targe
             };
             let words = error.to_string();
             match (
-                status.filter(|_| matches!(class, ErrorKind::Auth | ErrorKind::Unreachable)),
+                status.filter(|_| matches!(kind, ErrorKind::Auth | ErrorKind::Unreachable)),
                 capabilities::method_capability(asked),
             ) {
                 (Some(status), _) => {
-                    Failure::new(class, format!("the server refused {asked}: {words}")).cause(format!("HTTP {status}"))
+                    Failure::new(kind, format!("the server refused {asked}: {words}")).cause(format!("HTTP {status}"))
                 }
                 // Servers refuse an unknown tool with the same message.
                 (None, Some((_, what))) if is_unknown_method(&error) && asked != method::TOOLS_CALL => {
-                    Failure::new(class, format!("the server offers no {what}"))
+                    Failure::new(kind, format!("the server offers no {what}"))
                         .cause(format!("it refused {asked}: {words}"))
                         .hint(capabilities::list_hint(target))
                 }
-                (None, _) => Failure::new(class, format!("the server refused {asked}: {words}")),
+                (None, _) => Failure::new(kind, format!("the server refused {asked}: {words}")),
             }
         }
     };

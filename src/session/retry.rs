@@ -1,6 +1,6 @@
 //! Retries: after failures that may be temporary, and only if a repetition does no harm.
 //!
-//! A request that never reached the server, and one without effects, may be sent again. Any other is repeated only if
+//! A request that the server did not process, and one without effects, may be sent again. Any other is repeated only if
 //! the tool declares that it may be and the user asks for it. No request is repeated silently.
 
 use std::sync::Arc;
@@ -46,7 +46,7 @@ pub struct FailedAttempt {
     /// What is known about a retry.
     pub retry_advice: RetryAdvice,
     /// The error kind.
-    pub class: ErrorKind,
+    pub kind: ErrorKind,
     /// Whether the server has responded to anything yet.
     pub was_ready: bool,
 }
@@ -106,7 +106,7 @@ impl RetryState<'_> {
     /// The decision after a failure, `elapsed` after the start of the first attempt. `chance` is a random number from
     /// 0 to 1.
     pub fn decide(&mut self, attempt: FailedAttempt, elapsed: Duration, chance: f64) -> RetryDecision {
-        let FailedAttempt { retry_advice: advice, class, was_ready } = attempt;
+        let FailedAttempt { retry_advice: advice, kind, was_ready } = attempt;
         let safe = advice.is_unprocessed || self.is_read_only;
         if let Some(wait) = self.policy.ready_timeout.filter(|_| safe && !was_ready) {
             let left = wait.saturating_sub(elapsed);
@@ -117,7 +117,7 @@ impl RetryState<'_> {
         }
         let allowed = safe || (self.policy.is_explicit && self.is_idempotent);
         // After a time-out there is no retry unless the user asked for retries.
-        let late = class == ErrorKind::Timeout && !self.policy.is_explicit;
+        let late = kind == ErrorKind::Timeout && !self.policy.is_explicit;
         if !allowed || late || self.retries >= self.policy.max_retries {
             return RetryDecision::Stop;
         }
@@ -136,8 +136,8 @@ impl RetryState<'_> {
 
 /// The pause after so many attempts to reach a server that is not ready.
 #[must_use]
-pub fn poll_delay(looks: u32, chance: f64) -> Duration {
-    jittered(exponential(POLL_DELAYS.0, looks).min(POLL_DELAYS.1), chance)
+pub fn poll_delay(polls: u32, chance: f64) -> Duration {
+    jittered(exponential(POLL_DELAYS.0, polls).min(POLL_DELAYS.1), chance)
 }
 
 fn exponential(time: Duration, times: u32) -> Duration {
@@ -194,7 +194,7 @@ mod tests {
     /// The pauses before each retry, in milliseconds.
     fn retry_delays(policy: &RetryPolicy, call: &Operation, advice: RetryAdvice, chance: f64) -> Vec<u128> {
         let mut attempts = policy.start(call);
-        let attempt = FailedAttempt { retry_advice: advice, class: ErrorKind::Unreachable, was_ready: true };
+        let attempt = FailedAttempt { retry_advice: advice, kind: ErrorKind::Unreachable, was_ready: true };
         let next = std::iter::from_fn(|| match attempts.decide(attempt, Duration::ZERO, chance) {
             RetryDecision::Retry(pause, _) => Some(pause.as_millis()),
             RetryDecision::Stop => None,
@@ -259,7 +259,7 @@ mod tests {
     #[test]
     fn a_timeout_is_retried_only_on_request() {
         let next = |policy: &RetryPolicy| {
-            let attempt = FailedAttempt { retry_advice: UNSENT, class: ErrorKind::Timeout, was_ready: false };
+            let attempt = FailedAttempt { retry_advice: UNSENT, kind: ErrorKind::Timeout, was_ready: false };
             policy.start(&read_only_operation()).decide(attempt, Duration::ZERO, 1.0)
         };
         assert_eq!(next(&policy_with(2, false)), RetryDecision::Stop);
@@ -271,7 +271,7 @@ mod tests {
         let policy = RetryPolicy { ready_timeout: Some(Duration::from_secs(5)), ..policy_with(0, true) };
         let mut attempts = policy.start(&operation_with_effects(false));
         let mut next = |advice, was_ready, elapsed| {
-            let attempt = FailedAttempt { retry_advice: advice, class: ErrorKind::Unreachable, was_ready };
+            let attempt = FailedAttempt { retry_advice: advice, kind: ErrorKind::Unreachable, was_ready };
             attempts.decide(attempt, Duration::from_millis(elapsed), 1.0)
         };
         let look = |millis| RetryDecision::Poll(Duration::from_millis(millis));

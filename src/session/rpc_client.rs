@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use super::stray::{PATIENCE, Strays};
+use super::stray::{STRAY_WAIT, Strays};
 use crate::error::{ErrorKind, Failure, FailureDetails, RetryAdvice};
 use crate::interrupt::Interrupt;
 use crate::protocol::{method, rpc};
@@ -154,7 +154,7 @@ impl RpcClient {
                 biased;
                 reply = &mut answer => break reply,
                 failure = self.interrupt.interrupted() => {
-                    let failure = self.state.explained(ask.id, failure);
+                    let failure = self.state.take_explained(ask.id, failure);
                     self.cancel(ask.id, ask.cancel_mode, "interrupted").await;
                     break RequestOutcome::Failed(failure);
                 }
@@ -167,12 +167,12 @@ impl RpcClient {
                     strayed_at = None;
                 }
                 () = pulse.strayed.notified() => strayed_at = strayed_at.or(Some(Instant::now())),
-                () = until(strayed_at.map(|at| at + PATIENCE)) => {
+                () = until(strayed_at.map(|at| at + STRAY_WAIT)) => {
                     strayed_at = None;
                     if self.is_busy() {
                         strayed_at = Some(Instant::now());
                     } else {
-                        self.state.settle(ask.id, ask.method);
+                        self.state.complete_with_stray(ask.id, ask.method);
                     }
                 }
                 () = until(clock.deadline()) => {
@@ -180,7 +180,7 @@ impl RpcClient {
                         clock.restart(Instant::now());
                         continue;
                     }
-                    let failure = self.state.explained(ask.id, self.timeout_failure(ask.id, ask.method, &clock));
+                    let failure = self.state.take_explained(ask.id, self.timeout_failure(ask.id, ask.method, &clock));
                     self.cancel(ask.id, ask.cancel_mode, "timed out").await;
                     break RequestOutcome::Failed(failure);
                 }
@@ -256,8 +256,8 @@ impl RpcClient {
 
     /// Adds to the failure that the call may have been carried out.
     fn with_may_have_run(&self, failure: Failure) -> Failure {
-        let FailureDetails { kind: class, is_unsent: unsent, .. } = failure.details();
-        match class {
+        let FailureDetails { kind, is_unsent: unsent, .. } = failure.details();
+        match kind {
             ErrorKind::Unreachable | ErrorKind::Protocol if !unsent => {
                 // Whatever the process did ends with it.
                 let ended = self.transport_kind() == TransportKind::Stdio && self.closed_reason().is_some();

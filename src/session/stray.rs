@@ -9,7 +9,7 @@
 //! * A notification accounts for one answer that names no request, until a request sent after it is answered: servers
 //!   mostly work in order.
 //! * Any other error, and a result with an unknown id, is held. An answer by its id wins over it. Once as many are
-//!   held as requests wait, each request is given [`PATIENCE`] for its answer and then fails with what was held.
+//!   held as requests wait, each request is given [`STRAY_WAIT`] for its answer and then fails with what was held.
 //! * Text that is probably the response to a request, but not valid JSON, is held for that request in the same way.
 //! * Progress of a request shows that the server read it: no error before that was about it.
 //! * Where a wait ends for another reason, what came is shown as the cause. A held result with an unknown id is more:
@@ -23,7 +23,7 @@ use crate::session::request::RequestOutcome;
 
 /// How long a request waits for its own answer after one that names no request. As long as a silent server is given at
 /// the first probe: a server that refuses every request this way still connects in seconds.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(2);
+pub(crate) const STRAY_WAIT: Duration = Duration::from_secs(2);
 
 /// The failure of a result whose id is not one of ours.
 pub(crate) const UNKNOWN_ID: &str = "the server answered with an id that was never sent";
@@ -185,13 +185,13 @@ impl Strays {
 
 /// The notifications that a server may still answer by mistake.
 #[derive(Debug, Default)]
-pub(crate) struct Notifications {
+pub(crate) struct PossiblyAnsweredNotifications {
     count: usize,
     /// The id of the first request after the last of them.
     next_id: u64,
 }
 
-impl Notifications {
+impl PossiblyAnsweredNotifications {
     /// One was sent before the request with this id.
     pub(crate) fn sent(&mut self, next_id: u64) {
         self.count += 1;
@@ -206,7 +206,7 @@ impl Notifications {
     }
 
     /// Whether one of them accounts for an answer that names no request; it accounts for no other then.
-    pub(crate) fn account(&mut self) -> bool {
+    pub(crate) fn takes_answer(&mut self) -> bool {
         let accounts = self.count > 0;
         self.count = self.count.saturating_sub(1);
         accounts
@@ -283,15 +283,15 @@ mod tests {
 
     #[test]
     fn a_notification_accounts_for_one_answer_until_a_later_request_is_answered() {
-        let mut notifications = Notifications::default();
-        assert!(!notifications.account());
+        let mut notifications = PossiblyAnsweredNotifications::default();
+        assert!(!notifications.takes_answer());
         notifications.sent(3);
-        assert!(notifications.account() && !notifications.account());
+        assert!(notifications.takes_answer() && !notifications.takes_answer());
         notifications.sent(3);
         notifications.passed(2);
-        assert!(notifications.account(), "the request before it says nothing");
+        assert!(notifications.takes_answer(), "the request before it says nothing");
         notifications.sent(3);
         notifications.passed(3);
-        assert!(!notifications.account());
+        assert!(!notifications.takes_answer());
     }
 }

@@ -1,7 +1,7 @@
 //! Targets: a word of the command line, resolved to an endpoint and its settings.
 //!
-//! A word is a URL, a command line or a configured name. A URL opens no configuration file, and a command line works
-//! whatever is in one.
+//! A word is a URL, a command line or a configured name. For a URL, no configuration file is opened unless --config or
+//! MCPIPE_CONFIG names one; a command line works whatever is in a file.
 
 mod build;
 mod options;

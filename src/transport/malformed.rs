@@ -109,7 +109,7 @@ fn broken_response(text: &str, at: usize, error: &serde_json::Error) -> Option<B
     };
     let failure = Failure::new(ErrorKind::Protocol, "the server's response is not valid JSON")
         .cause(describe_error(text, at, error))
-        .hint("see all that it sent: -v");
+        .hint("use -v to see what it sent");
     Some(BrokenResponse { id, certainty, failure })
 }
 

@@ -157,7 +157,7 @@ fn parse_expression(expression: &str) -> Result<Part<'_>, String> {
         let (name, prefix) = match text.split_once(':') {
             Some((name, length)) => {
                 let length = length.parse().ok().filter(|length| (1..10_000).contains(length));
-                (name, Some(length.ok_or_else(|| format!("'{text}' has no length of 1 to 9999 behind ':'"))?))
+                (name, Some(length.ok_or_else(|| format!("'{text}' has no length of 1 to 9999 after ':'"))?))
             }
             None => (text, None),
         };
@@ -317,7 +317,7 @@ mod tests {
             ("x://{}", "a variable without a name in '{}'"),
             ("x://{a,}", "a variable without a name in '{a,}'"),
             ("x://{!a}", "the operator '!' in '{!a}' has no meaning (RFC 6570 §2.2)"),
-            ("x://{a:0}", "'a:0' has no length of 1 to 9999 behind ':'"),
+            ("x://{a:0}", "'a:0' has no length of 1 to 9999 after ':'"),
         ] {
             assert_eq!(UriTemplate::parse(template).unwrap_err(), why, "{template}");
         }

@@ -156,7 +156,7 @@ fn the_page_that_the_browser_comes_back_to_is_plain_and_there_once() {
 }
 
 /// A login at a terminal with a browser elsewhere, up to the question.
-fn elsewhere(sandbox: &Sandbox, server: &ProtectedServer) -> (Terminal, HashMap<String, String>) {
+fn start_no_browser_login(sandbox: &Sandbox, server: &ProtectedServer) -> (Terminal, HashMap<String, String>) {
     let login = sandbox.mcpipe(["auth", "login", &server.url(), "--no-browser"]).env("NO_COLOR", "1");
     let mut terminal = login.at_terminal(TerminalStreams::ALL);
     terminal.wait_for("Paste the URL").wait_for("> ");
@@ -168,7 +168,7 @@ fn elsewhere(sandbox: &Sandbox, server: &ProtectedServer) -> (Terminal, HashMap<
 fn over_ssh_the_address_is_carried_back_by_hand() {
     let (sandbox, server) = (Sandbox::new(), ProtectedServer::start());
     let issuer = server.issuer.url("");
-    let (mut terminal, asked) = elsewhere(&sandbox, &server);
+    let (mut terminal, asked) = start_no_browser_login(&sandbox, &server);
     let answer = format!("code=c0de&state={}&iss={issuer}", asked["state"]);
     terminal.type_keys(&format!("{}?{answer}\n", asked["redirect_uri"]));
     let seen = terminal.wait();
@@ -177,7 +177,7 @@ fn over_ssh_the_address_is_carried_back_by_hand() {
     assert_eq!(server.token_forms()[0]["redirect_uri"], asked["redirect_uri"]);
 
     let other = Sandbox::new();
-    let (mut terminal, asked) = elsewhere(&other, &server);
+    let (mut terminal, asked) = start_no_browser_login(&other, &server);
     let wrong = format!("http://127.0.0.1:1/callback?code=c0de&state=other&iss={issuer}\n");
     terminal.type_keys(&wrong);
     terminal.wait_for("not the response to this login").wait_for("Paste the URL").wait_for("> ");
@@ -191,7 +191,7 @@ fn over_ssh_the_address_is_carried_back_by_hand() {
 #[test]
 fn an_interrupt_ends_the_question_too() {
     let (sandbox, server) = (Sandbox::new(), ProtectedServer::start());
-    let (mut terminal, asked) = elsewhere(&sandbox, &server);
+    let (mut terminal, asked) = start_no_browser_login(&sandbox, &server);
     terminal.type_keys("\u{3}");
     terminal.wait().exits(130);
     assert!(TcpStream::connect(("127.0.0.1", port(&asked))).is_err(), "the port is closed");

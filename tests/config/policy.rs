@@ -32,7 +32,7 @@ fn tools_that_are_not_allowed_are_hidden_and_refused() {
         echo\tSays what it is told. Nothing else.\ttext
         add\tAdds two integers\ta: integer, b: integer
         --- stderr
-        s: 3 tools are hidden by the configuration
+        s: 3 tools are not allowed by the configuration (allow_tools, deny_tools)
     "#]]
     .assert_eq(&sandbox.mcpipe(["list", "s"]).run().snapshot());
     expect![[r#"
@@ -141,10 +141,14 @@ fn no_server_inherits_what_mcpipe_and_other_servers_need() {
 #[test]
 fn what_is_hidden_is_said_of_its_server() {
     let (sandbox, _server) = with_rules("deny_tools = [\"fail\"]");
-    sandbox.mcpipe(["list", "s"]).run().exits(0).stderr_contains("s: 1 tool is hidden by the configuration\n");
+    sandbox
+        .mcpipe(["list", "s"])
+        .run()
+        .exits(0)
+        .stderr_contains("s: 1 tool is not allowed by the configuration (allow_tools, deny_tools)\n");
     sandbox
         .mcpipe(["list", "--grep", "echo"])
         .run()
         .exits(0)
-        .stderr_contains("s: 1 tool is hidden by the configuration\n");
+        .stderr_contains("s: 1 tool is not allowed by the configuration (allow_tools, deny_tools)\n");
 }

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use expect_test::expect;
 use serde_json::{Value, json};
@@ -325,4 +325,37 @@ fn a_server_whose_certificate_is_not_checked_is_warned_of() {
     assert_eq!(sandbox.mcpipe(["list", "--offline"]).run().exits(0).stderr(), "");
     let run = sandbox.mcpipe(["list", "--for", "openai"]).run();
     run.exits(0).stderr_contains(&format!("warning: a: {warning}"));
+}
+
+#[test]
+fn a_search_over_all_servers_says_which_one_failed() {
+    let sandbox = Sandbox::new();
+    let good = Mcp::modern().http();
+    sandbox
+        .config(&format!("[servers.bad]\nurl = \"http://127.0.0.1:1/\"\n[servers.good]\nurl = {:?}\n", good.url("/")));
+    let run = sandbox.mcpipe(["list", "--grep", "echo", "--retries", "0"]).run();
+    run.exits(5)
+        .stderr_contains("mcpipe: error: bad: cannot connect to http://127.0.0.1:1/")
+        .stdout_contains("good\techo\t");
+}
+
+#[test]
+fn rows_do_not_wait_for_the_slowest_server() {
+    let sandbox = Sandbox::new();
+    let (good, mute) = (Mcp::modern().http(), HttpServer::start(|_| Reply::never()));
+    let url = good.url("/");
+    let mute = mute.url("/");
+    sandbox
+        .config(&format!("[servers.a]\nurl = {url:?}\n[servers.mute]\nurl = {mute:?}\n[servers.z]\nurl = {url:?}\n"));
+    let running = sandbox.mcpipe(["list"]).start();
+    let end = Instant::now() + Duration::from_secs(10);
+    while !running.stdout_so_far().starts_with("a\t") {
+        assert!(Instant::now() < end, "the first row never came");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    running.signal(rustix::process::Signal::INT);
+    let run = running.wait();
+    run.exits(130);
+    let names: Vec<&str> = run.stdout().lines().filter_map(|line| line.split('\t').next()).collect();
+    assert!(names.first() == Some(&"a") && !names.contains(&"mute"), "{run:?}");
 }

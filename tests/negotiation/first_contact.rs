@@ -143,7 +143,7 @@ fn the_first_refusal_is_reported_if_the_handshake_is_unknown() {
         (
             |request| Reply::json(&json!({"jsonrpc": "2.0", "id": request.id(), "result": null})),
             7,
-            "error: the response to tools/list is not a result of it: null\n",
+            "error: the response to tools/list is not a valid result: null\n",
         ),
         (
             |request| rpc_error(request, -32099, "License expired"),

@@ -146,7 +146,7 @@ fn a_list_does_not_cross_to_who_has_another_token() {
 
 /// ERA-14: an upgraded server would otherwise be addressed in the old era forever.
 #[test]
-fn that_a_server_is_an_old_one_is_believed_for_a_day() {
+fn a_cached_legacy_era_expires_after_a_day() {
     let server =
         Mcp::legacy("2025-11-25").http_as(LegacyHttpOptions { session_id: Some("s"), ..LegacyHttpOptions::default() });
     let sandbox = Sandbox::new();

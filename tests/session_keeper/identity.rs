@@ -31,7 +31,7 @@ fn another_identity_does_not_get_into_a_session() {
     elsewhere.cwd(&root).allow_leftovers().run().succeeds();
     assert_eq!(server.processes().len(), 7);
     let run = call(&["-e", "API_KEY=bob", "-v"]);
-    run.exits(0).stderr_contains("note: using no session: none was started for exactly this target\n");
+    run.exits(0).stderr_contains("note: not using a session: none is running for this exact target\n");
     sessions.stop_all();
 }
 

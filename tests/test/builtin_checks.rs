@@ -153,7 +153,7 @@ fn several_targets_are_checked_in_order() {
 }
 
 #[test]
-fn a_server_that_cannot_be_reached_fails_at_one_rung() {
+fn a_server_that_cannot_be_reached_fails_at_one_step() {
     let run = check("./no-such-server");
     expect![[r#"
         exit: 5
@@ -215,7 +215,7 @@ fn a_server_that_cannot_be_reached_fails_at_one_rung() {
 }
 
 #[test]
-fn a_login_that_is_required_is_a_rung_of_its_own() {
+fn a_login_that_is_required_is_a_step_of_its_own() {
     let closed = HttpServer::start(|request| match request.method.as_str() {
         "POST" => Reply::status(401).header("WWW-Authenticate", "Bearer"),
         _ => Reply::status(404),

@@ -171,7 +171,7 @@ fn failures_show_what_was_seen_where_and_how_to_repeat_it() {
                 it is broken
               to repeat it: mcpipe call 'SERVER' fail
         FAIL\tdoes not fail\t-
-              suite.toml:22: it succeeded, although it should fail (failed)
+              suite.toml:22: it succeeded, but was expected to fail (failed)
                 text: x
               to repeat it: mcpipe call 'SERVER' echo --args '{"text":"x"}'
         FAIL\tfails otherwise\t-

@@ -177,7 +177,7 @@ fn an_answer_that_is_not_json_is_reported_at_once() {
             assert!(run.stderr().starts_with(INVALID), "{name} over {wire}: {run:?}");
             let cause = run.stderr().lines().nth(1).unwrap();
             assert!(cause.trim_start().starts_with("column ") && cause.contains(reason), "{name} over {wire}: {run:?}");
-            assert!(run.stderr().contains("hint: see all that it sent: -v"), "{name} over {wire}: {run:?}");
+            assert!(run.stderr().contains("hint: use -v to see what it sent"), "{name} over {wire}: {run:?}");
         };
         // The rest of half a message might follow in the next line.
         if name != "half of it" {
@@ -228,7 +228,7 @@ fn an_answer_without_an_id_that_is_not_json_is_the_cause_of_the_time_out() {
          no response to tools/call within 300 ms\n  \
          the server printed on stdout, which is not a message: {\"jsonrpc\":\"2.0\",\"result\":NaN}\n  \
          the tool may have run, or may still be running\n\
-         hint: see all that it sent: -v\n",
+         hint: use -v to see what it sent\n",
     );
 }
 

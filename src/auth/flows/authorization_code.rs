@@ -107,15 +107,17 @@ async fn obtain_code(
             ));
             let opened = async {
                 if let Err(failure) = user.open_browser(&url).await {
-                    let elsewhere = format!("ith a browser on another machine: {} --no-browser", context.login_command);
+                    let command = format!("{} --no-browser", context.login_command);
                     if !context.has_terminal {
                         // Without a terminal the user does not see the URL, so waiting would be in vain.
                         let details = failure.details();
                         let mut failure = Failure::new(ErrorKind::Auth, details.message.clone());
                         failure.details_mut().causes.clone_from(&details.causes);
-                        return Err(failure.hint(format!("w{elsewhere}")));
+                        return Err(failure.hint(format!("with a browser on another machine: {command}")));
                     }
-                    user.show(&format!("Could not open a browser: {failure}.\nW{elsewhere}\n"));
+                    user.show(&format!(
+                        "Could not open a browser: {failure}.\nWith a browser on another machine: {command}\n"
+                    ));
                 }
                 std::future::pending().await
             };

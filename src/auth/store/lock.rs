@@ -15,7 +15,7 @@ pub(super) async fn acquire(path: &Path, timeout: Duration, what: &str) -> Resul
         Ok(Some(lock)) => Ok(lock),
         Ok(None) => Err(Failure::new(
             ErrorKind::Timeout,
-            format!("waited {} s for another mcpipe process that locks {what}", timeout.as_secs()),
+            format!("waited {} s for another mcpipe process that holds the lock on {what}", timeout.as_secs()),
         )
         .cause(format!("the lock file is {}", path.display()))
         .hint("try again; if that does not help, find the mcpipe process that hangs and end it")),

@@ -184,8 +184,8 @@ impl ToolUseServer {
             return Some(Ok((*tool).to_owned()));
         }
         let session = self.session.as_ref().ok()?;
-        let barred = tools.hidden.iter().chain(tools.invalid.keys()).find(|tool| self.matches_name(asked, tool))?;
-        Some(Err(if tools.hidden.contains(barred) {
+        let barred = tools.denied.iter().chain(tools.invalid.keys()).find(|tool| self.matches_name(asked, tool))?;
+        Some(Err(if tools.denied.contains(barred) {
             tools::denied_by_policy(session.target(), barred)
         } else {
             tools.unavailable_tool(session, barred)

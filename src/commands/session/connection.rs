@@ -45,7 +45,7 @@ impl Context {
             let name = record.map_or_else(|| free_name(&files, &default_name(target)), |record| record.name);
             options.transport.kept = self.kept_session(target, files, name, idle);
         } else if SessionFiles::all(&dir).iter().any(SessionFiles::exist) {
-            options.transport.trace.note("using no session: none was started for exactly this target");
+            options.transport.trace.note("not using a session: none is running for this exact target");
         }
         Ok(options)
     }

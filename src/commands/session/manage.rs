@@ -79,7 +79,7 @@ pub(super) async fn start(context: &Context, args: SessionStartArgs) -> Result<E
     }
     drop(progress);
     let status = status(&files).await.map_err(|error| {
-        Failure::new(ErrorKind::Unreachable, "the session ended right after its start").caused_by(&error)
+        Failure::new(ErrorKind::Unreachable, "the session ended immediately after starting").caused_by(&error)
     })?;
     context.ui.note(&format!("started the session '{}'", status.name));
     print_started(context, &status)

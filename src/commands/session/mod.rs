@@ -45,5 +45,5 @@ pub async fn run(context: &Context, args: SessionArgs) -> Result<Exit> {
 pub async fn run(_context: &Context, _args: SessionArgs) -> Result<Exit> {
     use crate::error::{ErrorKind, Failure};
     Err(Failure::new(ErrorKind::Usage, "sessions are not supported on this system yet")
-        .cause("they need Unix sockets that show who connects"))
+        .cause("they need Unix sockets that identify the connecting user"))
 }

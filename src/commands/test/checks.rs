@@ -26,7 +26,7 @@ const UNKNOWN_TOOL: &str = "mcpipe-no-such-tool";
 
 /// The checks of how a server is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Rung {
+enum ReachStep {
     NameResolution,
     Tcp,
     Tls,
@@ -38,54 +38,54 @@ enum Rung {
     Negotiation,
 }
 
-impl Rung {
+impl ReachStep {
     fn name(self) -> &'static str {
         match self {
-            Rung::NameResolution => "name_resolution",
-            Rung::Tcp => "tcp",
-            Rung::Tls => "tls",
-            Rung::Http => "http",
-            Rung::AuthorizationMetadata => "authorization_metadata",
-            Rung::Login => "login",
-            Rung::Start => "start",
-            Rung::Socket => "socket",
-            Rung::Negotiation => "negotiation",
+            ReachStep::NameResolution => "name_resolution",
+            ReachStep::Tcp => "tcp",
+            ReachStep::Tls => "tls",
+            ReachStep::Http => "http",
+            ReachStep::AuthorizationMetadata => "authorization_metadata",
+            ReachStep::Login => "login",
+            ReachStep::Start => "start",
+            ReachStep::Socket => "socket",
+            ReachStep::Negotiation => "negotiation",
         }
     }
 
-    /// The rungs of a kind of server.
-    fn of(endpoint: &Endpoint) -> &'static [Rung] {
+    /// The steps of a kind of server.
+    fn of(endpoint: &Endpoint) -> &'static [ReachStep] {
         match endpoint {
-            Endpoint::Replay(_) => &[Rung::Negotiation],
-            Endpoint::Stdio(_) => &[Rung::Start, Rung::Negotiation],
-            Endpoint::Unix(_) => &[Rung::Socket, Rung::Negotiation],
+            Endpoint::Replay(_) => &[ReachStep::Negotiation],
+            Endpoint::Stdio(_) => &[ReachStep::Start, ReachStep::Negotiation],
+            Endpoint::Unix(_) => &[ReachStep::Socket, ReachStep::Negotiation],
             Endpoint::Http(_) | Endpoint::WebSocket(_) => &[
-                Rung::NameResolution,
-                Rung::Tcp,
-                Rung::Tls,
-                Rung::Http,
-                Rung::AuthorizationMetadata,
-                Rung::Login,
-                Rung::Negotiation,
+                ReachStep::NameResolution,
+                ReachStep::Tcp,
+                ReachStep::Tls,
+                ReachStep::Http,
+                ReachStep::AuthorizationMetadata,
+                ReachStep::Login,
+                ReachStep::Negotiation,
             ],
         }
     }
 
-    /// The rung at which connecting failed.
-    fn of_failure(failure: &Failure, endpoint: &Endpoint) -> Rung {
+    /// The step at which connecting failed.
+    fn of_failure(failure: &Failure, endpoint: &Endpoint) -> ReachStep {
         let is_http = endpoint.http_endpoint().is_some();
         match (failure.details().connect_step, failure.kind()) {
-            (Some(ConnectStep::Resolve), _) => Rung::NameResolution,
-            (Some(ConnectStep::Connect), _) => Rung::Tcp,
-            (Some(ConnectStep::Tls), _) => Rung::Tls,
-            (Some(ConnectStep::Http), _) => Rung::Http,
-            (None, ErrorKind::Auth) if is_http => Rung::Login,
-            (None, ErrorKind::Unreachable) if is_http => Rung::Http,
+            (Some(ConnectStep::Resolve), _) => ReachStep::NameResolution,
+            (Some(ConnectStep::Connect), _) => ReachStep::Tcp,
+            (Some(ConnectStep::Tls), _) => ReachStep::Tls,
+            (Some(ConnectStep::Http), _) => ReachStep::Http,
+            (None, ErrorKind::Auth) if is_http => ReachStep::Login,
+            (None, ErrorKind::Unreachable) if is_http => ReachStep::Http,
             (None, ErrorKind::Unreachable) if !failure.details().is_process_end => match endpoint {
-                Endpoint::Stdio(_) => Rung::Start,
-                _ => Rung::Socket,
+                Endpoint::Stdio(_) => ReachStep::Start,
+                _ => ReachStep::Socket,
             },
-            _ => Rung::Negotiation,
+            _ => ReachStep::Negotiation,
         }
     }
 }
@@ -110,7 +110,7 @@ pub async fn check(context: &Context, target: Target, progress: &Progress) -> Re
             match noise {
                 None => Finding::ok("only messages"),
                 Some(line) => Finding::fail(
-                    format!("the server printed something else than messages: {line}"),
+                    format!("the server printed something other than messages: {line}"),
                     "write logs to stderr: standard output is for messages only",
                 ),
             },
@@ -176,9 +176,9 @@ impl Checker<'_> {
             Err(failure) => return self.add_failed_connection(failure, provider).await,
         };
         let time = began.elapsed();
-        for rung in Rung::of(&self.session.target().endpoint) {
-            let finding = self.passed_rung(*rung, &info, provider, time).await;
-            self.add(rung.name(), finding);
+        for step in ReachStep::of(&self.session.target().endpoint) {
+            let finding = self.passed_step(*step, &info, provider, time).await;
+            self.add(step.name(), finding);
         }
         self.add("identity", lint::identity(&info.server, !info.revision.is_modern()));
         let (lists, capabilities) = self.check_lists(&info.server).await?;
@@ -204,22 +204,22 @@ impl Checker<'_> {
         Ok(())
     }
 
-    /// The rungs up to the one at which connecting failed.
+    /// The steps up to the one at which connecting failed.
     async fn add_failed_connection(&mut self, failure: Failure, provider: Option<&TokenProvider>) -> Result<()> {
         if matches!(failure.kind(), ErrorKind::Interrupted | ErrorKind::Terminated) {
             return Err(failure);
         }
         let endpoint = &self.session.target().endpoint;
-        let failed = Rung::of_failure(&failure, endpoint);
-        for rung in Rung::of(endpoint) {
-            if *rung == failed {
-                self.add(rung.name(), Finding::Fail(failure));
+        let failed = ReachStep::of_failure(&failure, endpoint);
+        for step in ReachStep::of(endpoint) {
+            if *step == failed {
+                self.add(step.name(), Finding::Fail(failure));
                 break;
             }
-            let finding = match rung {
-                Rung::NameResolution => self.resolve_name().await,
-                Rung::Tls => self.tls(),
-                Rung::AuthorizationMetadata if failed == Rung::Login => match provider {
+            let finding = match step {
+                ReachStep::NameResolution => self.resolve_name().await,
+                ReachStep::Tls => self.tls(),
+                ReachStep::AuthorizationMetadata if failed == ReachStep::Login => match provider {
                     Some(provider) => match provider.authorization_server().await {
                         Ok(Some(issuer)) => Finding::ok(issuer),
                         Ok(None) => Finding::Skip("the server names no authorization server".to_owned()),
@@ -227,12 +227,14 @@ impl Checker<'_> {
                     },
                     None => Finding::Skip("credentials are configured".to_owned()),
                 },
-                Rung::AuthorizationMetadata | Rung::Login => Finding::Skip("the server did not ask for it".to_owned()),
-                Rung::Start => Finding::ok("started"),
+                ReachStep::AuthorizationMetadata | ReachStep::Login => {
+                    Finding::Skip("the server did not ask for it".to_owned())
+                }
+                ReachStep::Start => Finding::ok("started"),
                 _ => Finding::ok("connected"),
             };
             let is_failure = matches!(finding, Finding::Fail(_));
-            self.add(rung.name(), finding);
+            self.add(step.name(), finding);
             if is_failure {
                 break;
             }
@@ -241,18 +243,18 @@ impl Checker<'_> {
         Ok(())
     }
 
-    async fn passed_rung(
+    async fn passed_step(
         &self,
-        rung: Rung,
+        step: ReachStep,
         info: &SessionInfo,
         provider: Option<&TokenProvider>,
         time: Duration,
     ) -> Finding {
         let not_needed = || Finding::Skip("the server does not require a login".to_owned());
-        match rung {
-            Rung::NameResolution => self.resolve_name().await,
-            Rung::Tls => self.tls(),
-            Rung::AuthorizationMetadata => match provider {
+        match step {
+            ReachStep::NameResolution => self.resolve_name().await,
+            ReachStep::Tls => self.tls(),
+            ReachStep::AuthorizationMetadata => match provider {
                 _ if self.session.target().has_own_credentials() => {
                     Finding::Skip("credentials are configured".to_owned())
                 }
@@ -265,19 +267,19 @@ impl Checker<'_> {
                 }
                 _ => not_needed(),
             },
-            Rung::Login => match provider {
+            ReachStep::Login => match provider {
                 _ if self.session.target().has_own_credentials() => Finding::ok("configured credentials"),
                 Some(provider) if matches!(provider.login_id(), Ok(Some(_))) => Finding::ok("logged in"),
                 _ => not_needed(),
             },
-            Rung::Http => Finding::ok(match info.transport {
+            ReachStep::Http => Finding::ok(match info.transport {
                 TransportKind::Sse => "HTTP+SSE",
                 TransportKind::WebSocket => "WebSocket",
                 _ => "Streamable HTTP",
             }),
-            Rung::Tcp | Rung::Socket => Finding::ok("connected"),
-            Rung::Start => Finding::ok("started"),
-            Rung::Negotiation => {
+            ReachStep::Tcp | ReachStep::Socket => Finding::ok("connected"),
+            ReachStep::Start => Finding::ok("started"),
+            ReachStep::Negotiation => {
                 let era = if info.revision.is_modern() { "no handshake" } else { "initialize" };
                 let trips = self.session.request_count().await;
                 let s = if trips == 1 { "" } else { "s" };

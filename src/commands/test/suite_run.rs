@@ -259,7 +259,7 @@ impl Connection {
                 return Ok(attempt);
             }
             (Some(wanted), None) => {
-                let message = format!("it succeeded, although it should fail ({})", wanted.value.as_str());
+                let message = format!("it succeeded, but was expected to fail ({})", wanted.value.as_str());
                 attempt.problem(wanted.line, message, vec![format!("text: {}", shorten(&text))]);
             }
             (Some(wanted), Some(kind)) if kind != wanted.value => {

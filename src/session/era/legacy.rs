@@ -153,7 +153,7 @@ impl Handshake {
     fn agreed_revision(&self, result: &RawJson) -> Result<(Revision, ServerInfo)> {
         if let Some(wrong) = result_shape::shape_error(method::INITIALIZE, result) {
             let message = "the server's response to initialize is malformed";
-            return Err(Failure::new(ErrorKind::Protocol, message).cause(wrong).hint("see what it sent with -v"));
+            return Err(Failure::new(ErrorKind::Protocol, message).cause(wrong).hint("use -v to see what it sent"));
         }
         let value = parse_truncated(result.get()).map_or(Value::Null, |(value, _)| value);
         let name = value.get("protocolVersion").and_then(Value::as_str);

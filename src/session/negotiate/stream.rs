@@ -112,7 +112,7 @@ impl Negotiator<'_> {
                 // Its last output explains more than its silence.
                 (RequestOutcome::Failed(failure), Some(end)) if failure.kind() == ErrorKind::Timeout => {
                     let FailureDetails { message, stderr_tail, .. } = end.details();
-                    let before = format!("when it was asked before, {message}");
+                    let before = format!("at the first request, {message}");
                     RequestOutcome::Failed(failure.cause(before).stderr_tail(stderr_tail.clone()))
                 }
                 (reply, _) => reply,

@@ -57,7 +57,7 @@ impl Greeting {
 }
 
 fn invalid(why: &str) -> Failure {
-    Failure::new(ErrorKind::Bug, "the session sent something else than expected").cause(why.to_owned())
+    Failure::new(ErrorKind::Bug, "the session sent something other than expected").cause(why.to_owned())
 }
 
 /// What came back from the server, as the line or lines that a command reads.
