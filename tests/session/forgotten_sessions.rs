@@ -21,7 +21,7 @@ fn a_server_that_forgets_every_session_is_reported_as_that() {
         let url = server.url("/mcp");
         let words = [&words[..1], &[url.as_str()], &words[1..]].concat();
         let run = Sandbox::new().mcpipe(words).run();
-        run.exits(5).prints("").stderr_contains("error: the server forgot its session at ");
+        run.exits(5).prints("").stderr_contains("error: the server no longer knows its session (HTTP 404 for ");
         run.stderr_contains("  it accepted initialize right before\n  response: Session not found\n");
         run.stderr_contains(
             "hint: if several instances serve this URL, route all requests of a session to the same one\n",

@@ -94,7 +94,7 @@ fn an_http_session_that_the_server_forgets_fails_the_call_and_the_next_opens_ano
         .run(&["call", &url, "echo", "text=two"])
         .exits(5)
         .prints("")
-        .stderr_contains("the server forgot its session");
+        .stderr_contains("the server no longer knows its session");
     sessions.run(&["call", &url, "echo", "text=three"]).succeeds().prints("three\n");
     let seen = methods(&server);
     assert_eq!(seen.iter().filter(|name| *name == "initialize").count(), 2, "{seen:?}");
