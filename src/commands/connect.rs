@@ -96,7 +96,7 @@ impl Context {
     /// # Errors
     /// As [`Context::session`].
     pub fn bridge_options(&self, target: &Target) -> Result<transport::TransportOptions> {
-        let provider = self.login(target, false)?;
+        let provider = self.login_provider(target, false)?;
         Ok(self.session_options(target, provider.as_ref(), ClientCapabilities::default())?.transport)
     }
 
