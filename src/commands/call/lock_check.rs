@@ -5,8 +5,8 @@ use std::rc::Rc;
 
 use crate::commands::context::Context;
 use crate::commands::lock::changes::item_changes;
-use crate::commands::lock::file::{DEFAULT_LOCK_FILE, LockFile};
-use crate::commands::lock::{definition, not_locked};
+use crate::commands::lock::file::LockFile;
+use crate::commands::lock::{definition, not_locked, update_command};
 use crate::commands::tools::{ToolCache, ToolList};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::protocol::views::ListItem;
@@ -53,12 +53,7 @@ pub fn compare_tool<'a>(
     current: impl FnOnce() -> Result<&'a ListItem>,
 ) -> Result<()> {
     let shown = path.display();
-    let file = if path == Path::new(DEFAULT_LOCK_FILE) {
-        String::new()
-    } else {
-        format!(" -o {}", quote(&path.to_string_lossy()))
-    };
-    let update = format!("mcpipe lock --update {}{file}", quote(server));
+    let update = update_command(path, &quote(server));
     let Some(entry) = lock.servers.get(server) else { return Err(not_locked(ErrorKind::Refused, path, server)) };
     let Some(locked) = entry.get("tools").and_then(|tools| tools.get(tool)) else {
         let message = format!("the lock file '{shown}' does not have the tool '{tool}'");

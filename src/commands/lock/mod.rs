@@ -2,7 +2,7 @@
 
 pub mod changes;
 pub mod file;
-mod report;
+pub mod report;
 mod schema_change;
 
 use std::path::Path;
@@ -15,7 +15,7 @@ use crate::cli::LockArgs;
 use crate::commands::context::{Context, Exit};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::protocol::views::{ListItem, ListKind};
-use crate::session::{CachePolicy, Session};
+use crate::session::{CachePolicy, Session, SessionInfo};
 use crate::util::quoting::quote;
 
 /// Runs `lock`.
@@ -79,22 +79,33 @@ pub async fn run(context: &Context, args: LockArgs) -> Result<Exit> {
     };
     let names: Vec<String> =
         all.iter().filter(|server| !server.changes.is_empty()).map(|server| quote(&server.server)).collect();
-    let file = args.file.as_ref().map(|file| format!(" -o {}", quote(&file.to_string_lossy()))).unwrap_or_default();
     let plural = if number == 1 { "" } else { "s" };
     Err(Failure::new(ErrorKind::Mismatch, format!("{number} {kind}{plural} since {} was written", path.display()))
-        .hint(format!("to accept what changed: mcpipe lock --update {}{file}", names.join(" "))))
+        .hint(format!("to accept what changed: {}", update_command(path, &names.join(" ")))))
 }
 
 /// A server without an entry in the lock file.
 #[must_use]
 pub fn not_locked(kind: ErrorKind, path: &Path, name: &str) -> Failure {
-    let file = if path == Path::new(DEFAULT_LOCK_FILE) {
-        String::new()
-    } else {
-        format!(" -o {}", quote(&path.to_string_lossy()))
-    };
-    Failure::new(kind, format!("the lock file '{}' has no server '{name}'", path.display()))
-        .hint(format!("add it: mcpipe lock {}{file}", quote(name)))
+    Failure::new(kind, format!("the lock file '{}' has no server '{name}'", path.display())).hint(format!(
+        "add it: mcpipe lock {}{}",
+        quote(name),
+        file_option(path)
+    ))
+}
+
+/// The command that accepts what changed at servers, whose names are quoted.
+#[must_use]
+pub fn update_command(path: &Path, names: &str) -> String {
+    format!("mcpipe lock --update {names}{}", file_option(path))
+}
+
+/// The option that names the file, unless it is the default.
+fn file_option(path: &Path) -> String {
+    if path == Path::new(DEFAULT_LOCK_FILE) {
+        return String::new();
+    }
+    format!(" -o {}", quote(&path.to_string_lossy()))
 }
 
 /// What a server offers now, with its name.
@@ -104,40 +115,51 @@ async fn observe(context: &Context, args: &LockArgs, words: &[String], command: 
     let progress = context.progress(&format!("querying {name}"));
     let session = context.listing_session(target, Some(progress.clone()))?;
     let look = async |session: &Session| {
-        let mut server = Map::new();
-        for (member, kind) in [
-            ("tools", ListKind::Tools),
-            ("prompts", ListKind::Prompts),
-            ("resources", ListKind::Resources),
-            ("resourceTemplates", ListKind::Templates),
-        ] {
-            let listing = session.list(kind, CachePolicy::Bypass).await?;
-            let mut definitions = Map::new();
-            for item in listing.parsed_items() {
-                definitions.entry(item_key(kind, &item)).or_insert_with(|| definition(&item));
-            }
-            server.insert(member.to_owned(), Value::Object(definitions));
+        let mut lists = Vec::new();
+        for (_, kind) in LIST_MEMBERS {
+            lists.push((kind, session.list(kind, CachePolicy::Bypass).await?.parsed_items()));
         }
-        let about = session.session_info().await?;
-        let texts = [
-            ("name", about.server.name),
-            ("title", about.server.title),
-            ("version", about.server.version),
-            ("instructions", about.server.instructions),
-            ("protocolVersion", Some(about.revision.as_str().to_owned())),
-        ];
-        for (member, text) in texts {
-            if let Some(text) = text {
-                server.insert(member.to_owned(), Value::String(text));
-            }
-        }
-        if let Some(capabilities) = about.server.capabilities {
-            server.insert("capabilities".to_owned(), capabilities);
-        }
-        Ok(file::sorted(&Value::Object(server)))
+        Ok(server_entry(&lists, session.session_info().await?))
     };
     let server = progress.show_during(context.with_session(session, look)).await?;
     Ok((name, server))
+}
+
+/// The lists of a server in its entry.
+const LIST_MEMBERS: [(&str, ListKind); 4] = [
+    ("tools", ListKind::Tools),
+    ("prompts", ListKind::Prompts),
+    ("resources", ListKind::Resources),
+    ("resourceTemplates", ListKind::Templates),
+];
+
+/// The entry of a server in a lock file, from its lists and what it says about itself.
+#[must_use]
+pub fn server_entry(lists: &[(ListKind, Vec<ListItem>)], about: SessionInfo) -> Value {
+    let mut server = Map::new();
+    for (member, kind) in LIST_MEMBERS {
+        let mut definitions = Map::new();
+        for item in lists.iter().filter(|(listed, _)| *listed == kind).flat_map(|(_, items)| items) {
+            definitions.entry(item_key(kind, item)).or_insert_with(|| definition(item));
+        }
+        server.insert(member.to_owned(), Value::Object(definitions));
+    }
+    let texts = [
+        ("name", about.server.name),
+        ("title", about.server.title),
+        ("version", about.server.version),
+        ("instructions", about.server.instructions),
+        ("protocolVersion", Some(about.revision.as_str().to_owned())),
+    ];
+    for (member, text) in texts {
+        if let Some(text) = text {
+            server.insert(member.to_owned(), Value::String(text));
+        }
+    }
+    if let Some(capabilities) = about.server.capabilities {
+        server.insert("capabilities".to_owned(), capabilities);
+    }
+    file::sorted(&Value::Object(server))
 }
 
 /// What identifies an item of a list.

@@ -39,7 +39,8 @@ fn visible(text: &str) -> String {
 }
 
 /// `3 changes: 1 breaking, 2 text`.
-fn summary(changes: &[Change]) -> String {
+#[must_use]
+pub fn summary(changes: &[Change]) -> String {
     let counts = [Class::Breaking, Class::Compatible, Class::Text].map(|class| {
         let count = changes.iter().filter(|change| change.class == class).count();
         (count, class.as_str())
