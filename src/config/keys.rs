@@ -128,12 +128,12 @@ pub const SERVER_KEYS: &[ConfigKey] = &[
         AppliesTo::Url,
         NONE,
         r#""https://mcp.example.com/mcp""#,
-        "The URL of the server: https, http, wss, ws, or unix:PATH.",
+        "The URL of the server: https, http, wss, ws, unix:PATH or replay:FILE.",
     )
     .details(
         "At an http or https URL the server speaks Streamable HTTP or HTTP+SSE (see transport), at ws and wss WebSocket, \
-         and at unix:PATH JSON-RPC lines over a Unix socket. A user name and password in the URL are sent as basic \
-         authentication.",
+         and at unix:PATH JSON-RPC lines over a Unix socket. replay:FILE is a recording (--record). A user name and \
+         password in the URL are sent as basic authentication.",
     )
     .allow_untrusted(),
     key(

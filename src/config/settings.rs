@@ -181,17 +181,23 @@ impl ConfiguredServer {
             }
             _ => {}
         }
-        // Over such a socket go lines, and neither requests with headers nor TLS.
+        // What takes neither requests with headers nor TLS.
         let address = url.and_then(|url| url.value.as_str()).unwrap_or_default();
-        let (socket, web_socket) = (address.starts_with("unix:"), address.starts_with("ws"));
+        let without_http = match address.split(':').next() {
+            Some("unix") => Some("a Unix socket"),
+            Some("replay") => Some("a recording"),
+            _ => None,
+        };
+        let web_socket = address.starts_with("ws");
         for member in self.entry.members() {
             let fits = keys::find_key(SERVER_KEYS, &member.key).map_or(AppliesTo::Both, |key| key.applies_to);
             match (fits, url.is_some(), command.is_some()) {
                 (AppliesTo::Url, true, false) if web_socket && member.key == "transport" => {
                     fault(member.offset, format!("'transport' in {section} does not apply to a WebSocket"));
                 }
-                (AppliesTo::Url, true, false) if socket && member.key != "url" => {
-                    fault(member.offset, format!("'{}' in {section} does not apply to a Unix socket", member.key));
+                (AppliesTo::Url, true, false) if member.key != "url" && without_http.is_some() => {
+                    let what = without_http.unwrap_or_default();
+                    fault(member.offset, format!("'{}' in {section} does not apply to {what}", member.key));
                 }
                 (AppliesTo::Command, true, false) => {
                     fault(

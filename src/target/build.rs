@@ -58,7 +58,7 @@ pub fn target_from_url(
         return ad_hoc_target(name, Endpoint::Unix(endpoint), options, defaults, Vec::new());
     }
     if let Some(path) = parse::recording_path(text) {
-        let recording = load_recording(path, options, environment)?;
+        let recording = load_recording(path, options, |path| environment.expand_tilde(path))?;
         return ad_hoc_target(format!("replay:{path}"), Endpoint::Replay(recording), options, defaults, Vec::new());
     }
     let place = parse::parse_url(text).map_err(|why| Failure::new(ErrorKind::Usage, why))?;
@@ -79,8 +79,8 @@ fn plaintext_message(place: &ParsedUrl) -> String {
     format!("{} is unencrypted {} to another host", place.display_url, place.url.scheme())
 }
 
-/// A recording as target: FILE, or `FILE#SERVER` for one of several servers.
-fn load_recording(text: &str, options: &TargetOptions, environment: &Environment) -> Result<Recording> {
+/// A recording as target: FILE, or `FILE#SERVER` for one of several servers; `resolve` completes its path.
+fn load_recording(text: &str, options: &TargetOptions, resolve: impl Fn(&str) -> String) -> Result<Recording> {
     let usage = |message: String| Failure::new(ErrorKind::Usage, message);
     let mut given = url_flags(options).to_vec();
     given.extend(command_flags(options));
@@ -90,7 +90,7 @@ fn load_recording(text: &str, options: &TargetOptions, environment: &Environment
     if text.is_empty() {
         return Err(usage("replay: has no file".to_owned()).hint("name a recording: replay:FILE"));
     }
-    Recording::open(&environment.expand_tilde(text))
+    Recording::open(&resolve(text))
 }
 
 /// The target of a Unix socket; `resolve` makes its path absolute.
@@ -219,6 +219,10 @@ fn configured_url_endpoint(
         let resolve = |path: &str| resolve_path(environment, &settings.source, path);
         let endpoint = unix_endpoint(path, options, resolve).map_err(|why| fault(url.offset, why))?;
         return Ok((Endpoint::Unix(endpoint), Vec::new()));
+    }
+    if let Some(path) = parse::recording_path(url.value.reveal()) {
+        let resolve = |path: &str| resolve_path(environment, &settings.source, path).display().to_string();
+        return Ok((Endpoint::Replay(load_recording(path, options, resolve)?), Vec::new()));
     }
     let place = parse::parse_url(url.value.reveal()).map_err(|why| fault(url.offset, why))?;
     reject_flags_for_url(options, name, place.url.scheme())?;

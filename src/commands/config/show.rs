@@ -109,7 +109,7 @@ fn transport_and_target(server: &ConfiguredServer) -> (String, String) {
     if let Some(url) = text("url") {
         let transport = match url.split(':').next() {
             Some("ws" | "wss") => "websocket",
-            Some("unix") => "unix",
+            Some(scheme @ ("unix" | "replay")) => scheme,
             _ => text("transport").unwrap_or("auto"),
         };
         return (transport.to_owned(), redact::redact_value(url, "url", Sensitivity::Plain, None).text);
