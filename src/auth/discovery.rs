@@ -28,6 +28,16 @@ pub struct DiscoveryResult {
     pub is_advertised: bool,
 }
 
+impl DiscoveryResult {
+    /// The failure if the metadata of the authorization server has no such endpoint.
+    #[must_use]
+    pub fn missing_endpoint(&self, what: &str) -> Failure {
+        let issuer = &self.authorization_server.issuer;
+        Failure::new(ErrorKind::Auth, format!("cannot log in at the authorization server {issuer}"))
+            .cause(format!("its metadata names no {what}"))
+    }
+}
+
 /// Finds the authorization server; `wants_pkce` says whether it is for a grant that needs PKCE. Hints name
 /// `login_command`, which logs in to the server.
 ///

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 
-use super::login_flow::{LoginFlow, LoginOutcome, checked_browser_url, missing_endpoint};
+use super::login_flow::{LoginFlow, LoginOutcome, checked_browser_url};
 use crate::auth::authorization_request::AuthorizationRequest;
 use crate::auth::clock::unix_seconds;
 use crate::auth::credentials::{ClientOrigin, ClientRegistration, Credentials};
@@ -20,10 +20,8 @@ use crate::secret::Secret;
 pub(super) async fn log_in(context: &LoginContext, request: LoginRequest<'_>) -> Result<LoginOutcome> {
     let LoginRequest { settings, discovery, known, .. } = request;
     let server = &discovery.authorization_server;
-    let endpoint = server
-        .authorization_endpoint
-        .as_deref()
-        .ok_or_else(|| missing_endpoint(discovery, "authorization endpoint"))?;
+    let endpoint =
+        server.authorization_endpoint.as_deref().ok_or_else(|| discovery.missing_endpoint("authorization endpoint"))?;
     checked_browser_url(&context.http, endpoint).await?;
     let scopes = scopes::with_offline_access(request.scopes.to_vec(), server);
     // The redirect URI is registered exactly as it will be used, so the port must be known first.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value};
 
-use super::login_flow::{LoginFlow, LoginOutcome, checked_browser_url, missing_endpoint};
+use super::login_flow::{LoginFlow, LoginOutcome, checked_browser_url};
 use crate::auth::clock::unix_seconds;
 use crate::auth::endpoint::FormFields;
 use crate::auth::login_context::{LoginContext, LoginRequest};
@@ -57,7 +57,8 @@ pub(super) async fn log_in(context: &LoginContext, request: LoginRequest<'_>) ->
     let discovery = request.discovery;
     let server = &discovery.authorization_server;
     let endpoint = server.device_authorization_endpoint.as_deref().ok_or_else(|| {
-        missing_endpoint(discovery, "device authorization endpoint")
+        discovery
+            .missing_endpoint("device authorization endpoint")
             .hint("log in with a browser on this machine (without --device) or on another one (--no-browser)")
     })?;
     let scopes = scopes::with_offline_access(request.scopes.to_vec(), server);

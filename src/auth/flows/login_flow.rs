@@ -75,7 +75,7 @@ impl<'a> LoginFlow<'a> {
             .authorization_server
             .token_endpoint
             .as_deref()
-            .ok_or_else(|| missing_endpoint(self.discovery, "token endpoint"))
+            .ok_or_else(|| self.discovery.missing_endpoint("token endpoint"))
     }
 
     /// An endpoint of the authorization server; tokens from it are bound to `dpop_key`, if one is given.
@@ -214,10 +214,4 @@ pub(super) async fn checked_browser_url(http: &OAuthHttpClient, text: &str) -> R
     let url = browser::parse_page_url(text).map_err(|why| refused().cause(why))?;
     http.check_browser_url(&url).await?;
     Ok(url)
-}
-
-pub(super) fn missing_endpoint(discovery: &DiscoveryResult, what: &str) -> Failure {
-    let issuer = &discovery.authorization_server.issuer;
-    Failure::new(ErrorKind::Auth, format!("cannot log in at the authorization server {issuer}"))
-        .cause(format!("its metadata names no {what}"))
 }

@@ -95,10 +95,13 @@ impl TokenProvider {
     /// The issuer of the authorization server that the server names, from its metadata; `None` if it names none.
     ///
     /// # Errors
-    /// If metadata cannot be fetched, or fails verification.
+    /// If metadata cannot be fetched, fails verification, or names no endpoint for tokens.
     pub async fn authorization_server(&self) -> Result<Option<String>> {
         let state = self.0.state.lock().await;
         let found = self.0.discover(&state, state.metadata_challenge.as_ref()).await?;
+        if found.is_advertised && found.authorization_server.token_endpoint.is_none() {
+            return Err(found.missing_endpoint("token endpoint"));
+        }
         Ok(found.is_advertised.then_some(found.authorization_server.issuer))
     }
 
