@@ -111,6 +111,11 @@ pub struct CallArgs {
     /// and mean (times), errors (a number or a percentage) and rate.
     #[arg(long, value_name = "LIMIT", help_heading = "Many calls", requires = "repeat", hide_short_help = true)]
     pub threshold: Vec<String>,
+    /// Also write the times of --repeat to FILE as an HTML page
+    ///
+    /// The page has a plot of all calls, and needs no other file.
+    #[arg(long, value_name = "FILE", help_heading = "Many calls", requires = "repeat", hide_short_help = true)]
+    pub html: Option<PathBuf>,
     /// Run up to N calls at once [default: 8]
     ///
     /// With --repeat the default is 1.

@@ -69,7 +69,7 @@ pub struct TestArgs {
     ///
     /// The suite checks the server's lists and calls each tool that declares itself read-only. Writing it calls those tools.
     #[arg(long, help_heading = "Suites",
-        conflicts_with_all = ["target", "filter", "effects", "update", "fail_fast", "junit", "tap", "markdown", "jobs", "schema"])]
+        conflicts_with_all = ["target", "filter", "effects", "update", "fail_fast", "junit", "tap", "markdown", "html", "locked", "jobs", "schema"])]
     pub init: bool,
     /// Print the JSON Schema of suites, for editors
     #[arg(long, help_heading = "Suites", exclusive = true, hide_short_help = true)]
@@ -83,6 +83,16 @@ pub struct TestArgs {
     /// Also write a summary to FILE as Markdown
     #[arg(long, value_name = "FILE", help_heading = "Reports", hide_short_help = true)]
     pub markdown: Option<PathBuf>,
+    /// Also write the outcomes to FILE as an HTML page
+    ///
+    /// The page needs no other file. It has the messages that were exchanged during each failed check or test.
+    #[arg(long, value_name = "FILE", help_heading = "Reports", hide_short_help = true)]
+    pub html: Option<PathBuf>,
+    /// Compare servers with the lock file [default FILE: mcp.lock]
+    ///
+    /// It is another check of a server. In suites, a tool that differs is not called, and its test fails.
+    #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true, default_missing_value = "mcp.lock")]
+    pub locked: Option<PathBuf>,
     /// Test up to N servers and suites at once [default: 8]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub jobs: Option<u16>,

@@ -11,10 +11,11 @@ use crate::commands::credentials::LoginOptions;
 use crate::commands::notifications;
 use crate::commands::timeouts::{DEFAULT_CONNECT_TIMEOUT, DEFAULT_TIMEOUT, effective_timeout};
 use crate::error::Result;
-use crate::output::Progress;
+use crate::output::{ExchangeLog, Progress};
 use crate::session::client_handler::ClientCapabilities;
 use crate::session::{self, Session, retry};
 use crate::target::Target;
+use crate::transport::trace::Trace;
 use crate::transport::{self, Authorize, CookieJar, TransportKind};
 
 /// The maximum size in bytes of the pages of a list together, without `--max-list-size`.
@@ -74,16 +75,25 @@ impl Context {
 
     /// A session that tests a server, and what provides its credentials. It prompts nobody, uses nothing cached and does
     /// not retry: what is seen is what the server does. With `declares_all` it declares everything that mcpipe can do.
+    /// The exchange goes to `log` too.
     ///
     /// # Errors
     /// As [`Context::session`].
-    pub fn test_session(&self, target: Target, declares_all: bool) -> Result<(Session, Option<TokenProvider>)> {
+    pub fn test_session(
+        &self,
+        target: Target,
+        declares_all: bool,
+        log: Option<&Arc<ExchangeLog>>,
+    ) -> Result<(Session, Option<TokenProvider>)> {
         let provider = self.login_provider(&target, true)?;
         let capabilities = self.capabilities(&target, None, MayPrompt::No)?;
         let capabilities = ClientCapabilities { declares_all, ..capabilities };
         let options = self.session_options(&target, provider.as_ref(), capabilities)?;
         let retry = retry::RetryPolicy { max_retries: 0, ..options.retry };
-        let options = session::SessionOptions { cache_dir: None, retry, ..options };
+        let mut options = session::SessionOptions { cache_dir: None, retry, ..options };
+        if let Some(log) = log {
+            options.transport.trace = Trace::new(log.clone());
+        }
         Ok((Session::new(target, options), provider))
     }
 

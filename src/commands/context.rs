@@ -11,7 +11,7 @@ use crate::config::value::secrets::{SecretRequest, SecretResult};
 use crate::env::Environment;
 use crate::error::{ErrorKind, Result};
 use crate::interrupt::Interrupt;
-use crate::output::{Progress, RecordingWriter, Ui};
+use crate::output::{ExchangeLog, Progress, RecordingWriter, Ui};
 use crate::transport::trace::Trace;
 
 /// What every command is given.
@@ -62,6 +62,14 @@ impl Context {
         }
         let trace = self.ui.trace()?;
         Ok(self.trace.get_or_init(|| trace).clone())
+    }
+
+    /// A log of what is exchanged with one server, besides the trace of the run.
+    ///
+    /// # Errors
+    /// As [`Context::trace`].
+    pub fn exchange_log(&self) -> Result<Arc<ExchangeLog>> {
+        Ok(self.ui.exchange_log(self.trace()?))
     }
 
     /// The line on stderr that shows that something is under way.

@@ -12,6 +12,7 @@ mod connect;
 pub mod context;
 pub mod credentials;
 mod expect;
+mod html;
 pub mod list;
 mod lists;
 pub mod lock;

@@ -10,6 +10,7 @@ pub mod content;
 pub mod details;
 pub mod escape;
 mod events;
+mod exchange_log;
 mod failure;
 pub mod folder_export;
 pub mod jq;
@@ -37,6 +38,7 @@ use std::io::{self, Write};
 use crate::error::ErrorKind;
 
 pub use closed_stdout::reader_gone;
+pub use exchange_log::ExchangeLog;
 pub use failure::failure_json;
 pub use progress::{Progress, ProgressPause};
 pub use protocol_output::ProtocolOutput;

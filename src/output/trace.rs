@@ -41,6 +41,15 @@ impl Ui {
         };
         Ok(Trace::new(Arc::new(sink)))
     }
+
+    /// A message without secrets: JSON if it was JSON.
+    pub(super) fn redacted_message<'a>(&self, text: &'a str) -> Cow<'a, str> {
+        let known = lock(&self.known_secrets);
+        match redact_members(text) {
+            Cow::Borrowed(text) => known.hide_json(text),
+            Cow::Owned(text) => known.hide_json(&text).into_owned().into(),
+        }
+    }
 }
 
 /// Creates the file for an exchange, which is private even without secrets: only its owner may read it.
@@ -119,7 +128,7 @@ impl TraceWriter {
 
     /// Records a message, which may be long: it is not copied if there is nothing to redact.
     fn record_message(&self, direction: &str, arrow: Cow<'_, str>, text: &str) {
-        let body = self.body(text);
+        let body = self.ui.redacted_message(text);
         if self.file.is_some() {
             let is_json = serde_json::from_str::<&RawValue>(body.trim()).is_ok();
             let value = if is_json { one_line(&body) } else { quote(&body).into() };
@@ -133,15 +142,6 @@ impl TraceWriter {
     /// The text as a JSON string, without secrets.
     fn quoted(&self, text: &str) -> String {
         quote(&lock(&self.ui.known_secrets).redact(text))
-    }
-
-    /// A message body without secrets: JSON if it was JSON.
-    fn body<'a>(&self, text: &'a str) -> Cow<'a, str> {
-        let known = lock(&self.ui.known_secrets);
-        match redact_members(text) {
-            Cow::Borrowed(text) => known.hide_json(text),
-            Cow::Owned(text) => known.hide_json(&text).into_owned().into(),
-        }
     }
 
     /// As pairs, not as an object: a header may come twice.

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::support::pty::TerminalStreams;
 use crate::support::{Mcp, Sandbox};
 
 #[test]
@@ -60,4 +61,23 @@ fn a_rate_spaces_the_calls_and_errors_are_counted_by_class() {
     let tolerated =
         sandbox.mcpipe(["call", &server.target(), "fail", "--repeat", "5", "--threshold", "errors<=100%"]).run();
     tolerated.exits(0);
+}
+
+#[test]
+fn a_terminal_shows_a_histogram_besides_the_same_result() {
+    let server = Mcp::legacy("2025-11-25").stdio();
+    let sandbox = Sandbox::new();
+    let call = || sandbox.mcpipe(["call", &server.target(), "add", "a=2", "b=3", "--repeat", "20"]);
+    let run = call().at_terminal(TerminalStreams::PIPED).wait();
+    run.exits(0);
+    let rows: Vec<String> = run.final_screen().lines().map(ToOwned::to_owned).collect();
+    assert!(
+        (1..=9).contains(&rows.len()) && rows.iter().all(|row| row.starts_with("to ") && row.contains(" ms ")),
+        "{rows:?}"
+    );
+    let names: Vec<String> =
+        String::from_utf8(run.piped).unwrap().lines().map(|line| line.split('\t').next().unwrap().to_owned()).collect();
+    assert_eq!(names, ["calls", "errors", "time", "rate", "mean", "p50", "p90", "p99", "max"]);
+    let quiet = call().arg("-q").at_terminal(TerminalStreams::PIPED).wait();
+    assert_eq!(quiet.exits(0).final_screen(), "");
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use crate::support::real::{ListeningServer, everything_server, node_package_file, node_program, real_test_file};
 use crate::support::{HttpServer, Mcp, Reply, Run, Sandbox, ServerAction};
 
 /// Both runs of a command: against the server, and against the recording of that run. The target is the word `TARGET`.
@@ -207,4 +208,42 @@ fn a_repeated_request_gets_the_recorded_responses_in_order() {
     let line = r#"{"tool":"echo","arguments":{"text":"x"}}"#;
     sandbox.file("calls", format!("{line}\n{line}\n{line}\n"));
     prints_the_same(&sandbox, &server.stdio().target(), &["call", "TARGET", "--batch", "calls", "--jobs", "1"]);
+}
+
+/// The words of every command for the reference server, which has other tools than the scripted ones.
+const REAL_COMMANDS: &[&[&str]] = &[
+    &["list", "TARGET", "--all"],
+    &["list", "TARGET", "--all", "--json"],
+    &["list", "TARGET", "--info"],
+    &["list", "TARGET", "get-sum"],
+    &["call", "TARGET", "get-sum", "a=2", "b=3"],
+    &["call", "TARGET", "get-sum", "a=x", "b=3", "--no-validate"],
+    &["call", "TARGET", "get-tiny-image"],
+    &["call", "TARGET", "get-structured-content", "location=Chicago", "--json"],
+    &["call", "TARGET", "get-resource-links", "count=2"],
+    &["call", "TARGET", "trigger-long-running-operation", "duration=1", "steps=4"],
+    &["call", "TARGET", "trigger-elicitation-request", "--elicit", "{\"name\":\"Ada\",\"check\":true}"],
+    &["read", "TARGET"],
+    &["read", "TARGET", "demo://resource/static/document/features.md"],
+    &["prompt", "TARGET", "args-prompt", "city=Oslo"],
+    &["prompt", "TARGET", "simple-prompt", "--json"],
+];
+
+#[test]
+fn every_command_prints_the_same_for_the_reference_server() {
+    let sandbox = Sandbox::new();
+    let server = everything_server();
+    let target = server.iter().map(String::as_str).collect::<Vec<_>>().join(" ");
+    for words in REAL_COMMANDS {
+        prints_the_same(&sandbox, &target, words);
+    }
+    let script = node_package_file("@modelcontextprotocol/server-everything/dist/index.js");
+    for (kind, path) in [("streamableHttp", "/mcp"), ("sse", "/sse")] {
+        let words =
+            [node_program(), "--require".to_owned(), real_test_file("loopback.cjs"), script.clone(), kind.to_owned()];
+        let server = ListeningServer::start(&sandbox, &words, &[("PORT", "PORT")]);
+        for words in REAL_COMMANDS {
+            prints_the_same(&sandbox, &server.url(path), words);
+        }
+    }
 }

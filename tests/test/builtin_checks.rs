@@ -4,6 +4,7 @@ use expect_test::expect;
 use serde_json::{Value, json};
 
 use crate::support::mcp_http::LegacyHttpOptions;
+use crate::support::oauth::ProtectedServer;
 use crate::support::stdio::{ProcessEvent, StdioServer};
 use crate::support::tls::{CertificateAndKey, CertificateAuthority};
 use crate::support::{HttpServer, Mcp, Reply, Run, Sandbox};
@@ -101,7 +102,7 @@ fn checking_sends_few_requests_besides_the_lists() {
         check(&server.target()).exits(0);
         let requests = server.single_process().methods();
         let others = requests.iter().filter(|method| !method.ends_with("/list")).count();
-        assert!(others <= 5, "{requests:?}");
+        assert!(others <= 5 && requests.len() <= 10, "{requests:?}");
     }
 }
 
@@ -235,6 +236,26 @@ fn a_login_that_is_required_is_a_step_of_its_own() {
         mcpipe: error: login: http://127.0.0.1:[PORT]/mcp requires a login
         hint: pass its credentials with -H 'Authorization: …' or --bearer-env VAR; if it supports OAuth: mcpipe auth login http://127.0.0.1:[PORT]/mcp
     "#]].assert_eq(&run.snapshot());
+}
+
+#[test]
+fn broken_metadata_of_a_server_that_requires_a_login_is_a_rung_of_its_own() {
+    let broken: [(fn(&ProtectedServer), &str); 3] = [
+        (|server| _ = server.override_metadata(json!({"issuer": "https://evil.example.com"})), "it names the issuer"),
+        (|server| _ = server.override_metadata(json!({"token_endpoint": null})), "names no token endpoint"),
+        (
+            |server| _ = server.override_resource_metadata(json!({"resource": "https://evil.example.com/mcp"})),
+            "is not for",
+        ),
+    ];
+    for (bend, why) in broken {
+        let server = ProtectedServer::start();
+        bend(&server);
+        let run = check(&server.url());
+        let failed = not_ok(&run);
+        assert_eq!(failed, [("FAIL".to_owned(), "authorization metadata".to_owned())], "{why}: {}", run.snapshot());
+        run.exits(4).stderr_contains(why);
+    }
 }
 
 #[test]

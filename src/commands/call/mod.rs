@@ -3,6 +3,7 @@
 mod batch;
 pub(in crate::commands) mod concurrent;
 pub mod input_stream;
+mod latency;
 pub mod lock_check;
 mod output_schema;
 mod repeat;

@@ -13,10 +13,12 @@ use tokio::time::Instant;
 
 use crate::cli::CallArgs;
 use crate::commands::call::concurrent::{FinishedCall, run_concurrent_call};
+use crate::commands::call::latency::{Sample, histogram, plot};
 use crate::commands::call::threshold::{Metric, Threshold};
 use crate::commands::call::tool_call::{CallContext, RawArguments};
 use crate::commands::context::{Context, Exit};
 use crate::commands::expect::check_expression;
+use crate::commands::html;
 use crate::commands::tools::ToolCache;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::output::details::key_value_table;
@@ -34,6 +36,8 @@ struct Measurement {
     errors: BTreeMap<&'static str, usize>,
     first_failure: Option<Failure>,
     elapsed: Duration,
+    /// Every call, if there will be a page.
+    samples: Vec<Sample>,
 }
 
 /// Makes the calls, and prints what came of them.
@@ -68,7 +72,7 @@ pub(super) async fn run(
             None => Instant::now(),
         };
         let finished = run_concurrent_call(call_context, raw_arguments, u64::from(number) + 1).await;
-        (due.elapsed(), finished)
+        (due.duration_since(start), due.elapsed(), finished)
     };
     let mut calls = stream::iter((0..count).map(one)).buffer_unordered(jobs);
     let mut measured = Measurement::default();
@@ -78,18 +82,28 @@ pub(super) async fn run(
             stop = context.interrupt.interrupted() => return Err(stop),
             next = calls.next() => next,
         };
-        let Some((time, finished)) = next else { break };
-        measured.add(time, &finished, &args.expect);
+        let Some((due, time, finished)) = next else { break };
+        let is_failure = measured.add(time, &finished, &args.expect);
+        if args.html.is_some() {
+            measured.samples.push(Sample { due, time, is_failure });
+        }
         on_progress(measured.times.len());
     }
     measured.elapsed = start.elapsed();
     measured.times.sort_unstable();
     measured.print(context)?;
+    if let Some(path) = &args.html {
+        let title = format!("{}: {}", session.target().name, raw_arguments.tool);
+        std::fs::write(path, measured.page(context, &title)).map_err(|error| {
+            Failure::new(ErrorKind::Output, format!("cannot write {}", path.display())).caused_by(&error)
+        })?;
+    }
     measured.judge(context, session, &thresholds)
 }
 
 impl Measurement {
-    fn add(&mut self, time: Duration, finished: &FinishedCall, expectations: &[String]) {
+    /// Adds a call, and says whether it failed.
+    fn add(&mut self, time: Duration, finished: &FinishedCall, expectations: &[String]) -> bool {
         self.times.push(time);
         let unmet = || {
             let result = finished.result.as_ref()?;
@@ -104,11 +118,12 @@ impl Measurement {
             None if finished.is_failure() => Failure::new(ErrorKind::Failed, "the tool reported an error"),
             None => match unmet() {
                 Some(failure) => failure,
-                None => return,
+                None => return false,
             },
         };
         *self.errors.entry(failure.kind().as_str()).or_default() += 1;
         self.first_failure.get_or_insert(failure);
+        true
     }
 
     fn error_count(&self) -> usize {
@@ -136,15 +151,20 @@ impl Measurement {
         }
     }
 
-    fn print(&self, context: &Context) -> Result<()> {
+    /// The latencies that are shown, in milliseconds.
+    fn latencies(&self) -> [(&'static str, f64); 5] {
         let millis = |metric| self.value(metric) * 1000.0;
-        let latencies = [
+        [
             ("mean", millis(Metric::Mean)),
             ("p50", millis(Metric::Percentile(50.0))),
             ("p90", millis(Metric::Percentile(90.0))),
             ("p99", millis(Metric::Percentile(99.0))),
             ("max", millis(Metric::Max)),
-        ];
+        ]
+    }
+
+    fn print(&self, context: &Context) -> Result<()> {
+        let latencies = self.latencies();
         if context.ui.is_json() {
             let rounded = |value: f64| Value::from((value * 1000.0).round() / 1000.0);
             let latencies: Map<String, Value> =
@@ -157,6 +177,31 @@ impl Measurement {
                 "latency_ms": latencies,
             }));
         }
+        let rows = self.rows();
+        context.ui.print_table(&key_value_table(rows.iter().map(|(name, value)| (*name, value.as_str()))))?;
+        if context.ui.terminal().stderr_is_tty {
+            histogram(&self.times).iter().for_each(|row| context.ui.note(row));
+        }
+        Ok(())
+    }
+
+    /// A page with the same, and each call as a point.
+    fn page(&self, context: &Context, title: &str) -> String {
+        let mut body = String::from("<table>\n");
+        for (name, value) in self.rows() {
+            body += &format!("<tr><td>{name}</td><td>{}</td></tr>\n", html::text(&value));
+        }
+        body += "</table>\n";
+        body += &plot(&self.samples);
+        if let Some(failure) = &self.first_failure {
+            let failure = context.ui.without_secrets(failure);
+            body += &format!("<p>The first call that failed:</p>\n<pre>{}</pre>\n", html::text(&failure.to_string()));
+        }
+        html::page(&context.ui.redacted(title), &body)
+    }
+
+    /// What is shown, line by line.
+    fn rows(&self) -> Vec<(&'static str, String)> {
         let errors = match self.error_count() {
             0 => "0".to_owned(),
             count => {
@@ -171,8 +216,8 @@ impl Measurement {
             ("time", format!("{:.3} s", self.elapsed.as_secs_f64())),
             ("rate", format!("{:.1}/s", self.value(Metric::Rate))),
         ];
-        rows.extend(latencies.iter().map(|(name, value)| (*name, format!("{value:.3} ms"))));
-        context.ui.print_table(&key_value_table(rows.iter().map(|(name, value)| (*name, value.as_str()))))
+        rows.extend(self.latencies().map(|(name, value)| (name, format!("{value:.3} ms"))));
+        rows
     }
 
     /// Whether the thresholds hold. Errors of calls are failures themselves, unless a threshold is about them.

@@ -1,15 +1,18 @@
 //! The built-in checks, in the order in which things can fail.
 
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde_json::Map;
 
 use crate::auth::TokenProvider;
 use crate::commands::context::Context;
+use crate::commands::lock::file::LockFile;
+use crate::commands::lock::server_entry;
 use crate::commands::test::lint::{self, Lists};
 use crate::commands::test::report::{Finding, Outcome, TestReport, TestResult};
 use crate::error::{ConnectStep, ErrorKind, Failure, Result};
-use crate::output::Progress;
+use crate::output::{ExchangeLog, Progress};
 use crate::protocol::json::member;
 use crate::protocol::views::{ListKind, ServerInfo};
 use crate::protocol::{code, method};
@@ -94,11 +97,25 @@ impl ReachStep {
 ///
 /// # Errors
 /// When an option cannot be used, or mcpipe is interrupted.
-pub async fn check(context: &Context, target: Target, progress: &Progress) -> Result<TestReport> {
+pub async fn check(
+    context: &Context,
+    target: Target,
+    progress: &Progress,
+    options: &CheckOptions<'_>,
+) -> Result<TestReport> {
     let name = target.name.clone();
-    let (session, provider) = context.test_session(target, true)?;
-    let mut checker =
-        Checker { context, progress, session: &session, results: Vec::new(), since: Instant::now(), is_broken: false };
+    let log = options.keeps_exchange.then(|| context.exchange_log()).transpose()?;
+    let (session, provider) = context.test_session(target, true, log.as_ref())?;
+    let mut checker = Checker {
+        context,
+        progress,
+        session: &session,
+        lock: options.lock,
+        log: log.as_deref(),
+        results: Vec::new(),
+        since: Instant::now(),
+        is_broken: false,
+    };
     let outcome = checker.run(provider.as_ref()).await;
     let diagnostics = session.diagnostics().await;
     let noise = diagnostics.as_ref().and_then(|diagnostics| diagnostics.first_non_message.clone());
@@ -120,7 +137,7 @@ pub async fn check(context: &Context, target: Target, progress: &Progress) -> Re
             match closed {
                 _ if checker.is_broken => Finding::Skip("the server had failed before".to_owned()),
                 Some(CloseOutcome::Killed) => {
-                    Finding::Warn("it did not exit after its standard input was closed, and was terminated".to_owned())
+                    Finding::warn("it did not exit after its standard input was closed, and was terminated".to_owned())
                 }
                 _ => Finding::ok("it exited after its standard input was closed"),
             },
@@ -129,10 +146,20 @@ pub async fn check(context: &Context, target: Target, progress: &Progress) -> Re
     Ok(TestReport { target: name, file: None, results: checker.results })
 }
 
+/// How servers are checked.
+pub(super) struct CheckOptions<'a> {
+    /// The lock file to compare them with, and its path.
+    pub lock: Option<(&'a Path, &'a LockFile)>,
+    /// Whether the messages of a failed check are kept.
+    pub keeps_exchange: bool,
+}
+
 struct Checker<'a> {
     context: &'a Context,
     progress: &'a Progress,
     session: &'a Session,
+    lock: Option<(&'a Path, &'a LockFile)>,
+    log: Option<&'a ExchangeLog>,
     results: Vec<TestResult>,
     /// When the last check ended.
     since: Instant,
@@ -144,7 +171,7 @@ impl Checker<'_> {
     fn add(&mut self, name: &str, finding: Finding) {
         let (outcome, detail, seen, failure) = match finding {
             Finding::Ok(detail, seen) => (Outcome::Ok, detail, seen, None),
-            Finding::Warn(detail) => (Outcome::Warn, detail, Vec::new(), None),
+            Finding::Warn(detail, seen) => (Outcome::Warn, detail, seen, None),
             Finding::Skip(detail) => (Outcome::Skip, detail, Vec::new(), None),
             Finding::Fail(failure) => {
                 self.is_broken |= matches!(failure.kind(), ErrorKind::Timeout | ErrorKind::Unreachable);
@@ -153,12 +180,16 @@ impl Checker<'_> {
         };
         let ui = &self.context.ui;
         let time = std::mem::replace(&mut self.since, Instant::now()).elapsed();
+        // Also removes the messages of a check that holds.
+        let exchange = self.log.map(ExchangeLog::take).unwrap_or_default();
+        let exchange = if failure.is_some() { exchange } else { Vec::new() };
         self.results.push(TestResult {
             name: name.replace(' ', "_"),
             outcome,
             detail: ui.redacted(&detail),
             seen: seen.iter().map(|line| ui.redacted(line)).collect(),
             failure,
+            exchange,
             time,
             line: None,
         });
@@ -185,11 +216,21 @@ impl Checker<'_> {
         if self.is_broken {
             return Ok(());
         }
+        let has_all_lists =
+            !self.results.iter().any(|result| result.outcome == Outcome::Fail && result.name != "identity");
         self.add("names", lint::names(&lists));
         let tools = lists.iter().find(|(kind, _)| *kind == ListKind::Tools);
         let schemas = lint::schemas(tools.map_or(&[], |(_, tools)| tools.as_slice())).await;
         self.add("schemas", schemas);
         self.add("capabilities", capabilities);
+        if let Some((path, lock)) = self.lock {
+            let name = &self.session.target().name;
+            let finding = match has_all_lists {
+                true => lint::locked(path, lock, name, &server_entry(&lists, info)),
+                false => Finding::Skip("a list could not be fetched".to_owned()),
+            };
+            self.add("lock", finding);
+        }
         self.begin("unknown tool");
         let finding = match tools {
             Some(_) => self.check_unknown_tool().await?,
@@ -261,7 +302,7 @@ impl Checker<'_> {
                 Some(provider) if matches!(provider.login_id(), Ok(Some(_))) => {
                     match provider.authorization_server().await {
                         Ok(Some(issuer)) => Finding::ok(issuer),
-                        Ok(None) => Finding::Warn("the server names no authorization server".to_owned()),
+                        Ok(None) => Finding::warn("the server names no authorization server".to_owned()),
                         Err(failure) => Finding::Fail(failure),
                     }
                 }
@@ -317,7 +358,7 @@ impl Checker<'_> {
     fn tls(&self) -> Finding {
         match self.session.target().endpoint.http_endpoint() {
             Some(endpoint) if endpoint.url.scheme() != "https" => Finding::Skip("the URL is not https".to_owned()),
-            Some(endpoint) if endpoint.tls.insecure => Finding::Warn("the certificate is not verified".to_owned()),
+            Some(endpoint) if endpoint.tls.insecure => Finding::warn("the certificate is not verified".to_owned()),
             _ => Finding::ok("the certificate is valid"),
         }
     }
@@ -398,7 +439,7 @@ impl Checker<'_> {
                 Finding::ok(format!("refused: {error}"))
             }
             RequestOutcome::Error(error, _) => {
-                Finding::Warn(format!("refused with an error other than -32601: {error}"))
+                Finding::warn(format!("refused with an error other than -32601: {error}"))
             }
             RequestOutcome::Result(_) => Finding::fail("a request with a method that does not exist succeeded", hint),
             reply => failed(self.session.failure_from(reply, UNKNOWN_METHOD))?,

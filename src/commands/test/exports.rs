@@ -2,9 +2,11 @@
 
 use std::fmt::Write;
 use std::path::Path;
+use std::time::Duration;
 
 use crate::commands::context::Context;
-use crate::commands::test::report::{Outcome, TestReport, TestResult};
+use crate::commands::test::html;
+use crate::commands::test::report::{Outcome, TestReport, TestResult, failure_text};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::output::Ui;
 
@@ -17,6 +19,7 @@ const GITHUB_STEP_SUMMARY: &str = "GITHUB_STEP_SUMMARY";
 pub(super) struct ExportOptions<'a> {
     pub junit: Option<&'a Path>,
     pub markdown: Option<&'a Path>,
+    pub html: Option<&'a Path>,
 }
 
 /// Writes the reports that the options and the environment ask for.
@@ -30,6 +33,9 @@ pub(super) fn write(context: &Context, reports: &[TestReport], options: &ExportO
     }
     if let Some(path) = options.markdown {
         std::fs::write(path, markdown(ui, reports)).map_err(|error| write_failure(path, &error))?;
+    }
+    if let Some(path) = options.html {
+        std::fs::write(path, html::page(ui, reports)).map_err(|error| write_failure(path, &error))?;
     }
     if let Some(path) = context.env.get(GITHUB_STEP_SUMMARY).map(Path::new) {
         let append = || -> std::io::Result<()> {
@@ -49,7 +55,7 @@ pub(super) fn write(context: &Context, reports: &[TestReport], options: &ExportO
 /// # Errors
 /// When a directory does not exist.
 pub(super) fn check(options: &ExportOptions<'_>) -> Result<()> {
-    for path in [options.junit, options.markdown].into_iter().flatten() {
+    for path in [options.junit, options.markdown, options.html].into_iter().flatten() {
         let directory = path.parent().filter(|directory| !directory.as_os_str().is_empty());
         if let Some(directory) = directory.filter(|directory| !directory.is_dir()) {
             return Err(Failure::new(ErrorKind::Usage, format!("cannot write {}", path.display()))
@@ -63,23 +69,13 @@ fn write_failure(path: &Path, error: &std::io::Error) -> Failure {
     Failure::new(ErrorKind::Output, format!("cannot write {}", path.display())).caused_by(error)
 }
 
-/// A failure as lines of text.
-fn failure_text(ui: &Ui, failure: &Failure) -> String {
-    let failure = ui.without_secrets(failure);
-    let details = failure.details();
-    let mut lines = vec![details.message.clone()];
-    lines.extend(details.causes.iter().map(|cause| format!("  {cause}")));
-    lines.extend(details.stderr_tail.iter().map(|line| format!("  | {line}")));
-    lines.extend(details.hint.iter().map(|hint| format!("hint: {hint}")));
-    lines.join("\n")
-}
-
 /// JUnit XML, as Jenkins and GitLab read it.
 fn junit(ui: &Ui, reports: &[TestReport]) -> String {
     let count = |reports: &[TestReport], outcome| reports.iter().map(|report| report.count(outcome)).sum::<usize>();
     let tests = |reports: &[TestReport]| reports.iter().map(|report| report.results.len()).sum::<usize>();
     let seconds = |results: &mut dyn Iterator<Item = &TestResult>| -> String {
-        format!("{:.6}", results.map(|result| result.time.as_secs_f64()).sum::<f64>())
+        // The sum of no floating-point numbers is -0.
+        format!("{:.6}", results.map(|result| result.time).sum::<Duration>().as_secs_f64())
     };
     let mut out = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
     let _ = writeln!(

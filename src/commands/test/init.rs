@@ -26,7 +26,7 @@ pub(super) async fn suite_text(context: &Context, target: Target) -> Result<Stri
          target = {}\n",
         toml_string(&target.name)
     );
-    let (session, _) = context.test_session(target, false)?;
+    let (session, _) = context.test_session(target, false, None)?;
     let write = async |session: &Session| {
         for (word, kind) in LIST_WORDS {
             let listing = session.list(kind, CachePolicy::Bypass).await?;

@@ -1,14 +1,20 @@
 //! Checks of what a server lists: names, URIs and schemas.
 
 use std::collections::HashSet;
+use std::path::Path;
 
 use serde_json::Value;
 use url::Url;
 
+use crate::commands::lock::changes::{Class, server_changes};
+use crate::commands::lock::file::LockFile;
+use crate::commands::lock::report::summary;
+use crate::commands::lock::{not_locked, update_command};
 use crate::commands::test::report::Finding;
 use crate::error::{ErrorKind, Failure};
 use crate::protocol::views::{ListItem, ListKind, ServerInfo};
 use crate::schema::{SchemaError, SchemaValidator};
+use crate::util::quoting::quote;
 
 /// The longest name of a tool (2025-11-25, server/tools, tool names).
 const MAX_NAME_LENGTH: usize = 128;
@@ -44,10 +50,31 @@ pub(super) fn identity(info: &ServerInfo, is_required: bool) -> Finding {
             if is_required {
                 fail(vec![text], "set the name and version of the server in its code")
             } else {
-                Finding::Warn(text)
+                Finding::warn(text)
             }
         }
     }
+}
+
+/// Whether a server is as its entry in the lock file says. Only breaking changes are a failure, as in `lock --check`.
+pub(super) fn locked(path: &Path, lock: &LockFile, name: &str, now: &Value) -> Finding {
+    let Some(before) = lock.servers.get(name) else {
+        return Finding::Fail(not_locked(ErrorKind::Mismatch, path, name));
+    };
+    let changes = server_changes(before, now);
+    if changes.is_empty() {
+        return Finding::ok("nothing changed");
+    }
+    let lines = changes.iter().flat_map(|change| {
+        let line = format!("{}: {}", change.class.as_str(), change.line());
+        std::iter::once(line).chain(change.text_lines().into_iter().map(|line| format!("  {line}")))
+    });
+    let message = format!("{} since {} was written", summary(&changes), path.display());
+    if !changes.iter().any(|change| change.class == Class::Breaking) {
+        return Finding::Warn(message, lines.collect());
+    }
+    let failure = lines.fold(Failure::new(ErrorKind::Mismatch, message), Failure::cause);
+    Finding::Fail(failure.hint(format!("to accept what changed: {}", update_command(path, &quote(name)))))
 }
 
 /// Whether names are present, legal and unique.
@@ -86,7 +113,7 @@ pub(super) fn names(lists: &Lists) -> Finding {
     }
     match (wrong.is_empty(), doubtful.is_empty()) {
         (false, _) => fail(wrong, "give each a name of its own, which clients use to refer to it"),
-        (true, false) => Finding::Warn(doubtful.join("; ")),
+        (true, false) => Finding::warn(doubtful.join("; ")),
         (true, true) if count == 1 => Finding::ok("1 name"),
         (true, true) => Finding::ok(format!("{count} names")),
     }

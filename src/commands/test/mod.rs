@@ -2,6 +2,7 @@
 
 mod checks;
 mod exports;
+mod html;
 mod init;
 mod lint;
 mod print;
@@ -19,6 +20,8 @@ use futures_util::stream::{self, LocalBoxStream, StreamExt};
 use crate::cli::TestArgs;
 use crate::commands::context::{Context, Exit};
 use crate::commands::lists::DEFAULT_JOBS;
+use crate::commands::lock::file::LockFile;
+use crate::commands::test::checks::CheckOptions;
 use crate::commands::test::exports::ExportOptions;
 use crate::commands::test::report::TestReport;
 use crate::commands::test::suite::Suite;
@@ -43,8 +46,10 @@ pub async fn run(context: &Context, args: TestArgs) -> Result<Exit> {
     if args.schema {
         return context.ui.print_json_pretty(&suite_keys::suite_schema().to_string()).map(|()| Exit::Done);
     }
-    let exports = ExportOptions { junit: args.junit.as_deref(), markdown: args.markdown.as_deref() };
+    let exports =
+        ExportOptions { junit: args.junit.as_deref(), markdown: args.markdown.as_deref(), html: args.html.as_deref() };
     exports::check(&exports)?;
+    let lock = args.locked.as_deref().map(LockFile::read).transpose()?;
     let work = find_work(context, &args).await?;
     if args.init {
         return Box::pin(init(context, work)).await;
@@ -55,13 +60,14 @@ pub async fn run(context: &Context, args: TestArgs) -> Result<Exit> {
         Some(only) if count == 1 => format!("testing {}", only.name),
         _ => format!("testing {count} servers and suites"),
     });
-    progress.show_during(run_all(context, &args, work, &progress, &exports, count > 1)).await
+    progress.show_during(run_all(context, &args, lock.as_ref(), work, &progress, &exports, count > 1)).await
 }
 
 /// Runs everything, up to `--jobs` at once, and prints each as it ends, in order.
 async fn run_all(
     context: &Context,
     args: &TestArgs,
+    lock: Option<&LockFile>,
     work: Work,
     progress: &Progress,
     exports: &ExportOptions<'_>,
@@ -73,18 +79,21 @@ async fn run_all(
         effects: args.effects,
         update: args.update,
         retries: context.global.retries.unwrap_or(0),
+        locked: args.locked.as_deref(),
+        keeps_exchange: args.html.is_some(),
         has_failed: Cell::new(false),
     };
+    let check_options = CheckOptions { lock: args.locked.as_deref().zip(lock), keeps_exchange: args.html.is_some() };
     let jobs = usize::from(args.jobs.unwrap_or(DEFAULT_JOBS));
     let checks = work.targets.into_iter().map(|target| Job::Checks(Box::new(target)));
     let suites =
         work.suites.iter().flat_map(|(suite, targets)| targets.iter().map(move |target| Job::Suite(suite, target)));
     let mut running: LocalBoxStream<'_, Result<TestReport>> = stream::iter(checks.chain(suites))
         .map(|job| {
-            let options = &options;
+            let (options, check_options) = (&options, &check_options);
             async move {
                 match job {
-                    Job::Checks(target) => checks::check(context, *target, progress).await,
+                    Job::Checks(target) => checks::check(context, *target, progress, check_options).await,
                     Job::Suite(suite, target) => {
                         let on_test =
                             |name: &str| progress.set_message(&format!("{}: {name}", suite.source.display_path));

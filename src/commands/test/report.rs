@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::error::{ErrorKind, Failure};
-use crate::output::Style;
+use crate::output::{Style, Ui};
 
 /// The outcome of a test.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -69,8 +69,8 @@ impl Outcome {
 pub(super) enum Finding {
     /// It holds: what was seen, and more of it.
     Ok(String, Vec<String>),
-    /// Something is not as it should be.
-    Warn(String),
+    /// Something is not as it should be: what, and more of it.
+    Warn(String, Vec<String>),
     /// It does not hold.
     Fail(Failure),
     /// It does not apply.
@@ -80,6 +80,10 @@ pub(super) enum Finding {
 impl Finding {
     pub(super) fn ok(detail: impl Into<String>) -> Self {
         Finding::Ok(detail.into(), Vec::new())
+    }
+
+    pub(super) fn warn(detail: impl Into<String>) -> Self {
+        Finding::Warn(detail.into(), Vec::new())
     }
 
     /// It does not hold, for this reason; `hint` says how to mend it.
@@ -101,6 +105,8 @@ pub struct TestResult {
     pub seen: Vec<String>,
     /// Why it failed.
     pub failure: Option<Failure>,
+    /// The messages of a failed test, if they are kept.
+    pub exchange: Vec<String>,
     /// How long it took.
     pub time: Duration,
     /// Its line in the suite.
@@ -144,4 +150,15 @@ pub fn exit_kind(failure: &Failure) -> ErrorKind {
         kind @ (ErrorKind::Auth | ErrorKind::Unreachable | ErrorKind::Timeout | ErrorKind::Protocol) => kind,
         _ => ErrorKind::Mismatch,
     }
+}
+
+/// A failure as lines of text, without secrets.
+pub(super) fn failure_text(ui: &Ui, failure: &Failure) -> String {
+    let failure = ui.without_secrets(failure);
+    let details = failure.details();
+    let mut lines = vec![details.message.clone()];
+    lines.extend(details.causes.iter().map(|cause| format!("  {cause}")));
+    lines.extend(details.stderr_tail.iter().map(|line| format!("  | {line}")));
+    lines.extend(details.hint.iter().map(|hint| format!("hint: {hint}")));
+    lines.join("\n")
 }

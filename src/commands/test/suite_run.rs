@@ -1,7 +1,8 @@
 //! Runs the tests of a suite, one after the other over one connection.
 
 use std::cell::Cell;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde_json::value::RawValue;
@@ -19,6 +20,7 @@ use crate::commands::test::suite_files::snapshot_path;
 use crate::commands::test::template::Captures;
 use crate::commands::tools::ToolCache;
 use crate::error::{ErrorKind, Failure, Result};
+use crate::output::ExchangeLog;
 use crate::output::content::{ContentBlock, content_blocks, resource_contents};
 use crate::output::json::{JsonStyle, pretty};
 use crate::protocol::json::{member, parse_value};
@@ -45,6 +47,10 @@ pub(super) struct SuiteOptions<'a> {
     pub update: bool,
     /// How often a failed test is repeated.
     pub retries: u32,
+    /// The lock file that tools are compared with before they are called.
+    pub locked: Option<&'a Path>,
+    /// Whether the messages of a failed test are kept.
+    pub keeps_exchange: bool,
     /// Whether a test has failed, in any suite.
     pub has_failed: Cell<bool>,
 }
@@ -84,6 +90,7 @@ pub(super) async fn run(
         captures: Captures::default(),
         connection: None,
         unreachable: None,
+        log: options.keeps_exchange.then(|| context.exchange_log()).transpose()?,
     };
     let mut results = Vec::new();
     let mut stopped = None;
@@ -119,6 +126,7 @@ struct SuiteRun<'a> {
     connection: Option<Connection>,
     /// Why the server could not be reached: it is not tried again for every test.
     unreachable: Option<Failure>,
+    log: Option<Arc<ExchangeLog>>,
 }
 
 impl SuiteRun<'_> {
@@ -137,6 +145,7 @@ impl SuiteRun<'_> {
             detail: skipped.clone().unwrap_or_default(),
             seen: Vec::new(),
             failure: None,
+            exchange: Vec::new(),
             time: Duration::ZERO,
             line: Some(test.line),
         };
@@ -165,6 +174,10 @@ impl SuiteRun<'_> {
             }
         };
         result.time = began.elapsed();
+        if let Some(log) = &self.log {
+            let exchange = log.take();
+            result.exchange = if attempt.holds() { Vec::new() } else { exchange };
+        }
         let command = repeat_command(self.target, test, &self.captures);
         attempt.captured.iter().for_each(|(name, value)| self.captures.insert(name, value.clone()));
         result.outcome = if attempt.holds() { Outcome::Ok } else { Outcome::Fail };
@@ -186,7 +199,7 @@ impl SuiteRun<'_> {
         if let Some(failure) = &self.unreachable {
             return Err(failure.clone());
         }
-        let (session, _) = self.context.test_session(self.target.clone(), false)?;
+        let (session, _) = self.context.test_session(self.target.clone(), false, self.log.as_ref())?;
         let connection = Connection { session, tools: ToolCache::default() };
         let connected = connection.tools.ensure_connected(&connection.session).await;
         if let Err(failure) = connected {
@@ -230,7 +243,7 @@ impl Connection {
         options: &SuiteOptions<'_>,
     ) -> Result<Attempt> {
         let began = Instant::now();
-        let (result, failure) = self.perform(context, test, captures).await;
+        let (result, failure) = self.perform(context, test, captures, options.locked).await;
         let time = began.elapsed();
         if let Some(failure) = &failure
             && matches!(failure.kind(), ErrorKind::Interrupted | ErrorKind::Terminated)
@@ -299,6 +312,7 @@ impl Connection {
         context: &Context,
         test: &SuiteTest,
         captures: &Captures,
+        locked: Option<&Path>,
     ) -> (Option<RawJson>, Option<Failure>) {
         let session = &self.session;
         let arguments = captures.fill_table(&test.args);
@@ -307,8 +321,13 @@ impl Connection {
         };
         let asked = match &test.action {
             Action::Call(tool) => {
-                let args =
-                    CallArgs { no_validate: !test.validate, strict: test.validate, yes: true, ..CallArgs::default() };
+                let args = CallArgs {
+                    no_validate: !test.validate,
+                    strict: test.validate,
+                    yes: true,
+                    locked: locked.map(Path::to_owned),
+                    ..CallArgs::default()
+                };
                 let call_context = CallContext { context, session, catalogue: &self.tools, args: &args, target: None };
                 let object = Value::Object(arguments).to_string();
                 let raw_arguments = RawArguments::from_object(&captures.fill_text(tool), object);
@@ -439,7 +458,7 @@ impl Attempt {
             return Ok(());
         }
         if update {
-            let directory = path.parent().unwrap_or(std::path::Path::new("."));
+            let directory = path.parent().unwrap_or(Path::new("."));
             std::fs::create_dir_all(directory).and_then(|()| std::fs::write(&path, &kept)).map_err(|error| {
                 Failure::new(ErrorKind::Usage, format!("cannot write the snapshot {}", path.display()))
                     .caused_by(&error)

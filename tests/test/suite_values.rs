@@ -1,0 +1,107 @@
+//! Suites: references to secrets, arguments that the schema refuses, and the requests that are sent.
+
+use serde_json::{Value, json};
+
+use crate::support::{Mcp, Sandbox};
+
+#[test]
+fn stored_secrets_and_outputs_of_commands_are_sent_and_not_shown() {
+    let server = Mcp::legacy("2025-11-25").stdio();
+    let sandbox = Sandbox::new();
+    sandbox.config("[defaults]\ncredential_store = \"file\"\n");
+    sandbox.mcpipe(["config", "secret", "set", "API"]).stdin("s3cret-of-the-day").run().exits(0);
+    let words = server.words();
+    sandbox.file(
+        "suite.toml",
+        format!(
+            "command = {:?}\nargs = {:?}\nenv = {{ API_KEY = \"${{keychain:API}}\" }}\n\
+             [[test]]\nname = \"both\"\ncall = \"echo\"\nargs = {{ text = \"${{keychain:API}} ${{command:printf other-secret}}\" }}\n\
+             text = \"else\"\n",
+            words[0],
+            &words[1..]
+        ),
+    );
+    let run = sandbox.mcpipe(["test", "suite.toml", "-v", "--html", "r.html", "--junit", "r.xml"]).run();
+    run.exits(9).hides("s3cret-of-the-day").hides("other-secret").stdout_contains("[redacted]");
+    for report in ["r.html", "r.xml"] {
+        let text = std::fs::read_to_string(sandbox.work().join(report)).unwrap();
+        assert!(!text.contains("s3cret") && !text.contains("other-secret"), "{report}: {text}");
+    }
+    let process = server.single_process();
+    assert_eq!(process.env["API_KEY"], "s3cret-of-the-day");
+    let calls = process.messages().into_iter().filter(|message| message["method"] == "tools/call");
+    let sent: Vec<Value> = calls.map(|call| call["params"]["arguments"].clone()).collect();
+    assert_eq!(sent, [json!({"text": "s3cret-of-the-day other-secret"})]);
+}
+
+#[test]
+fn a_secret_that_is_missing_is_found_before_anything_is_started() {
+    let server = Mcp::modern().stdio();
+    let sandbox = Sandbox::new();
+    sandbox.config("[defaults]\ncredential_store = \"file\"\n");
+    let test = "[[test]]\ncall = \"echo\"\nargs = { text = \"${keychain:GONE}\" }\n";
+    sandbox.file("suite.toml", format!("target = \"{}\"\n{test}", server.target()));
+    let run = sandbox.mcpipe(["test", "suite.toml"]).run();
+    run.exits(3).stderr_contains("suite.toml:4").stderr_contains("GONE");
+    assert!(server.processes().is_empty());
+}
+
+#[test]
+fn what_the_schemas_refuse_is_sent_and_accepted_without_validation() {
+    let schema = json!({"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]});
+    let tools = json!([{"name": "count", "inputSchema": schema, "outputSchema": schema}]);
+    let server = Mcp::modern().tools(tools).on("tools/call", |call| {
+        call.result(
+            json!({"content": [{"type": "text", "text": "odd"}], "structuredContent": {"n": call.argument("n")}}),
+        )
+    });
+    let server = server.stdio();
+    let sandbox = Sandbox::new();
+    let test = |validate: &str| {
+        let test = format!("[[test]]\ncall = \"count\"\nargs = {{ n = \"x\" }}\ntext = \"odd\"\n{validate}");
+        sandbox.file("suite.toml", format!("target = \"{}\"\n{test}", server.target()));
+        sandbox.mcpipe(["test", "suite.toml"]).run()
+    };
+    test("validate = false\n").exits(0);
+    let calls = |methods: Vec<String>| methods.into_iter().filter(|method| method == "tools/call").count();
+    assert_eq!(calls(server.wait_until_all_ended()[0].methods()), 1);
+    test("").exits(9).stdout_contains("n: ");
+    assert_eq!(calls(server.wait_until_all_ended()[1].methods()), 0);
+}
+
+#[test]
+fn a_suite_sends_one_request_for_each_call() {
+    let server = Mcp::legacy("2025-11-25").stdio();
+    let sandbox = Sandbox::new();
+    let test = "[[test]]\ncall = \"echo\"\nargs = { text = \"x\" }\ntext = \"x\"\n".repeat(200);
+    sandbox.file("suite.toml", format!("target = \"{}\"\n{test}", server.target()));
+    sandbox.mcpipe(["test", "suite.toml"]).run().exits(0).stderr_contains("200 ok");
+    let methods = server.single_process().methods();
+    let others: Vec<&String> = methods.iter().filter(|method| *method != "tools/call").collect();
+    assert_eq!(methods.len() - others.len(), 200);
+    assert_eq!(others, ["server/discover", "initialize", "notifications/initialized", "tools/list"]);
+}
+
+#[test]
+fn a_suite_runs_against_a_recording_of_the_configuration() {
+    let server = Mcp::modern().stdio();
+    let sandbox = Sandbox::new();
+    let test = "[[test]]\nname = \"adds\"\ncall = \"add\"\nargs = { a = 2, b = 3 }\nstructured = { total = 5 }\n";
+    sandbox.file("suite.toml", format!("target = \"{}\"\n{test}", server.target()));
+    sandbox.mcpipe(["test", "suite.toml", "--record", "run.rec"]).run().exits(0);
+    sandbox.config("[servers.offline]\nurl = \"replay:../../../work/run.rec\"\n");
+    let started = server.processes().len();
+    sandbox.mcpipe(["test", "suite.toml", "--target", "offline"]).run().exits(0).prints("ok\tadds\t-\n");
+    sandbox.mcpipe(["test", "suite.toml", "--target", "replay:run.rec"]).run().exits(0).prints("ok\tadds\t-\n");
+    sandbox.mcpipe(["call", "offline", "add", "a=2", "b=3"]).run().exits(0).prints("5\n");
+    sandbox.file("entry.toml", format!("url = \"replay:run.rec\"\n{test}"));
+    sandbox.mcpipe(["test", "entry.toml"]).run().exits(0).prints("ok\tadds\t-\n");
+    assert_eq!(server.processes().len(), started);
+    sandbox.mcpipe(["config", "list"]).run().exits(0).stdout_contains("offline\treplay\t");
+    sandbox.config("[servers.offline]\nurl = \"replay:gone.rec\"\nheaders = { A = \"b\" }\n");
+    sandbox
+        .mcpipe(["config", "check"])
+        .run()
+        .exits(3)
+        .stdout_contains("'headers' in [servers.offline] does not apply to a recording");
+}
