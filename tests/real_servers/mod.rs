@@ -1,5 +1,7 @@
 //! Published servers, built with the official SDKs and others.
 
+mod ci_examples;
 mod everything;
 mod oauth;
 mod sdks;
+mod suites_and_locks;

@@ -1,0 +1,79 @@
+//! Published servers: the suite that `--init` writes passes, a lock of the same server holds, another version differs.
+
+use std::time::Duration;
+
+use crate::support::real::{
+    ListeningServer, everything_server, node_package_file, node_program, parts_dir, python_program, real_test_file,
+    typescript_server,
+};
+use crate::support::{Run, Sandbox};
+
+fn run(sandbox: &Sandbox, words: &[&str], server: &[String]) -> Run {
+    sandbox.mcpipe(words.iter().copied()).arg("--").args(server).timeout(Duration::from_secs(90)).run()
+}
+
+/// Asserts that the suite for a server passes, and that its lock holds.
+#[track_caller]
+fn passes(sandbox: &Sandbox, server: &[String]) {
+    let suite = run(sandbox, &["test", "--init"], server);
+    sandbox.file("suite.toml", suite.succeeds().stdout());
+    let tested = sandbox.mcpipe(["test", "suite.toml"]).timeout(Duration::from_secs(90)).run();
+    assert_eq!(tested.code(), 0, "{tested:?}\n{}", suite.stdout());
+    assert!(tested.stdout().lines().count() > 0, "{suite:?}");
+    run(sandbox, &["lock", "-o", "s.lock"], server).exits(0);
+    run(sandbox, &["lock", "--check", "--strict", "-o", "s.lock"], server).exits(0).prints("");
+    run(sandbox, &["test", "--locked=s.lock"], server).exits(0).stdout_contains("ok\tlock\tnothing changed\n");
+}
+
+#[test]
+fn the_suites_and_locks_of_the_node_servers() {
+    let sandbox = Sandbox::new();
+    passes(&sandbox, &everything_server());
+    let mut sdk = typescript_server(&sandbox);
+    sdk.push("stdio".to_owned());
+    passes(&sandbox, &sdk);
+    let package =
+        |name: &str| vec![node_program(), node_package_file(&format!("@modelcontextprotocol/{name}/dist/index.js"))];
+    passes(&sandbox, &package("server-memory"));
+    let mut files = package("server-filesystem");
+    files.push(sandbox.work().canonicalize().unwrap().display().to_string());
+    passes(&sandbox, &files);
+}
+
+#[test]
+fn the_suites_and_locks_of_the_python_servers() {
+    let sandbox = Sandbox::new();
+    for script in ["sdk.py", "paged.py"] {
+        passes(&sandbox, &[python_program("python"), real_test_file(script), "stdio".to_owned()]);
+    }
+    let time = [python_program("mcp-server-time"), "--local-timezone".to_owned(), "UTC".to_owned()];
+    passes(&sandbox, &time);
+    passes(&sandbox, &[python_program("mcp-server-git")]);
+}
+
+/// The same tools, built with versions 1 and 2 of the official Python SDK.
+#[test]
+fn two_versions_of_a_server_differ_where_they_do() {
+    let sandbox = Sandbox::new();
+    let start = |python: String, script: &str| {
+        let words = [python, real_test_file(script), "streamable-http".to_owned(), "PORT".to_owned()];
+        ListeningServer::start(&sandbox, &words, &[])
+    };
+    let configure = |server: &ListeningServer| {
+        sandbox.config(&format!("[servers.demo]\nurl = \"{}\"\n", server.url("/mcp")));
+    };
+    let old = start(parts_dir().join("python-websocket/bin/python").display().to_string(), "sdk1.py");
+    configure(&old);
+    sandbox.mcpipe(["lock", "demo"]).run().exits(0);
+    sandbox.mcpipe(["lock", "--check", "--strict"]).run().exits(0);
+    let new = start(python_program("python"), "sdk.py");
+    configure(&new);
+    let changes = sandbox.mcpipe(["lock", "--check"]).run();
+    changes.stdout_contains("compatible  tool 'count': it is new\n");
+    let called = sandbox.mcpipe(["call", "demo", "add", "a=2", "b=3", "--locked"]).run();
+    let differs = changes.stdout().contains("tool 'add'");
+    assert_eq!(called.code(), if differs { 8 } else { 0 }, "{changes:?}\n{called:?}");
+    sandbox.mcpipe(["lock", "--update", "demo"]).run().exits(0);
+    sandbox.mcpipe(["lock", "--check", "--strict"]).run().exits(0);
+    sandbox.mcpipe(["call", "demo", "add", "a=2", "b=3", "--locked"]).run().exits(0);
+}
