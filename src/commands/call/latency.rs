@@ -8,9 +8,9 @@ const ROWS: usize = 8;
 /// The longest bar of a histogram, in columns.
 const BAR_COLUMNS: usize = 40;
 /// The size of the plot and its margins, in units of its own.
-const WIDTH: f64 = 800.0;
-const HEIGHT: f64 = 300.0;
-const LEFT: f64 = 70.0;
+const WIDTH: f64 = 480.0;
+const HEIGHT: f64 = 260.0;
+const LEFT: f64 = 80.0;
 const RIGHT: f64 = 10.0;
 const TOP: f64 = 10.0;
 const BOTTOM: f64 = 30.0;
