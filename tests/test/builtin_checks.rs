@@ -240,7 +240,8 @@ fn a_login_that_is_required_is_a_step_of_its_own() {
 
 #[test]
 fn broken_metadata_of_a_server_that_requires_a_login_is_a_rung_of_its_own() {
-    let broken: [(fn(&ProtectedServer), &str); 3] = [
+    type Bend = fn(&ProtectedServer);
+    let broken: [(Bend, &str); 3] = [
         (|server| _ = server.override_metadata(json!({"issuer": "https://evil.example.com"})), "it names the issuer"),
         (|server| _ = server.override_metadata(json!({"token_endpoint": null})), "names no token endpoint"),
         (
