@@ -30,7 +30,6 @@ Examples:
   mcpipe list 'npx -y @modelcontextprotocol/server-everything'
   mcpipe call https://mcp.example.com/mcp search query='rust' limit=5
   mcpipe call get-sum a=2 b=3 -- npx -y @modelcontextprotocol/server-everything
-  mcpipe config add demo -- npx -y @modelcontextprotocol/server-everything
   mcpipe list linear --json | jq -r '.tools[].name'"
     };
 }
