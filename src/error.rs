@@ -240,6 +240,15 @@ impl Failure {
         self
     }
 
+    /// The message, its causes and the hint, for a warning of one line.
+    #[must_use]
+    pub fn with_hint(&self) -> String {
+        match &self.0.hint {
+            Some(hint) => format!("{self}; {hint}"),
+            None => self.to_string(),
+        }
+    }
+
     /// Sets a hint that is only to wait longer.
     #[must_use]
     pub fn wait_hint(mut self, hint: impl Into<String>) -> Self {

@@ -45,6 +45,7 @@ use output::{ColorMode, Terminal, Ui, UiOptions};
 #[must_use]
 pub fn main() -> u8 {
     output::install_panic_hook(transport::process::kill_all);
+    commands::signals::catch_file_size_signal();
     if let Some(code) = complete::run_if_requested() {
         return code;
     }

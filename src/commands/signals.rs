@@ -14,6 +14,20 @@ use crate::transport::process;
 /// A thread that has not handled a signal within this time is blocked.
 const SIGNAL_TIMEOUT: Duration = Duration::from_millis(300);
 
+/// From now on, a write beyond the file size limit (`ulimit -f`) fails with `EFBIG`; otherwise SIGXFSZ ends the process
+/// (setrlimit(2)).
+///
+/// The signal gets a handler and is not ignored: what is ignored stays ignored in child processes (execve(2)).
+#[cfg(unix)]
+pub fn catch_file_size_signal() {
+    let exceeded = Arc::<std::sync::atomic::AtomicBool>::default();
+    let _ = signal_hook::flag::register(rustix::process::Signal::XFSZ.as_raw(), exceeded);
+}
+
+/// Other systems have no such signal.
+#[cfg(not(unix))]
+pub fn catch_file_size_signal() {}
+
 /// Turns the first signal into a request to stop; the second ends everything at once.
 pub async fn listen(interrupt: Interrupt) {
     loop {

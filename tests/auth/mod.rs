@@ -3,6 +3,7 @@
 mod accounts;
 mod bearer_sources;
 mod client_authentication;
+mod concurrent_logins;
 mod credential_redaction;
 mod credential_store;
 mod dpop_nonces;
@@ -16,4 +17,5 @@ mod metadata_checks;
 mod redirect_uri;
 mod registration;
 mod resource_parameter;
+mod store_failures;
 mod token_refresh;

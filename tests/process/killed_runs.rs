@@ -1,7 +1,6 @@
 //! What runs that were killed leave behind is removed by later ones.
 
-use std::os::unix::process::ExitStatusExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use serde_json::json;
@@ -22,9 +21,8 @@ fn make_old(path: &Path) {
     std::fs::File::open(path).unwrap().set_modified(then).unwrap();
 }
 
-/// The kernel kills a process that writes a file beyond its limit (SIGXFSZ).
 #[test]
-fn a_run_that_is_killed_while_it_writes_leaves_a_file_that_a_later_run_removes() {
+fn a_file_beyond_the_size_limit_is_an_error_and_leaves_nothing_behind() {
     let text = "x".repeat(100_000);
     let server = Mcp::modern()
         .on("resources/read", move |call| call.result(json!({"contents": [{"uri": "test://a", "text": text}]})))
@@ -36,20 +34,40 @@ fn a_run_that_is_killed_while_it_writes_leaves_a_file_that_a_later_run_removes()
     let read = || sandbox.mcpipe(["read", &server.target(), "test://a", "-o", "out/file"]);
 
     let limited = read().command(&["sh", "-c", "ulimit -c 0; ulimit -f 40; exec \"$@\"", "sh"]).output().unwrap();
-    assert_eq!(limited.status.signal(), Some(sigxfsz()), "{limited:?}");
+    let stderr = String::from_utf8_lossy(&limited.stderr);
+    assert!(stderr.contains("out/file") && stderr.contains("File too large"), "{limited:?}");
+    assert_eq!(limited.status.code(), Some(74), "{limited:?}");
     assert_eq!(std::fs::read_to_string(out.join("file")).unwrap(), "old");
-    let left: Vec<PathBuf> = names(&out).iter().filter(|name| *name != "file").map(|name| out.join(name)).collect();
-    assert_eq!(left.len(), 1, "{left:?}");
-
-    read().run().succeeds();
-    assert_eq!(names(&out).len(), 2, "another run may still be writing it");
-    make_old(&left[0]);
-    read().run().succeeds();
-    assert_eq!((names(&out), std::fs::metadata(out.join("file")).unwrap().len()), (vec!["file".to_owned()], 100_000));
+    assert_eq!(names(&out), ["file"]);
 }
 
-fn sigxfsz() -> i32 {
-    rustix::process::Signal::XFSZ.as_raw()
+#[test]
+fn child_processes_start_with_the_default_action_for_the_file_size_signal() {
+    let sandbox = Sandbox::new();
+    let ignored = sandbox.work().join("ignored");
+    let server = sandbox.script("server", "#!/bin/sh\ngrep SigIgn /proc/$$/status > ignored\n");
+    sandbox.mcpipe(["list", server.to_str().unwrap()]).run();
+    let text = std::fs::read_to_string(ignored).unwrap();
+    let mask = u64::from_str_radix(text.trim().trim_start_matches("SigIgn:").trim(), 16).unwrap();
+    assert_eq!(mask & (1 << (rustix::process::Signal::XFSZ.as_raw() - 1)), 0, "{text}");
+}
+
+#[test]
+fn a_recent_temporary_file_is_kept_since_another_run_may_be_writing_it() {
+    let server = Mcp::modern()
+        .on("resources/read", |call| call.result(json!({"contents": [{"uri": "test://a", "text": "new"}]})))
+        .stdio();
+    let sandbox = Sandbox::new();
+    let out = sandbox.work().join("out");
+    std::fs::create_dir(&out).unwrap();
+    let left = out.join(".mcpipe-a1B2c3.tmp");
+    std::fs::write(&left, "half").unwrap();
+    let read = || sandbox.mcpipe(["read", &server.target(), "test://a", "-o", "out/file"]).run();
+    read().succeeds();
+    assert_eq!(names(&out).len(), 2);
+    make_old(&left);
+    read().succeeds();
+    assert_eq!(names(&out), ["file"]);
 }
 
 #[test]

@@ -90,10 +90,10 @@ impl ProviderInner {
         };
         let credentials = flows::log_in(&self.context, request).await?;
         state.store_failure = self.replace_login(&credentials).await.err();
-        if let Some(failure) = &state.store_failure {
-            self.context
-                .user
-                .warn_always(&format!("could not store the login, it is valid for this run only: {failure}"));
+        // `auth login` fails with it.
+        if let Some(failure) = state.store_failure.as_ref().filter(|_| !self.context.force_login) {
+            let why = failure.with_hint();
+            self.context.user.warn_always(&format!("could not store the login, it is valid for this run only: {why}"));
         }
         state.loaded = Some(LoadedCredentials::new(credentials)?);
         state.mark_obtained(TokenSource::Login);

@@ -231,7 +231,9 @@ impl ProviderInner {
             TokenOutcome::Granted(credentials) => {
                 store_failure = self.store_credentials(credentials).await.err();
                 if let Some(failure) = &store_failure {
-                    self.context.user.warn_always(&format!("could not store the refreshed login: {failure}"));
+                    self.context
+                        .user
+                        .warn_always(&format!("could not store the refreshed login: {}", failure.with_hint()));
                 }
             }
             TokenOutcome::LoginRequired(Some(credentials), _) => self.store_credentials(credentials).await?,

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use crate::auth::store::private_file;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::util::file_lock::FileLock;
 
@@ -19,9 +20,13 @@ pub(super) async fn acquire(path: &Path, timeout: Duration, what: &str) -> Resul
         )
         .cause(format!("the lock file is {}", path.display()))
         .hint("try again; if that does not help, find the mcpipe process that hangs and end it")),
-        Err(error) => Err(Failure::new(ErrorKind::Config, format!("cannot lock {}", path.display()))
-            .caused_by(&error)
-            .hint("make its directory writable, on a file system that supports locks")),
+        Err(error) => {
+            let hint = match path.parent().and_then(private_file::blocking_path) {
+                Some(path) => private_file::move_away(path),
+                None => "make its directory writable, on a file system that supports locks".to_owned(),
+            };
+            Err(Failure::new(ErrorKind::Config, format!("cannot lock {}", path.display())).caused_by(&error).hint(hint))
+        }
     }
 }
 

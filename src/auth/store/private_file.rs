@@ -31,7 +31,7 @@ pub fn read_file(path: &Path, notifier: &Notifier) -> Result<Option<String>> {
     let real = match resolve_symlink(path) {
         Ok(real) => real,
         Err(ResolveError::Io(error)) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error.to_failure(unreadable(path))),
+        Err(error) => return Err(error.to_failure(unreadable(path), path)),
     };
     let mut options = OpenOptions::new();
     options.read(true);
@@ -64,13 +64,51 @@ pub fn replace_file(path: &Path, text: &str) -> Result<()> {
     let real = match resolve_symlink(path) {
         Ok(real) => real,
         Err(ResolveError::Io(error)) if error.kind() == io::ErrorKind::NotFound && !is_symlink(path) => path.to_owned(),
-        Err(error) => return Err(error.to_failure(unwritable())),
+        Err(error) => return Err(error.to_failure(unwritable(), path)),
     };
     write_atomically(&real, text).map_err(|error| {
-        unwritable()
-            .caused_by(&error)
-            .hint("make its directory writable, or name another file in MCPIPE_CREDENTIALS_FILE")
+        let dir = real.parent().unwrap_or(Path::new("."));
+        unwritable().caused_by(&error).hint(write_hint(&error, dir))
     })
+}
+
+/// What to do about a file that cannot be written in `dir`.
+fn write_hint(error: &io::Error, dir: &Path) -> String {
+    let remedy = match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            format!("free some space on the file system of {}", nearest_existing(dir).display())
+        }
+        io::ErrorKind::FileTooLarge => "raise the file size limit (ulimit -f)".to_owned(),
+        _ => match blocking_path(dir) {
+            Some(path) => move_away(path),
+            None => format!("make {} writable", nearest_existing(dir).display()),
+        },
+    };
+    format!("{remedy}, or name another file in MCPIPE_CREDENTIALS_FILE")
+}
+
+/// What to do about a file that cannot be read.
+fn read_hint(path: &Path) -> String {
+    match path.parent().and_then(blocking_path) {
+        Some(path) => move_away(path),
+        None => "make it readable, or move it away".to_owned(),
+    }
+}
+
+/// What to do about a path where there should be a directory.
+pub(super) fn move_away(path: &Path) -> String {
+    format!("move {} away, since it is not a directory", path.display())
+}
+
+/// The part of the path of a directory that exists and is not a directory.
+pub(super) fn blocking_path(dir: &Path) -> Option<&Path> {
+    Some(nearest_existing(dir)).filter(|path| !path.is_dir())
+}
+
+/// The longest part of a path that exists.
+fn nearest_existing(path: &Path) -> &Path {
+    let mut parts = path.ancestors().filter(|part| !part.as_os_str().is_empty());
+    parts.find(|part| fs::symlink_metadata(part).is_ok()).unwrap_or(Path::new("."))
 }
 
 fn write_atomically(path: &Path, text: &str) -> io::Result<()> {
@@ -105,7 +143,7 @@ pub fn ensure_private_dir(dir: &Path) -> Result<()> {
     let failure = |error: io::Error| {
         Failure::new(ErrorKind::Config, format!("cannot use the directory {}", dir.display()))
             .caused_by(&error)
-            .hint("make it writable, or name a file in MCPIPE_CREDENTIALS_FILE")
+            .hint(write_hint(&error, dir))
     };
     create_private_dir(dir).map_err(failure)?;
     #[cfg(unix)]
@@ -128,9 +166,10 @@ enum ResolveError {
 }
 
 impl ResolveError {
-    fn to_failure(&self, failure: Failure) -> Failure {
+    /// `path` is the path that was resolved.
+    fn to_failure(&self, failure: Failure, path: &Path) -> Failure {
         match self {
-            ResolveError::Io(error) => failure.caused_by(error).hint("make it readable, or move it away"),
+            ResolveError::Io(error) => failure.caused_by(error).hint(read_hint(path)),
             ResolveError::ForeignLink => {
                 failure.cause("it is a symbolic link that another user created").hint("name the file itself")
             }
