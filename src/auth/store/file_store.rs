@@ -14,7 +14,7 @@ use crate::auth::store::types::{CredentialStore, CredentialSummary, LOCK_TIMEOUT
 use crate::error::Result;
 use crate::secret::Secret;
 use crate::transport::BoxFuture;
-use crate::util::file_lock::FileLock;
+use crate::util::file_lock::{self, FileLock};
 
 /// The version of the file format; a file of a later version is not touched.
 const FORMAT_VERSION: u32 = 1;
@@ -158,7 +158,10 @@ pub async fn lock_key(lock_dir: &Path, scope: Option<&Path>, key: &str) -> Resul
         None => entry_name(key),
         Some(path) => entry_name(&format!("{}\n{key}", std::path::absolute(path).unwrap_or_default().display())),
     };
-    lock::acquire(&lock_dir.join(format!("{name}.lock")), LOCK_TIMEOUT, &format!("the credentials for {key}")).await
+    let path = lock_dir.join(format!("{name}.lock"));
+    let lock = lock::acquire(&path, LOCK_TIMEOUT, &format!("the credentials for {key}")).await?;
+    file_lock::remove_leftovers(lock_dir);
+    Ok(lock)
 }
 
 /// The lock file of a file that is read, changed and replaced.
