@@ -35,7 +35,7 @@ pub struct CiVariables {
     pub github_token: Option<Secret>,
     /// The URL of the GitLab instance (`CI_SERVER_URL`), which issues its ID tokens.
     pub gitlab_url: Option<String>,
-    /// The values of all variables: a GitLab job has its ID tokens in variables that it names itself.
+    /// The values of variables that may be ID tokens: a GitLab job names the variables itself.
     pub values: Vec<Secret>,
 }
 
@@ -200,7 +200,8 @@ impl BearerProvider {
         let challenges = challenge::parse_challenges(&response.challenges);
         let challenge = challenge::select_oauth_challenge(&challenges);
         let failure =
-            Failure::new(ErrorKind::Auth, format!("{} refuses the token of {}", self.target_name, self.source));
+            Failure::new(ErrorKind::Auth, format!("{} refuses the token of {}", self.target_name, self.source))
+                .hint(self.source.check_hint());
         let why = challenge.and_then(|challenge| challenge.param("error_description").or(challenge.error()));
         Err(why.into_iter().fold(failure, |failure, why| failure.cause(format!("response: {why}"))))
     }
@@ -256,6 +257,12 @@ fn read_token_file(path: &Path) -> Result<Secret> {
         return Err(wrong("does not contain one bearer token: it contains white space"));
     }
     Ok(Secret::new(token))
+}
+
+/// Whether a value has the form of an ID token.
+#[must_use]
+pub fn is_id_token(value: &str) -> bool {
+    claims(value).is_some()
 }
 
 /// The claims of a JWT, which are not verified: the server does that.

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::auth::bearer::{BearerProvider, CiVariables};
+use crate::auth::bearer::{self, BearerProvider, CiVariables};
 use crate::auth::credentials::LoginOwner;
 use crate::auth::http_client::{OAuthHttpClient, ResponseLimits};
 use crate::auth::store::{self, CredentialStore, StoreChoice, StorePaths};
@@ -116,12 +116,17 @@ impl Context {
         let (Some(source), Some(endpoint)) = (&target.bearer, target.endpoint.http_endpoint()) else { return Ok(None) };
         let http =
             OAuthHttpClient::new(&endpoint, self.connect_timeout(target), ResponseLimits::default(), self.trace()?);
-        let is_gitlab = matches!(source, BearerSource::GitLabOidc(_));
         let variables = CiVariables {
             github_url: self.env.get(env::ACTIONS_ID_TOKEN_REQUEST_URL).map(str::to_owned),
             github_token: self.env.get(env::ACTIONS_ID_TOKEN_REQUEST_TOKEN).map(Secret::new),
             gitlab_url: self.env.get(env::CI_SERVER_URL).map(str::to_owned),
-            values: self.env.iter().filter(|_| is_gitlab).map(|(_, value)| Secret::new(value)).collect(),
+            values: match source {
+                BearerSource::GitLabOidc(_) => {
+                    let values = self.env.iter().map(|(_, value)| value);
+                    values.filter(|value| bearer::is_id_token(value)).map(Secret::new).collect()
+                }
+                _ => Vec::new(),
+            },
         };
         let name = target.name.clone();
         Ok(Some(BearerProvider::new(source.clone(), name, variables, http, self.terminal_user())))

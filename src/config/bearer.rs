@@ -34,6 +34,12 @@ impl BearerSource {
             _ => Err(format!("must be {FORMS}")),
         }
     }
+
+    /// What to do if the server refuses the token.
+    #[must_use]
+    pub fn check_hint(&self) -> String {
+        format!("check the token: 'bearer' in the configuration takes it from {self}")
+    }
 }
 
 impl std::fmt::Display for BearerSource {

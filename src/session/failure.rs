@@ -192,14 +192,20 @@ fn unexpected_response_failure(refusal: &UnexpectedResponse, asked: &str, target
     let url = &refusal.url;
     let failure = match status {
         401 if target.has_own_credentials() => {
-            Failure::new(ErrorKind::Auth, "the server refused the credentials that are configured (HTTP 401)").hint(
-                "check the token: --bearer-env or -H Authorization, or bearer_env or headers in the configuration",
-            )
+            let hint = target.bearer_hint().unwrap_or_else(|| {
+                "check the token: --bearer-env or -H Authorization, or bearer_env or headers in the configuration"
+                    .to_owned()
+            });
+            Failure::new(ErrorKind::Auth, "the server refused the credentials that are configured (HTTP 401)")
+                .hint(hint)
         }
         401 => Failure::new(ErrorKind::Auth, "the server requires authentication (HTTP 401)")
             .hint(format!("pass the credentials that it requires: {}", credentials_hint(target))),
-        403 => Failure::new(ErrorKind::Auth, "the server refused access (HTTP 403)")
-            .hint(format!("check the token or the headers that are sent: {}", credentials_hint(target))),
+        403 => Failure::new(ErrorKind::Auth, "the server refused access (HTTP 403)").hint(
+            target.bearer_hint().unwrap_or_else(|| {
+                format!("check the token or the headers that are sent: {}", credentials_hint(target))
+            }),
+        ),
         404 => Failure::new(ErrorKind::Unreachable, format!("no MCP server at {url} (HTTP 404)"))
             .hint("check the path of the URL; servers often listen at /mcp or /sse"),
         408 | 425 => Failure::new(ErrorKind::Unreachable, format!("the server rejected the request (HTTP {status})"))

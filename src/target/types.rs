@@ -13,7 +13,7 @@ use crate::config::bearer::BearerSource;
 use crate::config::oauth::OAuthSettings;
 use crate::config::policy::ToolPolicy;
 use crate::protocol::revision::RevisionPin;
-use crate::transport::Endpoint;
+use crate::transport::{Endpoint, HttpEndpoint};
 use crate::util::quoting::quote;
 
 /// Placeholder for a value.
@@ -125,15 +125,24 @@ impl TargetFlags {
     }
 }
 
+fn has_authorization_header(endpoint: &HttpEndpoint) -> bool {
+    endpoint.headers.iter().any(|(name, _)| name.trim().eq_ignore_ascii_case("authorization"))
+}
+
 impl Target {
     /// Whether the user configured credentials that are sent to the target.
     #[must_use]
     pub fn has_own_credentials(&self) -> bool {
         self.endpoint.http_endpoint().is_some_and(|endpoint| {
-            self.bearer.is_some()
-                || !endpoint.url.username().is_empty()
-                || endpoint.headers.iter().any(|(name, _)| name.trim().eq_ignore_ascii_case("authorization"))
+            self.bearer.is_some() || !endpoint.url.username().is_empty() || has_authorization_header(&endpoint)
         })
+    }
+
+    /// What to do if the server refuses the token of `bearer`; `None` if that is not sent, since a header overrides it.
+    #[must_use]
+    pub fn bearer_hint(&self) -> Option<String> {
+        let endpoint = self.endpoint.http_endpoint()?;
+        self.bearer.as_ref().filter(|_| !has_authorization_header(&endpoint)).map(BearerSource::check_hint)
     }
 
     /// `mcpipe COMMAND TARGET WORDS` with the options for the target. The words are not quoted again.

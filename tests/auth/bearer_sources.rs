@@ -107,6 +107,7 @@ fn a_token_file_that_cannot_be_used_is_named() {
         .exits(4)
         .hides("other-token")
         .stderr_contains("x refuses the token of file:")
+        .stderr_contains("hint: check the token: 'bearer' in the configuration takes it from file:")
         .stderr_contains("response: the token is too old");
     assert_eq!(guarded.tokens(), ["Bearer other-token"], "it is not sent again unchanged");
 }
@@ -199,4 +200,17 @@ fn another_source_of_the_token_is_a_contradiction_and_an_option_overrides_it() {
     guarded.configure(&sandbox, "file:/none");
     sandbox.mcpipe(["list", "x", "--bearer-env", "T"]).env("T", "one").run().exits(0);
     sandbox.mcpipe(["list", "x", "-H", "Authorization: Bearer one"]).run().exits(0);
+}
+
+#[test]
+fn the_hints_about_the_token_name_bearer_only_if_its_token_is_sent() {
+    let server = HttpServer::start(|_| Reply::status(403));
+    let sandbox = Sandbox::new();
+    sandbox.file("token", "one\n");
+    let (url, path) = (server.url("/mcp"), sandbox.work().join("token"));
+    sandbox.config(&format!("[servers.x]\nurl = {url:?}\nbearer = 'file:{}'\n", path.display()));
+    let hint = "'bearer' in the configuration takes it from file:";
+    sandbox.mcpipe(["list", "x"]).run().exits(4).stderr_contains(hint);
+    sandbox.mcpipe(["list", "x", "-H", "Authorization: Bearer two"]).run().exits(4).hides(hint);
+    sandbox.mcpipe(["auth", "login", "x"]).run().exits(2).stderr_contains("hint: remove bearer from the configuration");
 }

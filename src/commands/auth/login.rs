@@ -21,9 +21,12 @@ pub async fn run(context: &Context, args: AuthLoginArgs) -> Result<Exit> {
     let word = args.target.as_deref().unwrap_or_default();
     let (target, _) = resolve_http_target(context, word, &args.target_options).await?;
     if target.has_own_credentials() {
-        return Err(Failure::new(ErrorKind::Usage, format!("'{}' has its own Authorization header", target.name))
-            .cause("it would be sent instead of the login")
-            .hint("omit --bearer-env and -H Authorization, and bearer_env and headers in the configuration"));
+        return Err(Failure::new(ErrorKind::Usage, format!("'{}' has its own credentials", target.name))
+            .cause("they would be sent instead of the login")
+            .hint(match target.bearer_hint() {
+                Some(_) => "remove bearer from the configuration",
+                None => "omit --bearer-env and -H Authorization, and bearer_env and headers in the configuration",
+            }));
     }
     let settings = merge_settings(context, &args, &target)?;
     let patience = context.global.timeout.filter(|time| !time.is_zero()).unwrap_or(LOGIN_TIMEOUT);

@@ -16,8 +16,8 @@ use crate::error::{ErrorKind, Failure, Result};
 pub async fn run(context: &Context, args: AuthTokenArgs) -> Result<Exit> {
     let (target, endpoint) = resolve_http_target(context, &args.target, &args.target_options).await?;
     if target.has_own_credentials() {
-        return Err(Failure::new(ErrorKind::Usage, format!("'{}' has its own Authorization header", target.name))
-            .cause("it is sent instead of a stored token"));
+        return Err(Failure::new(ErrorKind::Usage, format!("'{}' has its own credentials", target.name))
+            .cause("they are sent instead of a stored token"));
     }
     let entry = LoginOptions { mode: LoginMode::Never, ..LoginOptions::default() };
     let Some(gate) = context.token_provider(&target, entry)? else {
