@@ -85,6 +85,10 @@ fn a_url_has_a_login_for_each_client() {
         logins.as_array().unwrap().iter().map(|login| login["client_id"].as_str().unwrap()).collect();
     clients.sort_unstable();
     assert_eq!(clients, ["one", "two"]);
+    let status = sandbox.mcpipe(["auth", "status"]).run();
+    let mut rows: Vec<&str> = status.stdout().lines().filter_map(|row| row.split('\t').nth(1)).collect();
+    rows.sort_unstable();
+    assert_eq!(rows, ["one", "two"], "the table names the client: {status:?}");
     assert_eq!(token_sent_by(&sandbox, &server, &url), "Bearer access-2");
     sandbox.mcpipe(["auth", "logout", &url]).run().exits(0);
     assert_eq!(sandbox.stored_credentials(), json!([]));

@@ -1,5 +1,7 @@
 //! `auth status`: lists the stored credentials. Connects only with `--check`.
 
+use std::collections::HashSet;
+
 use serde_json::json;
 
 use super::super::credentials::LoginOptions;
@@ -71,25 +73,30 @@ fn print(context: &Context, store: &dyn CredentialStore, all: &[CredentialSummar
         let all: Vec<_> = all.iter().map(|about| login_json(about, store)).collect();
         return context.ui.print_json_value(&json!({"store": place, "credentials": all}));
     }
-    let mut table = Table::new([
-        Column::new("SERVER").whole(),
-        Column::new("ISSUER"),
-        Column::new("SCOPES"),
-        Column::new("VALID FOR"),
-        Column::state("STATE"),
-        Column::new("STORED IN"),
-    ]);
+    let name = |about: &CredentialSummary| about.server.as_ref().unwrap_or(&about.resource).clone();
+    let mut names = HashSet::new();
+    let shows_clients = !all.iter().all(|about| names.insert(name(about)));
+    let columns = [
+        Some(Column::new("SERVER").whole()),
+        shows_clients.then(|| Column::new("CLIENT")),
+        Some(Column::new("ISSUER")),
+        Some(Column::new("SCOPES")),
+        Some(Column::new("VALID FOR")),
+        Some(Column::state("STATE")),
+        Some(Column::new("STORED IN")),
+    ];
+    let mut table = Table::new(columns.into_iter().flatten().collect::<Vec<_>>());
     for about in all {
-        let name = about.server.as_deref().unwrap_or(&about.resource);
         let cells = [
-            name.to_owned(),
-            about.issuer.clone(),
-            about.scopes.join(" "),
-            format_expiry(about),
-            token_state(about).to_owned(),
-            store.location_of(&about.key),
+            Some(name(about)),
+            shows_clients.then(|| about.client_id.clone().unwrap_or_default()),
+            Some(about.issuer.clone()),
+            Some(about.scopes.join(" ")),
+            Some(format_expiry(about)),
+            Some(token_state(about).to_owned()),
+            Some(store.location_of(&about.key)),
         ];
-        table.add_row(cells.map(Cell::new));
+        table.add_row(cells.into_iter().flatten().map(Cell::new));
     }
     context.ui.print_table(&table)?;
     if all.is_empty() {
