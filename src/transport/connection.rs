@@ -49,6 +49,11 @@ pub trait Authorize: Send + Sync {
     /// send the request again; `Ok(false)`: report the response.
     fn handle_unauthorized<'a>(&'a self, refusal: &'a UnexpectedResponse) -> BoxFuture<'a, Result<bool>>;
 
+    /// A response with another error status brought these challenges (RFC 9110 §11.6.1).
+    fn store_challenges<'a>(&'a self, _challenges: &'a [String]) -> BoxFuture<'a, ()> {
+        Box::pin(async {})
+    }
+
     /// A response brought a nonce for the next proof to this origin (RFC 9449 §8.2). Called for responses to requests
     /// that carried a proof, and for 401 responses before [`Authorize::handle_unauthorized`].
     fn store_nonce(&self, _url: &reqwest::Url, _nonce: &str) {}

@@ -63,7 +63,7 @@ fn any_status_leads_to_discovery() {
 /// Metadata that only a challenge names is found behind any status and scheme.
 #[test]
 fn the_metadata_of_any_challenge_is_used() {
-    for (status, scheme) in [(403, "Bearer"), (401, "OAuth")] {
+    for (status, scheme) in [(403, "Bearer"), (401, "OAuth"), (400, "Bearer"), (404, "Bearer"), (500, "Bearer")] {
         let (sandbox, server) = (Sandbox::new(), ProtectedServer::start());
         let issuer = server.issuer.url("");
         server.at_server(move |request| {

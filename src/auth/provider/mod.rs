@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use url::Url;
 
+use crate::auth::challenge;
 use crate::auth::clock::unix_seconds;
 use crate::auth::credentials::{Credentials, TokenSet};
 use crate::auth::dpop::{self, ProofTarget};
@@ -150,6 +151,13 @@ impl Authorize for TokenProvider {
 
     fn handle_unauthorized<'a>(&'a self, response: &'a UnexpectedResponse) -> BoxFuture<'a, Result<bool>> {
         Box::pin(self.0.handle_rejection(response))
+    }
+
+    fn store_challenges<'a>(&'a self, challenges: &'a [String]) -> BoxFuture<'a, ()> {
+        Box::pin(async move {
+            let challenges = challenge::parse_challenges(challenges);
+            self.0.state.lock().await.store_metadata_challenge(challenge::select_oauth_challenge(&challenges));
+        })
     }
 
     fn store_nonce(&self, url: &Url, nonce: &str) {

@@ -31,9 +31,7 @@ impl ProviderInner {
         state.sent_without_token = false;
         let names = |scheme: &str| challenges.iter().any(|challenge| challenge.scheme == scheme);
         state.requires_dpop |= names("dpop") && !names("bearer");
-        if let Some(challenge) = challenge.filter(|challenge| challenge.resource_metadata().is_some()) {
-            state.metadata_challenge = Some(challenge.clone());
-        }
+        state.store_metadata_challenge(challenge);
         // Another request was refused for the same reason and obtained a token: while this one waited for the lock, or
         // before the new token was first sent.
         if state.last_obtained.is_some_and(|(_, when)| when > arrived || !state.is_token_used) {

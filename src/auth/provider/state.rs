@@ -92,6 +92,13 @@ impl ProviderState {
         self.ended_reason.clone().map_or(LoginReason::NotLoggedIn, LoginReason::LoginEnded)
     }
 
+    /// Keeps a challenge with the address of metadata.
+    pub fn store_metadata_challenge(&mut self, challenge: Option<&Challenge>) {
+        if let Some(challenge) = challenge.filter(|challenge| challenge.resource_metadata().is_some()) {
+            self.metadata_challenge = Some(challenge.clone());
+        }
+    }
+
     pub fn is_recently_obtained(&self, by: TokenSource) -> bool {
         self.last_obtained.is_some_and(|(source, when)| source == by && when.elapsed() < RECENTLY_OBTAINED)
     }

@@ -146,6 +146,14 @@ impl EndpointClient {
                 continue;
             }
             if !requires_credentials(&response) {
+                if let Some(authorize) = &self.authorize
+                    && (response.status().is_client_error() || response.status().is_server_error())
+                {
+                    let challenges = unexpected_response::challenges(&response);
+                    if !challenges.is_empty() {
+                        authorize.store_challenges(&challenges).await;
+                    }
+                }
                 return Ok(HttpResponse::Head(response, url));
             }
             let unexpected = unexpected_response::from_response(response, &url, in_session).await;

@@ -23,12 +23,11 @@ pub(super) fn from_head(response: &Response, url: &Url, in_session: bool) -> Une
     let text = |name: HeaderName| {
         response.headers().get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned())
     };
-    let challenges = response.headers().get_all(WWW_AUTHENTICATE).iter();
     UnexpectedResponse {
         url: redacted_url(url),
         status: response.status().as_u16(),
         content_type: text(CONTENT_TYPE),
-        challenges: challenges.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned()).collect(),
+        challenges: challenges(response),
         retry_after: text(RETRY_AFTER).and_then(|value| parse_retry_after(&value, SystemTime::now())),
         location: text(LOCATION).map(|location| resolve_location(url, &location)),
         dpop_nonce: text(DPOP_NONCE),
@@ -36,6 +35,12 @@ pub(super) fn from_head(response: &Response, url: &Url, in_session: bool) -> Une
         body: String::new(),
         had_session_id: in_session,
     }
+}
+
+/// The lines of `WWW-Authenticate`.
+pub(super) fn challenges(response: &Response) -> Vec<String> {
+    let lines = response.headers().get_all(WWW_AUTHENTICATE).iter();
+    lines.map(|line| String::from_utf8_lossy(line.as_bytes()).into_owned()).collect()
 }
 
 /// The target of a redirect, for messages: its query may repeat the secrets of the request.
