@@ -45,7 +45,7 @@ Exit codes:
     };
 }
 
-/// The end of `mcpipe -h` and of the usage in the README.
+/// The end of `mcpipe -h`.
 pub(super) const ROOT_SHORT: &str =
     concat!(root_examples!(), "\n\nAll general options, exit codes and variables: mcpipe --help");
 

@@ -1,6 +1,6 @@
 //! The command line: clap types and their help, nothing else.
 //!
-//! Each help text exists once. The man pages, the completions, `docs/cli.md` and the README's usage are generated from
+//! Each help text exists once. The man pages, the completions, and `docs/cli.md` are generated from
 //! these definitions (`tests/cli/generated_docs.rs`), and a test compares them.
 
 #[macro_use]

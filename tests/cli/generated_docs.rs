@@ -1,5 +1,5 @@
 //! What is generated from the clap definitions and the table of configuration keys is what is committed: man pages,
-//! completions, `docs/cli.md`, `docs/config.md` and the usage in the README. `UPDATE=1 cargo test generated` rewrites them.
+//! completions, `docs/cli.md` and `docs/config.md`. `UPDATE=1 cargo test generated` rewrites them.
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -169,18 +169,6 @@ fn the_reference_matches_the_parser() {
         writeln!(text, "| `{name}` |{what} |").unwrap();
     }
     assert_committed(&root().join("docs/cli.md"), &text);
-}
-
-#[test]
-fn the_readme_shows_the_real_usage() {
-    let path = root().join("README.md");
-    let readme = std::fs::read_to_string(&path).unwrap();
-    let (before, rest) = readme.split_once("<!-- usage -->\n").expect("the README has a usage block");
-    let (_, after) = rest.split_once("<!-- /usage -->").expect("the README's usage block ends");
-    let help = mcpipe::cli::command().term_width(100).render_help().to_string();
-    let help: Vec<&str> = help.trim_end().lines().map(str::trim_end).collect();
-    let usage = format!("```text\n{}\n```\n", help.join("\n"));
-    assert_committed(&path, &format!("{before}<!-- usage -->\n{usage}<!-- /usage -->{after}"));
 }
 
 /// The command itself comes first: its own options, and the general ones only by name.
