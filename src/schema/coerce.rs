@@ -18,6 +18,12 @@ use crate::schema::fast_validator::quick_accepts;
 use crate::schema::number::{is_integer, parse_json_number, plain_integer};
 use crate::schema::types::TypeSet;
 
+/// In how many arrays a word can be the only item. The items of an array may be described by its own schema.
+const MAX_ARRAY_DEPTH: usize = 8;
+
+/// The most schemas of items that are considered.
+const MAX_SCHEMAS: usize = 64;
+
 /// Why a word cannot become a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CoercionError {
@@ -32,7 +38,7 @@ pub struct CoercionError {
 /// # Errors
 /// The word cannot be read as any type that the schemas allow.
 pub fn coerce<'a>(document: SchemaDocument<'a>, schemas: &[&'a Value], word: &str) -> Result<Value, CoercionError> {
-    coerce_with(document, schemas, word, false)
+    coerce_with(document, schemas, word, false, 0)
 }
 
 /// Converts a whole text (the content of a file) the same way, but prefers a string over every other allowed type.
@@ -46,7 +52,7 @@ pub fn coerce_text<'a>(
     schemas: &[&'a Value],
     text: &str,
 ) -> Result<Value, CoercionError> {
-    coerce_with(document, schemas, text, true)
+    coerce_with(document, schemas, text, true, 0)
 }
 
 fn coerce_with<'a>(
@@ -54,6 +60,7 @@ fn coerce_with<'a>(
     schemas: &[&'a Value],
     text: &str,
     whole: bool,
+    depth: usize,
 ) -> Result<Value, CoercionError> {
     let string = || Ok(Value::String(text.to_owned()));
     let kinds = document.types_of_any(schemas);
@@ -90,9 +97,10 @@ fn coerce_with<'a>(
         if word == "null" && may(TypeSet::NULL) {
             readings.push(Value::Null);
         }
-    } else if may(TypeSet::ARRAY) && why.is_none() {
-        let items: Vec<&Value> = schemas.iter().flat_map(|schema| document.item_schemas(schema, 0)).collect();
-        if let Ok(item) = coerce_with(document, &items, text, whole) {
+    } else if may(TypeSet::ARRAY) && why.is_none() && depth < MAX_ARRAY_DEPTH {
+        let items: Vec<&Value> =
+            schemas.iter().flat_map(|schema| document.item_schemas(schema, 0)).take(MAX_SCHEMAS).collect();
+        if let Ok(item) = coerce_with(document, &items, text, whole, depth + 1) {
             readings.push(Value::Array(vec![item]));
         }
     }

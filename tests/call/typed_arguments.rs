@@ -192,3 +192,12 @@ fn a_member_and_its_whole_do_not_silently_disagree() {
     call(&server, &["nested={\"x\":2}", "nested.x:=1"]).succeeds().prints("{\"nested\":{\"x\":1}}\n");
     call(&server, &["--args", "{\"nested\":{\"x\":2}}", "nested.x:=1"]).succeeds().prints("{\"nested\":{\"x\":1}}\n");
 }
+
+/// A schema that refers to itself has no end.
+#[test]
+fn an_array_of_itself_takes_a_word() {
+    let server = server(json!({"type": "object",
+        "properties": {"a": {"type": "array", "items": {"$ref": "#/properties/a"}}}}));
+    call(&server, &["a=[]"]).succeeds().prints("{\"a\":[]}\n");
+    call(&server, &["a=x"]).exits(2).prints("").stderr_contains("a: expected ");
+}
