@@ -100,6 +100,33 @@ fn a_call_that_needs_confirmation_needs_an_option() {
     }
 }
 
+/// The client sees every tool, but calls only those that declare themselves read-only.
+#[test]
+fn only_read_only_tools_are_called_with_read_only() {
+    let configured = "read_only = true\n";
+    for (more, words, hint) in [
+        ("", &["s", "--read-only"][..], "omit --read-only"),
+        (configured, &["s"], "show read_only: mcpipe config get s"),
+        (configured, &["s", "--yes"], "show read_only: mcpipe config get s"),
+    ] {
+        let server = Mcp::legacy("2025-11-25").stdio();
+        let sandbox = Sandbox::new();
+        let command = server.words();
+        sandbox.config(&format!("[servers.s]\ncommand = '{}'\nargs = ['{}']\n{more}", command[0], command[1]));
+        let mut client = BridgeClient::start(&sandbox, words);
+        client.initialize(json!({}));
+        for (id, tool) in [(1, "add"), (2, "fail"), (3, "unlisted")] {
+            let error = client.error(id, "tools/call", call(tool, json!({"a": 1, "b": 2})));
+            assert_eq!((&error["code"], &error["data"]["class"]), (&json!(-32602), &json!("refused")));
+            let message = error["message"].as_str().unwrap();
+            assert!(message.contains(&format!("'{tool}' was not called")) && message.contains(hint), "{message}");
+        }
+        assert_eq!(text_of(&client.request(4, "tools/call", call("echo", json!({"text": "hi"})))), "hi");
+        client.end();
+        assert_eq!(server.single_process().methods().iter().filter(|method| *method == "tools/call").count(), 1);
+    }
+}
+
 #[test]
 fn argument_headers_are_sent_to_modern_http_servers() {
     let tools = json!([
