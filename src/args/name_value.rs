@@ -2,6 +2,7 @@
 
 use std::io;
 
+use base64::Engine;
 use serde_json::Value;
 
 use crate::schema::ArgumentProblem;
@@ -58,8 +59,8 @@ pub(super) struct ArgValue {
 pub(super) enum ArgContent {
     /// A word to be typed by the schema.
     Inline(String),
-    /// A whole text to be typed by the schema.
-    WholeText(String),
+    /// The name and the content of a file, to be typed by the schema: text, or base64 if the schema says so.
+    File(String, Vec<u8>),
     /// A JSON value as it is.
     Json(Value),
 }
@@ -110,16 +111,17 @@ impl<'r> ArgSources<'r> {
             (Some(literal), false) if literal.starts_with('@') => {
                 Ok(ArgValue { content: ArgContent::Inline(literal.to_owned()), is_hidden: false })
             }
+            (Some(source), false) if source.starts_with("b64:") => {
+                let bytes = self.read_source(&source["b64:".len()..]).map_err(problem)?;
+                Ok(ArgValue { content: ArgContent::Json(Value::String(encode_base64(&bytes))), is_hidden: true })
+            }
             (Some(source), raw) => {
                 let literal = || (!raw).then(|| format!("to pass the text itself: {}=@@{source}", word.name));
                 let bytes = self.read_source(source).map_err(|message| problem(message).with_suggestion(literal()))?;
                 let content = if raw {
                     ArgContent::Json(parse_json(&bytes, &source_name(source)).map_err(problem)?)
                 } else {
-                    let text = String::from_utf8(bytes);
-                    ArgContent::WholeText(
-                        text.map_err(|_| problem(format!("{} is not UTF-8 text", source_name(source))))?,
-                    )
+                    ArgContent::File(source_name(source), bytes)
                 };
                 Ok(ArgValue { content, is_hidden: true })
             }
@@ -137,6 +139,11 @@ impl<'r> ArgSources<'r> {
             path => self.reader.read_file(path).map_err(|error| format!("cannot read {path}: {error}")),
         }
     }
+}
+
+/// Bytes as base64, as the specification writes binary content (RFC 4648, section 4).
+pub(super) fn encode_base64(bytes: &[u8]) -> String {
+    base64::engine::general_purpose::STANDARD.encode(bytes)
 }
 
 fn source_name(source: &str) -> String {

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::args::name_value::{ArgContent, ArgValue};
+use crate::args::name_value::{ArgContent, ArgValue, encode_base64};
 use crate::schema::{ArgumentProblem, CoercionError, Property, SchemaDocument, TypeSet, coerce, coerce_text};
 use crate::util::suggest::did_you_mean;
 
@@ -234,11 +234,21 @@ impl<'a> ArgPath<'a> {
         schemas: &[&'a Value],
         given: &ArgValue,
     ) -> Result<Value, ArgumentProblem> {
+        let is_encoded = || document.is_some_and(|document| schemas.iter().any(|schema| document.is_base64(schema)));
         let (text, read) = match (&given.content, document) {
             (ArgContent::Json(value), _) => return Ok(value.clone()),
-            (ArgContent::Inline(text) | ArgContent::WholeText(text), None) => return Ok(Value::String(text.clone())),
-            (ArgContent::Inline(text), Some(document)) => (text, coerce(document, schemas, text)),
-            (ArgContent::WholeText(text), Some(document)) => (text, coerce_text(document, schemas, text)),
+            (ArgContent::Inline(text), None) => return Ok(Value::String(text.clone())),
+            (ArgContent::Inline(text), Some(document)) => (text.as_str(), coerce(document, schemas, text)),
+            (ArgContent::File(_, bytes), _) if is_encoded() => return Ok(Value::String(encode_base64(bytes))),
+            (ArgContent::File(file, bytes), _) => match (std::str::from_utf8(bytes), document) {
+                (Ok(text), Some(document)) => (text, coerce_text(document, schemas, text)),
+                (Ok(text), None) => return Ok(Value::String(text.to_owned())),
+                (Err(_), _) => {
+                    let name = self.steps.join(".");
+                    let problem = ArgumentProblem::new(&self.steps, format!("{file} is not UTF-8 text"));
+                    return Err(problem.with_suggestion(Some(format!("to send it as base64: {name}=@b64:{file}"))));
+                }
+            },
         };
         read.map_err(|CoercionError { expected, detail: why }| {
             let problem = ArgumentProblem::new(&self.steps, format!("expected {expected}")).with_suggestion(why);

@@ -152,13 +152,13 @@ fn unreadable_inputs_are_named() {
         untyped(&["a=@none", "b=@bad.txt", "c:=@broken.json", "d:=@empty.json", "e=@", "f:=x", "g:=", "h:=@none"]),
         Err(vec![
             "a: cannot read none: no such file; to pass the text itself: a=@@none".to_owned(),
-            "b: bad.txt is not UTF-8 text".to_owned(),
             "c: broken.json is not JSON: EOF while parsing a value at line 1 column 6".to_owned(),
             "d: empty.json is empty, expected JSON".to_owned(),
             "e: the file name after @ is missing; to pass the text itself: e=@@".to_owned(),
             "f: the value is not JSON: expected value at line 1 column 1, got 'x'; to pass a string: f=…".to_owned(),
             "g: the value is empty, expected JSON, got ''; to pass a string: g=…".to_owned(),
             "h: cannot read none: no such file".to_owned(),
+            "b: bad.txt is not UTF-8 text; to send it as base64: b=@b64:bad.txt".to_owned(),
         ])
     );
 }

@@ -1,6 +1,6 @@
 //! The command line of `call`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
@@ -39,6 +39,8 @@ Arguments, typed by the tool's schema:
   name:=JSON       raw JSON, whatever the schema says
   name=@FILE       the file's text; @- is stdin; @@x is the literal text @x
   name:=@FILE      JSON from the file
+  name=@b64:FILE   the file's bytes in base64; name=@FILE is the same if the
+                   schema says contentEncoding: base64 or format: byte
   a.b=1            a member of an object
   a[0].b=1         a member of an array item; if the schema says array, a.0.b=1
                    is the same
@@ -139,6 +141,10 @@ pub struct CallArgs {
     /// Binary content is images, audio and blobs. The names of the files are printed (with --json: to stderr).
     #[arg(long, value_name = "DIR")]
     pub save: Option<PathBuf>,
+    /// Write the result to FILE (- for stdout), with binary content as bytes
+    #[arg(short = 'o', long, value_name = "FILE|-", hide_short_help = true,
+        conflicts_with_all = ["save", "batch", "tool_use", "repeat", "detach", "dry_run"])]
+    pub output: Option<PathBuf>,
     /// Start the call as a task, print its ID and exit
     #[arg(long, conflicts_with_all = ["structured", "save", "dry_run"])]
     pub detach: bool,
@@ -169,6 +175,14 @@ pub struct CallArgs {
     /// The options of every command.
     #[command(flatten)]
     pub global: GlobalOptions,
+}
+
+impl CallArgs {
+    /// The file to write to; `None` for standard output.
+    #[must_use]
+    pub fn output_file(&self) -> Option<&Path> {
+        self.output.as_deref().filter(|path| *path != Path::new("-"))
+    }
 }
 
 /// Calls per second.

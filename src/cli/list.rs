@@ -75,6 +75,20 @@ pub struct ListArgs {
     /// Also list tools that are meant only for the server's own app UI
     #[arg(long, help_heading = "What to list")]
     pub hidden: bool,
+    /// Print one line for each tool: its name and parameters
+    #[arg(long, help_heading = "What to list", hide_short_help = true,
+        conflicts_with_all = ["resources", "templates", "prompts", "skills", "all", "info", "schema", "form", "tool", "watch", "offline"])]
+    pub brief: bool,
+    /// Print about how many tokens the tools take in a model's context (four bytes each)
+    ///
+    /// What counts is the name, the description and the input schema of each tool.
+    #[arg(long, help_heading = "What to list", hide_short_help = true,
+        conflicts_with_all = ["resources", "templates", "prompts", "skills", "all", "info", "schema", "form", "tool", "watch", "offline", "brief"])]
+    pub tokens: bool,
+    /// Exit with 9 if the tools take more than N tokens (implies --tokens)
+    #[arg(long, value_name = "N", help_heading = "What to list", hide_short_help = true,
+        conflicts_with_all = ["resources", "templates", "prompts", "skills", "all", "info", "schema", "form", "tool", "watch", "offline", "brief"])]
+    pub budget: Option<u64>,
     /// Show only items that contain WORD
     ///
     /// WORD is searched for in the name, title and description of each item, literally and ignoring case. The exit code is 0 even if nothing matches.

@@ -112,7 +112,7 @@ async fn wait(context: &Context, args: TaskWaitArgs) -> Result<Exit> {
             context,
             session,
             &result,
-            &ResultOptions { structured_only: args.structured, save: args.save.as_deref(), strict: false },
+            &ResultOptions { structured_only: args.structured, save: args.save.as_deref(), ..ResultOptions::default() },
             None,
         )
     };

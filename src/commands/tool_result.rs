@@ -12,11 +12,14 @@ use crate::protocol::json::{member, parse_value};
 use crate::session::Session;
 
 /// How to print a result.
+#[derive(Default)]
 pub struct ResultOptions<'a> {
     /// The structured content alone.
     pub structured_only: bool,
     /// Binary content into files in this directory.
     pub save: Option<&'a Path>,
+    /// Everything into this file.
+    pub output: Option<&'a Path>,
     /// Whether a mismatch with the output schema is a failure.
     pub strict: bool,
 }
@@ -37,10 +40,11 @@ pub fn print_tool_result(
     let failed = member(result, "isError").and_then(|raw| parse_value(raw.get())) == Some(Value::Bool(true));
     let malformed = session.malformed_tool_result(result);
     let has_structured = member(result, "structuredContent").is_some_and(|raw| raw.get() != "null");
-    if shown.structured_only && (has_structured || !(failed || malformed.is_some())) {
-        ui.print_structured(result)?;
-    } else {
-        ui.print_tool_result(result, shown.save)?;
+    let structured_only = shown.structured_only && (has_structured || !(failed || malformed.is_some()));
+    match shown.output {
+        Some(file) => ui.write_tool_result_to(result, file, structured_only)?,
+        None if structured_only => ui.print_structured(result)?,
+        None => ui.print_tool_result(result, shown.save)?,
     }
     if let Some(reason) = session.take_unanswered().or_else(|| session.take_declined()) {
         return Err(reason.server(&session.target().name));

@@ -12,7 +12,7 @@ use super::content::{
 };
 use super::escape::collapse_whitespace;
 use super::jq::JqOutput;
-use super::json::{escape_unsafe, quote};
+use super::json::{JsonStyle, escape_unsafe, pretty, quote};
 use super::save::{FileData, FileNaming, FileSaver, write_file};
 use super::{Style, Ui};
 use crate::error::{ErrorKind, Failure, Result};
@@ -156,20 +156,51 @@ impl Ui {
         Ok(())
     }
 
-    /// A resource into the one file that the user named; with `--json` the document, or what the filter makes of it.
+    /// A tool result into the one file that the user named: what standard output would get, but binary content as bytes;
+    /// with `--json` the document, or what the filter makes of it.
     ///
     /// # Errors
     /// When something is not base64, the filter fails, or the file cannot be written.
-    pub fn write_resource_to(&self, result: &RawValue, file: &Path) -> Result<()> {
-        if !self.is_json() {
-            return write_resource(result, file);
+    pub fn write_tool_result_to(&self, result: &RawValue, file: &Path, structured_only: bool) -> Result<()> {
+        if structured_only {
+            return self.write_json_to(&structured_content(result)?, file);
         }
+        if self.is_json() {
+            return self.write_json_to(result.get(), file);
+        }
+        let line = |text: String| FileData::Bytes((text + "\n").into_bytes().into());
+        let pretty = |json: &str| line(pretty(json, JsonStyle { color: false, escape_unsafe: false }));
+        let blocks = match content_blocks(result) {
+            Some(blocks) if !blocks.is_empty() => blocks,
+            _ => {
+                let whole = member(result, "structuredContent").unwrap_or(result);
+                return write_file(file, &[pretty(whole.get())]);
+            }
+        };
+        let mut parts = Vec::new();
+        for block in blocks {
+            match block {
+                ContentBlock::Text(text) => {
+                    let is_complete = text.decode().ends_with('\n');
+                    parts.push(FileData::Text(text));
+                    parts.extend((!is_complete).then(|| line(String::new())));
+                }
+                ContentBlock::Binary(binary) => parts.push(FileData::Bytes(binary.bytes()?.into())),
+                ContentBlock::Link(text) => parts.push(line(text)),
+                ContentBlock::Unknown(json) | ContentBlock::Unparsed(json) => parts.push(pretty(&json)),
+            }
+        }
+        write_file(file, &parts)
+    }
+
+    /// A JSON document, or what the filter makes of it, into a file.
+    fn write_json_to(&self, document: &str, file: &Path) -> Result<()> {
         let Some(filter) = &self.options.jq else {
-            let parts = [result.get().as_bytes(), b"\n"];
+            let parts = [document.as_bytes(), b"\n"];
             return write_file(file, &parts.map(|part| FileData::Bytes(part.into())));
         };
         let mut text = Vec::new();
-        filter.run(result.get(), |output| {
+        filter.run(document, |output| {
             match output {
                 JqOutput::Json(json) => text.extend_from_slice(json.as_bytes()),
                 JqOutput::Text(bytes) => text.extend(bytes),
@@ -178,6 +209,14 @@ impl Ui {
             Ok(())
         })?;
         write_file(file, &[FileData::Bytes(text.into())])
+    }
+
+    /// A resource into the one file that the user named; with `--json` the document, or what the filter makes of it.
+    ///
+    /// # Errors
+    /// When something is not base64, the filter fails, or the file cannot be written.
+    pub fn write_resource_to(&self, result: &RawValue, file: &Path) -> Result<()> {
+        if self.is_json() { self.write_json_to(result.get(), file) } else { write_resource(result, file) }
     }
 
     /// A resource into files in `directory`, whose names are printed.

@@ -296,6 +296,17 @@ impl<'a> SchemaDocument<'a> {
         self.applicable_subschemas(schema).0.iter().filter_map(item).collect()
     }
 
+    /// Whether the value is binary data in base64 (JSON Schema, `contentEncoding`; OpenAPI 3.0, `format: byte`).
+    #[must_use]
+    pub fn is_base64(&self, schema: &'a Value) -> bool {
+        let encoded = |view: &&Value| {
+            let text = |name: &str| view.get(name).and_then(Value::as_str);
+            text("contentEncoding").is_some_and(|encoding| encoding.eq_ignore_ascii_case("base64"))
+                || text("format") == Some("byte")
+        };
+        self.applicable_subschemas(schema).0.iter().any(encoded)
+    }
+
     /// Whether the schema marks the value as secret: messages must not show it.
     #[must_use]
     pub fn is_secret(&self, schema: &'a Value) -> bool {

@@ -201,3 +201,38 @@ fn an_array_of_itself_takes_a_word() {
     call(&server, &["a=[]"]).succeeds().prints("{\"a\":[]}\n");
     call(&server, &["a=x"]).exits(2).prints("").stderr_contains("a: expected ");
 }
+
+#[test]
+fn a_file_is_sent_as_base64_where_the_schema_says_so() {
+    let properties = json!({
+        "image": {"type": "string", "contentEncoding": "base64"},
+        "data": {"type": ["string", "null"], "format": "byte"},
+        "many": {"type": "array", "items": {"type": "string", "contentEncoding": "BASE64"}},
+        "text": {"type": "string"},
+    });
+    let tool = json!({"name": "t", "inputSchema": {"type": "object", "properties": properties}});
+    let answer = |call: &crate::support::ClientMessage| call.text(&call.params()["arguments"].to_string());
+    let server = Mcp::modern().tools(json!([tool])).on("tools/call", answer).stdio();
+    let sandbox = Sandbox::new();
+    sandbox.file("b", [0u8, 255, 1]);
+    sandbox.file("t", "hi");
+    let sent = |words: &[&str]| {
+        let run = sandbox.mcpipe(["call", &server.target(), "t"]).args(words).run();
+        run.succeeds().stdout().trim_end().to_owned()
+    };
+    assert_eq!(sent(&["image=@b", "data=@t"]), r#"{"image":"AP8B","data":"aGk="}"#);
+    assert_eq!(sent(&["many=@b", "many=@t"]), r#"{"many":["AP8B","aGk="]}"#);
+    // What was typed is not a file.
+    assert_eq!(sent(&["image=AP8B", "text=@t"]), r#"{"image":"AP8B","text":"hi"}"#);
+    assert_eq!(sent(&["text=@b64:b", "image=@b64:t"]), r#"{"text":"AP8B","image":"aGk="}"#);
+    assert_eq!(sent(&["--no-validate", "text=@b64:b"]), r#"{"text":"AP8B"}"#);
+    let stdin = sandbox.mcpipe(["call", &server.target(), "t", "image=@-"]).stdin([0u8, 255, 1]).run();
+    stdin.succeeds().prints("{\"image\":\"AP8B\"}\n");
+    let run = sandbox.mcpipe(["call", &server.target(), "t", "text=@b"]).run();
+    run.exits(2).stderr_contains("text: b is not UTF-8 text; to send it as base64: text=@b64:b");
+    sandbox
+        .mcpipe(["call", &server.target(), "t", "text=@b64:none"])
+        .run()
+        .exits(2)
+        .stderr_contains("cannot read none");
+}

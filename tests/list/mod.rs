@@ -2,5 +2,6 @@
 
 mod all_servers;
 mod contents;
+mod context_cost;
 mod example_calls;
 mod model_formats;

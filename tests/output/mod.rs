@@ -3,6 +3,7 @@
 mod jq;
 mod notifications;
 mod redaction;
+mod result_files;
 mod save_to_file;
 mod standard_streams;
 mod tables_and_progress;

@@ -11,7 +11,7 @@ use crate::commands::task_handles::{self, TaskHandle, TaskOrigin};
 use crate::commands::tool_result::{ResultOptions, print_tool_result};
 use crate::commands::tools::ToolCache;
 use crate::error::{ErrorKind, Failure, Result};
-use crate::output::save::ensure_directory_writable;
+use crate::output::save::{ensure_directory_writable, ensure_file_writable};
 use crate::session::Session;
 use crate::session::tasks::Task;
 use crate::transport::Endpoint;
@@ -40,6 +40,7 @@ pub async fn run(context: &Context, args: &CallArgs) -> Result<Exit> {
         Some(_) => context.session_for_concurrent_calls(target, false)?,
         None => context.session(target, Some(progress.clone()))?,
     };
+    args.output_file().map_or(Ok(()), ensure_file_writable)?;
     if args.detach && matches!(session.target().endpoint, Endpoint::Stdio(_)) && !session.is_kept() {
         let name = &session.target().name;
         return Err(Failure::new(ErrorKind::Usage, "--detach needs a server that keeps running")
@@ -72,8 +73,12 @@ pub async fn run(context: &Context, args: &CallArgs) -> Result<Exit> {
         match progress.show_during(call.run()).await? {
             CallOutcome::DryRun(text) => context.ui.print_json_text(&text).map(|()| Exit::Done),
             CallOutcome::Result(result, misfit) => {
-                let shown =
-                    ResultOptions { structured_only: args.structured, save: args.save.as_deref(), strict: args.strict };
+                let shown = ResultOptions {
+                    structured_only: args.structured,
+                    save: args.save.as_deref(),
+                    output: args.output_file(),
+                    strict: args.strict,
+                };
                 let exit = print_tool_result(context, session, &result, &shown, misfit)?;
                 expect::check_options(&args.expect, result.get()).map(|()| exit)
             }

@@ -1,5 +1,6 @@
 //! `list`: what servers offer, one tool in full, or the identity of a server.
 
+mod brief;
 mod dashboard;
 mod model_formats;
 mod watch;
@@ -55,6 +56,8 @@ pub async fn run(context: &Context, args: ListArgs) -> Result<Exit> {
     let progress = context.progress(&format!("querying {}", target.name));
     let session = context.listing_session(target, Some(progress.clone()))?;
     let operation = async |session: &Session| match words.as_slice() {
+        [] if args.brief => brief::print_signatures(context, session, &args).await,
+        [] if args.tokens || args.budget.is_some() => brief::print_tokens(context, session, &args).await,
         [] if args.info => print_server_info(context, session).await,
         [] if args.schema => Err(Failure::new(ErrorKind::Usage, "--schema needs a tool")
             .hint(format!("name one of its tools: {}", session.target().command_line("list", &[])))),
@@ -87,13 +90,19 @@ fn list_selecting_option(args: &ListArgs) -> Option<&'static str> {
 /// The first option that cannot be used with a tool.
 fn list_only_option(args: &ListArgs) -> Option<&'static str> {
     let grep = args.search.is_some().then_some("--search WORD");
-    list_selecting_option(args).or(args.info.then_some("--info")).or(grep)
+    list_selecting_option(args).or(args.info.then_some("--info")).or(cost_option(args)).or(grep)
+}
+
+/// The option that asks for the tools in brief, or for what they cost.
+fn cost_option(args: &ListArgs) -> Option<&'static str> {
+    let options = [(args.brief, "--brief"), (args.tokens, "--tokens"), (args.budget.is_some(), "--budget")];
+    options.into_iter().find_map(|(given, name)| given.then_some(name))
 }
 
 /// The first option that needs a target. With `--grep` the lists to search may be chosen without one.
 fn single_server_option(args: &ListArgs) -> Option<&'static str> {
     let chosen = list_selecting_option(args).filter(|_| args.search.is_none());
-    chosen.or(args.info.then_some("--info")).or(args.schema.then_some("TOOL --schema"))
+    chosen.or(args.info.then_some("--info")).or(cost_option(args)).or(args.schema.then_some("TOOL --schema"))
 }
 
 /// Every list; that of skills only if the server declares skills.

@@ -1,0 +1,49 @@
+//! `call -o`: results in files.
+
+use serde_json::{Value, json};
+
+use crate::support::{Mcp, Sandbox, StdioServer};
+
+/// A server whose tool returns this result.
+fn answering(result: Value) -> StdioServer {
+    Mcp::modern().on("tools/call", move |call| call.result(result.clone())).stdio()
+}
+
+#[test]
+fn a_result_is_written_to_a_file() {
+    let content = json!([{"type": "text", "text": "one"}, {"type": "text", "text": "two\n"}]);
+    let server = answering(json!({"content": content, "structuredContent": {"a": 15}}));
+    let sandbox = Sandbox::new();
+    let written = |words: &[&str]| {
+        sandbox.mcpipe(["call", &server.target(), "fail", "-o", "out"]).args(words).run().succeeds().prints("");
+        std::fs::read_to_string(sandbox.work().join("out")).unwrap()
+    };
+    assert_eq!(written(&[]), "one\ntwo\n");
+    assert_eq!(written(&["--structured"]), "{\"a\":15}\n");
+    assert_eq!(written(&["--jq", ".content[].text"]), "one\ntwo\n\n");
+    assert_eq!(
+        written(&["--json"]),
+        format!("{{\"content\":{content},\"structuredContent\":{{\"a\":15}},\"resultType\":\"complete\"}}\n")
+    );
+    sandbox.mcpipe(["call", &server.target(), "fail", "-o", "-"]).run().succeeds().prints("one\ntwo\n");
+    sandbox.mcpipe(["call", &server.target(), "fail", "-o", "none/out"]).run().exits(2);
+}
+
+#[test]
+fn an_image_is_written_as_its_bytes() {
+    let server = answering(json!({"content": [{"type": "image", "data": "AAEC", "mimeType": "image/png"}]}));
+    let sandbox = Sandbox::new();
+    sandbox.mcpipe(["call", &server.target(), "fail", "-o", "out.png"]).run().succeeds().prints("");
+    assert_eq!(std::fs::read(sandbox.work().join("out.png")).unwrap(), [0, 1, 2]);
+    let structured = answering(json!({"content": [], "structuredContent": {"a": 1}}));
+    sandbox.mcpipe(["call", &structured.target(), "fail", "-o", "out.json"]).run().succeeds();
+    assert_eq!(std::fs::read_to_string(sandbox.work().join("out.json")).unwrap(), "{\n  \"a\": 1\n}\n");
+}
+
+#[test]
+fn a_failed_tool_is_written_and_fails() {
+    let sandbox = Sandbox::new();
+    let server = Mcp::modern().stdio();
+    sandbox.mcpipe(["call", &server.target(), "fail", "-o", "out"]).run().exits(1).prints("");
+    assert!(std::fs::read_to_string(sandbox.work().join("out")).unwrap().contains("broken"));
+}
