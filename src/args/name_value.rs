@@ -59,7 +59,7 @@ pub(super) struct ArgValue {
 pub(super) enum ArgContent {
     /// A word to be typed by the schema.
     Inline(String),
-    /// The name and the content of a file, to be typed by the schema: text, or base64 if the schema says so.
+    /// The source (a file, `-` for standard input) and its bytes, to be typed by the schema: text, or base64 if the schema says so.
     File(String, Vec<u8>),
     /// A JSON value as it is.
     Json(Value),
@@ -121,7 +121,7 @@ impl<'r> ArgSources<'r> {
                 let content = if raw {
                     ArgContent::Json(parse_json(&bytes, &source_name(source)).map_err(problem)?)
                 } else {
-                    ArgContent::File(source_name(source), bytes)
+                    ArgContent::File(source.to_owned(), bytes)
                 };
                 Ok(ArgValue { content, is_hidden: true })
             }
@@ -146,7 +146,8 @@ pub(super) fn encode_base64(bytes: &[u8]) -> String {
     base64::engine::general_purpose::STANDARD.encode(bytes)
 }
 
-fn source_name(source: &str) -> String {
+/// What messages call a source.
+pub(super) fn source_name(source: &str) -> String {
     if source == "-" { "standard input".to_owned() } else { source.to_owned() }
 }
 

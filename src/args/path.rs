@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::args::name_value::{ArgContent, ArgValue, encode_base64};
+use crate::args::name_value::{ArgContent, ArgValue, encode_base64, source_name};
 use crate::schema::{ArgumentProblem, CoercionError, Property, SchemaDocument, TypeSet, coerce, coerce_text};
 use crate::util::suggest::did_you_mean;
 
@@ -240,13 +240,14 @@ impl<'a> ArgPath<'a> {
             (ArgContent::Inline(text), None) => return Ok(Value::String(text.clone())),
             (ArgContent::Inline(text), Some(document)) => (text.as_str(), coerce(document, schemas, text)),
             (ArgContent::File(_, bytes), _) if is_encoded() => return Ok(Value::String(encode_base64(bytes))),
-            (ArgContent::File(file, bytes), _) => match (std::str::from_utf8(bytes), document) {
+            (ArgContent::File(source, bytes), _) => match (std::str::from_utf8(bytes), document) {
                 (Ok(text), Some(document)) => (text, coerce_text(document, schemas, text)),
                 (Ok(text), None) => return Ok(Value::String(text.to_owned())),
                 (Err(_), _) => {
                     let name = self.steps.join(".");
-                    let problem = ArgumentProblem::new(&self.steps, format!("{file} is not UTF-8 text"));
-                    return Err(problem.with_suggestion(Some(format!("to send it as base64: {name}=@b64:{file}"))));
+                    let problem =
+                        ArgumentProblem::new(&self.steps, format!("{} is not UTF-8 text", source_name(source)));
+                    return Err(problem.with_suggestion(Some(format!("to send it as base64: {name}=@b64:{source}"))));
                 }
             },
         };

@@ -141,7 +141,9 @@ pub struct CallArgs {
     /// Binary content is images, audio and blobs. The names of the files are printed (with --json: to stderr).
     #[arg(long, value_name = "DIR")]
     pub save: Option<PathBuf>,
-    /// Write the result to FILE (- for stdout), with binary content as bytes
+    /// Write the result to FILE (- for stdout)
+    ///
+    /// In a file, binary content is written as bytes.
     #[arg(short = 'o', long, value_name = "FILE|-", hide_short_help = true,
         conflicts_with_all = ["save", "batch", "tool_use", "repeat", "detach", "dry_run"])]
     pub output: Option<PathBuf>,

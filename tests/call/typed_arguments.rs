@@ -230,6 +230,8 @@ fn a_file_is_sent_as_base64_where_the_schema_says_so() {
     stdin.succeeds().prints("{\"image\":\"AP8B\"}\n");
     let run = sandbox.mcpipe(["call", &server.target(), "t", "text=@b"]).run();
     run.exits(2).stderr_contains("text: b is not UTF-8 text; to send it as base64: text=@b64:b");
+    let run = sandbox.mcpipe(["call", &server.target(), "t", "text=@-"]).stdin([0u8, 255, 1]).run();
+    run.exits(2).stderr_contains("text: standard input is not UTF-8 text; to send it as base64: text=@b64:-");
     sandbox
         .mcpipe(["call", &server.target(), "t", "text=@b64:none"])
         .run()
