@@ -260,10 +260,6 @@ fn options_of_similar_programs_get_a_hint_to_ours() {
             &["call", "--server", "demo", "--tool", "add"],
             "name the server and the tool without options: mcpipe call SERVER TOOL NAME=VALUE",
         ),
-        (
-            &["call", "./s", "echo", "--output", "json"],
-            "use --json for JSON; redirect stdout for a file: > FILE; a tool's arguments have no dashes: output=json",
-        ),
         (&["list", "./s", "--jsn"], "did you mean --json?"),
         (&["list", "./s", "--color", "alway"], "did you mean always?"),
     ] {
