@@ -226,7 +226,7 @@ fn a_slow_request_has_its_own_time_out_on_first_contact() {
     };
     let cases = [
         ("resources/read", &["read", "demo://hello"][..], &["POST server/discover", "POST resources/read"]),
-        ("prompts/get", &["prompt", "greet", "who=Ann"], &["POST server/discover", "POST prompts/get"]),
+        ("prompts/get", &["prompt", "greet", "who=Ann"], &["POST prompts/list", "POST prompts/get"]),
         ("tools/list", &["list"], &["POST tools/list", "POST server/discover"]),
     ];
     for (method, words, exchanges) in cases {

@@ -19,11 +19,11 @@ const BYTES_PER_TOKEN: usize = 4;
 /// When the list cannot be fetched or printed.
 pub(super) async fn print_signatures(context: &Context, session: &Session, args: &ListArgs) -> Result<Exit> {
     let tools = fetch_entries(context, session, ListKind::Tools, ListFilter::from_args(args)).await?;
-    let lines = tools.iter().map(|tool| format!("{}({})", tool.name(), signature(tool)));
+    let mut lines = tools.iter().map(|tool| format!("{}({})", tool.name(), signature(tool)));
     if context.ui.is_json() {
         context.ui.print_json_value(&json!({ "tools": lines.collect::<Vec<_>>() }))?;
     } else {
-        lines.map(|line| context.ui.print_line(&line.replace('\n', " "))).collect::<Result<()>>()?;
+        lines.try_for_each(|line| context.ui.print_line(&line.replace('\n', " ")))?;
     }
     Ok(Exit::Done)
 }
