@@ -73,7 +73,7 @@ impl Context {
         self.build_session(target, provider.as_ref(), capabilities)
     }
 
-    /// A session that tests a server, and what provides its credentials. It prompts nobody, uses nothing cached and does
+    /// A session that tests a server, and what provides its credentials. It never prompts, uses nothing cached and does
     /// not retry: what is seen is what the server does. With `declares_all` it declares everything that mcpipe can do.
     /// The exchange goes to `log` too.
     ///
@@ -101,7 +101,7 @@ impl Context {
         self.token_provider(target, LoginOptions { mode: self.login_mode(is_awaited), ..LoginOptions::default() })
     }
 
-    /// How `bridge` connects: as sessions do. Nobody is at a terminal, so a login starts only with `--login always`.
+    /// How `bridge` connects: as sessions do. It has no terminal, so a login starts only with `--login always`.
     ///
     /// # Errors
     /// As [`Context::session`].
@@ -144,7 +144,7 @@ impl Context {
         Ok(Session::new(target, options))
     }
 
-    /// The options for the connection that a session keeps, which nobody is asked for.
+    /// The options for the connection that a session keeps, which never prompts.
     ///
     /// # Errors
     /// As [`Context::session`].

@@ -149,18 +149,19 @@ pub enum ParseError {
     NotRpc,
 }
 
+/// The members of a message, as parts of its text.
 #[derive(Deserialize)]
-struct RawMessage<'a> {
+pub(crate) struct RawMessage<'a> {
     #[serde(borrow, default, deserialize_with = "deserialize_present")]
-    id: Option<&'a RawValue>,
+    pub(crate) id: Option<&'a RawValue>,
     #[serde(borrow, default)]
-    method: Option<Cow<'a, str>>,
+    pub(crate) method: Option<Cow<'a, str>>,
     #[serde(borrow, default, deserialize_with = "deserialize_present")]
-    params: Option<&'a RawValue>,
+    pub(crate) params: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "deserialize_present")]
-    result: Option<&'a RawValue>,
+    pub(crate) result: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "deserialize_present")]
-    error: Option<&'a RawValue>,
+    pub(crate) error: Option<&'a RawValue>,
 }
 
 /// Distinguishes `null` from an absent member, which a plain `Option` does not.

@@ -167,7 +167,7 @@ impl ClientLink {
         id.is_some_and(|id| lock(&self.listens).remove(id).is_some())
     }
 
-    /// Tells the client that the answer to a request is no longer needed.
+    /// Cancels a request to the client.
     pub async fn cancel_asked(&self, id: u64) {
         if lock(&self.asked).remove(&id).is_some() {
             let params = RawValue::from_string(format!(r#"{{"requestId":{id}}}"#)).ok();

@@ -217,8 +217,8 @@ impl ToolTable {
     }
 }
 
-/// The result of a list with other items: `change` returns the new text of each, or `None` to leave it out. `None` if there
-/// is no such list.
+/// The result of a list with other items: `change` returns the new text of each, or `None` to leave it out. Returns
+/// `None` if the result has no such list.
 pub fn map_items(
     result: &RawValue,
     list: &str,

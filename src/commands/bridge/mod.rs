@@ -31,11 +31,12 @@ use self::hello::Hello;
 use self::input::{ClientInput, ClientLine};
 use self::joined::JoinedServers;
 use self::upstream::{Upstream, UpstreamParts};
-use self::wire::{ClientMessage, LineError, MessageKind, parse_line};
+use self::wire::{ClientMessage, MessageKind, parse_line};
 use crate::cli::BridgeArgs;
 use crate::commands::context::{Context, Exit};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::output::ProtocolOutput;
+use crate::protocol::rpc::ParseError;
 use crate::protocol::{code, method};
 
 /// How many messages wait for a server that is being connected or does not read.
@@ -141,8 +142,8 @@ impl Bridge {
                     self.take_message(message).await;
                 }
             }
-            Err(LineError::NotJson) => self.client.send_error("null", code::PARSE_ERROR, "Parse error").await,
-            Err(LineError::NotRpc) => self.client.send_error("null", code::INVALID_REQUEST, "Invalid Request").await,
+            Err(ParseError::NotJson) => self.client.send_error("null", code::PARSE_ERROR, "Parse error").await,
+            Err(ParseError::NotRpc) => self.client.send_error("null", code::INVALID_REQUEST, "Invalid Request").await,
         }
     }
 

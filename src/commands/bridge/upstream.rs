@@ -250,7 +250,7 @@ impl Upstream {
     /// since the connection was lost is sent again.
     ///
     /// # Errors
-    /// If there is no result.
+    /// If the server returns an error, or cannot be reached.
     pub async fn request(self: &Arc<Self>, name: &str, members: &str) -> Result<RawJson> {
         let mut attempts = 0;
         loop {

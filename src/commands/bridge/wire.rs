@@ -1,13 +1,12 @@
 //! Messages of the client: where their parts are, and changes to them in place, so that a large one is held once.
 
-use std::borrow::Cow;
 use std::ops::Range;
 
-use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use crate::protocol::json::members;
 use crate::protocol::meta;
+use crate::protocol::rpc::{ParseError, RawMessage};
 
 /// One message of the client.
 #[derive(Clone, Debug)]
@@ -33,49 +32,21 @@ pub enum MessageKind {
     Response,
 }
 
-/// Why a line is not a message.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LineError {
-    /// It is not JSON.
-    NotJson,
-    /// It is not JSON-RPC.
-    NotRpc,
-}
-
-#[derive(Deserialize)]
-struct Envelope<'a> {
-    #[serde(borrow, default, deserialize_with = "present")]
-    id: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    method: Option<Cow<'a, str>>,
-    #[serde(borrow, default, deserialize_with = "present")]
-    params: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present")]
-    result: Option<&'a RawValue>,
-    #[serde(borrow, default, deserialize_with = "present")]
-    error: Option<&'a RawValue>,
-}
-
-/// Distinguishes `null` from an absent member.
-fn present<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<&'de RawValue>, D::Error> {
-    <&RawValue>::deserialize(deserializer).map(Some)
-}
-
 /// The messages in a line: one, or several as a batch (2025-03-26, basic/index, "Batching").
 ///
 /// # Errors
 /// If it is not a message.
-pub fn parse_line(line: Vec<u8>) -> Result<Vec<ClientMessage>, LineError> {
-    let mut text = String::from_utf8(line).map_err(|_| LineError::NotJson)?;
+pub fn parse_line(line: Vec<u8>) -> Result<Vec<ClientMessage>, ParseError> {
+    let mut text = String::from_utf8(line).map_err(|_| ParseError::NotJson)?;
     text.truncate(text.trim_ascii_end().len());
     let start = text.len() - text.trim_start_matches('\u{feff}').trim_ascii_start().len();
     text.drain(..start);
     if !text.starts_with('[') {
         return ClientMessage::parse(text).map(|message| vec![message]);
     }
-    let items: Vec<&RawValue> = serde_json::from_str(&text).map_err(|_| LineError::NotJson)?;
+    let items: Vec<&RawValue> = serde_json::from_str(&text).map_err(|_| ParseError::NotJson)?;
     let messages: Vec<_> = items.iter().filter_map(|item| ClientMessage::parse(item.get().to_owned()).ok()).collect();
-    if messages.is_empty() { Err(LineError::NotRpc) } else { Ok(messages) }
+    if messages.is_empty() { Err(ParseError::NotRpc) } else { Ok(messages) }
 }
 
 /// Where a part of a text is.
@@ -85,16 +56,16 @@ fn place(text: &str, part: &RawValue) -> Range<usize> {
 }
 
 impl ClientMessage {
-    fn parse(text: String) -> Result<Self, LineError> {
-        let envelope: Envelope<'_> = serde_json::from_str(&text)
-            .map_err(|error| if error.is_data() { LineError::NotRpc } else { LineError::NotJson })?;
+    fn parse(text: String) -> Result<Self, ParseError> {
+        let envelope: RawMessage<'_> = serde_json::from_str(&text)
+            .map_err(|error| if error.is_data() { ParseError::NotRpc } else { ParseError::NotJson })?;
         let id = envelope.id.filter(|id| id.get() != "null").map(|id| place(&text, id));
         let params = envelope.params.map(|params| place(&text, params));
         let kind = match (envelope.method, &id) {
             (Some(method), Some(_)) => MessageKind::Request(method.into_owned()),
             (Some(method), None) => MessageKind::Notification(method.into_owned()),
             (None, Some(_)) if envelope.result.is_some() || envelope.error.is_some() => MessageKind::Response,
-            (None, _) => return Err(LineError::NotRpc),
+            (None, _) => return Err(ParseError::NotRpc),
         };
         Ok(ClientMessage { text, kind, id, params })
     }
@@ -313,15 +284,15 @@ mod tests {
         let expected = [MessageKind::Request("a".into()), MessageKind::Notification("b".into()), MessageKind::Response];
         assert_eq!(kinds, expected);
         for (text, error) in [
-            ("nonsense", LineError::NotJson),
-            ("{\"id\":1", LineError::NotJson),
-            ("[]", LineError::NotRpc),
-            ("{}", LineError::NotRpc),
-            (r#"{"id":null,"result":1}"#, LineError::NotRpc),
-            (r#"{"method":5}"#, LineError::NotRpc),
+            ("nonsense", ParseError::NotJson),
+            ("{\"id\":1", ParseError::NotJson),
+            ("[]", ParseError::NotRpc),
+            ("{}", ParseError::NotRpc),
+            (r#"{"id":null,"result":1}"#, ParseError::NotRpc),
+            (r#"{"method":5}"#, ParseError::NotRpc),
         ] {
             assert_eq!(parse_line(text.as_bytes().to_vec()).err(), Some(error), "{text}");
         }
-        assert_eq!(parse_line(vec![0xff]).err(), Some(LineError::NotJson));
+        assert_eq!(parse_line(vec![0xff]).err(), Some(ParseError::NotJson));
     }
 }

@@ -207,7 +207,7 @@ impl Router {
 
     /// Handles one line of a command.
     pub(super) async fn handle_client_line(self: &Arc<Self>, client: u64, upstream: &Arc<Upstream>, line: String) {
-        // After the end of its connection to the server, what it still sends is for nobody.
+        // After the end of its connection to the server, what it still sends is dropped.
         if !lock(&self.state).clients.contains_key(&client) {
             return;
         }
@@ -539,7 +539,7 @@ impl Router {
         clients
     }
 
-    /// Queues lines for a command. One that does not read is disconnected, since nobody else gets anything meanwhile.
+    /// Queues lines for a command. One that does not read is disconnected, since it would hold up all others.
     async fn deliver(&self, client: u64, text: String) {
         let Some((queue, room)) =
             lock(&self.state).clients.get(&client).map(|client| (client.queue.clone(), client.room.clone()))

@@ -81,6 +81,6 @@ mod tests {
         assert!(settings.wants_log(2, LogLevel::Debug) && !settings.wants_log(1, LogLevel::Warning));
         settings.remove(2);
         assert!(!settings.wants_log(4, LogLevel::Debug) && settings.wants_log(4, LogLevel::Info));
-        assert!(settings.set_level(1, LogLevel::Error), "nobody needs more any longer");
+        assert!(settings.set_level(1, LogLevel::Error), "no command needs more any longer");
     }
 }
