@@ -127,6 +127,16 @@ fn the_changelog_has_a_section_for_the_next_version() {
 }
 
 #[test]
+fn the_readme_is_short_and_names_the_rust_version() {
+    let readme = read("README.md");
+    assert!(readme.lines().count() < 200, "README.md has {} lines", readme.lines().count());
+    let rust = format!("Rust {}", manifest_value("rust-version"));
+    for name in ["README.md", "CONTRIBUTING.md", "docs/install.md"] {
+        assert!(read(name).contains(&rust), "{name} does not name {rust}");
+    }
+}
+
+#[test]
 fn both_licenses_are_there_in_full() {
     assert!(read("Cargo.toml").contains("license = \"MIT OR Apache-2.0\""));
     assert!(read("LICENSE-MIT").starts_with("MIT License\n\nCopyright (c) "));

@@ -149,6 +149,16 @@ fn the_binary_prints_what_is_committed() {
 }
 
 #[test]
+fn the_picture_in_the_readme_shows_what_the_binary_prints() {
+    let script = root().join("scripts/picture");
+    let drawn = std::process::Command::new("python3").arg(script).arg(env!("CARGO_BIN_EXE_mcpipe")).output().unwrap();
+    assert!(drawn.status.success(), "{}", String::from_utf8_lossy(&drawn.stderr));
+    assert_committed(&root().join("docs/session.svg"), &String::from_utf8(drawn.stdout).unwrap());
+    let readme = std::fs::read_to_string(root().join("README.md")).unwrap();
+    assert!(readme.contains("](docs/session.svg)"));
+}
+
+#[test]
 fn the_reference_matches_the_parser() {
     let mut text = String::from(
         "# The commands\n\nGenerated from the definitions in `src/cli/`; do not edit. Targets and exit codes are described \
