@@ -6,6 +6,8 @@ mod documented_commands;
 mod exit_codes;
 mod generated_docs;
 mod messages;
+mod recipe_servers;
+mod recipes;
 mod roff;
 mod shell_completion;
 mod target_and_tool_names;
