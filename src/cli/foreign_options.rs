@@ -61,6 +61,7 @@ const FOREIGN_OPTIONS: &[ForeignOption] = &[
     option(&["-O", "--remote-name", "--save-images", "--download"], "use --save DIR").of(&["call", "read"]),
     option(&["--retry", "--tries"], "use --retries N"),
     // mcporter, the MCP Inspector and other clients.
+    option(&["--server", "--server-name"], "name the server without an option: mcpipe list SERVER").of(&["list"]),
     option(
         &["--server", "--server-name", "--tool", "--tool-name"],
         "name the server and the tool without options: mcpipe call SERVER TOOL NAME=VALUE",
@@ -118,6 +119,13 @@ pub fn command_for(word: &str) -> Option<&'static str> {
         "status" => "mcpipe auth status",
         "completion" => "mcpipe completions SHELL",
         "version" => "mcpipe --version",
+        "connect" | "daemon" => "mcpipe session start TARGET",
+        "sessions" => "mcpipe session list",
+        "disconnect" | "close" => "mcpipe session stop TARGET",
+        "logs" => "mcpipe session logs TARGET",
+        "serve" | "proxy" => "mcpipe bridge TARGET",
+        "check" | "doctor" | "validate" => "mcpipe test TARGET",
+        "snapshot" => "mcpipe lock TARGET",
         _ => return None,
     })
 }

@@ -81,13 +81,15 @@ fn suggest_option(found: &str, arguments: &[OsString]) -> Option<String> {
         "prompt " => Some("a prompt's"),
         _ => None,
     };
-    if let Some(way) = arguments_of.and_then(|_| suggest_dashed_tool(found, arguments)) {
+    let as_argument = || arguments_of.map(|whose| argument_syntax(whose, found, arguments));
+    let replacement = foreign_options::replacement(found, name.split(' ').next().unwrap_or_default());
+    if !(found.starts_with("--") && replacement.is_some())
+        && let Some(way) = arguments_of.and_then(|_| suggest_dashed_tool(found, arguments))
+    {
         return Some(way);
     }
-    let as_argument = || arguments_of.map(|whose| argument_syntax(whose, found, arguments));
-    let first = name.split(' ').next().unwrap_or_default();
     let mut hints = Vec::new();
-    match foreign_options::replacement(found, first) {
+    match replacement {
         Some((advice, may_be_argument)) => {
             hints.push(advice.to_owned());
             hints.extend(may_be_argument.then(as_argument).flatten());
@@ -154,11 +156,11 @@ fn suggest_command(word: &str, arguments: &[OsString]) -> Option<String> {
     if is_server || !matches!(classify_word(word), Ok(TargetWord::Name(_))) {
         return Some(config.append_config_flag(&with_command(word, &rest[at + 1..])));
     }
-    if let Some(similar) = similar() {
-        return Some(similar);
-    }
     if let Some(line) = foreign_options::command_for(word) {
         return Some(format!("use {}", fill_in(line, &rest[at + 1..])));
+    }
+    if let Some(similar) = similar() {
+        return Some(similar);
     }
     if let Some(server) = config.suggest(word).first() {
         let line = config.append_config_flag(&with_command(server, &rest[at + 1..]));

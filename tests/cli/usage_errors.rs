@@ -260,6 +260,11 @@ fn options_of_similar_programs_get_a_hint_to_ours() {
             &["call", "--server", "demo", "--tool", "add"],
             "name the server and the tool without options: mcpipe call SERVER TOOL NAME=VALUE",
         ),
+        (
+            &["call", "demo", "--tool-name", "add"],
+            "name the server and the tool without options: mcpipe call SERVER TOOL NAME=VALUE",
+        ),
+        (&["list", "--server", "demo"], "name the server without an option: mcpipe list SERVER"),
         (&["list", "./s", "--jsn"], "did you mean --json?"),
         (&["list", "./s", "--color", "alway"], "did you mean always?"),
     ] {
@@ -287,6 +292,9 @@ fn a_target_without_a_command_gets_the_command() {
         (&["run", "demo", "get-sum", "a=2"], "use mcpipe call demo get-sum a=2"),
         (&["resources", "demo"], "use mcpipe list demo --resources"),
         (&["resources"], "use mcpipe list TARGET --resources"),
+        (&["get-prompt", "demo", "hello"], "use mcpipe prompt demo hello"),
+        (&["logs", "demo"], "use mcpipe session logs demo"),
+        (&["serve", "demo"], "use mcpipe bridge demo"),
         (&["sh", "-x"], "to start it as a server: mcpipe list -- sh -x"),
         (&["frobnicate"], "see mcpipe --help"),
     ] {
