@@ -4,14 +4,15 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use crate::cli::config::GRANT_TYPES;
+use crate::cli::config::grant_parser;
 use crate::cli::options::GlobalOptions;
 use crate::target::TargetOptions;
 
 /// The values of `--signing-algorithm`.
-const SIGNING_ALGORITHMS: [&str; 5] = ["ES256", "ES384", "RS256", "PS256", "EdDSA"];
+pub const SIGNING_ALGORITHMS: [&str; 5] = ["RS256", "PS256", "ES256", "ES384", "EdDSA"];
 /// The values of `--token-endpoint-auth-method`.
-const TOKEN_ENDPOINT_AUTH_METHODS: [&str; 4] = ["none", "client_secret_basic", "client_secret_post", "private_key_jwt"];
+pub const TOKEN_ENDPOINT_AUTH_METHODS: [&str; 4] =
+    ["none", "client_secret_basic", "client_secret_post", "private_key_jwt"];
 
 /// Log in, log out, and show where credentials are stored
 ///
@@ -132,7 +133,7 @@ pub struct AuthLoginArgs {
     #[arg(long, value_name = "NAME", help_heading = "Login options", hide_short_help = true)]
     pub client_name: Option<String>,
     /// OAuth grant type
-    #[arg(long, value_name = "GRANT", value_parser = parse_grant, help_heading = "Login options")]
+    #[arg(long, value_name = "GRANT", value_parser = grant_parser(), help_heading = "Login options")]
     pub grant: Option<String>,
     /// Private key (PEM) that signs client assertions
     #[arg(long, value_name = "FILE", help_heading = "Login options", hide_short_help = true)]
@@ -174,15 +175,6 @@ pub struct AuthLoginArgs {
 fn parse_auth_param(word: &str) -> Result<(String, String), String> {
     let (name, value) = word.split_once('=').ok_or("use NAME=VALUE")?;
     Ok((name.to_owned(), value.to_owned()))
-}
-
-/// Parses a grant type; `-` and `_` are equivalent.
-fn parse_grant(word: &str) -> Result<String, String> {
-    let name = word.replace('-', "_");
-    if GRANT_TYPES.contains(&name.as_str()) {
-        return Ok(name);
-    }
-    Err(format!("use one of {}", GRANT_TYPES.join(", ").replace('_', "-")))
 }
 
 /// The command line of `auth logout`.

@@ -1,5 +1,6 @@
 //! The command line of `config`.
 
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand, ValueEnum};
 
 use crate::cli::options::GlobalOptions;
@@ -10,6 +11,12 @@ pub const CONFIRM_VALUES: [&str; 3] = ["never", "destructive", "always"];
 /// OAuth grant types; the values of the configuration.
 pub const GRANT_TYPES: [&str; 5] =
     ["authorization_code", "device_code", "client_credentials", "jwt_bearer", "enterprise"];
+
+/// Accepts a grant type with `-` or `_`; its value is the one of the configuration.
+pub fn grant_parser() -> impl TypedValueParser<Value = String> {
+    let values = GRANT_TYPES.map(|name| PossibleValue::new(name.replace('_', "-")).alias(name));
+    PossibleValuesParser::new(values).map(|name| name.replace('-', "_"))
+}
 
 /// Show, check and change the configuration
 ///
@@ -339,7 +346,7 @@ pub struct ConfigAddArgs {
     #[arg(long = "scope", value_name = "SCOPE", help_heading = "Login options", hide_short_help = true)]
     pub scopes: Vec<String>,
     /// OAuth grant type
-    #[arg(long, value_name = "GRANT", value_parser = GRANT_TYPES, help_heading = "Login options", hide_short_help = true)]
+    #[arg(long, value_name = "GRANT", value_parser = grant_parser(), help_heading = "Login options", hide_short_help = true)]
     pub grant: Option<String>,
     /// Authorization server, if discovery does not find it
     #[arg(long, value_name = "URL", help_heading = "Login options", hide_short_help = true)]

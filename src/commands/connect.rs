@@ -19,7 +19,7 @@ use crate::transport::trace::Trace;
 use crate::transport::{self, Authorize, CookieJar, TransportKind};
 
 /// The maximum size in bytes of the pages of a list together, without `--max-list-size`.
-const DEFAULT_MAX_LIST_SIZE: u64 = 64 << 20;
+pub const DEFAULT_MAX_LIST_SIZE: u64 = 64 << 20;
 
 impl Context {
     /// A session with a target; nothing is sent yet. With a progress line the user is waiting for this server, and may

@@ -15,3 +15,35 @@ pub fn effective_timeout(
 ) -> Option<Duration> {
     Some(option.or(configured).unwrap_or(default)).filter(|time| !time.is_zero())
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::cli;
+    use crate::commands::call::concurrent;
+    use crate::commands::connect::DEFAULT_MAX_LIST_SIZE;
+    use crate::commands::lists;
+    use crate::util::duration::parse_duration;
+    use crate::util::size::parse_size;
+
+    /// The default that the help of an option states.
+    fn stated_default(command: &clap::Command, option: &str) -> String {
+        let argument = command.get_arguments().find(|argument| argument.get_long() == Some(option)).unwrap();
+        let help = argument.get_help().unwrap().to_string();
+        help.split_once("[default: ").unwrap().1.trim_end_matches(']').to_owned()
+    }
+
+    #[test]
+    fn the_help_states_the_defaults() {
+        let mut root = cli::command();
+        root.build();
+        assert_eq!(parse_duration(&stated_default(&root, "timeout")), Ok(DEFAULT_TIMEOUT));
+        assert_eq!(parse_duration(&stated_default(&root, "connect-timeout")), Ok(DEFAULT_CONNECT_TIMEOUT));
+        assert_eq!(parse_size(&stated_default(&root, "max-list-size")), Ok(DEFAULT_MAX_LIST_SIZE));
+        for (command, jobs) in [("call", concurrent::DEFAULT_JOBS), ("list", lists::DEFAULT_JOBS)] {
+            let stated = stated_default(root.find_subcommand(command).unwrap(), "jobs");
+            assert_eq!(stated, jobs.to_string(), "mcpipe {command} --jobs");
+        }
+    }
+}

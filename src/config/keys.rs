@@ -100,6 +100,11 @@ impl ConfigKey {
 pub const CONFIRM_VALUES: &[&str] = &["never", "destructive", "always"];
 /// The words of `transport`.
 const TRANSPORT_VALUES: &[&str] = &[HttpMode::Auto.name(), HttpMode::Streamable.name(), HttpMode::Sse.name()];
+/// How the client authenticates at the token endpoint (RFC 8414, section 2).
+pub const TOKEN_ENDPOINT_AUTH_METHODS: &[&str] =
+    &["none", "client_secret_basic", "client_secret_post", "private_key_jwt"];
+/// The algorithms that sign with `private_key_file` (RFC 7518, section 3.1).
+pub const SIGNING_ALGORITHMS: &[&str] = &["RS256", "PS256", "ES256", "ES384", "EdDSA"];
 /// The words of `grant`.
 pub const GRANT_VALUES: &[&str] =
     &["authorization_code", "device_code", "client_credentials", "jwt_bearer", "enterprise"];
@@ -541,7 +546,7 @@ pub const AUTH_KEYS: &[ConfigKey] = &[
     ),
     key(
         "token_endpoint_auth_method",
-        KeyType::Choice(&["none", "client_secret_basic", "client_secret_post", "private_key_jwt"]),
+        KeyType::Choice(TOKEN_ENDPOINT_AUTH_METHODS),
         AppliesTo::Url,
         "by the metadata of the authorization server",
         r#""client_secret_post""#,
@@ -557,7 +562,7 @@ pub const AUTH_KEYS: &[ConfigKey] = &[
     ),
     key(
         "signing_algorithm",
-        KeyType::Choice(&["RS256", "PS256", "ES256", "ES384", "EdDSA"]),
+        KeyType::Choice(SIGNING_ALGORITHMS),
         AppliesTo::Url,
         "by the type of the key",
         r#""ES256""#,

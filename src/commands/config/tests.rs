@@ -185,6 +185,8 @@ fn parse(words: &[&str]) -> std::result::Result<Cli, clap::Error> {
 fn the_command_line_takes_the_words_of_the_configuration() {
     assert_eq!(crate::cli::CONFIRM_VALUES, crate::config::keys::CONFIRM_VALUES);
     assert_eq!(crate::cli::GRANT_TYPES, crate::config::keys::GRANT_VALUES);
+    assert_eq!(crate::cli::SIGNING_ALGORITHMS, crate::config::keys::SIGNING_ALGORITHMS);
+    assert_eq!(crate::cli::TOKEN_ENDPOINT_AUTH_METHODS, crate::config::keys::TOKEN_ENDPOINT_AUTH_METHODS);
 }
 
 #[test]
