@@ -119,11 +119,47 @@ fn packages_have_the_version_of_cargo_toml() {
 }
 
 #[test]
-fn the_changelog_has_a_section_for_the_next_version() {
+fn the_changelog_and_the_examples_have_the_version() {
     let version = version();
     let changelog = read("CHANGELOG.md");
-    let has_section = |title: &str| changelog.lines().any(|line| line.starts_with(&format!("## {title}")));
-    assert!(has_section("Unreleased") || has_section(&version), "no section for {version}");
+    let (before, section) = changelog.split_once(&format!("\n## {version} - ")).unwrap();
+    assert!(before.contains("\n## Unreleased\n"), "there is no section for what comes next");
+    let date = section.lines().next().unwrap();
+    let shape: String = date.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).collect();
+    assert_eq!(shape, "0000-00-00", "the date of {version}");
+    let action = format!("/.github/actions/setup-mcpipe@v{version}\n");
+    let template = format!("/releases/download/v{version}/mcpipe.gitlab-ci.yml");
+    let recording = format!("\"version\":1,\"mcpipe\":\"{version}\"");
+    for (name, text) in [("docs/ci.md", action), ("docs/ci.md", template), ("docs/recording.md", recording)] {
+        assert!(read(name).contains(&text), "{name} does not have {text}");
+    }
+}
+
+#[test]
+fn set_version_changes_every_file_that_states_the_version() {
+    let copy = tempfile::tempdir().unwrap();
+    for name in ["packaging/set-version", "Cargo.toml", "Cargo.lock", "CHANGELOG.md", "docs/ci.md", "docs/recording.md"]
+    {
+        let place = copy.path().join(name);
+        std::fs::create_dir_all(place.parent().unwrap()).unwrap();
+        std::fs::copy(root().join(name), place).unwrap();
+    }
+    let set = |version: &str| {
+        let script = copy.path().join("packaging/set-version");
+        Command::new("python3").arg(script).args([version, "--date", "2031-05-06"]).output().unwrap()
+    };
+    assert!(set("7.8.9").status.success());
+    for (name, text) in [
+        ("Cargo.toml", "name = \"mcpipe\"\nversion = \"7.8.9\"\n"),
+        ("Cargo.lock", "name = \"mcpipe\"\nversion = \"7.8.9\"\n"),
+        ("CHANGELOG.md", "\n## Unreleased\n\n## 7.8.9 - 2031-05-06\n"),
+        ("docs/ci.md", "setup-mcpipe@v7.8.9\n"),
+        ("docs/ci.md", "/releases/download/v7.8.9/"),
+        ("docs/recording.md", "\"mcpipe\":\"7.8.9\""),
+    ] {
+        assert!(std::fs::read_to_string(copy.path().join(name)).unwrap().contains(text), "{name}: {text}");
+    }
+    assert_eq!(set("next").status.code(), Some(2));
 }
 
 #[test]
