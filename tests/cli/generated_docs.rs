@@ -30,7 +30,7 @@ pub fn assert_committed(path: &Path, wanted: &str) {
 }
 
 /// Every command with its full name (`mcpipe config add`), parents first; `help` repeats the others.
-fn commands() -> Vec<(String, Command)> {
+pub fn commands() -> Vec<(String, Command)> {
     fn add(name: String, command: &Command, all: &mut Vec<(String, Command)>) {
         all.push((name.clone(), command.clone()));
         for sub in command.get_subcommands().filter(|sub| sub.get_name() != "help" && !sub.is_hide_set()) {
