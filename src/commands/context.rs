@@ -45,7 +45,7 @@ pub enum Exit {
 
 /// The credential stores of a run, by choice; each is opened when it is first needed.
 #[derive(Default)]
-pub struct CredentialStores(pub(super) Mutex<HashMap<String, Arc<dyn CredentialStore>>>);
+pub struct CredentialStores(pub(super) Mutex<HashMap<Option<String>, Arc<dyn CredentialStore>>>);
 
 /// The secrets that the configuration refers to, each fetched at most once.
 #[derive(Default)]

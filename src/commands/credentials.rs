@@ -13,6 +13,7 @@ use crate::browser;
 use crate::cli::LoginWhen;
 use crate::commands::client_features;
 use crate::commands::context::Context;
+use crate::config::Config;
 use crate::config::bearer::BearerSource;
 use crate::env::{self, Environment};
 use crate::error::{ErrorKind, Failure, Result};
@@ -132,30 +133,33 @@ impl Context {
         Ok(Some(BearerProvider::new(source.clone(), name, variables, http, self.terminal_user())))
     }
 
-    /// The store of this choice.
+    /// The store of this choice; without one, that of servers that are not configured, which reads the user's choice from
+    /// the configuration when something is stored.
     ///
     /// # Errors
     /// None at present.
     pub fn credential_store(&self, choice: Option<&str>) -> Result<Arc<dyn CredentialStore>> {
-        let choice = choice.unwrap_or("auto");
         let mut stores = lock(&self.credential_stores.0);
-        if let Some(store) = stores.get(choice) {
+        let choice = choice.map(str::to_owned);
+        if let Some(store) = stores.get(&choice) {
             return Ok(store.clone());
         }
         let is_interactive = self.ui.terminal().is_interactive() && !self.global.no_input;
-        let Some(places) = store_locations(&self.env, is_interactive) else {
-            let store = store::null_store();
-            stores.insert(choice.to_owned(), store.clone());
-            return Ok(store);
-        };
-        let parsed = match choice {
-            "keyring" => StoreChoice::Keyring,
-            "file" => StoreChoice::File,
-            _ => StoreChoice::Auto,
-        };
         let ui = self.ui.clone();
-        let store = store::open(parsed, &places, Arc::new(move |text| ui.note(text)));
-        stores.insert(choice.to_owned(), store.clone());
+        let notifier: store::Notifier = Arc::new(move |text| ui.note(text));
+        let store = match (store_locations(&self.env, is_interactive), choice.as_deref()) {
+            (None, _) => store::null_store(),
+            (Some(places), Some(choice)) => store::open(parse_store_choice(choice), &places, notifier),
+            (Some(places), None) => {
+                let (env, config_file) = (self.env.clone(), self.global.config.clone());
+                store::open_deferred(places, notifier, move || {
+                    // A broken configuration does not prevent storing a login.
+                    let (config, _) = Config::load_lenient(&env, config_file.as_deref());
+                    parse_store_choice(config.defaults.credential_store.as_deref().unwrap_or_default())
+                })
+            }
+        };
+        stores.insert(choice, store.clone());
         Ok(store)
     }
 
@@ -168,6 +172,15 @@ impl Context {
             env: self.env.clone(),
             may_ask: !self.global.no_input,
         })
+    }
+}
+
+/// The value of `credential_store`.
+fn parse_store_choice(choice: &str) -> StoreChoice {
+    match choice {
+        "keyring" => StoreChoice::Keyring,
+        "file" => StoreChoice::File,
+        _ => StoreChoice::Auto,
     }
 }
 

@@ -632,7 +632,7 @@ pub const DEFAULTS_KEYS: &[ConfigKey] = &[
     )
     .details(
         "keyring is the system's keychain only, file is a file that only you can read, and auto is the keychain, or the \
-         file if there is no usable keychain.",
+         file if there is no usable keychain. It applies to servers that are not configured, too.",
     ),
     key(
         "confirm",

@@ -325,3 +325,37 @@ fn no_lock_file_remains_after_a_command() {
         assert_eq!(String::from_utf8_lossy(&found.stdout), "", "{words:?}");
     }
 }
+
+/// Reading needs no configuration; where a login is stored is the user's choice for every server.
+#[test]
+fn a_login_to_a_url_is_stored_where_the_configuration_says() {
+    for (choice, is_explicit) in [("file", false), ("file", true), ("keyring", false)] {
+        let (sandbox, server) = (Sandbox::new(), ProtectedServer::start());
+        let config = sandbox.config(&format!("[defaults]\ncredential_store = \"{choice}\"\n"));
+        let run = |words: &[&str]| {
+            let run = sandbox.mcpipe(words.iter().copied()).with_browser();
+            if is_explicit { run.env("MCPIPE_CONFIG", config.as_os_str()) } else { run }.run()
+        };
+        let login = run(&["auth", "login", &server.url()]);
+        let dir = sandbox.path().join("home/.local/share/mcpipe");
+        if choice == "keyring" {
+            assert_eq!(complaints(login.exits(3)), 1, "{login:?}");
+            assert!(!dir.join("credentials.json").exists());
+            continue;
+        }
+        assert_eq!(complaints(login.exits(0)), 0, "{login:?}");
+        let names: Vec<_> = std::fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert_eq!(names, ["credentials.json"], "nothing is written for a keychain that is not used");
+        run(&["list", &server.url()]).succeeds();
+        let status = run(&["auth", "status", "--json"]).json();
+        let file = dir.join("credentials.json").display().to_string();
+        assert_eq!((&status["store"], &status["credentials"][0]["stored_in"]), (&json!(file), &json!(file)));
+        // A broken configuration prevents neither using it nor a logout.
+        if !is_explicit {
+            std::fs::write(&config, "[defaults").unwrap();
+        }
+        run(&["list", &server.url()]).succeeds();
+        run(&["auth", "logout", &server.url()]).exits(0);
+        assert_eq!(sandbox.stored_credentials(), json!([]));
+    }
+}

@@ -157,3 +157,30 @@ fn resource_metadata_is_looked_for_with_the_query_and_without() {
         ["/.well-known/oauth-protected-resource/mcp?tenant=7", "/.well-known/oauth-protected-resource/mcp"]
     );
 }
+
+/// GitLab, for example, grants what the application was registered with, and names it in the response.
+#[test]
+fn the_granted_scopes_are_shown_where_the_provider_grants_fewer() {
+    let (sandbox, server) = (Sandbox::new(), ProtectedServer::start());
+    server.at_issuer(|request| {
+        let granted = json!({
+            "access_token": "access-1", "token_type": "Bearer", "expires_in": 7200,
+            "refresh_token": "refresh-1", "scope": "read",
+        });
+        (request.target == "/token").then(|| Reply::json(&granted))
+    });
+    let login = || sandbox.mcpipe(["auth", "login", &server.url(), "--scope", "read call"]).with_browser().run();
+    login().exits(0);
+    assert_eq!(server.authorization_requests()[0]["scope"], "read call");
+    assert_eq!(sandbox.login_status()[0]["scopes"], json!(["read"]));
+    let status = sandbox.mcpipe(["auth", "status", &server.url()]).run();
+    let row = status.exits(0).stdout().trim_end().split('\t').map(str::to_owned).collect::<Vec<_>>();
+    assert!(row.contains(&"read".to_owned()) && row.contains(&"valid".to_owned()), "{row:?}");
+    sandbox.mcpipe(["list", &server.url()]).run().succeeds();
+    // Logging in again does not help, and is not tried endlessly.
+    let call = |words: &[&str]| sandbox.call_add(&server.url(), words);
+    call(&[]).exits(4).stderr_contains("requires scopes that the login does not have");
+    call(&["--login", "always"]).exits(4).stderr_contains("still requires scopes that were already requested");
+    assert_eq!(server.authorization_requests().len(), 2);
+    assert_eq!(sandbox.login_status()[0]["scopes"], json!(["read"]), "the login that there was is kept");
+}

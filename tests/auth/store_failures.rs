@@ -97,3 +97,86 @@ fn a_file_where_a_directory_of_the_store_should_be_is_named() {
         import.exits(3).stderr_contains(&hint);
     }
 }
+
+/// Runs a command with a full disk in place of this directory of the home directory. Returns `None` where the system
+/// does not allow mounting one; its content afterwards is in `after`.
+fn run_with_full_disk(run: &Mcpipe, dir: &str, input: &str) -> Option<Output> {
+    let script = r#"
+        mkdir -p "$DIR" "$AFTER" && cp -R "$DIR/." "$AFTER/" &&
+        mount -t tmpfs -o size=32k,mode=0700 tmpfs "$DIR" && cp -R "$AFTER/." "$DIR/" && rm -rf "$AFTER" || exit 99
+        cat /dev/zero 2>/dev/null > "$DIR/filler"
+        printf '%s' "$INPUT" | "$@"
+        code=$?
+        rm "$DIR/filler"
+        cp -R "$DIR" "$AFTER"
+        exit $code"#;
+    let home = run.sandbox().path();
+    let mut command = run.command(&["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", script, "sh"]);
+    let output = command.env("INPUT", input).env("DIR", home.join(dir)).env("AFTER", home.join("after")).output();
+    let output = output.ok()?;
+    let was_mounted = output.status.code() != Some(99) && !output.stderr.starts_with(b"unshare: ");
+    was_mounted.then_some(output)
+}
+
+/// The names and contents of the files on the disk that was full.
+fn files_after(sandbox: &Sandbox) -> Vec<(String, String)> {
+    let entries = std::fs::read_dir(sandbox.path().join("after")).unwrap().flatten();
+    let files = entries.filter(|entry| entry.file_type().unwrap().is_file());
+    files.map(|entry| (entry.file_name().into_string().unwrap(), std::fs::read_to_string(entry.path()).unwrap())).collect()
+}
+
+#[test]
+fn a_login_on_a_full_disk_keeps_what_was_stored_and_says_what_to_do() {
+    let (sandbox, server, other) = (Sandbox::new(), ProtectedServer::start(), ProtectedServer::start());
+    configure(&sandbox, &server);
+    sandbox.mcpipe(["auth", "import", "srv"]).stdin(r#"{"access_token": "old"}"#).run().exits(0);
+    let path = sandbox.path().join(STORE).join("credentials.json");
+    let before = std::fs::read_to_string(&path).unwrap();
+    let import = sandbox.mcpipe(["auth", "import", "srv"]);
+    for (run, input) in [
+        (import, r#"{"access_token": "new"}"#),
+        (sandbox.mcpipe(["auth", "login", "srv"]).with_browser(), ""),
+        (sandbox.mcpipe(["auth", "login", &other.url()]).with_browser(), ""),
+    ] {
+        let Some(output) = run_with_full_disk(&run, STORE, input) else { return };
+        assert_eq!(output.status.code(), Some(3), "{output:?}");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        for part in [
+            &format!("cannot write {}", path.display()),
+            "No space left on device",
+            &format!("hint: free some space on the file system of {}", path.parent().unwrap().display()),
+        ] {
+            assert!(stderr.contains(part), "{part:?} is not in\n{stderr}");
+        }
+        assert!(!stderr.contains("Logged in to"), "{stderr}");
+        assert_eq!(files_after(&sandbox), [("credentials.json".to_owned(), before.clone())]);
+    }
+}
+
+#[test]
+fn a_change_of_the_configuration_on_a_full_disk_keeps_the_old_file() {
+    const CONFIG: &str = "home/.config/mcpipe";
+    let text = "[servers.old]\nurl = \"https://old.example/mcp\"\n";
+    let added = r#"{"mcpServers": {"new": {"command": "true"}}}"#;
+    for words in [
+        &["config", "add", "new", "https://new.example/mcp"][..],
+        &["config", "rename", "old", "other"],
+        &["config", "import", "other.json", "--yes"],
+    ] {
+        let sandbox = Sandbox::new();
+        sandbox.config(text);
+        sandbox.file("other.json", added);
+        let Some(output) = run_with_full_disk(&sandbox.mcpipe(words.iter().copied()), CONFIG, "") else { return };
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(3), "{words:?} {output:?}");
+        let file = sandbox.path().join(CONFIG).join("config.toml");
+        for part in [
+            &format!("cannot write {}", file.display()),
+            "No space left on device",
+            &format!("hint: free some space on the file system of {}", file.parent().unwrap().display()),
+        ] {
+            assert!(stderr.contains(part), "{words:?}: {part:?} is not in\n{stderr}");
+        }
+        assert_eq!(files_after(&sandbox), [("config.toml".to_owned(), text.to_owned())], "{words:?}");
+    }
+}

@@ -91,6 +91,62 @@ fn every_client_is_read_at_its_real_place() {
     .assert_eq(&found.join("\n"));
 }
 
+/// Prepares every entry of the user's file to reach `program` or the server for its transport, and changes nothing else.
+/// Returns the names of the entries, and what their references need.
+fn point_to_scripted_servers(sandbox: &Sandbox, program: &[String], urls: &[String; 3]) -> (Vec<String>, Vec<String>) {
+    let file = user_file(sandbox);
+    let mut config: toml_edit::DocumentMut = std::fs::read_to_string(&file).unwrap().parse().unwrap();
+    let mut names = Vec::new();
+    for (name, entry) in config["servers"].as_table_mut().unwrap().iter_mut() {
+        names.push(name.get().to_owned());
+        let entry = entry.as_table_mut().unwrap();
+        for other in ["disabled", "allow_tools", "deny_tools"] {
+            entry.remove(other);
+        }
+        if entry.contains_key("cwd") {
+            entry["cwd"] = toml_edit::value(sandbox.work().display().to_string());
+        }
+        if let Some(args) = entry.get_mut("args").and_then(|args| args.as_array_mut()) {
+            args.insert(0, program[1].clone());
+        } else if entry.contains_key("command") {
+            entry["args"] = toml_edit::value(toml_edit::Array::from_iter([program[1].clone()]));
+        }
+        if entry.contains_key("command") {
+            entry["command"] = toml_edit::value(program[0].clone());
+            continue;
+        }
+        let [http, sse, websocket] = urls;
+        let is_sse = entry.get("transport").and_then(|kind| kind.as_str()) == Some("sse");
+        let is_socket = entry["url"].as_str().unwrap().starts_with("ws");
+        entry["url"] = toml_edit::value(if is_socket { websocket } else if is_sse { sse } else { http });
+    }
+    let text = config.to_string();
+    std::fs::write(&file, &text).unwrap();
+    let references = text.split("${").skip(1).filter_map(|rest| rest.split(['}', ':']).next());
+    let tokens = text.split("bearer_env = \"").skip(1).filter_map(|rest| rest.split('"').next());
+    (names, references.chain(tokens).map(str::to_owned).collect())
+}
+
+#[test]
+fn every_entry_of_the_example_files_connects() {
+    for (client, path, file) in CLIENTS {
+        let (program, http, sse) = (Mcp::modern().stdio(), Mcp::modern().http(), Mcp::legacy("2024-11-05").sse());
+        let socket = Mcp::modern().websocket();
+        let sandbox = Sandbox::new();
+        put(&sandbox, path, &fixture(file));
+        sandbox.mcpipe(["config", "import", client, "--yes"]).run().exits(0);
+        let urls = [http.url("/mcp"), sse.url("/sse"), socket.url("/ws")];
+        let (names, variables) = point_to_scripted_servers(&sandbox, &program.words(), &urls);
+        assert!(!names.is_empty(), "{client}");
+        for name in names {
+            let run = sandbox.mcpipe(["list", &name]);
+            let run = variables.iter().filter(|name| *name != "HOME").fold(run, |run, name| run.env(name, "value"));
+            let run = run.run();
+            assert!(run.code() == 0 && run.stdout().contains("echo"), "{client} {name}: {run:?}");
+        }
+    }
+}
+
 #[test]
 fn all_clients_at_once_share_names_without_losing_an_entry() {
     let sandbox = Sandbox::new();

@@ -14,11 +14,13 @@
 //! | `system_keychain` | the system's keychain, blocking |
 //! | `chunks` | secrets longer than one entry of the keychain may be |
 //! | `keychain_index` | what the keychain contains, without opening it |
+//! | `deferred` | a store whose choice is read from the configuration when something is stored |
 //! | `null` | the store if there is no home directory |
 //! | `named_secrets`, `entry_name` | secrets by name, which are not logins; names of entries |
 //! | `private_file`, `lock` | private files, and locks across processes |
 
 mod chunks;
+mod deferred;
 mod entry_name;
 mod file_store;
 mod keychain_index;
@@ -53,6 +55,23 @@ pub fn open(choice: StoreChoice, paths: &StorePaths, notifier: Notifier) -> Arc<
     let timeouts = keychain_worker::KeychainTimeouts::new(paths.is_interactive);
     let worker = keychain_worker::KeychainWorker::new(system_keychain::system_keychain(), timeouts, notifier.clone());
     Arc::new(keychain_store::KeychainStore::new(paths, worker, file, notifier))
+}
+
+/// Creates the store of servers that are not configured: `choose` reads the user's choice when something is stored.
+#[must_use]
+pub fn open_deferred(
+    paths: StorePaths,
+    notifier: Notifier,
+    choose: impl FnOnce() -> StoreChoice + Send + 'static,
+) -> Arc<dyn CredentialStore> {
+    let reader = open(StoreChoice::Auto, &paths, notifier.clone());
+    let same = reader.clone();
+    let open_writer = move || match choose() {
+        // One store, so that the keychain is opened once.
+        StoreChoice::Auto => same,
+        choice => open(choice, &paths, notifier),
+    };
+    Arc::new(deferred::DeferredStore::new(reader, Box::new(open_writer)))
 }
 
 /// The store if there is no home directory: nothing is stored, and storing fails.

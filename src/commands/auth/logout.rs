@@ -4,7 +4,6 @@ use serde_json::{Value, json};
 
 use super::super::{Context, Exit};
 use super::shared::{resolve_http_target, stored_logins};
-use super::status::configured_store;
 use crate::auth::credentials::Credentials;
 use crate::auth::http_client::{OAuthHttpClient, ResponseLimits};
 use crate::auth::store::{CredentialStore, CredentialSummary, named_secrets};
@@ -38,7 +37,7 @@ pub async fn run(context: &Context, args: AuthLogoutArgs) -> Result<Exit> {
             context.ui.note(&format!("not logged in to {}", target.name));
         }
     } else {
-        let store = context.credential_store(configured_store(context).as_deref())?;
+        let store = context.credential_store(None)?;
         for about in named_secrets::login_summaries(&*store)? {
             gone.push(remove(context, &*store, &about, None, &OAuthSettings::default()).await?);
         }

@@ -23,7 +23,7 @@ use crate::session::{CachePolicy, Session};
 /// not accept the credentials.
 pub async fn run(context: &Context, args: AuthStatusArgs) -> Result<Exit> {
     let Some(word) = &args.target else {
-        let store = context.credential_store(configured_store(context).as_deref())?;
+        let store = context.credential_store(None)?;
         let all = named_secrets::login_summaries(&*store)?;
         let place = context.interrupt.run_until_interrupted(store.probe_location()).await?;
         print(context, &*store, &all, &place)?;
@@ -103,10 +103,4 @@ fn print(context: &Context, store: &dyn CredentialStore, all: &[CredentialSummar
         context.ui.note(&format!("no credentials in {place}"));
     }
     Ok(())
-}
-
-/// The configured store; a broken configuration does not prevent listing what is stored.
-pub(super) fn configured_store(context: &Context) -> Option<String> {
-    let lookup = crate::config::LazyConfig::new(&context.env, context.global.config.as_deref());
-    lookup.ad_hoc_defaults().ok().and_then(|defaults| defaults.credential_store)
 }
