@@ -168,6 +168,8 @@ pub struct FailureDetails {
     pub maybe_starting: bool,
     /// The method of the request that got no answer in time, and how long it was waited for.
     pub unanswered: Option<(&'static str, Duration)>,
+    /// Whether the response came and cannot be read.
+    pub has_response: bool,
     /// Whether the server's process ended by itself.
     pub is_process_end: bool,
     /// The step at which connecting to a URL failed.
@@ -203,6 +205,7 @@ impl Failure {
             is_unsent: false,
             maybe_starting: false,
             unanswered: None,
+            has_response: false,
             is_process_end: false,
             connect_step: None,
         }))

@@ -9,7 +9,7 @@ use crate::protocol::revision::{Revision, RevisionPin, names_revision, supported
 use crate::protocol::rpc::{RawJson, RpcError, RpcErrorDefect};
 use crate::protocol::{code, method};
 use crate::session::capabilities;
-use crate::session::request::{MAY_STILL_RUN, RequestOutcome};
+use crate::session::request::{MAY_HAVE_RUN, MAY_STILL_RUN, RequestOutcome};
 use crate::target::Target;
 use crate::transport::UnexpectedResponse;
 use crate::util::duration::format_duration;
@@ -253,7 +253,10 @@ fn unexpected_response_failure(refusal: &UnexpectedResponse, asked: &str, target
     // A server that accepted the request, or failed while it ran, may have carried it out.
     let turned_away = failure.details().retry_advice.is_some_and(|advice| advice.is_unprocessed);
     match status {
-        200..=299 | 500.. if asked == method::TOOLS_CALL && !turned_away => failure.cause(MAY_STILL_RUN),
+        _ if asked != method::TOOLS_CALL || turned_away => failure,
+        // 202 and 204 announce no result, and a gateway may have answered with an error.
+        202 | 204 | 500.. => failure.cause(MAY_STILL_RUN),
+        200..=299 => failure.cause(MAY_HAVE_RUN),
         _ => failure,
     }
 }

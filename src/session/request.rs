@@ -8,7 +8,7 @@ use serde_json::Value;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::error::Failure;
+use crate::error::{Failure, FailureDetails};
 use crate::protocol::code;
 use crate::protocol::rpc::{RawJson, RpcError};
 use crate::session::server_requests::ServerRequestLog;
@@ -48,6 +48,14 @@ impl RequestOutcome {
 
 /// The note for a call without a response.
 pub(crate) const MAY_STILL_RUN: &str = "the tool may have run, or may still be running";
+
+/// The note for a call that has ended, whether or not it was carried out.
+pub(crate) const MAY_HAVE_RUN: &str = "the tool may have run";
+
+/// The note for a call that failed in this way: it has ended if a response came, or the server's process has ended.
+pub(crate) fn may_have_run_note(details: &FailureDetails, has_process_ended: bool) -> &'static str {
+    if details.has_response || has_process_ended { MAY_HAVE_RUN } else { MAY_STILL_RUN }
+}
 
 /// How to inform a server that a response is no longer wanted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -11,13 +11,15 @@ use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use super::stray::{STRAY_WAIT, Strays};
-use crate::error::{ErrorKind, Failure, FailureDetails, RetryAdvice};
+use crate::error::{ErrorKind, Failure, RetryAdvice};
 use crate::interrupt::Interrupt;
 use crate::protocol::{method, rpc};
 use crate::session::client_handler::ClientHandler;
 use crate::session::dispatch::{PendingRequest, RpcState, dispatch_incoming};
 pub use crate::session::request::{CancelMode, OutgoingRequest, RequestOutcome};
-use crate::session::request::{DeadlineEvents, MAY_STILL_RUN, ProgressPace, RequestDeadline, TOO_MUCH_PROGRESS};
+use crate::session::request::{
+    DeadlineEvents, MAY_STILL_RUN, ProgressPace, RequestDeadline, TOO_MUCH_PROGRESS, may_have_run_note,
+};
 use crate::transport::trace::Trace;
 use crate::transport::{
     CloseOutcome, ConnectedTransport, Diagnostics, OutgoingKind, OutgoingMessage, Transport, TransportKind,
@@ -27,9 +29,6 @@ use crate::util::lock::lock;
 
 /// The time limit for the last messages to a server.
 const FINAL_MESSAGE_TIMEOUT: Duration = Duration::from_millis(500);
-
-/// The note for a call without a response whose process has ended.
-const MAY_HAVE_RUN: &str = "the tool may have run";
 /// A connection for requests.
 pub struct RpcClient {
     state: Arc<RpcState>,
@@ -256,12 +255,12 @@ impl RpcClient {
 
     /// Adds to the failure that the call may have been carried out.
     fn with_may_have_run(&self, failure: Failure) -> Failure {
-        let FailureDetails { kind, is_unsent: unsent, .. } = failure.details();
-        match kind {
-            ErrorKind::Unreachable | ErrorKind::Protocol if !unsent => {
-                // Whatever the process did ends with it.
-                let ended = self.transport_kind() == TransportKind::Stdio && self.closed_reason().is_some();
-                failure.cause(if ended { MAY_HAVE_RUN } else { MAY_STILL_RUN })
+        let details = failure.details();
+        match details.kind {
+            ErrorKind::Unreachable | ErrorKind::Protocol if !details.is_unsent => {
+                let has_ended = self.transport_kind() == TransportKind::Stdio && self.closed_reason().is_some();
+                let note = may_have_run_note(details, has_ended);
+                failure.cause(note)
             }
             _ => failure,
         }

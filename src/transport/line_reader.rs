@@ -13,6 +13,8 @@ pub(super) enum InputText {
         text: String,
         /// Whether bytes that are not UTF-8 were replaced.
         is_lossy: bool,
+        /// Whether the stream ended before the line feed.
+        is_cut: bool,
     },
     /// It exceeds the limit; the rest of the stream cannot be read.
     TooLong,
@@ -39,12 +41,13 @@ impl<R: AsyncRead + Unpin> LineReader<R> {
             Ok(0) | Err(_) => return InputText::End,
             Ok(_) => {}
         }
-        if self.buffer.last() == Some(&b'\n') {
+        let is_cut = self.buffer.last() != Some(&b'\n');
+        if !is_cut {
             self.buffer.pop();
         } else if self.buffer.len() > self.limit {
             return InputText::TooLong;
         }
-        into_text(std::mem::take(&mut self.buffer))
+        into_text(std::mem::take(&mut self.buffer), is_cut)
     }
 
     /// The next `length` bytes, if they begin like JSON; the header before them is a log line otherwise.
@@ -59,14 +62,18 @@ impl<R: AsyncRead + Unpin> LineReader<R> {
         self.buffer.clear();
         // An incomplete body at the end is returned as it is.
         let _ = (&mut self.reader).take(length as u64).read_to_end(&mut self.buffer).await;
-        Some(into_text(std::mem::take(&mut self.buffer)))
+        let is_cut = self.buffer.len() < length;
+        Some(into_text(std::mem::take(&mut self.buffer), is_cut))
     }
 }
 
-fn into_text(bytes: Vec<u8>) -> InputText {
+fn into_text(bytes: Vec<u8>, is_cut: bool) -> InputText {
     match String::from_utf8(bytes) {
-        Ok(text) => InputText::Text { text, is_lossy: false },
-        Err(error) => InputText::Text { text: String::from_utf8_lossy(error.as_bytes()).into_owned(), is_lossy: true },
+        Ok(text) => InputText::Text { text, is_lossy: false, is_cut },
+        Err(error) => {
+            let text = String::from_utf8_lossy(error.as_bytes()).into_owned();
+            InputText::Text { text, is_lossy: true, is_cut }
+        }
     }
 }
 

@@ -107,10 +107,23 @@ fn broken_response(text: &str, at: usize, error: &serde_json::Error) -> Option<B
         None if is_alone => Certainty::Possible,
         None => return None,
     };
-    let failure = Failure::new(ErrorKind::Protocol, "the server's response is not valid JSON")
+    let mut failure = Failure::new(ErrorKind::Protocol, "the server's response is not valid JSON")
         .cause(describe_error(text, at, error))
         .hint("use -v to see what it sent");
+    failure.details_mut().has_response = true;
     Some(BrokenResponse { id, certainty, failure })
+}
+
+/// How much of the end of an unfinished message is quoted, in characters.
+const END_EXCERPT: usize = 40;
+
+/// Where a text breaks off, if it ends in the middle of a message.
+pub(super) fn describe_cut(text: &str) -> Option<String> {
+    let text = text.trim_end();
+    let starts = text.match_indices('{').map(|(at, _)| &text[at..]).filter(|rest| begins_like_message(rest));
+    starts.take(MAX_ATTEMPTS).find(|rest| is_incomplete(rest))?;
+    let start = text.char_indices().rev().nth(END_EXCERPT - 1).map_or(0, |(start, _)| start);
+    Some(format!("it ended in the middle of a message, after: {}", text[start..].replace(['\r', '\n'], " ")))
 }
 
 /// Whether a text is the beginning of JSON.

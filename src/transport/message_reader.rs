@@ -32,6 +32,8 @@ pub(super) struct MessageReader {
     first_non_message: Mutex<Option<String>>,
     /// The first line of a message that has not ended.
     unfinished: Mutex<Option<String>>,
+    /// Where the stream ended in the middle of a message.
+    cut: Mutex<Option<String>>,
     has_warned_of_encoding: AtomicBool,
     has_ended: AtomicBool,
     end_notify: Notify,
@@ -46,6 +48,7 @@ impl MessageReader {
             non_message_verb,
             first_non_message: Mutex::default(),
             unfinished: Mutex::default(),
+            cut: Mutex::default(),
             has_warned_of_encoding: AtomicBool::new(false),
             has_ended: AtomicBool::new(false),
             end_notify: Notify::new(),
@@ -61,8 +64,8 @@ impl MessageReader {
         let mut partial = None;
         let mut body_length = None;
         loop {
-            let (mut text, mut is_lossy) = match lines.next_line().await {
-                InputText::Text { text, is_lossy } => (text, is_lossy),
+            let (mut text, mut is_lossy, mut is_cut) = match lines.next_line().await {
+                InputText::Text { text, is_lossy, is_cut } => (text, is_lossy, is_cut),
                 InputText::TooLong => return Err(too_long_failure()),
                 InputText::End => break,
             };
@@ -75,7 +78,9 @@ impl MessageReader {
                 (None, Some(length)) if text.trim().is_empty() => {
                     body_length = None;
                     match lines.body(length).await {
-                        Some(InputText::Text { text: body, is_lossy: lossy }) => (text, is_lossy) = (body, lossy),
+                        Some(InputText::Text { text: body, is_lossy: lossy, is_cut: cut }) => {
+                            (text, is_lossy, is_cut) = (body, lossy, cut);
+                        }
                         Some(InputText::TooLong) => return Err(too_long_failure()),
                         Some(InputText::End) | None => continue,
                     }
@@ -83,14 +88,32 @@ impl MessageReader {
                 }
                 (None, _) => body_length = None,
             }
+            if is_cut && partial.is_none() {
+                if let Err(text) = self.try_message(text, is_lossy).await {
+                    self.handle_cut_text(&text).await;
+                }
+                break;
+            }
             self.handle_line(text, is_lossy, &mut partial).await;
             let start = partial.as_ref().map(|partial| partial.text().chars().take(NON_MESSAGE_WIDTH).collect());
             *lock(&self.unfinished) = start;
         }
         if let Some(partial) = partial {
-            self.record_non_message(partial.text());
+            *lock(&self.unfinished) = None;
+            self.handle_cut_text(partial.text()).await;
         }
         Ok(())
+    }
+
+    /// Handles the last text of a stream that ended before the line feed. In the middle of a message, it is the stream
+    /// that broke, and not the message that is wrong.
+    async fn handle_cut_text(&self, text: &str) {
+        let Some(cut) = malformed::describe_cut(text) else { return self.handle_other_text(text).await };
+        self.trace.record(TraceEvent::Received(text.trim()));
+        for message in malformed::recover(text).leading {
+            self.send(IncomingItem::Message(message, None)).await;
+        }
+        *lock(&self.cut) = Some(cut);
     }
 
     /// Hands over what a line holds or completes.
@@ -194,9 +217,10 @@ impl MessageReader {
 
     /// Reports that the stream has ended: nothing more will come back.
     pub(super) async fn report_end(&self, failure: Failure) {
-        let failure = match self.first_non_message() {
-            Some(text) => failure.cause(format!("it {}: {text}", self.non_message_verb)),
-            None => failure,
+        let failure = match (lock(&self.cut).take(), self.first_non_message()) {
+            (Some(cut), _) => failure.cause(cut),
+            (None, Some(text)) => failure.cause(format!("it {}: {text}", self.non_message_verb)),
+            (None, None) => failure,
         };
         self.send(IncomingItem::Failed(failure)).await;
         self.has_ended.store(true, Ordering::Release);

@@ -80,8 +80,7 @@ impl Carrier {
         let has_response = step != INITIALIZED;
         let can_stall = has_response || can_reset;
         let occurs = |fault: &Fault| match fault {
-            // Over HTTP+SSE the end of the stream races with the response to the next request.
-            Fault::Close | Fault::CloseOnce => has_response || self != Carrier::HttpSse,
+            Fault::Close | Fault::CloseOnce => true,
             Fault::Reset => can_reset,
             Fault::Stall => can_stall,
             Fault::Cut | Fault::Corrupt => has_response,
@@ -126,9 +125,9 @@ const PATIENCE: &str = "3s";
 /// The messages at which a fault occurs. `request` is the request that the command is about.
 fn steps(modern: bool) -> &'static [&'static str] {
     if modern {
-        &["server/discover", "tools/list", "request"]
+        &["server/discover", "tools/list", "prompts/list", "request"]
     } else {
-        &["initialize", INITIALIZED, "tools/list", "request"]
+        &["initialize", INITIALIZED, "tools/list", "prompts/list", "request"]
     }
 }
 
@@ -315,6 +314,8 @@ fn sse_server(script: Arc<Script>) -> HttpServer {
                     if fault == Fault::Cut {
                         feed.send(format!("data: {}", half(&response)));
                     }
+                    // Nothing is sent after the end, even if the connection is closed a moment later.
+                    *stream.lock().unwrap() = Feed::default();
                     feed.end();
                 }
             }
@@ -441,7 +442,7 @@ fn row(carrier: Carrier, modern: bool, step: &'static str, fault: Fault) -> Stri
     to_row(step, fault.title(), &outcomes)
 }
 
-/// The texts are those of `call`, or of `read` where `call` never sends the message.
+/// The texts are those of `call`, or of the first command after it that sends the message.
 fn to_row(step: &str, fault: &str, outcomes: &[Outcome]) -> String {
     let mut row = format!("| {step} | {fault} |");
     for outcome in outcomes {

@@ -217,6 +217,64 @@ fn an_answer_in_another_notation_is_reported_soon() {
     });
 }
 
+/// The message is not wrong, it is the stream that broke.
+#[test]
+fn a_stream_that_ends_in_the_middle_of_a_message_is_a_lost_connection() {
+    let mcp = || Arc::new(Mcp::legacy("2025-06-18").tools(json!([{"name": "t", "inputSchema": {}}])));
+    // The beginning of the answer to a call.
+    let half = |message: &Value, start: &str| {
+        let is_call = message["method"] == "tools/call";
+        is_call.then(|| format!("{start}\"jsonrpc\":\"2.0\",\"id\":{},\"result\":{{\"content\":[{{\"type", message["id"]))
+    };
+    let cause = "\n  it ended in the middle of a message, after: ";
+    for start in ["{", "loading {", "{\n"] {
+        let served = mcp();
+        let server = StdioServer::start(move |process, event| {
+            let ProcessEvent::Line(line) = event else { return };
+            let message = serde_json::from_str(&line).unwrap();
+            match half(&message, start) {
+                None => play_actions(&served, process, served.handle(&message)),
+                Some(text) => {
+                    process.write(text);
+                    process.exit(3);
+                }
+            }
+        });
+        let run = call(&server.target());
+        run.exits(5).prints("").stderr_contains("mcpipe: error: the server process ended (exit status: 3)\n");
+        run.stderr_contains(cause).stderr_contains("\"result\":{\"content\":[{\"type\n  the tool may have run\n");
+
+        let (sandbox, served) = (Sandbox::new(), mcp());
+        let path = sandbox.path().join("socket");
+        sockets::serve_lines(&path, move |_, line, text| {
+            let message = serde_json::from_str(text).unwrap();
+            match half(&message, start) {
+                None => play_actions(&served, line, served.handle(&message)),
+                Some(text) => {
+                    line.write(text.as_bytes());
+                    line.hang_up();
+                }
+            }
+        });
+        let run = call(&format!("unix:{}", path.display()));
+        run.exits(5).prints("").stderr_contains(cause);
+        run.stderr_contains("[{\"type\n  the tool may have run, or may still be running\n");
+    }
+}
+
+#[test]
+fn half_a_message_in_a_complete_line_body_or_event_is_a_protocol_error() {
+    let half: Distort = |line| line[..line.len() - 1].to_owned();
+    let check = |wire: &str, run: Run| {
+        assert_eq!((run.code(), run.stdout()), (7, ""), "{wire}: {run:?}");
+        assert!(run.stderr().starts_with(INVALID), "{wire}: {run:?}");
+        assert!(run.stderr().contains("\n  the tool may have run\n"), "the answer came: {wire}: {run:?}");
+    };
+    over_http(|| distorted(Mcp::legacy("2025-06-18"), half, None), half, check);
+    let next: Distort = |line| format!("{}\nready", &line[..line.len() - 1]);
+    over_streams(|| distorted(Mcp::legacy("2025-06-18"), next, None), check);
+}
+
 #[test]
 fn an_answer_without_an_id_that_is_not_json_is_the_cause_of_the_time_out() {
     let distort: Distort = |_| r#"{"jsonrpc":"2.0","result":NaN}"#.to_owned();

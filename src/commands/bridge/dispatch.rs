@@ -13,6 +13,7 @@ use crate::error::{ErrorKind, Failure};
 use crate::protocol::rpc::{self, RawJson, RpcMessage, RpcResponse};
 use crate::protocol::{code, method};
 use crate::session::failure::failure_from_outcome;
+use crate::session::request::may_have_run_note;
 use crate::session::rpc_client::RequestOutcome;
 use crate::transport::{BoxFuture, Certainty, Incoming, IncomingItem, TransportKind};
 use crate::util::lock::lock;
@@ -156,11 +157,8 @@ impl Upstream {
             return failure;
         }
         let has_ended = connection.transport().kind() == TransportKind::Stdio && connection.closed_reason().is_some();
-        failure.cause(if has_ended {
-            "the tool may have run"
-        } else {
-            "the tool may have run, or may still be running"
-        })
+        let note = may_have_run_note(details, has_ended);
+        failure.cause(note)
     }
 
     async fn finish_with_result(

@@ -97,7 +97,12 @@ fn causes(error: &(dyn Error + 'static), is_unwritten: bool) -> Vec<String> {
         if UNINFORMATIVE_PREFIXES.iter().any(|start| text.starts_with(start)) {
             continue;
         }
+        if error.source().is_some() && (error.is::<reqwest::Error>() || is_body_error(error)) {
+            continue;
+        }
         let text = match text.as_str() {
+            _ if is_incomplete_message(error) => "it was closed before a response came".to_owned(),
+            _ if is_unexpected_end(error) => "it was closed before the end of the response".to_owned(),
             UNEXPECTED_MESSAGE => "it sent data before the request".to_owned(),
             "channel closed" | "connection closed" | "connection was not ready" if is_unwritten => {
                 "it closed the connection immediately".to_owned()
@@ -114,6 +119,21 @@ fn causes(error: &(dyn Error + 'static), is_unwritten: bool) -> Vec<String> {
         causes.extend(tls::system_roots_error().map(|error| format!("the system's certificate authorities: {error}")));
     }
     causes
+}
+
+/// Whether hyper found the end of the connection where it expected a response.
+fn is_incomplete_message(error: &(dyn Error + 'static)) -> bool {
+    error.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_incomplete_message)
+}
+
+/// Whether hyper could not read or write, for which its source says why.
+fn is_body_error(error: &(dyn Error + 'static)) -> bool {
+    error.downcast_ref::<hyper::Error>().is_some_and(|error| !error.is_parse() && !error.is_user())
+}
+
+/// Whether the connection ended within a body (RFC 9112 §8).
+fn is_unexpected_end(error: &(dyn Error + 'static)) -> bool {
+    error.downcast_ref::<std::io::Error>().is_some_and(|error| error.kind() == std::io::ErrorKind::UnexpectedEof)
 }
 
 /// An error and its sources, outermost first.

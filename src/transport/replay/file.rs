@@ -146,7 +146,9 @@ impl BrokenLine {
             "possible" => Certainty::Possible,
             other => return Err(format!("unknown certainty '{other}'")),
         };
-        Ok(BrokenResponse { id: self.id, certainty, failure: self.failure.parse()? })
+        let mut failure = self.failure.parse()?;
+        failure.details_mut().has_response = true;
+        Ok(BrokenResponse { id: self.id, certainty, failure })
     }
 }
 
