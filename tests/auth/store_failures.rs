@@ -122,7 +122,9 @@ fn run_with_full_disk(run: &Mcpipe, dir: &str, input: &str) -> Option<Output> {
 fn files_after(sandbox: &Sandbox) -> Vec<(String, String)> {
     let entries = std::fs::read_dir(sandbox.path().join("after")).unwrap().flatten();
     let files = entries.filter(|entry| entry.file_type().unwrap().is_file());
-    files.map(|entry| (entry.file_name().into_string().unwrap(), std::fs::read_to_string(entry.path()).unwrap())).collect()
+    files
+        .map(|entry| (entry.file_name().into_string().unwrap(), std::fs::read_to_string(entry.path()).unwrap()))
+        .collect()
 }
 
 #[test]

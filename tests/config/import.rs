@@ -118,7 +118,13 @@ fn point_to_scripted_servers(sandbox: &Sandbox, program: &[String], urls: &[Stri
         let [http, sse, websocket] = urls;
         let is_sse = entry.get("transport").and_then(|kind| kind.as_str()) == Some("sse");
         let is_socket = entry["url"].as_str().unwrap().starts_with("ws");
-        entry["url"] = toml_edit::value(if is_socket { websocket } else if is_sse { sse } else { http });
+        entry["url"] = toml_edit::value(if is_socket {
+            websocket
+        } else if is_sse {
+            sse
+        } else {
+            http
+        });
     }
     let text = config.to_string();
     std::fs::write(&file, &text).unwrap();

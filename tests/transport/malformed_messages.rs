@@ -224,7 +224,8 @@ fn a_stream_that_ends_in_the_middle_of_a_message_is_a_lost_connection() {
     // The beginning of the answer to a call.
     let half = |message: &Value, start: &str| {
         let is_call = message["method"] == "tools/call";
-        is_call.then(|| format!("{start}\"jsonrpc\":\"2.0\",\"id\":{},\"result\":{{\"content\":[{{\"type", message["id"]))
+        is_call
+            .then(|| format!("{start}\"jsonrpc\":\"2.0\",\"id\":{},\"result\":{{\"content\":[{{\"type", message["id"]))
     };
     let cause = "\n  it ended in the middle of a message, after: ";
     for start in ["{", "loading {", "{\n"] {
