@@ -32,14 +32,14 @@ use std::ffi::OsString;
 use std::pin::pin;
 use std::sync::{Arc, OnceLock};
 
-use cli::{ColorWhen, Command, GlobalOptions};
+use cli::{ColorWhen, Command, GlobalOptions, ImagesWhen};
 use commands::context::{CredentialStores, SecretCache};
 use commands::{Context, Exit, usage_errors};
 use env::Environment;
 use error::{ErrorKind, Failure, Result};
 use interrupt::Interrupt;
 use output::jq::JqFilter;
-use output::{ColorMode, Terminal, Ui, UiOptions};
+use output::{ColorMode, ImageMode, Terminal, Ui, UiOptions};
 
 /// Runs the command line of this process; its exit code.
 #[must_use]
@@ -205,6 +205,11 @@ fn ui_options(global: &GlobalOptions, color: ColorMode) -> UiOptions {
         quiet: global.quiet,
         verbose: global.verbose,
         color,
+        images: match global.images {
+            None | Some(ImagesWhen::Auto) => ImageMode::Auto,
+            Some(ImagesWhen::Always) => ImageMode::Always,
+            Some(ImagesWhen::Never) => ImageMode::Never,
+        },
         trace_file: global.trace.clone(),
         events: global.events.clone(),
     }

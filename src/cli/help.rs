@@ -15,10 +15,11 @@ macro_rules! long_help {
             "\
 General options (described in 'mcpipe --help'):
   --json  --jq EXPR  --jq-exit  -q, --quiet  -v, --verbose  --trace FILE
-  --record FILE  --events FILE|-  --color WHEN  --config FILE  --timeout TIME
-  --retries N  --connect-timeout TIME  --wait TIME  --no-cache  --no-session
-  --no-input  --login WHEN  --root DIR  --elicit HOW  --sampling-command CMD
-  --log-level LEVEL  --max-list-size SIZE  --meta KEY=VALUE"
+  --record FILE  --events FILE|-  --color WHEN  --images WHEN  --config FILE
+  --timeout TIME  --retries N  --connect-timeout TIME  --wait TIME  --no-cache
+  --no-session  --no-input  --login WHEN  --root DIR  --elicit HOW
+  --sampling-command CMD  --log-level LEVEL  --max-list-size SIZE
+  --meta KEY=VALUE"
         )
     };
 }
@@ -60,6 +61,7 @@ Environment:
   MCPIPE_CONFIG, MCPIPE_LOGIN  defaults for --config and --login
   MCPIPE_CREDENTIALS_FILE      store credentials in this file, not in a keychain
   MCPIPE_CACHE_DIR             store the cache of server metadata here
+  MCPIPE_REGISTRY              the registry of `config add NAME registry:WHICH`
   NO_COLOR, TERM=dumb          no colors
   BROWSER                      the program that opens a URL
   VISUAL, EDITOR               the editor for `config edit`

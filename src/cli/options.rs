@@ -44,6 +44,11 @@ pub struct GlobalOptions {
     /// When to use colors [default: auto]
     #[arg(long, global = true, hide_short_help = true, hide_long_help = true, value_name = "WHEN")]
     pub color: Option<ColorWhen>,
+    /// When to show the images of a result at a terminal [default: auto]
+    ///
+    /// kitty, iTerm2 and terminals with sixel graphics can show them. A pipe or file never gets an image this way.
+    #[arg(long, global = true, hide_short_help = true, hide_long_help = true, value_name = "WHEN")]
+    pub images: Option<ImagesWhen>,
     /// Use this configuration file instead of all others
     #[arg(long, global = true, hide_short_help = true, hide_long_help = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -122,6 +127,7 @@ impl GlobalOptions {
             trace: self.trace.or(under.trace),
             record: self.record.or(under.record),
             color: self.color.or(under.color),
+            images: self.images.or(under.images),
             config: self.config.or(under.config),
             timeout: self.timeout.or(under.timeout),
             connect_timeout: self.connect_timeout.or(under.connect_timeout),
@@ -149,6 +155,18 @@ pub enum ColorWhen {
     #[default]
     Auto,
     /// Always
+    Always,
+    /// Never
+    Never,
+}
+
+/// When to show images.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum ImagesWhen {
+    /// If the terminal is known to show images
+    #[default]
+    Auto,
+    /// At any terminal, as sixel graphics if it is not known
     Always,
     /// Never
     Never,

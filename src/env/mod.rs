@@ -23,6 +23,8 @@ variables! {
     CONFIG = "MCPIPE_CONFIG";
     /// Whether to start a login when a server requires one: auto, always or never; `--login` overrides it.
     LOGIN = "MCPIPE_LOGIN";
+    /// The registry of `config add NAME registry:NAME`, instead of the official one.
+    REGISTRY = "MCPIPE_REGISTRY";
     /// Store credentials in this file instead of the keychain.
     CREDENTIALS_FILE = "MCPIPE_CREDENTIALS_FILE";
     /// Store cached server metadata in this directory.
@@ -39,6 +41,12 @@ variables! {
     NO_COLOR = "NO_COLOR";
     /// The type of terminal; `dumb` means no colors and no cursor movement.
     TERM = "TERM";
+    /// The terminal program: shows whether it can show images.
+    TERM_PROGRAM = "TERM_PROGRAM";
+    /// Set by kitty, which can show images.
+    KITTY_WINDOW_ID = "KITTY_WINDOW_ID";
+    /// `iTerm2` if that is the terminal, also on other machines over SSH.
+    LC_TERMINAL = "LC_TERMINAL";
     /// The width of the terminal, if the terminal does not report it.
     COLUMNS = "COLUMNS";
     /// The program that opens a URL.

@@ -211,6 +211,12 @@ pub fn is_empty_result(result: &RawValue) -> bool {
     !more && content_blocks(result).unwrap_or_default().iter().all(silent)
 }
 
+/// Whether a tool result has images, audio or other binary content.
+#[must_use]
+pub fn has_binary(result: &RawValue) -> bool {
+    content_blocks(result).unwrap_or_default().iter().any(|block| matches!(block, ContentBlock::Binary(_)))
+}
+
 /// Structured content as its own JSON text: `structuredContent`, present even if it is `null`
 /// (`TOL-03`), else the only text, if that is JSON.
 ///

@@ -114,7 +114,7 @@ impl Ui {
         Ok(())
     }
 
-    /// Prints a resource: text and bytes unchanged. Bytes are not written to a terminal.
+    /// Prints a resource: text and bytes unchanged. At a terminal images are shown, and other bytes are not written.
     ///
     /// # Errors
     /// [`ErrorKind::Usage`] if there are bytes and standard output is a terminal; nothing is printed then.
@@ -132,8 +132,12 @@ impl Ui {
 
     fn print_contents(&self, result: &RawValue, print: impl Fn(JsonText<'_>) -> Result<()>) -> Result<()> {
         let Some(contents) = resource_contents(result) else { return self.print_json_pretty(result.get()) };
+        let shown = |block: &ContentBlock| match block {
+            ContentBlock::Binary(binary) => self.render_image(binary),
+            _ => None,
+        };
         if let Some(ContentBlock::Binary(binary)) =
-            contents.iter().find(|block| matches!(block, ContentBlock::Binary(_)))
+            contents.iter().find(|block| matches!(block, ContentBlock::Binary(_)) && shown(block).is_none())
             && self.terminal.stdout_is_tty
         {
             let message = format!("binary content is not written to a terminal ({})", binary.description());
@@ -147,6 +151,9 @@ impl Ui {
         for block in contents {
             match block {
                 ContentBlock::Text(text) => print(text)?,
+                ContentBlock::Binary(binary) if self.terminal.stdout_is_tty => {
+                    self.print_blocks(&[ContentBlock::Binary(binary)], None, "--save DIR writes it")?;
+                }
                 ContentBlock::Binary(binary) => self.print_bytes(&binary.bytes()?)?,
                 ContentBlock::Link(text) | ContentBlock::Unknown(text) | ContentBlock::Unparsed(text) => {
                     self.print_json_pretty(&text)?
@@ -252,7 +259,12 @@ impl Ui {
                 }
                 ContentBlock::Unparsed(json) => self.print_json_pretty(json)?,
                 ContentBlock::Binary(binary) => match saver.as_mut().map(|saver| binary.save(saver)) {
-                    None => self.print_annotation(&format!("[{}; {how}]", binary.description()))?,
+                    None => {
+                        if let Some(image) = self.render_image(binary) {
+                            self.print_bytes(image.as_bytes())?;
+                        }
+                        self.print_annotation(&format!("[{}; {how}]", binary.description()))?;
+                    }
                     Some(Ok(path)) => self.print_saved_path(&path)?,
                     Some(Err(failure)) => failed = failed.or(Some(failure)),
                 },

@@ -2,6 +2,8 @@
 
 use std::io::{IsTerminal, Write};
 
+use super::image_format::ImageFormat;
+
 /// A stream to write to.
 pub(super) type OutputStream = Box<dyn Write + Send>;
 
@@ -21,6 +23,12 @@ pub struct Terminal {
     pub stderr_is_tty: bool,
     /// The columns as reported; `Some(0)` from terminals that do not know their width.
     pub width: Option<usize>,
+    /// The rows as reported.
+    pub rows: Option<usize>,
+    /// Width and height of a character in pixels, if the terminal reports them.
+    pub cell: Option<(u16, u16)>,
+    /// The format of images that it is known to accept.
+    pub images: Option<ImageFormat>,
     /// `NO_COLOR` is set and not empty.
     pub no_color: bool,
     /// `TERM=dumb`: the cursor cannot be moved.
@@ -28,17 +36,21 @@ pub struct Terminal {
 }
 
 impl Terminal {
-    /// Determines them. `variable` reads the environment: `COLUMNS`, `NO_COLOR`, `TERM`.
+    /// Determines them. `variable` reads the environment: `COLUMNS`, `NO_COLOR`, `TERM`, and what identifies a terminal.
     #[must_use]
     pub fn detect(variable: impl Fn(&str) -> Option<String>) -> Self {
         let stdout = std::io::stdout().is_terminal();
         let stderr = std::io::stderr().is_terminal();
         let columns = variable("COLUMNS").and_then(|text| text.trim().parse().ok()).filter(|&columns| columns > 0);
+        let size = reported_size(stdout, stderr).unwrap_or_default();
         Terminal {
             stdin_is_tty: std::io::stdin().is_terminal(),
             stdout_is_tty: stdout,
             stderr_is_tty: stderr,
-            width: columns.or_else(|| reported_width(stdout, stderr)),
+            width: columns.or(size.columns),
+            rows: size.rows,
+            cell: size.cell,
+            images: stdout.then(|| ImageFormat::detect(&variable)).flatten(),
             no_color: variable("NO_COLOR").is_some_and(|text| !text.is_empty()),
             is_dumb: variable("TERM").as_deref() == Some("dumb") || !understands_escapes(stdout, stderr),
         }
@@ -74,8 +86,16 @@ fn understands_escapes(stdout: bool, stderr: bool) -> bool {
     }
 }
 
+/// The size of a terminal.
+#[derive(Default)]
+struct ReportedSize {
+    columns: Option<usize>,
+    rows: Option<usize>,
+    cell: Option<(u16, u16)>,
+}
+
 #[cfg(unix)]
-fn reported_width(stdout: bool, stderr: bool) -> Option<usize> {
+fn reported_size(stdout: bool, stderr: bool) -> Option<ReportedSize> {
     let size = if stdout {
         rustix::termios::tcgetwinsize(std::io::stdout())
     } else if stderr {
@@ -83,21 +103,28 @@ fn reported_width(stdout: bool, stderr: bool) -> Option<usize> {
     } else {
         return None;
     };
-    size.ok().map(|size| usize::from(size.ws_col))
+    let size = size.ok()?;
+    let side = |pixels: u16, count: u16| pixels.checked_div(count).filter(|&side| side > 0);
+    Some(ReportedSize {
+        columns: Some(usize::from(size.ws_col)),
+        rows: Some(usize::from(size.ws_row)),
+        cell: side(size.ws_xpixel, size.ws_col).zip(side(size.ws_ypixel, size.ws_row)),
+    })
 }
 
 #[cfg(windows)]
-fn reported_width(stdout: bool, stderr: bool) -> Option<usize> {
+fn reported_size(stdout: bool, stderr: bool) -> Option<ReportedSize> {
     use super::console::{Stream, width};
-    match (stdout, stderr) {
+    let columns = match (stdout, stderr) {
         (true, _) => width(Stream::Stdout),
         (false, true) => width(Stream::Stderr),
         (false, false) => None,
-    }
+    };
+    Some(ReportedSize { columns, ..ReportedSize::default() })
 }
 
 #[cfg(not(any(unix, windows)))]
-fn reported_width(_stdout: bool, _stderr: bool) -> Option<usize> {
+fn reported_size(_stdout: bool, _stderr: bool) -> Option<ReportedSize> {
     None
 }
 

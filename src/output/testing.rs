@@ -48,6 +48,7 @@ pub fn at_terminal() -> Terminal {
         width: Some(80),
         no_color: true,
         is_dumb: false,
+        ..Terminal::default()
     }
 }
 

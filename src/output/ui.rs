@@ -12,6 +12,7 @@ use serde_json::value::RawValue;
 
 use super::closed_stdout;
 use super::escape;
+use super::image_format::ImageMode;
 use super::jq;
 use super::json;
 use super::progress_line::ProgressSlot;
@@ -37,6 +38,8 @@ pub struct UiOptions {
     pub verbose: u8,
     /// `--color`.
     pub color: ColorMode,
+    /// `--images`.
+    pub images: ImageMode,
     /// `--trace FILE`.
     pub trace_file: Option<PathBuf>,
     /// `--events FILE`, or `-` for standard output.

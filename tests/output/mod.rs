@@ -1,5 +1,6 @@
 //! What is printed, and on which stream.
 
+mod images;
 mod jq;
 mod notifications;
 mod redaction;

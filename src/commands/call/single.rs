@@ -11,10 +11,12 @@ use crate::commands::task_handles::{self, TaskHandle, TaskOrigin};
 use crate::commands::tool_result::{ResultOptions, print_tool_result};
 use crate::commands::tools::ToolCache;
 use crate::error::{ErrorKind, Failure, Result};
+use crate::output::content;
 use crate::output::save::{ensure_directory_writable, ensure_file_writable};
 use crate::session::Session;
 use crate::session::tasks::Task;
 use crate::transport::Endpoint;
+use crate::util::quoting::quote_without_secrets;
 
 /// Calls one tool.
 ///
@@ -24,6 +26,8 @@ pub async fn run(context: &Context, args: &CallArgs) -> Result<Exit> {
     args.expect.iter().try_for_each(|expression| expect::check_option(expression))?;
     let words = args.target.iter().chain(&args.tool).chain(&args.args);
     let (target, words) = context.resolve_target(words, &args.command, true, &args.target_options).await?;
+    // To be shown with another option, at a terminal only.
+    let typed = context.ui.terminal().stdout_is_tty.then(|| words.clone());
     let mut words = words.into_iter();
     let Some(tool) = words.next() else {
         return Err(Failure::new(ErrorKind::Usage, "no tool given")
@@ -79,13 +83,31 @@ pub async fn run(context: &Context, args: &CallArgs) -> Result<Exit> {
                     output: args.output_file(),
                     strict: args.strict,
                 };
-                let exit = print_tool_result(context, session, &result, &shown, misfit)?;
+                let printed = print_tool_result(context, session, &result, &shown, misfit);
+                suggest_saving(context, session, args, typed.as_deref().unwrap_or_default(), &result);
+                let exit = printed?;
                 expect::check_options(&args.expect, result.get()).map(|()| exit)
             }
             CallOutcome::Task(task) => print_handle(context, session, &task, &call.task_origin()).await,
         }
     };
     Box::pin(context.with_session(session, operation)).await
+}
+
+/// The command that also saves the binary content, of which a terminal shows only a line.
+fn suggest_saving(context: &Context, session: &Session, args: &CallArgs, typed: &[String], result: &RawValue) {
+    let is_shown = !(context.ui.is_json() || args.structured || args.save.is_some() || args.output.is_some());
+    // What was read from standard input is gone.
+    let is_repeatable = args.object.as_deref() != Some("-") && !typed.iter().any(|word| word.ends_with("=@-"));
+    if typed.is_empty() || !is_shown || !is_repeatable || !content::has_binary(result) {
+        return;
+    }
+    let object = args.object.as_deref().map(|object| ["--args", object]);
+    let words: Vec<&str> =
+        typed.iter().map(String::as_str).chain(object.into_iter().flatten()).chain(["--save", "."]).collect();
+    let words = quote_without_secrets(&words);
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    context.ui.suggest_next(&session.target().command_line("call", &words));
 }
 
 /// Prints the handle of a call that continues as a task.
