@@ -12,6 +12,7 @@ pub fn completion_script(shell: Shell) -> &'static str {
         Shell::Bash => include_str!("../completions/mcpipe.bash"),
         Shell::Elvish => include_str!("../completions/mcpipe.elv"),
         Shell::Fish => include_str!("../completions/mcpipe.fish"),
+        Shell::Nushell => include_str!("../completions/mcpipe.nu"),
         Shell::PowerShell => include_str!("../completions/mcpipe.ps1"),
         Shell::Zsh => include_str!("../completions/_mcpipe"),
     }

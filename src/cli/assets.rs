@@ -14,11 +14,13 @@ use crate::cli::options::GlobalOptions;
 Examples:
   mcpipe completions bash > ~/.local/share/bash-completion/completions/mcpipe
   mcpipe completions fish > ~/.config/fish/completions/mcpipe.fish
+  mcpipe completions nushell > ~/.config/nushell/autoload/mcpipe.nu
   mcpipe completions zsh > \"${fpath[1]}/_mcpipe\""),
     after_long_help = long_help!("\
 Examples:
   mcpipe completions bash > ~/.local/share/bash-completion/completions/mcpipe
   mcpipe completions fish > ~/.config/fish/completions/mcpipe.fish
+  mcpipe completions nushell > ~/.config/nushell/autoload/mcpipe.nu
   mcpipe completions zsh > \"${fpath[1]}/_mcpipe\""),
 )]
 pub struct CompletionsArgs {
@@ -38,6 +40,7 @@ pub enum Shell {
     Bash,
     Elvish,
     Fish,
+    Nushell,
     #[value(name = "powershell")]
     PowerShell,
     Zsh,

@@ -30,7 +30,7 @@ impl PartialCommandLine {
         PartialCommandLine {
             words_before: before,
             current,
-            inserts_unquoted: shell.contains("powershell") || shell.contains("pwsh"),
+            inserts_unquoted: ["powershell", "pwsh", "nu"].iter().any(|name| shell.contains(name)),
         }
     }
 
@@ -41,6 +41,12 @@ impl PartialCommandLine {
             "" => self.words_before.get(at + 1).map(String::as_str),
             value => value.strip_prefix('='),
         }
+    }
+
+    /// How many words of the server's command line are typed: those after `--`. `None` before it.
+    pub fn words_of_command(&self) -> Option<usize> {
+        let at = self.words_before.iter().position(|word| word == "--")?;
+        Some(self.words_before.len() - at - 1)
     }
 
     /// Whether a candidate may be offered. It comes from a server: nothing in it may affect the terminal or, once

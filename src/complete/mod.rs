@@ -62,6 +62,8 @@ enum CandidateKind {
     ManPage,
     /// `@FILE`.
     AtFile,
+    /// A word of a command line, after `--` only.
+    CommandWord,
 }
 
 /// The kind of an argument, by its command (with its parent commands, without `mcpipe`) and its name.
@@ -82,10 +84,12 @@ fn candidate_kind(command: &str, arg: &str) -> Option<CandidateKind> {
         ("request", "words") => CandidateKind::Method,
         ("man", "command") => CandidateKind::ManPage,
         // A new server has a new name.
+        ("config add", "name" | "target" | "command") => CandidateKind::CommandWord,
         ("config add", _) => return None,
         (_, "target")
         | ("test", "targets")
         | ("config get" | "config remove" | "config rename" | "config check", "name") => CandidateKind::Server,
+        (_, "command") => CandidateKind::CommandWord,
         _ => return None,
     })
 }
@@ -123,8 +127,23 @@ fn add_completers(command: &mut Command, name: &str, typed: &Arc<PartialCommandL
 
 fn candidates(typed: &PartialCommandLine, what: CandidateKind, current: &OsStr) -> Vec<CompletionCandidate> {
     let Some(current) = current.to_str() else { return Vec::new() };
+    let found = match typed.words_of_command() {
+        Some(0) => files::program_candidates(current),
+        Some(_) => files::path_candidates("", current),
+        None => known_candidates(typed, what, current),
+    };
+    let fits = |(value, help): (String, String)| {
+        if !value.starts_with(current) || !typed.is_safe_candidate(&value) {
+            return None;
+        }
+        Some(CompletionCandidate::new(value).help((!help.is_empty()).then(|| help.into())))
+    };
+    found.into_iter().filter_map(fits).collect()
+}
+
+fn known_candidates(typed: &PartialCommandLine, what: CandidateKind, current: &str) -> Vec<files::Candidate> {
     let known = CandidateSource::new(typed);
-    let all = match what {
+    match what {
         CandidateKind::Server => known.servers(),
         CandidateKind::ServerOrTool => match current.contains('.') {
             true => known.servers().into_iter().chain(known.server_tools(current)).collect(),
@@ -143,12 +162,6 @@ fn candidates(typed: &PartialCommandLine, what: CandidateKind, current: &OsStr) 
         CandidateKind::Method => candidates::methods(),
         CandidateKind::ManPage => candidates::man_pages(typed, current),
         CandidateKind::AtFile => files::path_candidates("@", current),
-    };
-    let fits = |(value, help): (String, String)| {
-        if !value.starts_with(current) || !typed.is_safe_candidate(&value) {
-            return None;
-        }
-        Some(CompletionCandidate::new(value).help((!help.is_empty()).then(|| help.into())))
-    };
-    all.into_iter().filter_map(fits).collect()
+        CandidateKind::CommandWord => Vec::new(),
+    }
 }

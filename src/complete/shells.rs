@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::io::{Error, Write};
 use std::path::Path;
 
+use clap_complete::engine::complete;
 use clap_complete::env::{Bash, Elvish, EnvCompleter, Fish, Powershell, Shells, Zsh};
 
 /// Every shell with completions.
@@ -11,6 +12,7 @@ pub const SHELLS: Shells<'static> = Shells(&[
     &CustomShell { shell: &Bash, script: BASH_SCRIPT },
     &Elvish,
     &Fish,
+    &Nushell,
     &Powershell,
     &CustomShell { shell: &Zsh, script: ZSH_SCRIPT },
 ]);
@@ -127,5 +129,58 @@ impl EnvCompleter for CustomShell {
         buf: &mut dyn Write,
     ) -> Result<(), Error> {
         self.shell.write_complete(command, args, cwd, buf)
+    }
+}
+
+/// Nushell asks one completer for all external commands, and expects JSON.
+struct Nushell;
+
+/// `null` makes Nushell offer files.
+const NUSHELL_SCRIPT: &str = r#"# Completion of mcpipe for Nushell. Candidates come from mcpipe itself, which connects to nobody for it.
+let mcpipe_other_completer = $env.config.completions.external.completer?
+$env.config.completions.external.enable = true
+$env.config.completions.external.completer = {|spans|
+    if ($spans.0 | path parse | get stem) == "BIN" {
+        let found = with-env { VAR: "nushell" } { ^COMPLETER -- ...$spans | from json }
+        if ($found | is-empty) { null } else { $found }
+    } else if $mcpipe_other_completer != null {
+        do $mcpipe_other_completer $spans
+    }
+}"#;
+
+impl EnvCompleter for Nushell {
+    fn name(&self) -> &'static str {
+        "nushell"
+    }
+
+    fn is(&self, name: &str) -> bool {
+        name == "nushell" || name == "nu"
+    }
+
+    fn write_registration(
+        &self,
+        var: &str,
+        _: &str,
+        bin: &str,
+        completer: &str,
+        buf: &mut dyn Write,
+    ) -> Result<(), Error> {
+        write_script(NUSHELL_SCRIPT, var, bin, completer, buf)
+    }
+
+    fn write_complete(
+        &self,
+        command: &mut clap::Command,
+        args: Vec<OsString>,
+        cwd: Option<&Path>,
+        buf: &mut dyn Write,
+    ) -> Result<(), Error> {
+        let index = args.len().saturating_sub(1);
+        let found = complete(command, args, index, cwd)?;
+        let candidates = found.iter().map(|candidate| {
+            let description = candidate.get_help().map(ToString::to_string).unwrap_or_default();
+            serde_json::json!({ "value": candidate.get_value().to_string_lossy(), "description": description })
+        });
+        writeln!(buf, "{}", serde_json::Value::from_iter(candidates))
     }
 }

@@ -192,7 +192,34 @@ fn every_shell_gets_its_own_form() {
     assert_eq!(ask("elvish", "3", &["call", "demo", "e"]), "echo");
     assert_eq!(ask("zsh", "3", &["call", "'demo'", "ec"]), "echo:Says what it is told.");
     assert_eq!(ask("zsh", "3", &["read", "demo", "demo://h"]), "demo\\://hello:A greeting");
+    let found = r#"[{"value":"echo","description":"Says what it is told."}]"#;
+    assert_eq!(ask("nushell", "", &["call", "demo", "ec"]), format!("{found}\n"));
+    assert_eq!(ask("nushell", "", &["call", "demo", "nothing"]), "[]\n");
     assert_eq!(ask("powershell", "", &["call", "demo", "ad"]), "add\tAdds two integers\n");
+}
+
+#[test]
+fn programs_and_files_are_offered_after_two_dashes() {
+    let sandbox = Sandbox::new();
+    sandbox.config("[servers.demo]\nurl = \"https://example.com/mcp\"\n");
+    sandbox.script("bin/my-server", "exit 1");
+    sandbox.file("bin/my-notes", "no program");
+    sandbox.script("server.py", "exit 1");
+    sandbox.file("data/a.txt", "");
+    let path = sandbox.work().join("bin").display().to_string();
+    let ask = |words: &[&str]| {
+        let all = ["--", "mcpipe"].iter().chain(words).copied();
+        let run = sandbox.mcpipe(all).env("MCPIPE_COMPLETE", "fish").env("PATH", &path).run();
+        run.succeeds().stdout().lines().map(ToOwned::to_owned).collect::<Vec<_>>()
+    };
+    for before in [&["list"][..], &["call", "add", "a=1"], &["read"], &["prompt", "x"], &["config", "add", "x"]] {
+        let words = |after: &[&'static str]| [before, &["--"], after].concat();
+        assert_eq!(ask(&words(&["my-"])), ["my-server"], "{before:?}");
+        assert_eq!(ask(&words(&["./se"])), ["./server.py"], "{before:?}");
+        assert_eq!(ask(&words(&["my-server", "data/"])), ["data/a.txt"], "{before:?}");
+        assert_eq!(ask(&words(&["my-server", "x", "da"])), ["data/"], "{before:?}");
+    }
+    assert_eq!(ask(&["config", "add", "my-"]), [""; 0]);
 }
 
 /// What a real bash does: the words as it splits them; the last one is being completed.
