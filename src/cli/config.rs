@@ -280,7 +280,7 @@ pub struct ConfigImportArgs {
 }
 
 /// The command line of `config add`.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 #[command(
     override_usage = "\
 mcpipe config add [OPTIONS] <NAME> <TARGET>
@@ -298,13 +298,16 @@ Examples:
   mcpipe config add api https://api.example.com/mcp --bearer-env API_TOKEN
   mcpipe config add api https://api.example.com/mcp --allow-tool 'get_*'
   mcpipe config add crm https://crm.example.com/mcp --client-id cli --scope read
+  mcpipe config add maps registry:io.github.example/maps
   mcpipe config add wiki https://wiki.example.com/mcp --bearer-env WIKI --check")
 )]
 pub struct ConfigAddArgs {
     /// The server's name: letters, digits, '_', '-' and '.'
     #[arg(value_name = "NAME")]
     pub name: String,
-    /// Its URL or command line
+    /// Its URL or command line, or registry:WHICH: a server in the MCP registry
+    ///
+    /// WHICH is NAME or NAME@VERSION, or the URL or file of a description (server.json).
     #[arg(value_name = "TARGET", required_unless_present = "command")]
     pub target: Option<String>,
     /// The server's command line, instead of TARGET

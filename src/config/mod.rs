@@ -15,6 +15,7 @@ pub mod paths;
 pub mod policy;
 pub mod redact;
 mod server;
+pub mod server_json;
 pub mod settings;
 pub mod source;
 pub mod table_check;

@@ -6,6 +6,7 @@ mod edit_commands;
 mod files;
 mod import;
 mod policy;
+mod registry;
 mod secrets;
 mod secrets_terminal;
 mod trust;

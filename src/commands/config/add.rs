@@ -7,6 +7,7 @@ use serde_json::json;
 use toml_edit::{Array, DocumentMut, InlineTable, Item, Table, Value, value};
 
 use super::change::{self, ConfigFileDraft, path_in_file};
+use super::registry;
 use super::report::{ConfigContext, ConfigReport, ReportBody, escape_untrusted};
 use super::show::full_path;
 use crate::cli::ConfigAddArgs;
@@ -28,6 +29,8 @@ use crate::util::secret_names::looks_secret;
 pub(super) fn add(context: &ConfigContext<'_>, args: &ConfigAddArgs) -> Result<ConfigReport> {
     change::check_server_name(&args.name)?;
     let path = change::file_to_change(context, args.project)?;
+    let described = registry::resolve(context, args)?;
+    let args = described.as_ref().map_or(args, |(args, _)| args);
     let block = entry_toml(context, args, &path)?;
     let (server, entry_notes) = check_entry(context, args, &block, &path)?;
     let probe = match args.check {
@@ -61,10 +64,13 @@ pub(super) fn add(context: &ConfigContext<'_>, args: &ConfigAddArgs) -> Result<C
         "name": args.name, "file": full_path(&draft.path), "line": line, "written": true, "replaced": replaced,
         "layer": change::target_layer(context, args.project).as_str(), "checked": checked,
     });
-    let mut report = ConfigReport::new(json, ReportBody::Text(String::new()));
+    // What was not typed is shown.
+    let shown = described.as_ref().map_or(String::new(), |_| block.clone());
+    let mut report = ConfigReport::new(json, ReportBody::Text(shown));
     let verb = if replaced { "replaced" } else { "added" };
     let in_file = format!("{}:{line}", draft.display_path);
     report.notes.push(format!("{verb} '{}' in {in_file}", args.name));
+    report.notes.extend(described.iter().flat_map(|(_, notes)| notes.clone()));
     let is_complete = entry_notes.is_empty();
     report.notes.extend(entry_notes.into_iter().chain(summary));
     let file = draft.path.clone();

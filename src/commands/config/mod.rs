@@ -7,6 +7,7 @@ mod change;
 mod check;
 mod import;
 mod probe;
+mod registry;
 mod report;
 mod secret;
 mod show;
@@ -54,6 +55,7 @@ pub fn run_and_print(context: &super::Context, args: &ConfigArgs) -> Result<Exit
         read_secret: &mut value,
         open_store: &store,
         connect: &connect,
+        fetch: &|url, options| registry::fetch(context, url, options),
         interrupt: context.interrupt.clone(),
     };
     let report = run(&args.command, &mut plain)?;

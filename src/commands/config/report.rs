@@ -17,9 +17,13 @@ use crate::env::Environment;
 use crate::error::{Failure, Result};
 use crate::interrupt::Interrupt;
 use crate::output::Column;
+use crate::target::TargetOptions;
 
 /// Opens the chosen credential store.
 type OpenStoreFn<'a> = dyn Fn(Option<&str>) -> Result<Arc<dyn CredentialStore>> + 'a;
+
+/// Fetches the document at a URL.
+type FetchFn<'a> = dyn Fn(&str, &TargetOptions) -> Result<Vec<u8>> + 'a;
 
 /// What the subcommands need from a run.
 pub struct ConfigContext<'a> {
@@ -39,6 +43,8 @@ pub struct ConfigContext<'a> {
     pub open_store: &'a OpenStoreFn<'a>,
     /// Connects to a server of a configuration.
     pub connect: &'a dyn Fn(&Config, &str) -> Result<ProbeResult>,
+    /// Fetches a document, with the options for the connection.
+    pub fetch: &'a FetchFn<'a>,
     /// The interrupt, for operations that wait.
     pub interrupt: Interrupt,
 }

@@ -147,6 +147,7 @@ impl ConfigCommandFixture {
             read_secret: &mut |_| Ok(self.value.clone()),
             open_store: &store,
             connect: &|_, name| Err(Failure::new(ErrorKind::Unreachable, format!("{name} is not there"))),
+            fetch: &|url, _| Err(Failure::new(ErrorKind::Unreachable, format!("{url} is not there"))),
             interrupt: Interrupt::default(),
         };
         let report = run(&args.command, &mut context)?;
