@@ -30,7 +30,8 @@ case "$prefix" in
   /*) ;;
   *) prefix=$PWD/$prefix ;;
 esac
-list=$prefix/share/mcpipe/installed-files
+# Not below share/mcpipe: with the prefix ~/.local, that is where credentials are.
+list=$prefix/share/doc/mcpipe/installed-files
 
 remove() {
   [ -f "$list" ] || return 0
@@ -39,7 +40,7 @@ remove() {
     rm -f "$prefix/$file"
   done <"$list"
   rm -f "$list"
-  rmdir "$prefix/share/mcpipe" 2>/dev/null || true
+  rmdir "$prefix/share/doc/mcpipe" 2>/dev/null || true
 }
 
 if "$uninstall"; then
