@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde_json::value::RawValue;
 
 use super::escape::collapse_whitespace;
-use super::save::{FileData, FileNaming, FileSaver, decode_base64, write_file};
+use super::save::{FileData, FileNaming, FileSaver, decode_base64, decoded_length, write_file};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::protocol::json::{JsonText, member, members};
 
@@ -42,16 +42,27 @@ pub struct BinaryContent<'a> {
     pub data: Cow<'a, str>,
 }
 
-impl BinaryContent<'_> {
+impl<'a> BinaryContent<'a> {
     /// The bytes.
     ///
     /// # Errors
     /// [`ErrorKind::Protocol`] if it is not base64.
     pub fn bytes(&self) -> Result<Vec<u8>> {
-        decode_base64(&self.data).ok_or_else(|| {
-            Failure::new(ErrorKind::Protocol, format!("the data of the {} is not base64", self.label()))
-                .hint("use --json to see the whole result")
-        })
+        decode_base64(&self.data).ok_or_else(|| self.not_base64())
+    }
+
+    /// The data for a file.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Protocol`] if it is not base64.
+    pub fn into_file_data(self) -> Result<FileData<'a>> {
+        decoded_length(&self.data).ok_or_else(|| self.not_base64())?;
+        Ok(FileData::Base64(self.data))
+    }
+
+    fn not_base64(&self) -> Failure {
+        Failure::new(ErrorKind::Protocol, format!("the data of the {} is not base64", self.label()))
+            .hint("use --json to see the whole result")
     }
 
     /// Writes it into a file of its own.
@@ -65,7 +76,8 @@ impl BinaryContent<'_> {
             kind: self.kind,
             mime: self.mime.as_deref(),
         };
-        saver.save(naming, &FileData::Bytes(self.bytes()?.into()))
+        decoded_length(&self.data).ok_or_else(|| self.not_base64())?;
+        saver.save(naming, &FileData::Base64(Cow::Borrowed(&*self.data)))
     }
 
     fn label(&self) -> String {
@@ -77,7 +89,7 @@ impl BinaryContent<'_> {
     pub fn description(&self) -> String {
         let mut parts: Vec<String> = self.uri.iter().map(|uri| collapse_whitespace(uri)).collect();
         parts.push(collapse_whitespace(self.mime.as_deref().unwrap_or(self.kind)));
-        parts.push(format_size(decode_base64(&self.data).map_or(self.data.len(), |bytes| bytes.len()) as u64));
+        parts.push(format_size(decoded_length(&self.data).unwrap_or(self.data.len()) as u64));
         parts.join(", ")
     }
 }
@@ -255,6 +267,7 @@ pub fn resource_bytes(result: &RawValue) -> Result<Vec<u8>> {
         match entry_data(raw)? {
             FileData::Text(text) => text.pieces().for_each(|piece| bytes.extend_from_slice(piece.as_bytes())),
             FileData::Bytes(more) => bytes.extend_from_slice(&more),
+            FileData::Base64(data) => bytes.extend(decode_base64(&data).unwrap_or_default()),
         }
     }
     Ok(bytes)
@@ -270,7 +283,7 @@ pub(super) fn contents_entries(result: &RawValue) -> Result<Vec<&RawValue>> {
 pub(super) fn entry_data(raw: &RawValue) -> Result<FileData<'_>> {
     match ContentBlock::parse_resource(raw) {
         Some(ContentBlock::Text(text)) => Ok(FileData::Text(text)),
-        Some(ContentBlock::Binary(binary)) => Ok(FileData::Bytes(binary.bytes()?.into())),
+        Some(ContentBlock::Binary(binary)) => binary.into_file_data(),
         _ => Err(Failure::new(ErrorKind::Protocol, "an entry of the contents has neither text nor blob")
             .hint("use --json to see the whole result")),
     }

@@ -192,7 +192,7 @@ impl Ui {
                     parts.push(FileData::Text(text));
                     parts.extend((!is_complete).then(|| line(String::new())));
                 }
-                ContentBlock::Binary(binary) => parts.push(FileData::Bytes(binary.bytes()?.into())),
+                ContentBlock::Binary(binary) => parts.push(binary.into_file_data()?),
                 ContentBlock::Link(text) => parts.push(line(text)),
                 ContentBlock::Unknown(json) | ContentBlock::Unparsed(json) => parts.push(pretty(&json)),
             }

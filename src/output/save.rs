@@ -20,10 +20,28 @@ const MAX_NAME_LENGTH: usize = 180;
 /// The highest number that is tried for a file name.
 const MAX_NUMBERED_NAMES: usize = 10_000;
 
+/// How much base64 is decoded at a time; a multiple of four.
+const BASE64_PIECE: usize = 16 * 1024;
+
 /// Decodes base64 as servers write it: with line breaks, in the URL alphabet, without padding,
 /// or as a `data:` URL. `None` if it is not base64.
 #[must_use]
 pub fn decode_base64(text: &str) -> Option<Vec<u8>> {
+    let mut all = Vec::with_capacity(text.len() / 4 * 3);
+    decode_pieces(text, |piece| all.extend_from_slice(piece))?;
+    Some(all)
+}
+
+/// How many bytes base64 has, without keeping them. `None` if it is not base64.
+#[must_use]
+pub fn decoded_length(text: &str) -> Option<usize> {
+    let mut length = 0;
+    decode_pieces(text, |piece| length += piece.len())?;
+    Some(length)
+}
+
+/// Decodes base64 piece by piece, since the whole of a large file would take as much memory again.
+fn decode_pieces(text: &str, mut take: impl FnMut(&[u8])) -> Option<()> {
     const LENIENT: GeneralPurpose = GeneralPurpose::new(
         &STANDARD,
         GeneralPurposeConfig::new()
@@ -34,19 +52,23 @@ pub fn decode_base64(text: &str) -> Option<Vec<u8>> {
         Some(url) => url.split_once(";base64,")?.1,
         None => text,
     };
-    if let Ok(bytes) = LENIENT.decode(text.trim_ascii()) {
-        return Some(bytes);
+    let mut rest = text.bytes().filter(|byte| !byte.is_ascii_whitespace()).map(|byte| match byte {
+        b'-' => b'+',
+        b'_' => b'/',
+        other => other,
+    });
+    let mut piece = Vec::with_capacity(BASE64_PIECE);
+    loop {
+        // Padding is allowed at the end only.
+        let had_padding = piece.contains(&b'=');
+        piece.clear();
+        piece.extend(rest.by_ref().take(BASE64_PIECE));
+        match piece.is_empty() {
+            true => return Some(()),
+            false if had_padding => return None,
+            false => take(&LENIENT.decode(&piece).ok()?),
+        }
     }
-    let clean: Vec<u8> = text
-        .bytes()
-        .filter(|byte| !byte.is_ascii_whitespace())
-        .map(|byte| match byte {
-            b'-' => b'+',
-            b'_' => b'/',
-            other => other,
-        })
-        .collect();
-    LENIENT.decode(clean.trim_ascii_end()).ok()
 }
 
 /// What the name of a file is made from.
@@ -69,6 +91,8 @@ pub enum FileData<'a> {
     Text(JsonText<'a>),
     /// Bytes.
     Bytes(Cow<'a, [u8]>),
+    /// Base64 that is decoded while it is written. It is valid.
+    Base64(Cow<'a, str>),
 }
 
 impl FileData<'_> {
@@ -76,6 +100,15 @@ impl FileData<'_> {
         match self {
             FileData::Text(text) => text.pieces().try_for_each(|piece| file.write_all(piece.as_bytes())),
             FileData::Bytes(bytes) => file.write_all(bytes),
+            FileData::Base64(text) => {
+                let mut outcome = Ok(());
+                decode_pieces(text, |piece| {
+                    if outcome.is_ok() {
+                        outcome = file.write_all(piece);
+                    }
+                });
+                outcome
+            }
         }
     }
 }
@@ -310,6 +343,12 @@ mod tests {
             assert_eq!(decode_base64(text).as_deref(), Some(&bytes[..]), "{text}");
         }
         assert_eq!(decode_base64("").as_deref(), Some(&[][..]));
+        // Longer than one piece, with the padding at the end only.
+        let long = format!("{}\nQQ==", "QUJD".repeat(BASE64_PIECE));
+        assert_eq!(decode_base64(&long).map(|bytes| bytes.len()), Some(3 * BASE64_PIECE + 1));
+        assert_eq!(decoded_length(&long), Some(3 * BASE64_PIECE + 1));
+        let padded = format!("{}QQ==QUJD", "QUJD".repeat(BASE64_PIECE / 4 - 1));
+        assert_eq!(decode_base64(&padded), None);
         for text in ["not base64!", "A", "data:text/plain,x"] {
             assert_eq!(decode_base64(text), None, "{text}");
         }

@@ -48,6 +48,26 @@ fn a_large_resource_over_stdio_takes_one_and_a_half_times_its_size() {
 }
 
 #[test]
+fn a_large_blob_takes_one_and_a_half_times_its_size() {
+    let blob = "QUJD".repeat(SIZE / 4);
+    let image = json!({"content": [{"type": "image", "mimeType": "image/png", "data": blob}]});
+    let contents = json!({"contents": [{"uri": "test://a", "mimeType": "image/png", "blob": blob}]});
+    let server = Mcp::legacy("2025-11-25")
+        .on("tools/call", move |call| call.result(image.clone()))
+        .on("resources/read", move |call| call.result(contents.clone()))
+        .stdio();
+    for words in [
+        &["call", "echo", "text=hi"][..],
+        &["call", "echo", "text=hi", "--save", "files"],
+        &["call", "echo", "text=hi", "-o", "file"],
+        &["read", "test://a", "-o", "file"],
+        &["read", "test://a", "--save", "files"],
+    ] {
+        runs_in_bounds(&server.target(), words);
+    }
+}
+
+#[test]
 fn a_large_result_over_http_takes_one_and_a_half_times_its_size() {
     let json = HttpServer::start(server().http_script(LegacyHttpOptions::default()));
     runs_in_bounds(&json.url("/mcp"), &["call", "echo", "text=hi"]);
