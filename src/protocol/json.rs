@@ -178,10 +178,86 @@ pub fn type_name(value: &RawValue) -> &'static str {
     }
 }
 
-/// One member of a JSON object as raw text.
+/// One member of a JSON object as raw text. Only the member that is found is parsed.
 #[must_use]
 pub fn member<'a>(raw: &'a RawValue, name: &str) -> Option<&'a RawValue> {
-    members(raw)?.into_iter().find(|(key, _)| key == name).map(|(_, value)| value)
+    let text = raw.get();
+    let bytes = text.as_bytes();
+    if bytes.first() != Some(&b'{') {
+        return None;
+    }
+    let mut at = skip_space(bytes, 1);
+    while bytes.get(at) == Some(&b'"') {
+        let key_end = string_end(text, at);
+        let key = &text[at..key_end];
+        // After the key come a colon and the value, after that a comma or the end.
+        let value_start = skip_space(bytes, skip_space(bytes, key_end) + 1);
+        let end = value_end(text, value_start);
+        let is_found = if key.contains('\\') {
+            parse_string(key).unwrap_or_default() == name
+        } else {
+            key.len() == name.len() + 2 && &key[1..key.len() - 1] == name
+        };
+        if is_found {
+            return serde_json::from_str(text.get(value_start..end)?).ok();
+        }
+        at = skip_space(bytes, skip_space(bytes, end) + 1);
+    }
+    None
+}
+
+/// The index of the next byte that is not white space.
+fn skip_space(bytes: &[u8], mut at: usize) -> usize {
+    while let Some(b' ' | b'\n' | b'\r' | b'\t') = bytes.get(at) {
+        at += 1;
+    }
+    at
+}
+
+/// Where the value that begins at this index ends, in valid JSON.
+fn value_end(text: &str, start: usize) -> usize {
+    let bytes = text.as_bytes();
+    match bytes.get(start) {
+        Some(b'"') => string_end(text, start),
+        Some(b'{' | b'[') => {
+            let (mut depth, mut at) = (0_usize, start);
+            while let Some(byte) = bytes.get(at) {
+                match byte {
+                    b'"' => {
+                        at = string_end(text, at);
+                        continue;
+                    }
+                    b'{' | b'[' => depth += 1,
+                    b'}' | b']' if depth == 1 => return at + 1,
+                    b'}' | b']' => depth -= 1,
+                    _ => {}
+                }
+                at += 1;
+            }
+            at
+        }
+        _ => {
+            let rest = bytes.get(start..).unwrap_or_default();
+            let ends = |byte: &u8| matches!(byte, b',' | b'}' | b']' | b' ' | b'\n' | b'\r' | b'\t');
+            start + rest.iter().position(ends).unwrap_or(rest.len())
+        }
+    }
+}
+
+/// Where the string token that begins at this index ends.
+fn string_end(text: &str, start: usize) -> usize {
+    let bytes = text.as_bytes();
+    let mut at = start + 1;
+    while let Some(found) = text.get(at..).and_then(|rest| rest.find('"')) {
+        let quote = at + found;
+        // A quote after an odd number of backslashes is part of the string.
+        let backslashes = bytes[..quote].iter().rev().take_while(|byte| **byte == b'\\').count();
+        if backslashes % 2 == 0 {
+            return quote + 1;
+        }
+        at = quote + 1;
+    }
+    bytes.len()
 }
 
 /// The JSON text with U+FFFD for each half of a surrogate pair.
@@ -305,6 +381,30 @@ mod tests {
             assert!(text.decode() == pieces.concat());
         }
         assert!(JsonText::new(RawValue::NULL).is_none());
+    }
+
+    #[test]
+    fn a_member_is_found_like_among_all_members() {
+        let long = format!(r#"{{"a":"{}","b":2}}"#, "x\\\"".repeat(1000));
+        for text in [
+            r#"{"a":1,"b":{"a":2,"c":[{"a":"}"},"]\"{"]},"a":3}"#,
+            " {\r\n\t\"a\" : \"x\\\\\" , \"\" :\tnull ,\"b\":[ ] }\n",
+            r#"{"\u0061":true,"b":false,"k\ud83d":-1.5e3,"é":"é"}"#,
+            r#"{"b":[[],{}],"c":"\\"}"#,
+            "{ }",
+            "{}",
+            "[1]",
+            r#""a""#,
+            "null",
+            &long,
+        ] {
+            let raw = RawValue::from_string(text.to_owned()).unwrap();
+            let all = members(&raw).unwrap_or_default();
+            for name in ["a", "b", "c", "", "k\u{fffd}", "é", "x"] {
+                let expected = all.iter().find(|(key, _)| key == name).map(|(_, value)| value.get());
+                assert_eq!(member(&raw, name).map(RawValue::get), expected, "{name} in {text}");
+            }
+        }
     }
 
     #[test]

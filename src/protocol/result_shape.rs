@@ -5,7 +5,7 @@
 
 use serde_json::value::RawValue;
 
-use super::json::{member, members, parse_string, type_name};
+use super::json::{member, parse_string, type_name};
 use super::method;
 
 /// The maximum number of malformed blocks that are listed.
@@ -151,8 +151,7 @@ fn parse_list(value: &RawValue) -> Option<Vec<&RawValue>> {
 
 fn type_error(value: &RawValue, at: &str, wanted: &str) -> Option<String> {
     let is = type_name(value);
-    let broken = wanted == "an object" && is == wanted && members(value).is_none();
-    (is != wanted || broken).then(|| format!("{at} is {is}, not {wanted}"))
+    (is != wanted).then(|| format!("{at} is {is}, not {wanted}"))
 }
 
 #[cfg(test)]

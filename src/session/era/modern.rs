@@ -27,7 +27,13 @@ pub struct ModernEra {
     pub(crate) client_handler: Arc<ClientHandler>,
     pub(crate) request_timeout: Option<Duration>,
     server_info: Mutex<ServerInfo>,
+    /// The members of `_meta` that identify the client, as JSON, for the extensions that a request declares.
+    identity: Mutex<Vec<(&'static [&'static str], Arc<str>)>>,
 }
+
+/// The members of `_meta` that identify the client (`ERA-01`, `MSG-14`).
+const IDENTITY_MEMBERS: [&str; 4] =
+    [meta::PROTOCOL_VERSION, meta::CLIENT_INFO, meta::CLIENT_CAPABILITIES, meta::LOG_LEVEL];
 
 /// The kind of a result, by its `resultType` (`MSG-02`).
 enum ResultType {
@@ -52,21 +58,29 @@ impl ModernEra {
     /// The state of a new connection.
     #[must_use]
     pub fn new(client_handler: Arc<ClientHandler>, timeout: Option<Duration>, server: ServerInfo) -> Self {
-        ModernEra { client_handler, request_timeout: timeout, server_info: Mutex::new(server) }
+        ModernEra {
+            client_handler,
+            request_timeout: timeout,
+            server_info: Mutex::new(server),
+            identity: Mutex::default(),
+        }
     }
 
     /// `params` of one request: those of the call, the answers to input requests, `_meta` (`ERA-01`, `ERA-02`).
     fn encode_params(&self, id: u64, call: &Operation, round: &InputRound) -> String {
-        let revision = self.revision();
         let mut all = request_meta(&self.client_handler, id, call);
-        // What the request itself says, in `mcpipe request`, takes precedence.
-        all.entry(meta::PROTOCOL_VERSION).or_insert_with(|| revision.as_str().into());
-        all.entry(meta::CLIENT_INFO).or_insert_with(client_info);
-        all.entry(meta::CLIENT_CAPABILITIES).or_insert_with(|| self.declared_capabilities(call));
-        if let Some(level) = self.client_handler.log_level() {
-            // Without it a server sends no logs (MSG-14).
-            all.entry(meta::LOG_LEVEL).or_insert_with(|| level.into());
-        }
+        let has_own_identity = IDENTITY_MEMBERS.iter().any(|name| all.contains_key(*name));
+        let meta = if has_own_identity {
+            // What the request itself says, in `mcpipe request`, takes precedence.
+            for (name, value) in self.identity_members(call) {
+                all.entry(name).or_insert(value);
+            }
+            Value::Object(all).to_string()
+        } else {
+            let mut meta = String::from("{");
+            all.iter().for_each(|(name, value)| push_member(&mut meta, name, &value.to_string()));
+            meta + if all.is_empty() { "" } else { "," } + &self.identity_text(call) + "}"
+        };
         let mut text = String::from("{");
         for (name, value) in call.params.iter().filter(|(name, _)| *name != "_meta") {
             push_member(&mut text, name, &value.to_string());
@@ -78,8 +92,32 @@ impl ModernEra {
             // Returned exactly as the server sent it (MRT-02).
             push_member(&mut text, "requestState", state.get());
         }
-        push_member(&mut text, "_meta", &Value::Object(all).to_string());
+        push_member(&mut text, "_meta", &meta);
         text.push('}');
+        text
+    }
+
+    /// The members of `_meta` that identify the client.
+    fn identity_members(&self, call: &Operation) -> Map<String, Value> {
+        let values = [
+            Some(self.revision().as_str().into()),
+            Some(client_info()),
+            Some(self.declared_capabilities(call)),
+            // Without it a server sends no logs (MSG-14).
+            self.client_handler.log_level().map(Value::from),
+        ];
+        IDENTITY_MEMBERS.into_iter().zip(values).filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
+    }
+
+    /// The same as JSON, without braces. All requests that declare the same extensions share it.
+    fn identity_text(&self, call: &Operation) -> Arc<str> {
+        let mut known = lock(&self.identity);
+        if let Some((_, text)) = known.iter().find(|(extensions, _)| *extensions == call.extensions) {
+            return text.clone();
+        }
+        let object = Value::Object(self.identity_members(call)).to_string();
+        let text: Arc<str> = object[1..object.len() - 1].into();
+        known.push((call.extensions, text.clone()));
         text
     }
 
