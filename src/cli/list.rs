@@ -113,7 +113,7 @@ pub struct ListArgs {
     /// Without TARGET: list the configured servers without connecting
     #[arg(long, conflicts_with = "search")]
     pub offline: bool,
-    /// Without TARGET: query up to N servers at once [default: 8]
+    /// Without TARGET: query up to N servers at once [default: 32]
     ///
     /// A slow server does not hold up the rest.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]

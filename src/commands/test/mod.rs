@@ -5,6 +5,7 @@ mod exports;
 mod html;
 mod init;
 mod lint;
+mod portability;
 mod print;
 mod report;
 mod suite;
@@ -18,8 +19,8 @@ use std::cell::Cell;
 use futures_util::stream::{self, LocalBoxStream, StreamExt};
 
 use crate::cli::TestArgs;
+use crate::commands::call::concurrent::DEFAULT_JOBS;
 use crate::commands::context::{Context, Exit};
-use crate::commands::lists::DEFAULT_JOBS;
 use crate::commands::lock::file::LockFile;
 use crate::commands::test::checks::CheckOptions;
 use crate::commands::test::exports::ExportOptions;
