@@ -82,13 +82,14 @@ pub(super) fn plot(samples: &[Sample]) -> String {
     };
     let mut grid = String::new();
     for part in [0.0, 0.25, 0.5, 0.75, 1.0] {
-        let (at, value) = (y(top * part), top * part * 1000.0);
+        let at = y(top * part);
         let _ = write!(
             grid,
-            "<path class=\"grid\" d=\"M{LEFT} {at:.1}H{}\"/><text x=\"{}\" y=\"{:.1}\" text-anchor=\"end\">{value:.2} ms</text>",
+            "<path class=\"grid\" d=\"M{LEFT} {at:.1}H{}\"/><text x=\"{}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
             WIDTH - RIGHT,
             LEFT - 8.0,
-            at + 4.0
+            at + 4.0,
+            axis_label(top * part, top)
         );
     }
     let bottom = HEIGHT - 8.0;
@@ -105,9 +106,37 @@ pub(super) fn plot(samples: &[Sample]) -> String {
     )
 }
 
+/// A time at the axis that goes up to `top`, in at most eight characters: more do not fit beside the plot.
+fn axis_label(seconds: f64, top: f64) -> String {
+    let milliseconds = seconds * 1000.0;
+    match top {
+        10.0.. => format!("{seconds:.1} s"),
+        0.1.. => format!("{milliseconds:.0} ms"),
+        0.01.. => format!("{milliseconds:.1} ms"),
+        0.001.. => format!("{milliseconds:.2} ms"),
+        _ => format!("{milliseconds:.3} ms"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn labels_of_the_axis_are_short() {
+        for (seconds, label) in [
+            (0.0001234, "0.123 ms"),
+            (0.0012345, "1.23 ms"),
+            (0.0123, "12.3 ms"),
+            (0.3556, "356 ms"),
+            (9.9, "9900 ms"),
+            (12.34, "12.3 s"),
+            (99_999.0, "99999.0 s"),
+        ] {
+            assert_eq!(axis_label(seconds, seconds), label);
+        }
+        assert_eq!(axis_label(0.0, 0.3556), "0 ms");
+    }
 
     #[test]
     fn a_histogram_has_every_time_once() {
