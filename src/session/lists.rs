@@ -39,6 +39,8 @@ pub struct Listing {
     pub is_offered: bool,
     /// Whether it came from the cache.
     pub is_cached: bool,
+    /// Whether a page came without `ttlMs` or `cacheScope`, which the modern era requires.
+    pub lacks_cache_hints: bool,
 }
 
 impl Listing {
@@ -62,7 +64,8 @@ impl Session {
     /// A cached list that is still fresh, without a request.
     #[must_use]
     pub fn cached_list(&self, kind: ListKind) -> Option<Listing> {
-        self.cache.fresh_list(kind).map(|items| Listing { raw_items: items, is_offered: true, is_cached: true })
+        let items = self.cache.fresh_list(kind)?;
+        Some(Listing { raw_items: items, is_offered: true, is_cached: true, lacks_cache_hints: false })
     }
 
     /// Fetches all items of one kind.
@@ -77,7 +80,7 @@ impl Session {
         {
             return Ok(listing);
         }
-        let none = Listing { raw_items: Vec::new(), is_offered: false, is_cached: false };
+        let none = Listing { raw_items: Vec::new(), is_offered: false, is_cached: false, lacks_cache_hints: false };
         let mut first = Operation::read_only(kind.list_method(), Map::new());
         if kind == ListKind::Skills {
             first = first.with_extensions(&[extension::SKILLS]);
@@ -105,8 +108,10 @@ impl Session {
             reply => return Err(self.failure_from(reply, kind.list_method())),
         };
         let (live, _) = self.connection_for(&first).await?;
-        let (mut ttl, mut shared) = (Duration::MAX, true);
+        let (mut ttl, mut shared, mut lacks_cache_hints) = (Duration::MAX, true, false);
         let look = |page: &RawJson| {
+            lacks_cache_hints |= live.era.revision().is_modern()
+                && ["ttlMs", "cacheScope"].iter().any(|name| member(page, name).is_none());
             ttl = ttl.min(page_ttl(&live, page));
             shared &= is_public(&live, page);
         };
@@ -114,7 +119,7 @@ impl Session {
         // A list that changed while it was fetched is not fresh.
         let ttl = if self.client_handler.have_lists_changed() { Duration::ZERO } else { ttl };
         self.cache.store_list(kind, &items, ttl, shared);
-        Ok(Listing { raw_items: items, is_offered: true, is_cached: false })
+        Ok(Listing { raw_items: items, is_offered: true, is_cached: false, lacks_cache_hints })
     }
 
     /// All items of a list whose first page is `first`, the response to `call`. `from` is the cache policy of the

@@ -36,7 +36,12 @@ impl Mcp {
     /// The script alone, for a server behind TLS or one that a test modifies further.
     pub fn http_script(self, behave: LegacyHttpOptions) -> impl Fn(&Request) -> Reply + Send + Sync + 'static {
         let mcp = Arc::new(self);
-        move |request| if mcp.modern { modern_reply(&mcp, request) } else { legacy_reply(&mcp, request, &behave) }
+        move |request| match request.header("origin") {
+            // As servers must: no request of a web page.
+            Some(_) => Reply::text("text/plain", "Invalid Origin header").with_status(403),
+            None if mcp.modern => modern_reply(&mcp, request),
+            None => legacy_reply(&mcp, request, &behave),
+        }
     }
 
     /// This server over HTTP+SSE: GET `/sse`, POST `/messages`.

@@ -56,14 +56,17 @@ fn a_healthy_server_passes_every_check() {
         ok\tresource templates\t1
         ok\tprompts\t1
         ok\tnames\t9 names
+        ok\tdescriptions\tall tools and 1 of 4 parameters
         ok\tschemas\t6 schemas, JSON Schema 2020-12
+        ok\tportability\tnothing that clients are known to refuse
         ok\tcapabilities\ttools, resources, prompts
         ok\tunknown tool\trefused: Unknown tool: mcpipe-no-such-tool (code -32602)
         ok\tunknown method\trefused: Method not found (code -32601)
+        ok\tping\tanswered
         ok\tclean stdout\tonly messages
         ok\tshutdown\tit exited after its standard input was closed
         --- stderr
-        14 ok
+        17 ok
     "#]]
     .assert_eq(&run.snapshot());
     let methods = server.single_process().methods();
@@ -86,12 +89,17 @@ fn a_healthy_server_passes_every_check() {
         ok\tresource templates\t1
         ok\tprompts\t1
         ok\tnames\t9 names
+        ok\tdescriptions\tall tools and 1 of 4 parameters
         ok\tschemas\t6 schemas, JSON Schema 2020-12
+        ok\tportability\tnothing that clients are known to refuse
         ok\tcapabilities\ttools, resources, prompts
+        ok\tcache hints\tttlMs and cacheScope
+        ok\tlist order\tthe same twice
         ok\tunknown tool\trefused: Unknown tool: mcpipe-no-such-tool (code -32602)
         ok\tunknown method\trefused: Method not found (code -32601)
+        ok\tweb pages\trefused
         --- stderr
-        13 ok, 4 skipped
+        18 ok, 4 skipped
     "#]]
     .assert_eq(&run.snapshot());
 }
@@ -100,7 +108,8 @@ fn a_healthy_server_passes_every_check() {
 fn checking_sends_few_requests_besides_the_lists() {
     for server in [Mcp::legacy("2025-11-25").stdio(), Mcp::modern().stdio()] {
         check(&server.target()).exits(0);
-        let requests = server.single_process().methods();
+        let mut requests = server.single_process().methods();
+        requests.retain(|method| !method.starts_with("notifications/"));
         let others = requests.iter().filter(|method| !method.ends_with("/list")).count();
         assert!(others <= 5 && requests.len() <= 10, "{requests:?}");
     }
@@ -123,8 +132,12 @@ fn a_json_line_is_printed_for_each_check() {
             "resource_templates",
             "prompts",
             "names",
+            "descriptions",
             "schemas",
+            "portability",
             "capabilities",
+            "cache_hints",
+            "list_order",
             "unknown_tool",
             "unknown_method",
             "clean_stdout",
@@ -143,10 +156,10 @@ fn several_targets_are_checked_in_order() {
     let sandbox = Sandbox::new();
     let run = sandbox.mcpipe(["test", &one.target(), &two.target(), "-q"]).run();
     let targets: Vec<&str> = run.succeeds().stdout().lines().map(|line| line.split('\t').next().unwrap()).collect();
-    assert_eq!(targets.len(), 28);
+    assert_eq!(targets.len(), 35);
     assert!(
-        targets[..14].iter().all(|name| *name == one.target())
-            && targets[14..].iter().all(|name| *name == two.target())
+        targets[..18].iter().all(|name| *name == one.target())
+            && targets[18..].iter().all(|name| *name == two.target())
     );
     let mixed = sandbox.mcpipe(["test", "x", "--", "server"]).run();
     mixed.exits(2).stderr_contains("'x' and a command after `--` are two targets");
@@ -284,7 +297,11 @@ fn a_list_that_fails_is_a_failed_check() {
     fails_only(&check(&endless.stdio().target()), "FAIL", "resources", 7);
 }
 
-fn with_tools(tools: Value) -> Run {
+/// Checks a server with these tools, which get a description.
+fn with_tools(mut tools: Value) -> Run {
+    for tool in tools.as_array_mut().unwrap() {
+        tool["description"] = json!("Does something");
+    }
     let server = Mcp::modern().tools(tools).stdio();
     check(&server.target())
 }
@@ -296,8 +313,9 @@ fn names_are_checked() {
     fails_only(&run, "FAIL", "names", 9);
     run.stderr_contains("tool 'a' is listed twice");
     fails_only(&with_tools(json!([{"name": "a b", "inputSchema": schema}])), "warn", "names", 0);
-    let bad_uri =
-        Mcp::modern().on("resources/list", |call| call.result(json!({"resources": [{"uri": "x y", "name": "n"}]})));
+    let bad_uri = Mcp::modern().on("resources/list", |call| {
+        call.result(json!({"resources": [{"uri": "x y", "name": "n"}], "ttlMs": 0, "cacheScope": "private"}))
+    });
     fails_only(&check(&bad_uri.stdio().target()), "FAIL", "names", 9);
 }
 
@@ -322,6 +340,84 @@ fn schemas_are_compiled() {
     let old =
         json!([{"name": "t", "inputSchema": {"$schema": "http://json-schema.org/draft-07/schema#", "type": "object"}}]);
     with_tools(old).exits(0).stdout_contains("1 schema, JSON Schema draft-07");
+}
+
+#[test]
+fn tools_need_descriptions() {
+    let server = Mcp::modern().tools(json!([
+        {"name": "a", "description": "Does something", "inputSchema": {"type": "object"}},
+        {"name": "b", "inputSchema": {"type": "object"}},
+        {"name": "c", "description": " ", "inputSchema": {"type": "object"}},
+    ]));
+    let run = check(&server.stdio().target());
+    fails_only(&run, "warn", "descriptions", 0);
+    run.stdout_contains("tools without a description: b, c\n");
+}
+
+#[test]
+fn schemas_that_clients_refuse_are_reported() {
+    let schema =
+        |properties: Value| json!([{"name": "t", "inputSchema": {"type": "object", "properties": properties}}]);
+    for (properties, what) in [
+        (json!({"a": true}), "t inputSchema/properties/a is true instead of an object"),
+        (json!({"a": {"type": ["string", "null"]}}), "t inputSchema/properties/a has a list of types instead of one"),
+        (json!({"a": {"description": "anything"}}), "t inputSchema/properties/a accepts any value"),
+        (json!({"a": {"type": "array", "items": {}}}), "t inputSchema/properties/a/items accepts any value"),
+    ] {
+        let run = with_tools(schema(properties));
+        fails_only(&run, "warn", "portability", 0);
+        run.stdout_contains(&format!("some clients refuse 1 schema: {what}\n"));
+    }
+    let portable = json!({
+        "a": {"anyOf": [{"type": "string"}, {"type": "null"}]},
+        "b": {"type": "object", "additionalProperties": true, "not": {}},
+        "c": {"enum": [1, 2]},
+        "d": {"$ref": "#/$defs/d"},
+    });
+    let tool = json!([{"name": "t", "inputSchema": {
+        "type": "object", "properties": portable, "$defs": {"d": {"type": "string"}}, "additionalProperties": false}}]);
+    assert!(not_ok(&with_tools(tool)).is_empty());
+}
+
+#[test]
+fn lists_of_modern_servers_say_how_long_they_are_valid() {
+    let server = Mcp::modern().on("prompts/list", |call| call.result(json!({"prompts": [], "ttlMs": 0})));
+    let run = check(&server.stdio().target());
+    fails_only(&run, "warn", "cache hints", 0);
+    run.stdout_contains("no ttlMs or no cacheScope: prompts\n");
+}
+
+#[test]
+fn lists_of_modern_servers_keep_their_order() {
+    let server = Mcp::modern().on("tools/list", |call| {
+        let tool = |name: &str| json!({"name": name, "description": "x", "inputSchema": {"type": "object"}});
+        let tools = if call.n == 0 { [tool("a"), tool("b")] } else { [tool("b"), tool("a")] };
+        call.result(json!({"tools": tools, "ttlMs": 0, "cacheScope": "private"}))
+    });
+    fails_only(&check(&server.stdio().target()), "warn", "list order", 0);
+}
+
+#[test]
+fn servers_with_a_handshake_answer_ping() {
+    let server = Mcp::legacy("2025-11-25").on("ping", |call| call.error(-32601, "Method not found"));
+    let run = check(&server.stdio().target());
+    fails_only(&run, "FAIL", "ping", 9);
+    run.stderr_contains("answer ping with an empty result");
+}
+
+#[test]
+fn a_server_on_this_machine_refuses_requests_of_web_pages() {
+    for mcp in [Mcp::modern(), Mcp::legacy("2025-11-25")] {
+        let script = mcp.http_script(LegacyHttpOptions::default());
+        let server = HttpServer::start(move |request| {
+            let mut request = request.clone();
+            request.headers.retain(|(name, _)| !name.eq_ignore_ascii_case("origin"));
+            script(&request)
+        });
+        let run = check(&server.url("/mcp"));
+        fails_only(&run, "warn", "web pages", 0);
+        run.stdout_contains("a web page can use the server: Origin: http://web-page.invalid is accepted\n");
+    }
 }
 
 #[test]

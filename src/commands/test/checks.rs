@@ -10,22 +10,27 @@ use crate::commands::context::Context;
 use crate::commands::lock::file::LockFile;
 use crate::commands::lock::server_entry;
 use crate::commands::test::lint::{self, Lists};
+use crate::commands::test::portability::portability;
 use crate::commands::test::report::{Finding, Outcome, TestReport, TestResult};
 use crate::error::{ConnectStep, ErrorKind, Failure, Result};
 use crate::output::{ExchangeLog, Progress};
 use crate::protocol::json::member;
-use crate::protocol::views::{ListKind, ServerInfo};
+use crate::protocol::views::{ListItem, ListKind};
 use crate::protocol::{code, method};
+use crate::secret::Secret;
 use crate::session::era::Operation;
 use crate::session::rpc_client::RequestOutcome;
 use crate::session::{CachePolicy, Session, SessionInfo};
 use crate::target::Target;
 use crate::transport::http::{is_proxied, look_up};
 use crate::transport::{CloseOutcome, Endpoint, TransportKind};
+use crate::util::loopback::is_loopback;
 
 /// A method and a tool that no server has.
 const UNKNOWN_METHOD: &str = "mcpipe/no-such-method";
 const UNKNOWN_TOOL: &str = "mcpipe-no-such-tool";
+/// The origin of a web page that does not belong to the server; the name is reserved (RFC 6761, section 6.4).
+const FOREIGN_ORIGIN: &str = "http://web-page.invalid";
 
 /// The checks of how a server is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -154,6 +159,15 @@ pub(super) struct CheckOptions<'a> {
     pub keeps_exchange: bool,
 }
 
+/// What the lists have shown.
+struct CheckedLists {
+    lists: Lists,
+    /// Whether declared capabilities are kept.
+    capabilities: Finding,
+    /// Whether the lists say how long they are valid, in the modern era.
+    cache_hints: Option<Finding>,
+}
+
 struct Checker<'a> {
     context: &'a Context,
     progress: &'a Progress,
@@ -212,7 +226,7 @@ impl Checker<'_> {
             self.add(step.name(), finding);
         }
         self.add("identity", lint::identity(&info.server, !info.revision.is_modern()));
-        let (lists, capabilities) = self.check_lists(&info.server).await?;
+        let CheckedLists { lists, capabilities, cache_hints } = self.check_lists(&info).await?;
         if self.is_broken {
             return Ok(());
         }
@@ -220,13 +234,22 @@ impl Checker<'_> {
             !self.results.iter().any(|result| result.outcome == Outcome::Fail && result.name != "identity");
         self.add("names", lint::names(&lists));
         let tools = lists.iter().find(|(kind, _)| *kind == ListKind::Tools);
-        let schemas = lint::schemas(tools.map_or(&[], |(_, tools)| tools.as_slice())).await;
+        let listed = tools.map_or(&[][..], |(_, tools)| tools.as_slice());
+        self.add("descriptions", lint::descriptions(listed));
+        let schemas = lint::schemas(listed).await;
         self.add("schemas", schemas);
+        self.add("portability", portability(listed));
         self.add("capabilities", capabilities);
+        if let Some(cache_hints) = cache_hints {
+            self.add("cache_hints", cache_hints);
+            self.begin("list order");
+            let order = self.check_order(listed).await?;
+            self.add("list_order", order);
+        }
         if let Some((path, lock)) = self.lock {
             let name = &self.session.target().name;
             let finding = match has_all_lists {
-                true => lint::locked(path, lock, name, &server_entry(&lists, info)),
+                true => lint::locked(path, lock, name, &server_entry(&lists, info.clone())),
                 false => Finding::Skip("a list could not be fetched".to_owned()),
             };
             self.add("lock", finding);
@@ -241,6 +264,16 @@ impl Checker<'_> {
             self.begin("unknown method");
             let finding = self.check_unknown_method().await?;
             self.add("unknown_method", finding);
+        }
+        if !self.is_broken && !info.revision.is_modern() {
+            self.begin("ping");
+            let finding = self.check_ping().await?;
+            self.add("ping", finding);
+        }
+        if !self.is_broken && self.is_local_http() {
+            self.begin("web pages");
+            let finding = self.check_origin().await?;
+            self.add("web_pages", finding);
         }
         Ok(())
     }
@@ -364,8 +397,10 @@ impl Checker<'_> {
     }
 
     /// Every list to its end, and whether declared capabilities are kept.
-    async fn check_lists(&mut self, server: &ServerInfo) -> Result<(Lists, Finding)> {
+    async fn check_lists(&mut self, info: &SessionInfo) -> Result<CheckedLists> {
+        let server = &info.server;
         let mut lists = Lists::new();
+        let mut without_hints = Vec::new();
         let (mut kept, mut broken) = (Vec::new(), Vec::new());
         for kind in [ListKind::Tools, ListKind::Resources, ListKind::Templates, ListKind::Prompts] {
             let check = kind.plural_name();
@@ -389,6 +424,7 @@ impl Checker<'_> {
                 }
                 Ok(listing) => {
                     let items = listing.parsed_items();
+                    without_hints.extend(listing.lacks_cache_hints.then_some(check));
                     let names = items.iter().map(|item| if item.name().is_empty() { item.uri() } else { item.name() });
                     let names = names.map(ToOwned::to_owned).collect();
                     let finding = Finding::Ok(items.len().to_string(), names);
@@ -411,7 +447,75 @@ impl Checker<'_> {
             [] => Finding::ok(kept.join(", ")),
             all => Finding::fail(all.join("; "), "declare only what the server implements"),
         };
-        Ok((lists, finding))
+        let cache_hints = info.revision.is_modern().then(|| match without_hints.as_slice() {
+            [] => Finding::ok("ttlMs and cacheScope"),
+            kinds => Finding::warn(format!("no ttlMs or no cacheScope: {}", kinds.join(", "))),
+        });
+        Ok(CheckedLists { lists, capabilities: finding, cache_hints })
+    }
+
+    /// Whether the tools come in the same order again (2026-07-28, server/tools, listing tools).
+    async fn check_order(&self, tools: &[ListItem]) -> Result<Finding> {
+        if tools.len() < 2 {
+            return Ok(Finding::Skip("there are fewer than two tools".to_owned()));
+        }
+        let again = match self.session.list(ListKind::Tools, CachePolicy::Bypass).await {
+            Ok(again) => again.parsed_items(),
+            Err(failure) => return failed(failure),
+        };
+        let names = |items: &[ListItem]| items.iter().map(|item| item.name().to_owned()).collect::<Vec<_>>();
+        let (mut before, mut now) = (names(tools), names(&again));
+        let is_same = before == now;
+        before.sort_unstable();
+        now.sort_unstable();
+        Ok(match (is_same, before == now) {
+            (true, _) => Finding::ok("the same twice"),
+            (false, true) => Finding::warn("the same tools came in another order"),
+            (false, false) => Finding::Skip("the tools have changed meanwhile".to_owned()),
+        })
+    }
+
+    /// Every revision with a handshake requires an empty result (2025-11-25, basic/utilities/ping).
+    async fn check_ping(&self) -> Result<Finding> {
+        Ok(match self.session.send(&Operation::read_only(method::PING, Map::new())).await? {
+            RequestOutcome::Result(_) => Finding::ok("answered"),
+            RequestOutcome::Error(error, _) => {
+                Finding::fail(format!("refused: {error}"), "answer ping with an empty result")
+            }
+            reply => failed(self.session.failure_from(reply, method::PING))?,
+        })
+    }
+
+    /// Whether the server is on this machine and every web page could reach it: plain HTTP, without credentials.
+    fn is_local_http(&self) -> bool {
+        let target = self.session.target();
+        match &target.endpoint {
+            Endpoint::Http(endpoint) => {
+                is_loopback(&endpoint.url)
+                    && endpoint.url.scheme() == "http"
+                    && endpoint.unix_socket.is_none()
+                    && !target.has_own_credentials()
+            }
+            _ => false,
+        }
+    }
+
+    /// Servers must check the Origin header, or web pages can use those on this machine (2025-11-25, basic/transports,
+    /// security warning).
+    async fn check_origin(&self) -> Result<Finding> {
+        let mut target = self.session.target().clone();
+        let Endpoint::Http(endpoint) = &mut target.endpoint else {
+            return Ok(Finding::Skip("the target has no URL".to_owned()));
+        };
+        endpoint.headers.push(("Origin".to_owned(), Secret::new(FOREIGN_ORIGIN)));
+        let (session, _) = self.context.test_session(target, true, None)?;
+        let connected = session.session_info().await;
+        session.close().await;
+        match connected {
+            Ok(_) => Ok(Finding::warn(format!("a web page can use the server: Origin: {FOREIGN_ORIGIN} is accepted"))),
+            Err(failure) if matches!(failure.kind(), ErrorKind::Interrupted | ErrorKind::Terminated) => Err(failure),
+            Err(_) => Ok(Finding::ok("refused")),
+        }
     }
 
     /// A protocol error, or a result with `isError` (2025-11-25, server/tools, error handling: SDKs do either).

@@ -119,6 +119,22 @@ pub(super) fn names(lists: &Lists) -> Finding {
     }
 }
 
+/// Whether every tool has a description, which is what a model chooses it by.
+pub(super) fn descriptions(tools: &[ListItem]) -> Finding {
+    let without: Vec<&str> =
+        tools.iter().filter(|tool| tool.description().trim().is_empty()).map(ListItem::name).collect();
+    // Parameters are only counted: names often say enough.
+    let parameters = tools.iter().filter_map(|tool| tool.input_schema()?.get("properties")?.as_object());
+    let all: Vec<&Value> = parameters.flat_map(|properties| properties.values()).collect();
+    let described = all.iter().filter(|schema| schema.get("description").is_some_and(Value::is_string)).count();
+    let counted = format!("{described} of {} parameters", all.len());
+    match (tools.len(), without.as_slice()) {
+        (0, _) => Finding::Skip("there are no tools".to_owned()),
+        (_, []) => Finding::ok(format!("all tools and {counted}")),
+        (_, names) => Finding::warn(format!("tools without a description: {}", names.join(", "))),
+    }
+}
+
 /// The names that all clients accept (2025-11-25, server/tools, tool names).
 fn is_legal_name(name: &str) -> bool {
     (1..=MAX_NAME_LENGTH).contains(&name.len())

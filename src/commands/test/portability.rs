@@ -1,0 +1,119 @@
+//! Schemas that are valid, but that some clients refuse or misread.
+//!
+//! Which those are comes from the Inspector, which collected them (its `--strict`): Claude Code refuses `true` and `false`
+//! as the schema of a value, and model APIs that take one type for a value misread a list of types.
+
+use serde_json::Value;
+
+use crate::commands::test::report::Finding;
+use crate::protocol::views::ListItem;
+
+/// The most places that are listed.
+const MAX_PLACES: usize = 10;
+/// How deep schemas are searched.
+const MAX_DEPTH: usize = 64;
+/// Keywords with one schema.
+const SCHEMA_KEYWORDS: [&str; 8] = ["items", "contains", "not", "propertyNames", "if", "then", "else", "contentSchema"];
+/// Keywords with one schema that is usually `true` or `false`.
+const BOOLEAN_KEYWORDS: [&str; 4] =
+    ["additionalProperties", "unevaluatedProperties", "additionalItems", "unevaluatedItems"];
+/// Keywords with a list of schemas.
+const LIST_KEYWORDS: [&str; 4] = ["allOf", "anyOf", "oneOf", "prefixItems"];
+/// Keywords with schemas by name.
+const MAP_KEYWORDS: [&str; 5] = ["properties", "patternProperties", "dependentSchemas", "$defs", "definitions"];
+/// Keywords that say nothing about the value, whatever stands beside them.
+const ANNOTATIONS: [&str; 13] = [
+    "title",
+    "description",
+    "default",
+    "examples",
+    "deprecated",
+    "readOnly",
+    "writeOnly",
+    "$comment",
+    "$schema",
+    "$id",
+    "$anchor",
+    "$defs",
+    "definitions",
+];
+
+/// Whether all clients can be expected to accept the schemas of these tools.
+pub(super) fn portability(tools: &[ListItem]) -> Finding {
+    let mut places = Vec::new();
+    let mut count = 0;
+    for tool in tools {
+        for member in ["inputSchema", "outputSchema"] {
+            if let Some(schema) = tool.value().get(member) {
+                count += 1;
+                search(schema, &format!("{} {member}", tool.name()), Position::Root, 0, &mut places);
+            }
+        }
+    }
+    let s = if places.len() == 1 { "" } else { "s" };
+    match (count, places.len()) {
+        (0, _) => Finding::Skip("there are no schemas".to_owned()),
+        (_, 0) => Finding::ok("nothing that clients are known to refuse"),
+        (_, found) => {
+            let first = places[0].clone();
+            places.truncate(MAX_PLACES);
+            Finding::Warn(format!("some clients refuse {found} schema{s}: {first}"), places)
+        }
+    }
+}
+
+/// Where a schema is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Position {
+    /// The whole schema.
+    Root,
+    /// The schema of a value.
+    Value,
+    /// A place where `true` and `false` are common, or where a schema without keywords has a use.
+    Unrestricted,
+}
+
+fn search(schema: &Value, at: &str, position: Position, depth: usize, places: &mut Vec<String>) {
+    let members = match schema {
+        Value::Bool(value) if position != Position::Unrestricted => {
+            places.push(format!("{at} is {value} instead of an object"));
+            return;
+        }
+        Value::Object(members) if depth < MAX_DEPTH => members,
+        _ => return,
+    };
+    if let Some(types) = members.get("type").and_then(Value::as_array)
+        && types.len() > 1
+    {
+        places.push(format!("{at} has a list of types instead of one"));
+    }
+    if position == Position::Value && members.keys().all(|name| ANNOTATIONS.contains(&name.as_str())) {
+        places.push(format!("{at} accepts any value"));
+    }
+    for (name, value) in members {
+        let name = name.as_str();
+        let (schemas, position): (Vec<(String, &Value)>, Position) = if SCHEMA_KEYWORDS.contains(&name) {
+            let position = if name == "not" || name == "if" { Position::Unrestricted } else { Position::Value };
+            match value.as_array() {
+                Some(list) => (numbered(name, list), Position::Value),
+                None => (vec![(name.to_owned(), value)], position),
+            }
+        } else if BOOLEAN_KEYWORDS.contains(&name) {
+            (vec![(name.to_owned(), value)], Position::Unrestricted)
+        } else if LIST_KEYWORDS.contains(&name) {
+            (value.as_array().map(|list| numbered(name, list)).unwrap_or_default(), Position::Value)
+        } else if MAP_KEYWORDS.contains(&name) {
+            let named = value.as_object().into_iter().flatten();
+            (named.map(|(key, schema)| (format!("{name}/{key}"), schema)).collect(), Position::Value)
+        } else {
+            continue;
+        };
+        for (step, schema) in schemas {
+            search(schema, &format!("{at}/{step}"), position, depth + 1, places);
+        }
+    }
+}
+
+fn numbered<'a>(name: &str, list: &'a [Value]) -> Vec<(String, &'a Value)> {
+    list.iter().enumerate().map(|(n, schema)| (format!("{name}/{n}"), schema)).collect()
+}
