@@ -300,6 +300,27 @@ fn http_with_sse_of_2024_is_found() {
 }
 
 #[test]
+fn servers_behind_websockets_and_unix_sockets_are_reached() {
+    let sandbox = Sandbox::new();
+    let reach = |target: &str| {
+        let mut client = BridgeClient::start(&sandbox, &[target]);
+        client.initialize(json!({}));
+        assert_eq!(text_of(&client.request(1, "tools/call", call("echo", json!({"text": "hi"})))), "hi");
+        let error = client.error(2, "tools/call", call("gone", json!({})));
+        assert_eq!(error["message"], "Unknown tool: gone");
+        client.end();
+    };
+    for (n, mcp) in [Mcp::modern, || Mcp::legacy("2025-11-25")].into_iter().enumerate() {
+        let server = mcp().websocket();
+        reach(&server.url("/ws"));
+        assert_eq!(server.handshakes().len(), 1);
+        let path = sandbox.path().join(format!("{n}.socket"));
+        let _seen = mcp().unix(&path);
+        reach(&format!("unix:{}", path.display()));
+    }
+}
+
+#[test]
 fn a_json_body_over_several_lines_becomes_one_line() {
     let server = crate::support::HttpServer::start(|request| {
         if request.json().get("id").is_none() {

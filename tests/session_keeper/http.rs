@@ -155,6 +155,40 @@ fn commands_share_one_websocket() {
 }
 
 #[test]
+fn commands_share_one_unix_socket() {
+    for mcp in [Mcp::modern(), Mcp::legacy("2025-11-25")] {
+        let sessions = Sessions::new();
+        let path = sessions.sandbox.path().join("server.socket");
+        let first = if mcp.modern { "server/discover" } else { "initialize" };
+        let seen = mcp.unix(&path);
+        let target = format!("unix:{}", path.display());
+        sessions.start(&target);
+        sessions.run(&["call", &target, "echo", "text=one"]).succeeds().prints("one\n");
+        sessions.run(&["call", &target, "echo", "text=two"]).succeeds().prints("two\n");
+        assert_eq!(sessions.list()[0]["transport"], "unix");
+        sessions.stop_all();
+        let seen = seen.lock().unwrap();
+        let count = |method: &str| seen.iter().filter(|message| message["method"] == method).count();
+        assert_eq!((count(first), count("tools/call")), (1, 2), "{seen:?}");
+    }
+}
+
+#[test]
+fn commands_share_one_stream_of_http_with_sse() {
+    let (server, sessions) = (Mcp::legacy("2024-11-05").sse(), Sessions::new());
+    let url = server.url("/sse");
+    sessions.run(&["session", "start", &url, "--transport", "sse", "-q"]).succeeds();
+    for text in ["one", "two"] {
+        let words = ["call", &url, "echo", &format!("text={text}"), "--transport", "sse"];
+        sessions.run(&words).succeeds().prints(&format!("{text}\n"));
+    }
+    sessions.stop_all();
+    let seen = methods(&server);
+    let count = |method: &str| seen.iter().filter(|name| *name == method).count();
+    assert_eq!((count("GET"), count("initialize"), count("tools/call")), (1, 1, 2), "{seen:?}");
+}
+
+#[test]
 fn a_session_uses_the_login_of_the_user_and_renews_it() {
     let (server, sessions) = (ProtectedServer::start(), Sessions::new());
     let before = server.log_in_with_expired_token(&sessions.sandbox);
