@@ -1,5 +1,6 @@
 //! Published servers, built with the official SDKs and others.
 
+mod browsers;
 mod ci_examples;
 mod everything;
 mod oauth;

@@ -77,3 +77,36 @@ fn two_versions_of_a_server_differ_where_they_do() {
     sandbox.mcpipe(["lock", "--check", "--strict"]).run().exits(0);
     sandbox.mcpipe(["call", "demo", "add", "a=2", "b=3", "--locked"]).run().exits(0);
 }
+
+/// Two releases of one server.
+#[test]
+fn two_releases_of_a_server_differ_where_they_do() {
+    let sandbox = Sandbox::new();
+    let work = sandbox.work().canonicalize().unwrap().display().to_string();
+    let configure = |package: &str| {
+        let args = [node_package_file(&format!("{package}/dist/index.js")), work.clone()];
+        sandbox.config(&format!("[servers.files]\ncommand = {:?}\nargs = {args:?}\n", node_program()));
+    };
+    let check = |options: &[&str]| {
+        sandbox.mcpipe(["lock", "--check"]).args(options.to_vec()).timeout(Duration::from_secs(60)).run()
+    };
+    configure("server-filesystem-2026-01");
+    sandbox.mcpipe(["lock", "files"]).run().exits(0);
+    check(&["--strict"]).exits(0).prints("");
+    configure("@modelcontextprotocol/server-filesystem");
+    let changes = check(&[]);
+    changes.exits(9);
+    for line in [
+        "files: 25 changes: 9 breaking, 15 compatible, 1 text\n",
+        "  breaking    tool 'move_file' /annotations/destructiveHint: destructiveHint changed from false to true\n",
+        "  breaking    tool 'read_media_file' /outputSchema/properties/content/items/required: 'data' is no longer required\n",
+        "  compatible  tool 'write_file' /annotations/openWorldHint: openWorldHint is new\n",
+        "    - Read an image or audio file. ",
+    ] {
+        changes.stdout_contains(line);
+    }
+    let called = sandbox.mcpipe(["call", "files", "move_file", "source=a", "destination=b", "--locked"]).run();
+    called.exits(8).prints("").stderr_contains("destructiveHint changed from false to true");
+    sandbox.mcpipe(["lock", "--update", "files"]).run().exits(0);
+    check(&["--strict"]).exits(0).prints("");
+}

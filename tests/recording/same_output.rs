@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::support::real::{ListeningServer, everything_server, node_package_file, node_program, real_test_file};
+use crate::support::real::{
+    ListeningServer, everything_server, node_package_file, node_program, python_program, real_test_file,
+    typescript_server,
+};
 use crate::support::{HttpServer, Mcp, Reply, Run, Sandbox, ServerAction};
 
 /// Both runs of a command: against the server, and against the recording of that run. The target is the word `TARGET`.
@@ -246,4 +249,49 @@ fn every_command_prints_the_same_for_the_reference_server() {
             prints_the_same(&sandbox, &server.url(path), words);
         }
     }
+}
+
+/// Runs commands of every kind, with a call of this tool, for a server.
+#[track_caller]
+fn every_kind_of_command(sandbox: &Sandbox, target: &str, call: &[&str]) {
+    prints_the_same(sandbox, target, &["list", "TARGET", "--all"]);
+    prints_the_same(sandbox, target, &["list", "TARGET", "--all", "--json"]);
+    prints_the_same(sandbox, target, &["list", "TARGET", "--info"]);
+    prints_the_same(sandbox, target, &["list", "TARGET", call[0]]);
+    prints_the_same(sandbox, target, &[&["call", "TARGET"], call].concat());
+    prints_the_same(sandbox, target, &[&["call", "TARGET"], call, &["--json"]].concat());
+    prints_the_same(sandbox, target, &["call", "TARGET", "there-is-none", "--no-validate"]);
+    prints_the_same(sandbox, target, &["read", "TARGET"]);
+    prints_the_same(sandbox, target, &["prompt", "TARGET"]);
+}
+
+#[test]
+fn every_command_prints_the_same_for_the_other_node_servers() {
+    let sandbox = Sandbox::new();
+    let package = |name: &str| {
+        let file = node_package_file(&format!("@modelcontextprotocol/{name}/dist/index.js"));
+        format!("{} {file}", node_program())
+    };
+    every_kind_of_command(&sandbox, &package("server-memory"), &["read_graph"]);
+    let work = sandbox.work().canonicalize().unwrap().display().to_string();
+    let target = format!("{} {work}", package("server-filesystem"));
+    every_kind_of_command(&sandbox, &target, &["get_file_info", &format!("path={work}")]);
+    let sdk = typescript_server(&sandbox).join(" ");
+    every_kind_of_command(&sandbox, &format!("{sdk} stdio"), &["add", "a=2", "b=3"]);
+    let words = [typescript_server(&sandbox), vec!["http".to_owned(), "PORT".to_owned()]].concat();
+    let server = ListeningServer::start(&sandbox, &words, &[]);
+    every_kind_of_command(&sandbox, &server.url("/mcp"), &["add", "a=2", "b=3"]);
+}
+
+#[test]
+fn every_command_prints_the_same_for_the_python_servers() {
+    let sandbox = Sandbox::new();
+    let script = |name: &str| format!("{} {} stdio", python_program("python"), real_test_file(name));
+    every_kind_of_command(&sandbox, &script("sdk.py"), &["add", "a=2", "b=3"]);
+    let time = format!("{} --local-timezone UTC", python_program("mcp-server-time"));
+    every_kind_of_command(&sandbox, &time, &["get_current_time", "timezone=UTC"]);
+    every_kind_of_command(&sandbox, &python_program("mcp-server-git"), &["git_status", "repo_path=."]);
+    let words = [python_program("python"), real_test_file("sdk.py"), "streamable-http".to_owned(), "PORT".to_owned()];
+    let server = ListeningServer::start(&sandbox, &words, &[]);
+    every_kind_of_command(&sandbox, &server.url("/mcp"), &["add", "a=2", "b=3"]);
 }
