@@ -146,8 +146,9 @@ fn a_person_sees_how_far_it_is_and_can_stop_it() {
     let seen = terminal.wait();
     seen.exits(130);
     assert!(!seen.final_screen().contains("asking"), "the line is taken away: {}", seen.final_screen());
-    let mut terminal =
-        fleet.sandbox.mcpipe(LIMIT).args(["--retries", "0", "--color", "never"]).at_terminal(TerminalStreams::ALL);
+    // Few at once, so that the last few do not end together.
+    let options = ["--retries", "0", "--color", "never", "--jobs", "8"];
+    let mut terminal = fleet.sandbox.mcpipe(LIMIT).args(options).at_terminal(TerminalStreams::ALL);
     terminal.wait_for("waiting for ");
     let seen = terminal.wait();
     seen.exits(7);
