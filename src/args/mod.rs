@@ -14,6 +14,7 @@ mod tests;
 
 pub use crate::args::call_form::{CallForm, CallFormArgument, parse_call_form};
 pub use crate::args::name_value::ArgumentReader;
+pub use crate::args::path::Validation;
 
 use serde_json::{Map, Value};
 
@@ -43,24 +44,29 @@ pub struct BuiltArguments {
     pub arguments: Map<String, Value>,
     /// What could not be checked because of the schema: reported as a warning, the call is sent.
     pub unchecked_parts: Vec<UncheckedArguments>,
+    /// The names of arguments without a declared type whose text is a JSON object or array: it is sent as a string.
+    pub json_sent_as_text: Vec<String>,
 }
 
 /// Assembles the arguments object: reads and types every part. [`AssembledArguments::validate`] completes it.
 ///
-/// Without a schema (the tool has none, or `--no-validate`) nothing is typed, filled in or checked: `name=value` is a
-/// string, `name:=JSON` any other value, and a repeated name is a mistake.
+/// Without a schema (the tool has none, or is not known) nothing is typed, filled in or checked: `name=value` is a string,
+/// `name:=JSON` any other value, and a repeated name is a mistake.
 pub fn assemble_arguments<'a>(
     input: &ArgumentInput,
     validator: Option<&'a SchemaValidator>,
+    validation: Validation,
     reader: &mut dyn ArgumentReader,
 ) -> AssembledArguments<'a> {
     let mut sources = ArgSources::new(reader);
     let mut arguments = AssembledArguments {
         validator,
+        validation,
         document: validator.map(|validator| SchemaDocument::new(validator.schema())),
         arguments: Map::new(),
         groups: Vec::new(),
         base_is_hidden: false,
+        json_sent_as_text: Vec::new(),
         problems: Vec::new(),
     };
     arguments.add_base(input.base_json.as_deref(), &mut sources);
@@ -79,11 +85,13 @@ struct ArgGroup<'a> {
 /// The arguments as they were given, not yet validated.
 pub struct AssembledArguments<'a> {
     validator: Option<&'a SchemaValidator>,
+    validation: Validation,
     document: Option<SchemaDocument<'a>>,
     arguments: Map<String, Value>,
     groups: Vec<ArgGroup<'a>>,
     /// Whether the whole object came from a file, so that messages do not show its values.
     base_is_hidden: bool,
+    json_sent_as_text: Vec<String>,
     problems: Vec<ArgumentProblem>,
 }
 
@@ -204,7 +212,11 @@ impl<'a> AssembledArguments<'a> {
     }
 
     fn add_named(&mut self, name: &str, given: ArgValue) {
-        match ArgPath::resolve(self.document, name) {
+        let place = ArgPath::resolve(self.document, name).or_else(|error| match self.validation {
+            Validation::Required => Err(error),
+            Validation::Skipped => ArgPath::resolve(None, name),
+        });
+        match place {
             Ok(place) => self.add_at(place, given),
             Err(ArgPathError(problem)) => {
                 if !self.problems.contains(&problem) {
@@ -255,7 +267,7 @@ impl<'a> AssembledArguments<'a> {
                 let above = &whole.path.steps;
                 path.len() > above.len()
                     && path.starts_with(above)
-                    && whole.path.build_value(self.document, &whole.values).is_ok_and(|value| {
+                    && whole.path.build_value(self.document, self.validation, &whole.values).is_ok_and(|value| {
                         path[above.len()..].iter().try_fold(&value, |here, step| child(here, step)).is_some()
                     })
             });
@@ -272,8 +284,11 @@ impl<'a> AssembledArguments<'a> {
         if has_missing_items(&self.arguments, &group.path) {
             return false;
         }
-        match group.path.build_value(self.document, &group.values) {
+        match group.path.build_value(self.document, self.validation, &group.values) {
             Ok(value) => {
+                if group.path.is_json_sent_as_text(self.document, &group.values) {
+                    self.json_sent_as_text.push(group.path.name());
+                }
                 let mut all = Value::Object(std::mem::take(&mut self.arguments));
                 if let Err(problem) = assign(&mut all, true, &group.path, 0, value) {
                     self.problems.push(problem);
@@ -318,13 +333,15 @@ impl<'a> AssembledArguments<'a> {
         }
     }
 
-    /// Fills in the defaults of required members that are missing, and validates everything.
+    /// Fills in the defaults of required members that are missing, and validates everything, unless this is skipped.
     ///
     /// # Errors
     /// All problems that were found: unreadable words and files, unknown, missing and mistyped arguments.
     pub async fn validate(mut self) -> Result<BuiltArguments, Vec<ArgumentProblem>> {
         let mut unchecked_parts = Vec::new();
-        if let Some((validator, document)) = self.validator.zip(self.document) {
+        if let Some((validator, document)) = self.validator.zip(self.document)
+            && self.validation == Validation::Required
+        {
             self.report_undeclared_names(document);
             if !(self.arguments.is_empty() && schema::accepts_empty_object(document.root())) {
                 self.arguments = schema::with_defaults(document, std::mem::take(&mut self.arguments));
@@ -335,7 +352,8 @@ impl<'a> AssembledArguments<'a> {
             }
         }
         if self.problems.is_empty() {
-            Ok(BuiltArguments { arguments: self.arguments, unchecked_parts })
+            let AssembledArguments { arguments, json_sent_as_text, .. } = self;
+            Ok(BuiltArguments { arguments, unchecked_parts, json_sent_as_text })
         } else {
             Err(self.problems)
         }

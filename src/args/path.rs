@@ -1,10 +1,20 @@
 //! The place in the arguments that a name refers to, and the value for it.
 
+use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
 
 use crate::args::name_value::{ArgContent, ArgValue, encode_base64, source_name};
 use crate::schema::{ArgumentProblem, CoercionError, Property, SchemaDocument, TypeSet, coerce, coerce_text};
 use crate::util::suggest::did_you_mean;
+
+/// What happens to arguments that the schema does not accept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Validation {
+    /// They are refused.
+    Required,
+    /// They are sent (`--no-validate`): the schema only decides which name means what, and the types of values.
+    Skipped,
+}
 
 /// The most members in one name; a longer name is taken literally.
 const MAX_DEPTH: usize = 64;
@@ -167,6 +177,19 @@ impl<'a> ArgPath<'a> {
         self.schemas = schemas;
     }
 
+    /// The name that refers to this place: `a[0].b`.
+    pub fn name(&self) -> String {
+        let mut name = String::new();
+        for (step, is_index) in self.steps.iter().zip(&self.step_is_index) {
+            match is_index {
+                true => name.push_str(&format!("[{step}]")),
+                false if name.is_empty() => name.push_str(step),
+                false => name.push_str(&format!(".{step}")),
+            }
+        }
+        name
+    }
+
     /// Whether this place has several schemas.
     pub fn has_several_schemas(&self) -> bool {
         self.schemas.len() > 1
@@ -206,10 +229,11 @@ impl<'a> ArgPath<'a> {
     pub fn build_value(
         &self,
         document: Option<SchemaDocument<'a>>,
+        validation: Validation,
         given: &[ArgValue],
     ) -> Result<Value, ArgumentProblem> {
         if let [only] = given {
-            return self.coerce_value(document, &self.schemas, only);
+            return self.coerce_value(document, validation, &self.schemas, only);
         }
         // Repeated: an array, but only if the schema allows one.
         let listed = document.filter(|document| {
@@ -221,16 +245,44 @@ impl<'a> ArgPath<'a> {
             return Err(ArgumentProblem::new(&self.steps, format!("given {times}, but only one value is allowed")));
         };
         let item = |(position, given): (usize, &ArgValue)| {
-            let schemas: Vec<&Value> =
-                self.schemas.iter().flat_map(|schema| document.item_schemas(schema, position)).collect();
-            self.coerce_value(Some(document), &schemas, given)
+            self.coerce_value(Some(document), validation, &self.item_schemas(document, position), given)
         };
         given.iter().enumerate().map(item).collect::<Result<Vec<Value>, ArgumentProblem>>().map(Value::Array)
+    }
+
+    fn item_schemas(&self, document: SchemaDocument<'a>, position: usize) -> Vec<&'a Value> {
+        self.schemas.iter().flat_map(|schema| document.item_schemas(schema, position)).collect()
+    }
+
+    /// Whether one of the values is a JSON object or array that becomes a string because no type is declared for it.
+    pub fn is_json_sent_as_text(&self, document: Option<SchemaDocument<'a>>, given: &[ArgValue]) -> bool {
+        let is_untyped = |schemas: &[&'a Value]| {
+            let kinds = document.map(|document| document.types_of_any(schemas));
+            schemas.is_empty() || kinds.is_none_or(|kinds| kinds == TypeSet::ALL)
+        };
+        let becomes_item = |text: &str| {
+            given.len() > 1
+                || document.is_some_and(|document| document.types_of_any(&self.schemas) == TypeSet::ARRAY)
+                    && !text.trim_start().starts_with('[')
+        };
+        let is_json_as_text = |position: usize, text: &str| {
+            let is_untyped = match document.filter(|_| !self.schemas.is_empty() && becomes_item(text)) {
+                Some(document) => is_untyped(&self.item_schemas(document, position)),
+                None => is_untyped(&self.schemas),
+            };
+            is_untyped && is_json_container(text)
+        };
+        given.iter().enumerate().any(|(position, given)| match &given.content {
+            ArgContent::Json(_) => false,
+            ArgContent::Inline(text) => is_json_as_text(position, text),
+            ArgContent::File(_, bytes) => std::str::from_utf8(bytes).is_ok_and(|text| is_json_as_text(position, text)),
+        })
     }
 
     fn coerce_value(
         &self,
         document: Option<SchemaDocument<'a>>,
+        validation: Validation,
         schemas: &[&'a Value],
         given: &ArgValue,
     ) -> Result<Value, ArgumentProblem> {
@@ -251,6 +303,9 @@ impl<'a> ArgPath<'a> {
                 }
             },
         };
+        if read.is_err() && validation == Validation::Skipped {
+            return Ok(Value::String(text.to_owned()));
+        }
         read.map_err(|CoercionError { expected, detail: why }| {
             let problem = ArgumentProblem::new(&self.steps, format!("expected {expected}")).with_suggestion(why);
             let secret = given.is_hidden
@@ -305,6 +360,11 @@ fn brackets_to_dots(name: &str) -> Option<String> {
         rest = &after[end..];
     }
     (rest.is_empty() && can_split_at_dots(&dotted)).then_some(dotted)
+}
+
+/// Whether a text is a JSON object or array. A number, `true` or `null` is as likely meant as text.
+fn is_json_container(text: &str) -> bool {
+    text.trim_start().starts_with(['{', '[']) && serde_json::from_str::<IgnoredAny>(text).is_ok()
 }
 
 /// The first step of a name, and the others.

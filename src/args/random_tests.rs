@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value, json};
 
-use super::{ArgumentInput, ArgumentReader, assemble_arguments, parse_call_form};
+use super::{ArgumentInput, ArgumentReader, Validation, assemble_arguments, parse_call_form};
 use crate::schema;
 use crate::schema::SchemaValidator;
 use crate::schema::tests::block_on;
@@ -147,7 +147,7 @@ fn random_schemas_and_words_neither_panic_nor_hang() {
         let start = Instant::now();
         let validator = SchemaValidator::new(&schema);
         let known = (round % 9 != 0).then_some(&validator);
-        match block_on(assemble_arguments(&input, known, &mut EmptyReader).validate()) {
+        match block_on(assemble_arguments(&input, known, Validation::Required, &mut EmptyReader).validate()) {
             Ok(built) => assert!(built.arguments.len() <= words.len() + 3, "{schema} {words:?}"),
             Err(problems) => assert!(!problems.is_empty(), "{schema} {words:?}"),
         }

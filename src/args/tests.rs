@@ -49,7 +49,7 @@ fn build_arguments(
     reader: &mut dyn ArgumentReader,
 ) -> Result<BuiltArguments, Vec<ArgumentProblem>> {
     let validator = schema.map(SchemaValidator::new);
-    block_on(assemble_arguments(input, validator.as_ref(), reader).validate())
+    block_on(assemble_arguments(input, validator.as_ref(), Validation::Required, reader).validate())
 }
 
 fn build_from(

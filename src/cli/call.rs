@@ -34,8 +34,8 @@ Examples:
     after_long_help = long_help!("\
 Arguments, typed by the tool's schema:
   name=value       a string stays a string (\"007\"); numbers, booleans, arrays
-                   and objects are parsed; with --no-validate every value is a
-                   string
+                   and objects are parsed; a value whose type the schema does
+                   not declare is a string
   name:=JSON       raw JSON, whatever the schema says
   name=@FILE       the file's text; @- is stdin; @@x is the literal text @x
   name:=@FILE      JSON from the file
@@ -127,7 +127,10 @@ pub struct CallArgs {
     /// Print --batch results in input order
     #[arg(long, help_heading = "Many calls", requires = "batch", hide_short_help = true)]
     pub ordered: bool,
-    /// Send the arguments as typed, without checking them
+    /// Send the arguments even if they are invalid
+    ///
+    /// The schema still decides the type of each value; a value that does not fit is sent as a string. Nothing is
+    /// checked, and no defaults are filled in.
     #[arg(long)]
     pub no_validate: bool,
     /// Print the request and send nothing

@@ -88,6 +88,8 @@ fn everything_wrong_is_said_at_once_and_nothing_is_sent() {
     let run =
         Sandbox::new().mcpipe(["call", &server.target(), "t", "--no-validate", "--args", r#"{"count":"many"}"#]).run();
     run.succeeds().prints("{\"count\":\"many\"}\n");
+    let methods = server.processes().pop().unwrap().methods();
+    assert!(!methods.contains(&"tools/list".to_owned()), "an object is sent as it is: {methods:?}");
 }
 
 #[test]

@@ -193,6 +193,100 @@ fn a_member_and_its_whole_do_not_silently_disagree() {
     call(&server, &["--args", "{\"nested\":{\"x\":2}}", "nested.x:=1"]).succeeds().prints("{\"nested\":{\"x\":1}}\n");
 }
 
+/// `--no-validate` skips the refusal, not the types.
+#[test]
+fn without_validation_the_schema_still_decides_types() {
+    let server = server(json!({
+        "type": "object",
+        "properties": {"n": {"type": "integer"}, "b": {"type": "boolean"}, "s": {"type": "string"},
+            "list": {"type": "array", "items": {"type": "string"}}, "a.b": {"type": "number"}},
+        "required": ["s"], "additionalProperties": false
+    }));
+    let send = |words: &[&str]| call(&server, &[words, &["--no-validate"]].concat());
+    send(&["n=5", "b=true", "s=007", "list=x", "a.b=1"])
+        .succeeds()
+        .prints("{\"n\":5,\"b\":true,\"s\":\"007\",\"list\":[\"x\"],\"a.b\":1}\n")
+        .stderr_is("");
+    send(&["list=x", "list=y"]).succeeds().prints("{\"list\":[\"x\",\"y\"]}\n");
+    // What the schema does not accept is sent too.
+    send(&["n=many", "b=yes", "other=x", "more.of=it", "s[0]=x"])
+        .succeeds()
+        .prints("{\"n\":\"many\",\"b\":\"yes\",\"other\":\"x\",\"more\":{\"of\":\"it\"},\"s\":[\"x\"]}\n");
+    let form = ["call", &server.target(), "do(5, false)", "--no-validate"];
+    Sandbox::new().mcpipe(form).run().succeeds().prints("{\"n\":5,\"b\":false}\n");
+}
+
+#[test]
+fn without_validation_a_tool_that_is_not_listed_gets_strings() {
+    for server in [
+        Mcp::modern().tools(json!([])),
+        Mcp::modern().on("tools/list", |list| list.error(-32603, "broken")),
+        Mcp::modern().on("tools/list", |list| list.result(json!({"tools": "none"}))),
+    ] {
+        let server = server.on("tools/call", |call| call.text(&call.params()["arguments"].to_string())).stdio();
+        call(&server, &["n=x", "--no-validate"]).succeeds().prints("{\"n\":\"x\"}\n").stderr_is("");
+    }
+}
+
+/// A cached list without the tool is not the last word about its types.
+#[test]
+fn without_validation_a_new_tool_is_listed_again() {
+    let tool = |name: &str| json!({"name": name, "inputSchema": {"properties": {"n": {"type": "integer"}}}});
+    let sandbox = Sandbox::new();
+    let list = sandbox.work().join("tools.json");
+    std::fs::write(&list, json!([tool("old")]).to_string()).unwrap();
+    let server = Mcp::modern()
+        .on("tools/list", move |ask| {
+            let tools: Value = serde_json::from_str(&std::fs::read_to_string(&list).unwrap()).unwrap();
+            ask.result(json!({"tools": tools, "ttlMs": 3_600_000, "cacheScope": "private"}))
+        })
+        .on("tools/call", |call| call.text(&call.params()["arguments"].to_string()))
+        .stdio();
+    sandbox.mcpipe(["list", &server.target()]).run().succeeds();
+    std::fs::write(sandbox.work().join("tools.json"), json!([tool("old"), tool("do")]).to_string()).unwrap();
+    let words = ["call", &server.target(), "do", "n=5", "--no-validate"];
+    sandbox.mcpipe(words).run().succeeds().prints("{\"n\":5}\n");
+}
+
+#[test]
+fn json_that_is_sent_as_a_string_is_pointed_out() {
+    let server = server(json!({
+        "type": "object",
+        "properties": {"any": {}, "list": {"type": "array"}, "s": {"type": "string"}, "e": {"enum": ["1", "2"]}}
+    }));
+    let note = |name: &str| {
+        format!("'{name}' is sent as a string because its type is not declared; to send JSON, write {name}:=…\n")
+    };
+    for text in ["{\"a\":1}", " [1]", "{}"] {
+        call(&server, &[&format!("any={text}")]).exits(0).stderr_is(&note("any"));
+    }
+    call(&server, &["any.a[0].b=[2]"]).exits(0).stderr_is(&note("any.a[0].b"));
+    let undeclared = self::server(json!({"type": "object"}));
+    call(&undeclared, &["a=[1]", "b={}"])
+        .exits(0)
+        .prints("{\"a\":\"[1]\",\"b\":\"{}\"}\n")
+        .stderr_is(&(note("a") + &note("b")));
+    call(&server, &["list={}"]).exits(0).prints("{\"list\":[\"{}\"]}\n").stderr_is(&note("list"));
+    call(&server, &["list=x", "list=[2]"]).exits(0).stderr_is(&note("list"));
+    call(&server, &["any=[1]", "--no-validate"]).exits(0).stderr_is(&note("any"));
+    call(&server, &["any=[1]", "--repeat", "3"]).exits(0).stderr_is(&note("any"));
+    for words in [
+        &["any=text"][..],
+        &["any={a}"],
+        &["any=\"x\""],
+        &["any=7"],
+        &["any=true"],
+        &["any="],
+        &["any:=[1]"],
+        &["list=[1]"],
+        &["s=[1]", "e=2"],
+        &["any=[1]", "--quiet"],
+        &["any=[1]", "--json"],
+    ] {
+        call(&server, words).succeeds().stderr_is("");
+    }
+}
+
 /// A schema that refers to itself has no end.
 #[test]
 fn an_array_of_itself_takes_a_word() {

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use mcpipe::args::{ArgumentInput, ArgumentReader, assemble_arguments, parse_call_form};
+use mcpipe::args::{ArgumentInput, ArgumentReader, Validation, assemble_arguments, parse_call_form};
 use mcpipe::auth::challenge::{parse_challenges, select_oauth_challenge};
 use mcpipe::config::file::{mcp_json, rewrite, tree};
 use mcpipe::config::import::{ClientFile, ImportClient, jsonc, read_client_file, recognize_file, render};
@@ -94,7 +94,8 @@ pub fn arguments(data: &[u8]) {
         call_form: form.map(|form| form.arguments).unwrap_or_default(),
         words: words.into_iter().skip(usize::from(is_call_form)).collect(),
     };
-    let built = block_on(assemble_arguments(&input, validator.as_ref(), &mut FixedReader).validate());
+    let built =
+        block_on(assemble_arguments(&input, validator.as_ref(), Validation::Required, &mut FixedReader).validate());
     match built {
         Ok(built) => assert!(serde_json::to_string(&built.arguments).is_ok()),
         Err(problems) => assert!(!problems.is_empty()),
@@ -248,7 +249,8 @@ pub fn schema(data: &[u8]) {
             }
             words => ArgumentInput { base_json: None, call_form: Vec::new(), words: words.to_vec() },
         };
-        let built = block_on(assemble_arguments(&input, Some(&validator), &mut FixedReader).validate());
+        let built =
+            block_on(assemble_arguments(&input, Some(&validator), Validation::Required, &mut FixedReader).validate());
         assert!(built.is_ok(), "{words:?} is not accepted: {built:?}");
     }
     let tool = serde_json::json!({"name": "tool", "inputSchema": value, "outputSchema": value});

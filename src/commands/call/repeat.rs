@@ -56,8 +56,12 @@ pub(super) async fn run(
     let call_context = CallContext { context, session, catalogue: &catalogue, args, target: args.target.as_deref() };
     // Connecting is not part of any call.
     catalogue.ensure_connected(session).await?;
+    // Nor is listing the tools.
     if !args.no_validate {
         catalogue.get(context, session).await?;
+    } else if raw_arguments.need_schema() {
+        // Without the list, the values are strings.
+        let _ = catalogue.get(context, session).await;
     }
     let start = Instant::now();
     let jobs = usize::from(args.jobs.unwrap_or(DEFAULT_JOBS));

@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 use tokio::time::Instant;
 
-use crate::args::{self, ArgumentInput};
+use crate::args::{self, ArgumentInput, Validation};
 use crate::cli::CallArgs;
 use crate::commands::argument_files::ArgumentFiles;
 use crate::commands::call::{lock_check, output_schema};
@@ -99,6 +99,12 @@ impl RawArguments {
             Some(AmbiguousName { parse_failure: Some(failure), .. }) => Err(failure),
             _ => Ok(self),
         }
+    }
+
+    /// Whether the tool's schema decides what is sent. An object alone (`--args`) is sent as it is.
+    #[must_use]
+    pub fn need_schema(&self) -> bool {
+        !self.input.words.is_empty() || !self.input.call_form.is_empty()
     }
 
     /// Those of a batch line or a model: the arguments object as JSON text.
@@ -200,8 +206,7 @@ impl<'a> ToolCall<'a> {
         // An earlier call of the batch fetched the list: the server may have added tools since.
         let is_old = self.server_requests.is_some() && catalogue.is_loaded();
         let (mut tools, mut ready) = if args.no_validate {
-            // Sent as typed: the tool need not be known.
-            (None, self.build_arguments(None).await.map(|arguments| (arguments, Vec::new())))
+            (None, self.prepare_unvalidated().await)
         } else {
             let tools = catalogue.get(context, session).await?;
             let ready = self.prepare(&tools).await;
@@ -400,12 +405,41 @@ impl<'a> ToolCall<'a> {
         Ok((arguments, headers))
     }
 
+    /// The arguments without validation: typed by the tool's schema if it can be found, else as they are.
+    async fn prepare_unvalidated(&self) -> Result<PreparedArguments> {
+        let name = self.raw_arguments.tool.as_str();
+        let CallContext { context, session, catalogue, .. } = self.call_context;
+        if !self.raw_arguments.need_schema() {
+            return Ok((self.build_arguments(None).await?, Vec::new()));
+        }
+        let list_tools = async || -> Result<Rc<ToolList>> {
+            let seen = catalogue.get(context, session).await?;
+            if seen.find(name).is_some() {
+                return Ok(seen);
+            }
+            Ok(catalogue.refresh_if_stale(context, session, &seen, false).await?.unwrap_or(seen))
+        };
+        let tools = match list_tools().await {
+            Ok(tools) => Some(tools),
+            // The server does not list its tools correctly: it may still accept the call.
+            Err(failure) if matches!(failure.kind(), ErrorKind::Failed | ErrorKind::Protocol) => None,
+            Err(failure) => return Err(failure),
+        };
+        let known = tools.as_ref().and_then(|tools| Some((tools, tools.find(name)?)));
+        let schema = known.and_then(|(tools, tool)| tools.validator(tool, SchemaUse::Input));
+        let arguments = self.build_arguments(schema.as_deref()).await?;
+        let headers = known.map(|(_, tool)| tools::argument_headers(session, tool, &arguments));
+        Ok((arguments, headers.unwrap_or_default()))
+    }
+
     /// The arguments, typed by this schema; without one, as they are.
     async fn build_arguments(&self, schema: Option<&SchemaValidator>) -> Result<Map<String, Value>> {
-        let target = self.call_context.session.target();
-        let arguments = args::assemble_arguments(&self.raw_arguments.input, schema, &mut *self.files.borrow_mut());
-        let interrupt = &self.call_context.context.interrupt;
-        let built = interrupt.run_until_interrupted(arguments.validate()).await?.map_err(|problems| {
+        let CallContext { context, session, args, .. } = self.call_context;
+        let target = session.target();
+        let validation = if args.no_validate { Validation::Skipped } else { Validation::Required };
+        let input = &self.raw_arguments.input;
+        let arguments = crate::args::assemble_arguments(input, schema, validation, &mut *self.files.borrow_mut());
+        let built = context.interrupt.run_until_interrupted(arguments.validate()).await?.map_err(|problems| {
             schema::invalid_arguments_failure(
                 &show_tool_command(target, &self.raw_arguments.tool),
                 &self.raw_arguments.tool,
@@ -413,7 +447,13 @@ impl<'a> ToolCall<'a> {
             )
         })?;
         for doubt in &built.unchecked_parts {
-            self.call_context.context.ui.warn(&doubt.to_string());
+            context.ui.warn(&doubt.to_string());
+        }
+        // All calls of --repeat send the same.
+        for name in built.json_sent_as_text.iter().filter(|_| self.request_number == 1) {
+            context.ui.note(&format!(
+                "'{name}' is sent as a string because its type is not declared; to send JSON, write {name}:=…"
+            ));
         }
         Ok(built.arguments)
     }
