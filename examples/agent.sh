@@ -5,6 +5,7 @@
 #   API     anthropic (default), openai, openai-responses or gemini
 #   MODEL   the name of the model          KEY   the key for its API
 #   ROUNDS  at most so many requests to the model (default 10)
+#   BYTES   at most so many bytes of each result (default 20kB)
 #   URL     another server with the same API
 set -euo pipefail
 api=${API:-anthropic} model=${MODEL:?set MODEL to the name of a model} key=${KEY:?set KEY to the key for its API}
@@ -44,7 +45,7 @@ for ((round = 0; round < ${ROUNDS:-10}; round++)); do
   [ -s "$dir/calls" ] || exit 0
   cat "$dir/calls" >&2
   read -rp 'run these calls? [y/N] ' answer && [ "$answer" = y ] || exit 8
-  mcpipe call --tool-use "$dir/reply" --yes >"$dir/results" || [ $? = 1 ] # 1: a tool failed, and the model learns why
+  mcpipe call --tool-use "$dir/reply" --yes --max-bytes "${BYTES:-20kB}" >"$dir/results" || [ $? = 1 ] # 1: a tool failed, and the model learns why
   jq -s ".[0] + (.[1] | $said) + .[2]" "$dir/history" "$dir/reply" "$dir/results" >"$dir/next"
   mv "$dir/next" "$dir/history"
 done

@@ -6,6 +6,7 @@ use clap::Args;
 
 use crate::cli::options::GlobalOptions;
 use crate::target::TargetOptions;
+use crate::util::size::parse_size;
 
 /// Call a tool
 ///
@@ -150,6 +151,13 @@ pub struct CallArgs {
     #[arg(short = 'o', long, value_name = "FILE|-", hide_short_help = true,
         conflicts_with_all = ["save", "batch", "tool_use", "repeat", "detach", "dry_run"])]
     pub output: Option<PathBuf>,
+    /// Print N bytes of the result at most: a longer one is cut in the middle
+    ///
+    /// JSON stays JSON. The whole result is kept in a temporary file, whose name is printed. With --tool-use, N is for
+    /// the text of each result. Units such as 8kB are accepted; nothing is cut to less than about a hundred bytes.
+    #[arg(long, value_name = "N", value_parser = parse_size, hide_short_help = true,
+        conflicts_with_all = ["output", "batch", "repeat", "detach", "dry_run"])]
+    pub max_bytes: Option<u64>,
     /// Start the call as a task, print its ID and exit
     #[arg(long, conflicts_with_all = ["structured", "save", "dry_run"])]
     pub detach: bool,

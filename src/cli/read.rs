@@ -6,6 +6,7 @@ use clap::Args;
 
 use crate::cli::options::GlobalOptions;
 use crate::target::TargetOptions;
+use crate::util::size::parse_size;
 
 /// Read resources
 ///
@@ -54,6 +55,12 @@ pub struct ReadArgs {
     /// Write the output to FILE (- for stdout)
     #[arg(short = 'o', long, value_name = "FILE|-", conflicts_with = "save")]
     pub output: Option<PathBuf>,
+    /// Print N bytes at most: a longer output is cut in the middle
+    ///
+    /// JSON stays JSON. The whole output is kept in a temporary file, whose name is printed. Units such as 8kB are
+    /// accepted; nothing is cut to less than about a hundred bytes.
+    #[arg(long, value_name = "N", value_parser = parse_size, conflicts_with_all = ["output", "save", "watch", "complete"])]
+    pub max_bytes: Option<u64>,
     /// Write each resource to a file in DIR; for a skill's SKILL.md, save the whole skill
     ///
     /// The names of the files are printed (with --json: to stderr).

@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 use crate::commands::context::{Context, Exit};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::output::content;
+use crate::output::save::FileNaming;
 use crate::protocol::json::{member, parse_value};
 use crate::session::Session;
 
@@ -20,6 +21,8 @@ pub struct ResultOptions<'a> {
     pub save: Option<&'a Path>,
     /// Everything into this file.
     pub output: Option<&'a Path>,
+    /// At most so many bytes, and for the file that keeps the rest the name of the tool.
+    pub limit: Option<(u64, &'a str)>,
     /// Whether a mismatch with the output schema is a failure.
     pub strict: bool,
 }
@@ -41,10 +44,13 @@ pub fn print_tool_result(
     let malformed = session.malformed_tool_result(result);
     let has_structured = member(result, "structuredContent").is_some_and(|raw| raw.get() != "null");
     let structured_only = shown.structured_only && (has_structured || !(failed || malformed.is_some()));
+    let naming = FileNaming { name: shown.limit.map(|limit| limit.1), ..FileNaming::default() };
     match shown.output {
         Some(file) => ui.write_tool_result_to(result, file, structured_only)?,
-        None if structured_only => ui.print_structured(result)?,
-        None => ui.print_tool_result(result, shown.save)?,
+        None => ui.print_limited(shown.limit.map(|limit| limit.0), naming, || match structured_only {
+            true => ui.print_structured(result),
+            false => ui.print_tool_result(result, shown.save),
+        })?,
     }
     if let Some(reason) = session.take_unanswered().or_else(|| session.take_declined()) {
         return Err(reason.server(&session.target().name));

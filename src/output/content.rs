@@ -273,6 +273,12 @@ pub fn resource_bytes(result: &RawValue) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// The MIME type of the first content of a resource.
+#[must_use]
+pub fn resource_mime(result: &RawValue) -> Option<String> {
+    JsonObject::new(contents_entries(result).ok()?.first()?)?.text("mimeType")
+}
+
 pub(super) fn contents_entries(result: &RawValue) -> Result<Vec<&RawValue>> {
     raw_array(result, "contents").ok_or_else(|| {
         Failure::new(ErrorKind::Protocol, "the result has no array 'contents'")

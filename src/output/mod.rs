@@ -18,6 +18,7 @@ mod images;
 pub mod jq;
 pub mod json;
 pub mod json_documents;
+mod limit;
 pub mod list_tables;
 mod progress;
 mod progress_line;

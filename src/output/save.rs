@@ -178,6 +178,19 @@ fn given_name(naming: FileNaming<'_>) -> Option<String> {
     naming.name.and_then(safe_name).or_else(from_uri)
 }
 
+/// The end of a file name that begins otherwise: `-report.csv` after the name, else the extension alone. `extension` is
+/// used if nothing else is known.
+#[must_use]
+pub fn kept_name(naming: FileNaming<'_>, extension: &str) -> String {
+    let known = naming.mime.and_then(extension_for).map(|known| format!(".{known}"));
+    let extension = known.unwrap_or_else(|| extension.to_owned());
+    match given_name(naming) {
+        Some(name) if split_extension(&name).1.is_empty() => format!("-{name}{extension}"),
+        Some(name) => format!("-{name}"),
+        None => extension,
+    }
+}
+
 /// Checks that files can be created in a directory, before the operation whose results are saved there.
 ///
 /// # Errors

@@ -62,6 +62,8 @@ pub struct Ui {
     pub(super) options: UiOptions,
     pub(super) terminal: Terminal,
     out: Mutex<OutputStream>,
+    /// What is printed while its size is limited.
+    pub(super) held_output: Mutex<Option<Vec<u8>>>,
     pub(super) err: Arc<Mutex<OutputStream>>,
     pub(super) known_secrets: Mutex<redact::KnownSecrets>,
     pub(super) progress: ProgressSlot,
@@ -88,6 +90,7 @@ impl Ui {
             options,
             terminal,
             out: Mutex::new(out),
+            held_output: Mutex::default(),
             err: Arc::new(Mutex::new(err)),
             known_secrets: Mutex::default(),
             progress: ProgressSlot::default(),
@@ -124,10 +127,11 @@ impl Ui {
         lock(&self.known_secrets).redact(text).into_owned()
     }
 
-    /// Whether standard output gets colors.
+    /// Whether standard output gets colors; what may be cut has none.
     #[must_use]
     pub fn uses_color(&self) -> bool {
         self.options.color.is_enabled(self.terminal.stdout_is_tty, self.terminal.no_color || self.terminal.is_dumb)
+            && lock(&self.held_output).is_none()
     }
 
     pub(super) fn uses_color_on_stderr(&self) -> bool {
@@ -337,6 +341,10 @@ impl Ui {
     fn write_parts(&self, parts: &[&[u8]]) -> io::Result<()> {
         if parts.iter().map(|part| part.len()).sum::<usize>() > PIPE_CAPACITY {
             interrupt::enter_blocking();
+        }
+        if let Some(held) = &mut *lock(&self.held_output) {
+            parts.iter().for_each(|part| held.extend_from_slice(part));
+            return Ok(());
         }
         let mut out = lock(&self.out);
         for part in parts {

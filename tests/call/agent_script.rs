@@ -119,3 +119,22 @@ fn the_rounds_are_limited_and_errors_of_the_api_are_shown() {
     assert_eq!((code, stdout.as_str()), (5, ""), "{stderr}");
     assert!(stderr.contains("no such model"), "{stderr}");
 }
+
+#[test]
+fn a_long_result_is_cut_for_the_model() {
+    let server = Mcp::modern()
+        .on("tools/call", |call| call.text(&"x".repeat(90_000)))
+        .tools(json!([{"name": "add", "inputSchema": {"type": "object"}}]))
+        .stdio();
+    let sandbox = Sandbox::new();
+    sandbox.config(&format!("[servers.one]\ncommand = {:?}\nargs = {:?}\n", server.words()[0], &server.words()[1..]));
+    let (call, answer) = responses("anthropic");
+    let model = HttpServer::start(move |request| Reply::json(if request.n == 0 { &call } else { &answer }));
+    let (code, _, stderr) = run_agent(&sandbox, "anthropic", &model.url("/"), "5", "y\n");
+    assert_eq!(code, 0, "{stderr}");
+    let second = model.requests()[1].json();
+    let text = second["messages"][2]["content"][0]["content"][0]["text"].as_str().unwrap().to_owned();
+    assert!(text.len() <= 20_000 && text.contains("bytes omitted; the whole text is in "), "{}", text.len());
+    let kept = text.split(" is in ").nth(1).unwrap().split(']').next().unwrap();
+    std::fs::remove_file(kept).unwrap();
+}

@@ -2,6 +2,7 @@
 
 mod images;
 mod jq;
+mod limited_output;
 mod notifications;
 mod redaction;
 mod result_files;

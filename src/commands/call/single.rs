@@ -81,6 +81,7 @@ pub async fn run(context: &Context, args: &CallArgs) -> Result<Exit> {
                     structured_only: args.structured,
                     save: args.save.as_deref(),
                     output: args.output_file(),
+                    limit: args.max_bytes.map(|limit| (limit, raw_arguments.tool.as_str())),
                     strict: args.strict,
                 };
                 let printed = print_tool_result(context, session, &result, &shown, misfit);

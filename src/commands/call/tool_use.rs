@@ -106,7 +106,11 @@ fn print_results(
         if let Some(request) = &ended.request {
             context.ui.print_json_line(request)?;
         }
-        let outcome = match (ended.result, &ended.failure) {
+        let result = match (ended.result, args.max_bytes) {
+            (Some(result), Some(limit)) => Some(context.ui.limit_result(&asked.name, result, limit)?),
+            (result, _) => result,
+        };
+        let outcome = match (result, &ended.failure) {
             (Some(result), None) => Ok(result),
             (Some(result), Some(failure)) if shape_error(method::TOOLS_CALL, &result).is_some() => {
                 // The tool ran: the model gets what of the result is good.

@@ -1,7 +1,7 @@
 //! `read`: resources to standard output or into files, several concurrently over one connection.
 
 mod resource;
-mod skills;
+pub mod skills;
 mod template;
 mod watch;
 
@@ -20,7 +20,8 @@ use crate::commands::lists::{self, ListFilter};
 use crate::commands::read::resource::list_hint;
 use crate::commands::read::template::{expand_template, split_argument, template_variables};
 use crate::error::{ErrorKind, Failure, Result};
-use crate::output::save;
+use crate::output::content;
+use crate::output::save::{self, FileNaming};
 use crate::protocol::rpc::RawJson;
 use crate::protocol::views::ListKind;
 use crate::session::Session;
@@ -75,7 +76,21 @@ pub async fn run(context: &Context, args: ReadArgs) -> Result<Exit> {
                     .await;
             }
             let results = progress.show_during(read_all(context, session, &args, &uris)).await?;
-            let exit = print_outcomes(context, &args, &uris, results)?;
+            let mime = match &results[..] {
+                [Ok(ReadOutcome::Resource(result))] if args.max_bytes.is_some() => content::resource_mime(result),
+                _ => None,
+            };
+            let naming = match &uris[..] {
+                [uri] if !context.ui.is_json() => {
+                    FileNaming { uri: Some(uri), mime: mime.as_deref(), ..FileNaming::default() }
+                }
+                _ => FileNaming::default(),
+            };
+            let mut exit = Exit::Done;
+            context.ui.print_limited(args.max_bytes, naming, || {
+                exit = print_outcomes(context, &args, &uris, results)?;
+                Ok(())
+            })?;
             session.take_declined().map_or(Ok(exit), Err)
         })
         .await

@@ -1,0 +1,424 @@
+//! `--max-bytes`: output for readers with little room, such as models. What is longer is cut in the middle, says how much
+//! is missing, and is kept whole in a temporary file.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use serde_json::value::RawValue;
+use serde_json::{Map, Value, json};
+
+use super::Ui;
+use super::save::{FileNaming, kept_name};
+use crate::error::{ErrorKind, Failure, Result};
+use crate::protocol::json::{member, parse_truncated, parse_value};
+use crate::protocol::rpc::RawJson;
+use crate::util::lock::lock;
+
+/// The members of a content block that have text.
+const TEXT_MEMBERS: [&str; 2] = ["/text", "/resource/text"];
+/// The room that every JSON value can be cut to, for example `{"…":"[99999 members omitted]"}`.
+const MIN_VALUE_SIZE: usize = 40;
+/// An array keeps fewer items rather than cutting one to less than this part of its room.
+const MAX_CUT_ITEMS: usize = 8;
+
+impl Ui {
+    /// Prints something, but at most `limit` bytes of it. `naming` is for the file that keeps a longer output.
+    ///
+    /// # Errors
+    /// When it cannot be printed, or a longer output cannot be kept.
+    pub fn print_limited(
+        &self,
+        limit: Option<u64>,
+        naming: FileNaming<'_>,
+        print: impl FnOnce() -> Result<()>,
+    ) -> Result<()> {
+        let Some(limit) = limit else { return print() };
+        *lock(&self.held_output) = Some(Vec::new());
+        let printed = print();
+        let output = lock(&self.held_output).take().unwrap_or_default();
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        let written = if output.len() <= limit {
+            self.print_bytes(&output)
+        } else {
+            self.shorten_output(&output, limit, naming).and_then(|shorter| self.print_bytes(&shorter))
+        };
+        printed.and(written)
+    }
+
+    /// An output that is longer than the limit, shortened.
+    fn shorten_output(&self, output: &[u8], limit: usize, naming: FileNaming<'_>) -> Result<Vec<u8>> {
+        let Ok(text) = std::str::from_utf8(output) else {
+            let path = keep_whole(output, naming, ".bin")?;
+            return Ok(format!("[{} bytes of binary content, in {}]\n", output.len(), path.display()).into_bytes());
+        };
+        let Some(document) = parse_container(text) else {
+            let path = keep_whole(output, naming, ".txt")?;
+            return Ok(cut_text(text, limit, &path).into_bytes());
+        };
+        let path = keep_whole(output, naming, ".json")?;
+        let mut shorter = shorten_json(document, limit.saturating_sub(1)).to_string();
+        shorter.push('\n');
+        let (shown, all) = (shorter.len(), output.len());
+        self.warn(&format!("the output was cut from {all} to {shown} bytes; all of it is in {}", path.display()));
+        Ok(shorter.into_bytes())
+    }
+
+    /// A tool result for a model with at most `limit` bytes of text, and as many of structured content. Images and other
+    /// binary content are not cut.
+    ///
+    /// # Errors
+    /// When the whole result cannot be kept.
+    pub fn limit_result(&self, tool: &str, result: RawJson, limit: u64) -> Result<RawJson> {
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        let structured = member(&result, "structuredContent").map_or(0, |raw| raw.get().len());
+        if result.get().len() <= limit {
+            return Ok(result);
+        }
+        let Some(mut value) = parse_value(result.get()) else { return Ok(result) };
+        let blocks = value.get_mut("content").and_then(Value::as_array_mut);
+        let text_size: usize =
+            blocks.iter().flat_map(|blocks| blocks.iter()).map(|block| block_text(block).len()).sum();
+        if text_size <= limit && structured <= limit {
+            return Ok(result);
+        }
+        let path =
+            keep_whole(result.get().as_bytes(), FileNaming { name: Some(tool), ..FileNaming::default() }, ".json")?;
+        if text_size > limit
+            && let Some(blocks) = blocks
+        {
+            shorten_blocks(blocks, text_size, limit, &path);
+        }
+        if structured > limit
+            && let Some(content) = value.get_mut("structuredContent")
+        {
+            *content = shorten_json(content.take(), limit);
+        }
+        self.warn(&format!("the result of {tool} was cut to {limit} bytes; all of it is in {}", path.display()));
+        RawValue::from_string(value.to_string())
+            .map_err(|error| Failure::new(ErrorKind::Bug, "a shortened result is not JSON").caused_by(&error))
+    }
+}
+
+/// Keeps the whole output in a temporary file that only this user can read.
+fn keep_whole(output: &[u8], naming: FileNaming<'_>, extension: &str) -> Result<PathBuf> {
+    let ending = kept_name(naming, extension);
+    let kept = tempfile::Builder::new().prefix("mcpipe-").suffix(&ending).tempfile().and_then(|mut file| {
+        file.write_all(output)?;
+        file.keep().map_err(|error| error.error)
+    });
+    kept.map(|(_, path)| path).map_err(|error| {
+        Failure::new(ErrorKind::Output, "cannot keep the whole output in a temporary file")
+            .caused_by(&error)
+            .hint("omit --max-bytes, or set TMPDIR to a directory that can be written")
+    })
+}
+
+/// An object or array. What is nested deeper than any reader follows is empty in it.
+fn parse_container(text: &str) -> Option<Value> {
+    if !text.trim_start().starts_with(['{', '[']) {
+        return None;
+    }
+    parse_truncated(text).map(|(document, _)| document)
+}
+
+fn block_text(block: &Value) -> &str {
+    TEXT_MEMBERS.iter().find_map(|at| block.pointer(at)?.as_str()).unwrap_or_default()
+}
+
+/// Cuts the text of all blocks together in the middle; a single block with JSON stays JSON, and a block after it names
+/// the file.
+fn shorten_blocks(blocks: &mut Vec<Value>, text_size: usize, limit: usize, path: &Path) {
+    let texts: Vec<usize> = (0..blocks.len()).filter(|index| !block_text(&blocks[*index]).is_empty()).collect();
+    if let [only] = texts[..]
+        && let Some(document) = parse_container(block_text(&blocks[only]))
+    {
+        let note = format!("[cut; the whole result is in {}]", path.display());
+        set_text(&mut blocks[only], shorten_json(document, limit.saturating_sub(note.len())).to_string());
+        blocks.insert(only + 1, json!({"type": "text", "text": note}));
+        return;
+    }
+    // The number of missing bytes has no more digits than that of all bytes.
+    let room = limit.saturating_sub(omission(text_size, path).len() + 1);
+    let (mut head, tail) = (room.div_ceil(2), room / 2);
+    // Where the tail begins, counted in the bytes of all texts.
+    let tail_start = text_size - tail;
+    let (mut position, mut missing) = (0, 0);
+    let mut mark_block = None;
+    let mut kept = Vec::with_capacity(blocks.len());
+    for mut block in std::mem::take(blocks) {
+        let text = block_text(&block);
+        if text.is_empty() {
+            kept.push(block);
+            continue;
+        }
+        let first = text.floor_char_boundary(head);
+        let last = text.ceil_char_boundary(tail_start.saturating_sub(position).max(first).min(text.len()));
+        position += text.len();
+        if last == first {
+            head -= first;
+            kept.push(block);
+            continue;
+        }
+        missing += last - first;
+        let end = text[last..].to_owned();
+        let start = text[..first].to_owned();
+        head = 0;
+        if mark_block.is_none() {
+            mark_block = Some((kept.len(), start, end));
+            kept.push(block);
+        } else if !end.is_empty() {
+            set_text(&mut block, end);
+            kept.push(block);
+        }
+    }
+    if let Some((index, start, end)) = mark_block {
+        let lead = if start.is_empty() || start.ends_with('\n') { "" } else { "\n" };
+        set_text(&mut kept[index], format!("{start}{lead}{}{end}", omission(missing, path)));
+    }
+    *blocks = kept;
+}
+
+fn set_text(block: &mut Value, new: String) {
+    for at in TEXT_MEMBERS {
+        if let Some(Value::String(text)) = block.pointer_mut(at) {
+            *text = new;
+            return;
+        }
+    }
+}
+
+/// The line in place of what is missing from a text.
+fn omission(missing: usize, path: &Path) -> String {
+    format!("[{missing} bytes omitted; the whole text is in {}]\n", path.display())
+}
+
+/// The beginning and the end of a text, and between them how much is missing. It has at most `limit` bytes, unless the
+/// line about that alone has more.
+fn cut_text(text: &str, limit: usize, path: &Path) -> String {
+    let (head, tail) = ends(text, limit.saturating_sub(omission(text.len(), path).len() + 1));
+    let missing = text.len() - head.len() - tail.len();
+    let lead = if head.is_empty() || head.ends_with('\n') { "" } else { "\n" };
+    format!("{head}{lead}{}{tail}", omission(missing, path))
+}
+
+/// The beginning and the end of a text, cut between characters, with at most `room` bytes together.
+fn ends(text: &str, room: usize) -> (&str, &str) {
+    let head = text.floor_char_boundary(room.div_ceil(2));
+    let tail = text.ceil_char_boundary(text.len() - (room / 2).min(text.len() - head));
+    (&text[..head], &text[tail..])
+}
+
+/// A JSON value with at most `limit` bytes, or [`MIN_VALUE_SIZE`] if that is more. Long strings are cut in the middle, and
+/// of too many items or members the ones in the middle are omitted.
+fn shorten_json(value: Value, limit: usize) -> Value {
+    let size = json_size(&value);
+    let limit = limit.max(MIN_VALUE_SIZE);
+    if size <= limit {
+        return value;
+    }
+    match value {
+        Value::String(text) => Value::String(shorten_string(&text, limit)),
+        Value::Array(items) => shorten_array(items, limit),
+        Value::Object(members) => shorten_object(members, limit),
+        Value::Null | Value::Bool(_) | Value::Number(_) => Value::String(bytes_omitted(size)),
+    }
+}
+
+fn bytes_omitted(missing: usize) -> String {
+    format!("[{missing} bytes omitted]")
+}
+
+fn shorten_string(text: &str, limit: usize) -> String {
+    let mut room = limit.saturating_sub(bytes_omitted(text.len()).len() + 2);
+    loop {
+        let (head, tail) = ends(text, room);
+        let shorter = format!("{head}{}{tail}", bytes_omitted(text.len() - head.len() - tail.len()));
+        // Characters that are escaped take more room.
+        let size = json_size(&shorter);
+        if size <= limit || room == 0 {
+            return shorter;
+        }
+        room = room.saturating_sub(((size - limit) / 6).max(1));
+    }
+}
+
+fn shorten_array(items: Vec<Value>, limit: usize) -> Value {
+    let sizes: Vec<usize> = items.iter().map(json_size).collect();
+    let least = MIN_VALUE_SIZE.max(limit / MAX_CUT_ITEMS);
+    let mark = |missing: usize| Value::String(format!("[{missing} items omitted]"));
+    // Two brackets, and a comma after each item.
+    let plan = Plan::new(&sizes, &vec![1; sizes.len()], least, limit - 2, json_size(&mark(sizes.len())) + 1);
+    let mut kept = Vec::new();
+    for (index, (item, room)) in items.into_iter().zip(plan.rooms).enumerate() {
+        if index == plan.head && plan.missing > 0 {
+            kept.push(mark(plan.missing));
+        }
+        if let Some(room) = room {
+            kept.push(shorten_json(item, room));
+        }
+    }
+    Value::Array(kept)
+}
+
+fn shorten_object(members: Map<String, Value>, limit: usize) -> Value {
+    let sizes: Vec<usize> = members.values().map(json_size).collect();
+    // A colon and a comma.
+    let names: Vec<usize> = members.keys().map(|name| json_size(name) + 2).collect();
+    let mark = |missing: usize| Value::String(format!("[{missing} members omitted]"));
+    let mut mark_name = "…".to_owned();
+    while members.contains_key(&mark_name) {
+        mark_name.push('…');
+    }
+    let mark_size = json_size(&mark_name) + 2 + json_size(&mark(sizes.len()));
+    let plan = Plan::new(&sizes, &names, MIN_VALUE_SIZE, limit - 2, mark_size);
+    let mut kept = Map::new();
+    for (index, ((name, value), room)) in members.into_iter().zip(plan.rooms).enumerate() {
+        if index == plan.head && plan.missing > 0 {
+            kept.insert(mark_name.clone(), mark(plan.missing));
+        }
+        if let Some(room) = room {
+            kept.insert(name, shorten_json(value, room));
+        }
+    }
+    Value::Object(kept)
+}
+
+/// Which items of an array or object are kept, and the room for each.
+struct Plan {
+    /// The room of each item; `None` for those that are omitted.
+    rooms: Vec<Option<usize>>,
+    /// How many items are kept before those that are omitted.
+    head: usize,
+    /// How many items are omitted.
+    missing: usize,
+}
+
+impl Plan {
+    /// `extras` are the bytes that an item takes besides its value, and no value is cut to less than `least`. If there is
+    /// no room for all items, those at both ends are kept, and `mark` bytes are used to say so.
+    fn new(sizes: &[usize], extras: &[usize], least: usize, room: usize, mark: usize) -> Plan {
+        let cost = |index: usize| sizes[index].min(least) + extras[index];
+        let (mut head, mut tail) = (0, sizes.len());
+        let mut left = room;
+        if (0..sizes.len()).map(cost).sum::<usize>() <= room {
+            head = tail;
+        } else {
+            left = left.saturating_sub(mark);
+            let used = |left: &mut usize, index: usize| match left.checked_sub(cost(index)) {
+                Some(rest) => {
+                    *left = rest;
+                    true
+                }
+                None => false,
+            };
+            while head < tail && used(&mut left, head) {
+                head += 1;
+                if head < tail && used(&mut left, tail - 1) {
+                    tail -= 1;
+                }
+            }
+        }
+        let is_kept = |index: &usize| *index < head || *index >= tail;
+        // What is left goes to the values that are longer: first to those that need the least.
+        let mut order: Vec<usize> = (0..sizes.len()).filter(is_kept).collect();
+        order.sort_by_key(|index| sizes[*index]);
+        left += order.iter().map(|index| sizes[*index].min(least)).sum::<usize>();
+        let mut rooms = vec![None; sizes.len()];
+        for (done, index) in order.iter().enumerate() {
+            let share = (left / (order.len() - done)).min(sizes[*index]);
+            rooms[*index] = Some(share);
+            left -= share;
+        }
+        Plan { rooms, head, missing: tail - head }
+    }
+}
+
+/// The bytes of a value as compact JSON.
+fn json_size<T: serde::Serialize + ?Sized>(value: &T) -> usize {
+    struct Counter(usize);
+    impl Write for Counter {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0 += bytes.len();
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut counter = Counter(0);
+    let counted = serde_json::to_writer(&mut counter, value);
+    debug_assert!(counted.is_ok(), "a counter takes everything");
+    counter.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_keeps_its_beginning_and_its_end() {
+        let path = Path::new("/t/a.txt");
+        let text = "é".repeat(500);
+        let cut = cut_text(&text, 151, path);
+        assert!(cut.len() <= 151, "{}", cut.len());
+        assert!(cut.starts_with("éé") && cut.ends_with("éé"), "{cut}");
+        assert!(cut.contains(" bytes omitted; the whole text is in /t/a.txt]\n"), "{cut}");
+        let missing: usize = cut.split(['[', ' ']).nth(1).and_then(|number| number.parse().ok()).unwrap_or_default();
+        assert_eq!(cut.matches('é').count() * 2 + missing, 1000);
+        assert_eq!(cut_text("abc", 0, path), "[3 bytes omitted; the whole text is in /t/a.txt]\n");
+    }
+
+    #[test]
+    fn json_stays_json_within_the_limit() {
+        let rows = |count: usize| (0..count).map(|n| json!({"id": n, "name": "row \"quoted\" ü"})).collect::<Vec<_>>();
+        let documents = [
+            json!({"content": [{"type": "text", "text": "x".repeat(5000)}], "isError": false}),
+            json!({"rows": rows(2000), "total": 2000}),
+            json!({"pages": rows(300).chunks(2).map(Vec::from).collect::<Vec<_>>()}),
+            json!((0..400).map(|n| json!({"a": {"b": n}, "c": [n, n], "d": "y".repeat(n)})).collect::<Vec<_>>()),
+            json!({"a": "\u{1}".repeat(3000), "b": ["x".repeat(300), "\"".repeat(3000)]}),
+            json!((0..5000).collect::<Vec<_>>()),
+            json!((0..3000).map(|n| (format!("member {n}"), json!(n))).collect::<Map<_, _>>()),
+            json!((0..90).map(|n| ("…".repeat(n + 1), json!(["z".repeat(99)]))).collect::<Map<_, _>>()),
+            json!({"deep": {"deeper": {"deepest": ["z".repeat(4000)]}}}),
+            json!(vec![json!({}); 2000]),
+            json!(vec![json!([[[[1, 2, 3]]]]); 2000]),
+        ];
+        for document in documents {
+            for limit in [40, 45, 100, 300, 1000, 2500] {
+                let shorter = shorten_json(document.clone(), limit);
+                assert!(json_size(&shorter) <= limit, "{} > {limit}: {shorter}", json_size(&shorter));
+                assert!(shorter.to_string().contains("omitted]"), "{shorter}");
+            }
+        }
+        let kept = shorten_json(json!({"id": 12, "text": "abcdefghij".repeat(100)}), 120);
+        assert_eq!(kept["id"], 12);
+        let text = kept["text"].as_str().unwrap_or_default();
+        assert!(text.starts_with("abc") && text.ends_with("hij"), "{text}");
+        let kept = shorten_json(json!((0..100).collect::<Vec<_>>()), 60);
+        assert_eq!(kept.to_string(), r#"[0,1,2,3,4,5,6,"[86 items omitted]",93,94,95,96,97,98,99]"#);
+    }
+
+    #[test]
+    fn blocks_share_the_limit() {
+        let path = Path::new("/t/a.json");
+        for count in [1, 2, 7, 300] {
+            let mut blocks: Vec<Value> =
+                (0..count).map(|n| json!({"type": "text", "text": format!("{n}é").repeat(2000 / count)})).collect();
+            blocks.insert(count / 2, json!({"type": "image", "data": "AAAA", "mimeType": "image/png"}));
+            let size = blocks.iter().map(|block| block_text(block).len()).sum();
+            shorten_blocks(&mut blocks, size, 400, path);
+            let texts: Vec<&str> = blocks.iter().map(block_text).collect();
+            let text = texts.concat();
+            assert!(text.len() <= 400 && text.len() > 380, "{count}: {} {text}", text.len());
+            assert_eq!(text.matches(" bytes omitted; the whole text is in /t/a.json]\n").count(), 1, "{text}");
+            assert!(text.starts_with("0é") && text.ends_with(&format!("{}é", count - 1)), "{text}");
+            assert_eq!(texts.iter().filter(|text| text.is_empty()).count(), 1, "the image stays");
+            let number = text.split(" bytes omitted").next().and_then(|start| start.rsplit('[').next());
+            let missing: usize = number.and_then(|number| number.parse().ok()).unwrap_or_default();
+            let mark = omission(missing, path).len();
+            assert!(text.len() - mark + missing - size <= 1, "{text}");
+        }
+    }
+}
