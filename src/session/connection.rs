@@ -16,6 +16,7 @@ use crate::session::negotiate::{MIN_ATTEMPT_TIMEOUT, NegotiatedConnection, Negot
 use crate::session::operation::Operation;
 use crate::session::retry::{FailedAttempt, RetryDecision, poll_delay, random_fraction};
 use crate::session::rpc_client::RequestOutcome;
+use crate::session::server_pause::{SendPermit, Turn};
 use crate::util::duration::format_duration;
 
 impl Session {
@@ -53,6 +54,7 @@ impl Session {
     ) -> Result<T> {
         let mut attempts = self.options.retry.start(call);
         let began = *self.waiting_since.get_or_init(Instant::now);
+        let mut permit = self.permission_to_send().await?;
         loop {
             let outcome = attempt().await;
             let was_ready = self.has_answered.load(Ordering::Relaxed);
@@ -76,17 +78,42 @@ impl Session {
                 self.has_answered.fetch_or(outcome.is_ok(), Ordering::Relaxed);
                 return outcome;
             };
-            let next = attempts.decide(
-                FailedAttempt { retry_advice: advice, kind, was_ready },
-                began.elapsed(),
-                random_fraction(),
-            );
-            let (RetryDecision::Poll(pause) | RetryDecision::Retry(pause, _)) = next else { return outcome };
-            if let RetryDecision::Retry(pause, n) = next {
-                self.options.retry.report_retry(call, advice, pause, n, &self.options.transport.trace);
+            let failed = FailedAttempt { retry_advice: advice, kind, was_ready };
+            match self.options.retry.accepted_pause(advice) {
+                Some(pause) => permit.refused(pause),
+                None => drop(permit),
             }
-            self.options.transport.interrupt.run_until_interrupted(tokio::time::sleep(pause)).await?;
+            let mut known_refusals = self.pause.refusals();
+            let mut count = 1;
+            permit = loop {
+                let decisions = (0..count).map(|_| attempts.decide(failed, began.elapsed(), random_fraction()));
+                let next = decisions.reduce(|last, next| if last == RetryDecision::Stop { last } else { next });
+                let Some(RetryDecision::Poll(pause) | RetryDecision::Retry(pause, _)) = next else { return outcome };
+                if let Some(RetryDecision::Retry(pause, n)) = next {
+                    self.options.retry.report_retry(call, advice, pause, n, &self.options.transport.trace);
+                }
+                self.options.transport.interrupt.run_until_interrupted(tokio::time::sleep(pause)).await?;
+                let turn = self.pause.turn(Some(known_refusals));
+                match self.options.transport.interrupt.run_until_interrupted(turn).await? {
+                    Turn::Send(permit) => break permit,
+                    // The server would have refused this one too.
+                    Turn::Refused(others) => {
+                        known_refusals += others;
+                        count = others;
+                    }
+                }
+            };
             self.discard_closed_connection().await;
+        }
+    }
+
+    /// Waits while the server has asked for a pause.
+    async fn permission_to_send(&self) -> Result<SendPermit<'_>> {
+        loop {
+            let turn = self.options.transport.interrupt.run_until_interrupted(self.pause.turn(None)).await?;
+            if let Turn::Send(permit) = turn {
+                return Ok(permit);
+            }
         }
     }
 

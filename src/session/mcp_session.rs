@@ -24,6 +24,7 @@ use crate::session::negotiate::classify::{may_indicate_wrong_era, probe_modern};
 use crate::session::operation::Operation;
 use crate::session::options::SessionOptions;
 use crate::session::rpc_client::{RequestOutcome, RpcClient};
+use crate::session::server_pause::ServerPause;
 use crate::session::server_requests::ServerRequestLog;
 use crate::target::Target;
 use crate::transport::TransportKind;
@@ -49,6 +50,8 @@ pub struct Session {
     pub(super) has_failed: AtomicBool,
     /// Whether the server has responded to anything.
     pub(super) has_answered: AtomicBool,
+    /// The pause that the server asked for.
+    pub(super) pause: ServerPause,
     /// When the wait for the server began.
     pub(super) waiting_since: OnceLock<Instant>,
     /// Whether the server declares skills, once known.
@@ -102,6 +105,7 @@ impl Session {
             connection: Mutex::new(None),
             has_failed: AtomicBool::new(false),
             has_answered: AtomicBool::new(false),
+            pause: ServerPause::default(),
             waiting_since: OnceLock::new(),
             declares_skills: OnceCell::new(),
             has_warned_of_repeated_page: AtomicBool::new(false),

@@ -22,6 +22,7 @@ mod options;
 pub mod request;
 pub mod retry;
 pub mod rpc_client;
+mod server_pause;
 pub mod server_requests;
 pub mod skills;
 mod stray;

@@ -86,6 +86,13 @@ impl RetryPolicy {
         }
     }
 
+    /// The pause that the server asked for, unless it is too long to wait for.
+    #[must_use]
+    pub fn accepted_pause(&self, advice: RetryAdvice) -> Option<Duration> {
+        let longest = self.max_retry_after.unwrap_or(MAX_RETRY_AFTER).min(MAX_RETRY_AFTER);
+        advice.retry_after.filter(|after| *after <= longest)
+    }
+
     /// Reports the n-th retry: to the user, or only to the trace if the operation has no effects.
     pub fn report_retry(&self, call: &Operation, advice: RetryAdvice, pause: Duration, n: u32, trace: &Trace) {
         let why = match advice {
@@ -124,9 +131,7 @@ impl RetryState<'_> {
         let pause = jittered(exponential(FIRST_RETRY_DELAY, self.retries).min(MAX_RETRY_DELAY), chance);
         self.retries += 1;
         match advice.retry_after {
-            Some(after) if after > self.policy.max_retry_after.unwrap_or(MAX_RETRY_AFTER).min(MAX_RETRY_AFTER) => {
-                RetryDecision::Stop
-            }
+            Some(_) if self.policy.accepted_pause(advice).is_none() => RetryDecision::Stop,
             // Clients that got the same pause must not all come back at the same moment.
             Some(after) => RetryDecision::Retry(after + jittered(FIRST_RETRY_DELAY / 2, chance), self.retries),
             None => RetryDecision::Retry(pause, self.retries),
