@@ -62,6 +62,8 @@ Expectations (exit code 9):
 Many calls over one connection (NDJSON in, NDJSON out):
   echo '{\"tool\":\"whoami\",\"arguments\":{}}' | mcpipe call linear --batch -
   mcpipe call linear --batch calls.ndjson --jobs 4 --ordered --jq 'select(.error) | .id'
+  mcpipe call --batch all.ndjson --rate 5/s --max-failures 3     \"server\" in lines
+  mcpipe call linear --batch calls.ndjson --skip-done done.ndjson >> done.ndjson
 
 The calls in a model API response:
   mcpipe call linear --tool-use reply.json > results.json
@@ -86,7 +88,9 @@ pub struct CallArgs {
     pub object: Option<String>,
     /// Run the calls in FILE (NDJSON; - for stdin) over one connection
     ///
-    /// Each line of FILE is {"tool":…,"arguments":…,"id":…}. One result line is printed as each call finishes.
+    /// Each line of FILE is {"tool":…,"arguments":…,"id":…}. One result line is printed as each call finishes. A line may
+    /// also read a resource ("read":URI), get a prompt ("prompt":…,"arguments":…) or send any request
+    /// ("request":METHOD,"params":…), and name a configured server ("server":NAME). Without TARGET, each line names one.
     #[arg(long, value_name = "FILE|-", help_heading = "Many calls", group = "many",
         conflicts_with_all = ["object", "structured", "save", "detach", "tool_use"])]
     pub batch: Option<PathBuf>,
@@ -103,10 +107,11 @@ pub struct CallArgs {
         value_parser = clap::value_parser!(u32).range(1..),
         conflicts_with_all = ["structured", "save", "detach", "dry_run", "ordered"])]
     pub repeat: Option<u32>,
-    /// Start the calls of --repeat at this rate, for example 5/s
+    /// Start the calls of --repeat or --batch at this rate, for example 5/s
     ///
-    /// A call is timed from its scheduled start. Without --rate, each call starts when another ends. N/m is per minute.
-    #[arg(long, value_name = "N/s", help_heading = "Many calls", requires = "repeat", hide_short_help = true, value_parser = parse_rate)]
+    /// With --repeat, a call is timed from its scheduled start. Without --rate, each call starts when another ends. N/m is
+    /// per minute.
+    #[arg(long, value_name = "N/s", help_heading = "Many calls", requires = "many", conflicts_with = "tool_use", hide_short_help = true, value_parser = parse_rate)]
     pub rate: Option<f64>,
     /// Exit with code 9 unless --repeat stays within LIMIT; may be repeated
     ///
@@ -128,6 +133,19 @@ pub struct CallArgs {
     /// Print --batch results in input order
     #[arg(long, help_heading = "Many calls", requires = "batch", hide_short_help = true)]
     pub ordered: bool,
+    /// With --batch: after N failures in a row of a server, do not send its other lines
+    ///
+    /// They fail at once (class unreachable) until one that is tried after a pause succeeds. The pause is 1 s at first, and
+    /// doubles up to 30 s. Errors that a tool or the server reports do not count.
+    #[arg(long, value_name = "N", help_heading = "Many calls", requires = "batch", hide_short_help = true,
+        value_parser = clap::value_parser!(u32).range(1..))]
+    pub max_failures: Option<u32>,
+    /// With --batch: skip the lines whose IDs have a result in FILE, the output of an earlier run
+    ///
+    /// A line that failed, or whose tool reported an error, runs again. FILE may be the file that the output is appended
+    /// to.
+    #[arg(long, value_name = "FILE", help_heading = "Many calls", requires = "batch", hide_short_help = true)]
+    pub skip_done: Option<PathBuf>,
     /// Send the arguments even if they are invalid
     ///
     /// The schema still decides the type of each value; a value that does not fit is sent as a string. Nothing is

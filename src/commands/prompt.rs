@@ -11,6 +11,7 @@ use crate::commands::context::{Context, Exit};
 use crate::commands::lists::{self, ListFilter};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::models::{ModelApi, prompts};
+use crate::protocol::rpc::RawJson;
 use crate::protocol::views::{ListItem, ListKind};
 use crate::protocol::{code, method};
 use crate::schema::{ArgumentProblem, invalid_arguments_failure};
@@ -47,11 +48,7 @@ pub async fn run(context: &Context, args: PromptArgs) -> Result<Exit> {
                 let prompt = json!({"type": "ref/prompt", "name": name});
                 return progress.show_during(wanted.print_completions(context, session, prompt, &arguments)).await;
             }
-            progress.show_during(check_arguments(context, session, name, &arguments)).await?;
-            let result = match progress.show_during(session.request(&get_prompt_call(name, &arguments))).await {
-                Ok(result) => result,
-                Err(failure) => return Err(explain_failure(session, name, &arguments, failure).await),
-            };
+            let result = progress.show_during(get_prompt(context, session, name, &arguments)).await?;
             match args.form {
                 Some(form) => print_prompt_messages(context, &result, form)?,
                 None if context.ui.is_json() => context.ui.print_raw_json(&result)?,
@@ -62,7 +59,26 @@ pub async fn run(context: &Context, args: PromptArgs) -> Result<Exit> {
         .await
 }
 
-fn get_prompt_call(name: &str, arguments: &Map<String, Value>) -> Operation {
+/// Gets a prompt, after its arguments were checked.
+///
+/// # Errors
+/// When an argument is missing, or the server has no result.
+pub async fn get_prompt(
+    context: &Context,
+    session: &Session,
+    name: &str,
+    arguments: &Map<String, Value>,
+) -> Result<RawJson> {
+    check_arguments(context, session, name, arguments).await?;
+    match session.request(&get_prompt_call(name, arguments)).await {
+        Ok(result) => Ok(result),
+        Err(failure) => Err(explain_failure(session, name, arguments, failure).await),
+    }
+}
+
+/// The request for a prompt.
+#[must_use]
+pub fn get_prompt_call(name: &str, arguments: &Map<String, Value>) -> Operation {
     let mut params = Map::new();
     params.insert("name".into(), name.into());
     // Also without arguments: the TypeScript SDK refuses a request without this member for a prompt whose schema is an

@@ -12,6 +12,7 @@ use crate::commands::context::{Context, Exit};
 use crate::commands::tools::{self, ToolCache};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::protocol::method;
+use crate::protocol::rpc::RawJson;
 use crate::session::Session;
 use crate::session::era::Operation;
 use crate::session::rpc_client::RequestOutcome;
@@ -42,7 +43,10 @@ pub async fn run(context: &Context, args: RequestArgs) -> Result<Exit> {
             let notification = Operation { wants_progress: false, ..verbatim_operation(&method, params) };
             return session.notify(&notification).await.map(|()| Exit::Done);
         }
-        let result = progress.show_during(send(context, session, &args, &method, params)).await?;
+        let call_args = CallArgs { yes: args.yes, ..CallArgs::default() };
+        let (catalogue, target) = (ToolCache::default(), args.target.as_deref());
+        let call_context = CallContext { context, session, catalogue: &catalogue, args: &call_args, target };
+        let result = progress.show_during(send(call_context, &method, params)).await?;
         print_result(context, session, &method, &result)
     };
     context.with_session(session, exchange).await
@@ -69,17 +73,11 @@ fn verbatim_operation(name: &str, params: Map<String, Value>) -> Operation {
 }
 
 /// Sends the request; a tool call only if it is allowed.
-async fn send(
-    context: &Context,
-    session: &Session,
-    args: &RequestArgs,
-    method: &str,
-    params: Map<String, Value>,
-) -> Result<Box<RawValue>> {
-    let call_args = CallArgs { yes: args.yes, ..CallArgs::default() };
-    let catalogue = ToolCache::default();
-    let call_context =
-        CallContext { context, session, catalogue: &catalogue, args: &call_args, target: args.target.as_deref() };
+///
+/// # Errors
+/// When it may not be sent, or has no result.
+pub async fn send(call_context: CallContext<'_>, method: &str, params: Map<String, Value>) -> Result<RawJson> {
+    let session = call_context.session;
     let operation = permitted_operation(call_context, method, params).await?;
     match session.send(&operation).await? {
         RequestOutcome::Result(result) => Ok(result),

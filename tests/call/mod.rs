@@ -2,6 +2,7 @@
 
 mod agent_script;
 mod batch;
+mod batch_servers;
 mod expectations;
 mod late_tools;
 mod read_only_tools;

@@ -1,62 +1,86 @@
-//! `call --batch`: many calls over one connection, a line of JSON in and a line of JSON out for each.
+//! `call --batch`: many requests over one connection to each server, a line of JSON in and a line of JSON out for each.
 //!
-//! Calls start as lines arrive, and results are printed as calls finish. An invalid line yields an error result.
+//! Requests start as lines arrive, and results are printed as they finish. An invalid line yields an error result.
+
+mod circuit;
+mod done_lines;
+mod line;
+mod servers;
 
 use std::path::Path;
 use std::pin::Pin;
+use std::time::Duration;
 
 use futures_util::StreamExt;
 use futures_util::future::Either;
 use futures_util::stream::{FuturesOrdered, FuturesUnordered};
-use serde_json::Value;
-use serde_json::value::RawValue;
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 
 use crate::cli::CallArgs;
-use crate::commands::call::concurrent::{DEFAULT_JOBS, FinishedCall, run_concurrent_call};
+use crate::commands::call::batch::done_lines::DoneLines;
+use crate::commands::call::batch::line::{BatchLine, LINE_HINT, LineAction};
+use crate::commands::call::batch::servers::BatchServers;
+use crate::commands::call::concurrent::{DEFAULT_JOBS, FinishedCall};
 use crate::commands::call::input_stream::{self, LineStream};
-use crate::commands::call::tool_call::{CallContext, RawArguments};
 use crate::commands::context::{Context, Exit};
-use crate::commands::tools::ToolCache;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::output::Ui;
-use crate::output::json::quote;
-use crate::protocol::json::{members, parse_value};
-use crate::session::Session;
-use crate::util::suggest::did_you_mean;
-
-/// The members of a line.
-const LINE_MEMBERS: [&str; 3] = ["tool", "arguments", "id"];
+use crate::target::Target;
 
 /// Runs a batch.
 ///
 /// # Errors
-/// When there is no target, the lines cannot be read, or a stop is asked for.
+/// When the target cannot be resolved, the lines cannot be read, or a stop is asked for.
 pub async fn run(context: &Context, args: &CallArgs, source: &Path) -> Result<Exit> {
+    let target = resolve_target(context, args).await?;
+    let done = match &args.skip_done {
+        Some(path) => DoneLines::read(context, path).await?,
+        None => DoneLines::default(),
+    };
+    let lines = LineStream::open(context, source).await?;
+    let label =
+        target.as_ref().map_or_else(|| "running a batch".to_owned(), |target| format!("calling {}", target.name));
+    let progress = context.progress(&label);
+    let servers = BatchServers::new(context, args, target, input_stream::is_stdin(source))?;
+    let batch = Batch {
+        context,
+        args,
+        servers: &servers,
+        done,
+        on_progress: |done: usize| progress.set_message(&format!("{done} calls done")),
+    };
+    let outcome = progress.show_during(batch.run(lines)).await;
+    servers.close().await;
+    outcome.map_err(|failure| match servers.default_name() {
+        Some(name) => failure.server(name),
+        None => failure,
+    })
+}
+
+/// The server of the lines that do not name one.
+async fn resolve_target(context: &Context, args: &CallArgs) -> Result<Option<Target>> {
+    if args.target.is_none() && args.command.is_empty() {
+        return Ok(None);
+    }
     let words = args.target.iter().chain(&args.tool).chain(&args.args);
     let (target, rest) = context.resolve_target(words, &args.command, false, &args.target_options).await?;
-    if let Some(word) = rest.first() {
-        return Err(Failure::new(
+    match rest.first() {
+        None => Ok(Some(target)),
+        Some(word) => Err(Failure::new(
             ErrorKind::Usage,
             format!("unexpected argument '{word}': with --batch each line names its tool"),
         )
-        .hint(r#"a line is {"tool":"NAME","arguments":{…},"id":…}"#));
+        .hint(LINE_HINT)),
     }
-    let lines = LineStream::open(context, source).await?;
-    let progress = context.progress(&format!("calling {}", target.name));
-    let session = context.session_for_concurrent_calls(target, input_stream::is_stdin(source))?;
-    let operation = async |session: &Session| {
-        let catalogue = ToolCache::default();
-        let way = CallContext { context, session, catalogue: &catalogue, args, target: args.target.as_deref() };
-        let batch =
-            Batch { call_context: way, on_progress: |done: usize| progress.set_message(&format!("{done} calls done")) };
-        progress.show_during(batch.run(lines)).await
-    };
-    context.with_session(session, operation).await
 }
 
 struct Batch<'a, T> {
-    call_context: CallContext<'a>,
+    context: &'a Context,
+    args: &'a CallArgs,
+    servers: &'a BatchServers<'a>,
+    /// What an earlier run has done.
+    done: DoneLines,
     /// Called with the number of finished calls.
     on_progress: T,
 }
@@ -70,7 +94,7 @@ struct BatchResponse {
 
 impl<T: Fn(usize)> Batch<'_, T> {
     async fn run(&self, mut lines: LineStream) -> Result<Exit> {
-        let CallContext { context, args, .. } = self.call_context;
+        let Batch { context, args, .. } = *self;
         let jobs = usize::from(args.jobs.unwrap_or(DEFAULT_JOBS));
         // The requests of a dry run are known at once.
         let mut running = if args.ordered || args.dry_run {
@@ -78,7 +102,9 @@ impl<T: Fn(usize)> Batch<'_, T> {
         } else {
             PendingCalls::Unordered(FuturesUnordered::new())
         };
-        let (mut number, mut done, mut failed) = (0, 0, 0);
+        let (mut number, mut done, mut failed, mut skipped) = (0, 0, 0, 0);
+        // With --rate, when the next line may start.
+        let mut due = Instant::now();
         let mut answers: Vec<BatchResponse> = Vec::new();
         // A slow reader of stdout delays new calls, but neither the running ones nor their time limits.
         let mut printing: Option<JoinHandle<Result<usize>>> = None;
@@ -86,6 +112,7 @@ impl<T: Fn(usize)> Batch<'_, T> {
         loop {
             let open = matches!(more, Ok(true));
             let room = running.len() + answers.len() < jobs;
+            let is_early = args.rate.is_some() && Instant::now() < due;
             tokio::select! {
                 biased;
                 // The running calls see it too, and end.
@@ -117,14 +144,24 @@ impl<T: Fn(usize)> Batch<'_, T> {
                     let ready = std::mem::take(&mut answers);
                     printing = Some(tokio::task::spawn_blocking(move || print_responses(&ui, &ready)));
                 }
-                line = lines.next(), if open && room => match line {
+                () = tokio::time::sleep_until(due), if open && room && is_early => {}
+                line = lines.next(), if open && room && !is_early => match line {
                     None => more = Ok(false),
                     Some(Err(failure)) => more = Err(failure),
                     Some(Ok(line)) => {
                         number += 1;
-                        if !line.trim_ascii().is_empty() {
-                            running.push(Box::pin(self.run_line(number, line)));
+                        if line.trim_ascii().is_empty() {
+                            continue;
                         }
+                        let (line, action) = BatchLine::parse(&line, number);
+                        if self.done.contains(&line.id) {
+                            skipped += 1;
+                            continue;
+                        }
+                        if let Some(rate) = args.rate {
+                            due = due.max(Instant::now()) + Duration::from_secs_f64(1.0 / rate);
+                        }
+                        running.push(Box::pin(self.run_line(line, action)));
                     }
                 },
                 else => break,
@@ -134,6 +171,10 @@ impl<T: Fn(usize)> Batch<'_, T> {
         if let Some(stop) = context.interrupt.raised_failure() {
             return Err(stop);
         }
+        if skipped > 0 {
+            let s = if skipped == 1 { "" } else { "s" };
+            context.ui.note(&format!("{skipped} line{s} skipped: done before"));
+        }
         if failed == 0 {
             return Ok(Exit::Done);
         }
@@ -141,18 +182,17 @@ impl<T: Fn(usize)> Batch<'_, T> {
         Ok(Exit::Reported(ErrorKind::Failed))
     }
 
-    async fn run_line(&self, number: u64, line: Vec<u8>) -> BatchResponse {
-        let mut read = BatchLine { id: number.to_string(), tool: "null".to_owned() };
-        let ended = match read.parse(&line, number) {
-            Ok(given) => run_concurrent_call(self.call_context, &given, number).await,
+    async fn run_line(&self, line: BatchLine, action: Result<LineAction>) -> BatchResponse {
+        let ended = match action {
+            Ok(action) => self.servers.run(&line, action).await,
             Err(failure) => FinishedCall::from_failure(failure),
         };
-        let failed = ended.is_failure();
+        let is_failure = ended.is_failure();
         let text = match ended.request {
             Some(request) => request,
-            None => read.response_json(self.call_context.context, &ended),
+            None => line.response_json(self.context, &ended),
         };
-        BatchResponse { text, is_failure: failed }
+        BatchResponse { text, is_failure }
     }
 }
 
@@ -184,63 +224,6 @@ fn print_responses(ui: &Ui, answers: &[BatchResponse]) -> Result<usize> {
         }
     }
     Ok(unfiltered)
-}
-
-/// One line of a batch, as far as it could be parsed.
-struct BatchLine {
-    /// The line's `id` as JSON; else the number of the line.
-    id: String,
-    /// The tool's name, as JSON.
-    tool: String,
-}
-
-impl BatchLine {
-    /// Parses a line; members before a mistake are kept.
-    fn parse(&mut self, line: &[u8], number: u64) -> Result<RawArguments> {
-        let bad = |what: &str| Failure::new(ErrorKind::Usage, format!("line {number} {what}"));
-        let text = std::str::from_utf8(line).map_err(|error| bad("is not UTF-8 text").caused_by(&error))?;
-        let text = text.trim().trim_start_matches('\u{feff}');
-        let raw: &RawValue = serde_json::from_str(text).map_err(|error| bad("is not JSON").caused_by(&error))?;
-        let Some(members) = members(raw) else {
-            return Err(bad("is not a JSON object").hint(r#"a line is {"tool":"NAME","arguments":{…},"id":…}"#));
-        };
-        let find = |name: &str| members.iter().rev().find(|(key, _)| key == name).map(|(_, raw)| raw.get());
-        if let Some(id) = find("id") {
-            id.clone_into(&mut self.id);
-        }
-        let tool = find("tool").and_then(parse_value).and_then(|value| value.as_str().map(ToOwned::to_owned));
-        if let Some(tool) = &tool {
-            self.tool = quote(tool);
-        }
-        if let Some((other, _)) = members.iter().find(|(key, _)| !LINE_MEMBERS.contains(&key.as_str())) {
-            let near = did_you_mean(other, LINE_MEMBERS)
-                .unwrap_or_else(|| format!("a line may have {}", LINE_MEMBERS.join(", ")));
-            return Err(bad(&format!("has an unknown member '{other}'")).hint(near));
-        }
-        let Some(tool) = tool else { return Err(bad("has no tool").hint(r#"add "tool":"NAME""#)) };
-        let arguments = match find("arguments") {
-            None | Some("null") => "{}",
-            Some(object) if object.starts_with('{') => {
-                // Parsed here so that an error names the line, not an option.
-                object.parse::<Value>().map_err(|error| bad("has invalid JSON in arguments").caused_by(&error))?;
-                object
-            }
-            Some(_) => return Err(bad("has arguments that are not a JSON object")),
-        };
-        Ok(RawArguments::from_object(&tool, arguments.to_owned()))
-    }
-
-    /// The printed line for it.
-    fn response_json(&self, context: &Context, ended: &FinishedCall) -> String {
-        let mut text = format!(r#"{{"id":{},"tool":{}"#, self.id, self.tool);
-        if let Some(result) = &ended.result {
-            text += &format!(r#","result":{}"#, result.get());
-        }
-        if let Some(failure) = &ended.failure {
-            text += &format!(r#","error":{}"#, context.ui.redacted_failure_json(failure));
-        }
-        text + "}"
-    }
 }
 
 /// The running calls.

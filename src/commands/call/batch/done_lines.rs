@@ -1,0 +1,60 @@
+//! `--skip-done`: the lines of a batch that an earlier run has done.
+
+use std::collections::HashSet;
+use std::fs::File;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+
+use serde_json::value::RawValue;
+
+use crate::commands::call::concurrent::is_error_result;
+use crate::commands::context::Context;
+use crate::error::{ErrorKind, Failure, Result};
+use crate::protocol::json::{member, parse_value};
+
+/// The IDs of the lines that are done.
+#[derive(Default)]
+pub(super) struct DoneLines(HashSet<String>);
+
+impl DoneLines {
+    /// Reads the output of an earlier run. A line that is not a result is ignored: the run may have been killed.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Usage`] if it cannot be read; when mcpipe is interrupted.
+    pub async fn read(context: &Context, path: &Path) -> Result<Self> {
+        let file = path.to_owned();
+        let read = tokio::task::spawn_blocking(move || {
+            let mut done = HashSet::new();
+            for line in BufReader::new(File::open(file)?).split(b'\n') {
+                done.extend(done_id(&line?));
+            }
+            Ok(done)
+        });
+        let read = context.interrupt.run_until_interrupted(read).await?;
+        read.unwrap_or_else(|error| Err(std::io::Error::other(error))).map(DoneLines).map_err(|error| {
+            Failure::new(ErrorKind::Usage, format!("cannot read {}", path.display()))
+                .caused_by(&error)
+                .hint("FILE is the output of an earlier run of the batch")
+        })
+    }
+
+    /// Whether the line with this ID (JSON) is done.
+    pub fn contains(&self, id: &str) -> bool {
+        !self.0.is_empty() && self.0.contains(&comparable(id))
+    }
+}
+
+/// The ID of a line with a result that is not an error.
+fn done_id(line: &[u8]) -> Option<String> {
+    let raw: &RawValue = serde_json::from_slice(line).ok()?;
+    let result = member(raw, "result")?;
+    if member(raw, "error").is_some() || is_error_result(result) {
+        return None;
+    }
+    Some(comparable(member(raw, "id")?.get()))
+}
+
+/// The same text for the same value, however it is written.
+fn comparable(id: &str) -> String {
+    parse_value(id).map_or_else(|| id.to_owned(), |value| value.to_string())
+}

@@ -1,0 +1,171 @@
+//! One line of a batch: what it asks for, and the line that answers it.
+
+use serde_json::value::RawValue;
+use serde_json::{Map, Value};
+
+use crate::commands::call::concurrent::{FinishedCall, run_concurrent_call};
+use crate::commands::call::tool_call::{CallContext, RawArguments};
+use crate::commands::context::Context;
+use crate::commands::read::skills::read_verified;
+use crate::commands::{prompt, request};
+use crate::error::{ErrorKind, Failure, Result};
+use crate::output::json::quote;
+use crate::protocol::json::{members, parse_value};
+use crate::protocol::{method, rpc};
+use crate::util::suggest::did_you_mean;
+
+/// The members that say what a line asks for; it has one of them.
+const ACTIONS: [&str; 4] = ["tool", "read", "prompt", "request"];
+/// The members of a line.
+const LINE_MEMBERS: [&str; 8] = ["tool", "arguments", "id", "server", "read", "prompt", "request", "params"];
+/// How a line is written.
+pub(super) const LINE_HINT: &str = r#"a line is {"tool":"NAME","arguments":{…},"id":…}"#;
+
+/// One line of a batch, as far as it could be parsed.
+pub(super) struct BatchLine {
+    number: u64,
+    /// The line's `id` as JSON; else the number of the line.
+    pub id: String,
+    /// The configured server that the line names.
+    pub server: Option<String>,
+    /// The member that says what the line asks for, and its value as JSON.
+    action: (&'static str, String),
+}
+
+/// What a line asks for.
+pub(super) enum LineAction {
+    /// To call a tool.
+    Call(RawArguments),
+    /// To read a resource.
+    Read(String),
+    /// To get a prompt.
+    Prompt(String, Map<String, Value>),
+    /// To send any request.
+    Request(String, Map<String, Value>),
+}
+
+impl BatchLine {
+    /// Parses a line; what was read before a mistake is kept for the answer.
+    pub fn parse(line: &[u8], number: u64) -> (BatchLine, Result<LineAction>) {
+        let mut read = BatchLine { number, id: number.to_string(), server: None, action: ("tool", "null".to_owned()) };
+        let action = read.read_members(line);
+        (read, action)
+    }
+
+    fn bad(&self, what: &str) -> Failure {
+        Failure::new(ErrorKind::Usage, format!("line {} {what}", self.number))
+    }
+
+    fn read_members(&mut self, line: &[u8]) -> Result<LineAction> {
+        let text = std::str::from_utf8(line).map_err(|error| self.bad("is not UTF-8 text").caused_by(&error))?;
+        let text = text.trim().trim_start_matches('\u{feff}');
+        let raw: &RawValue = serde_json::from_str(text).map_err(|error| self.bad("is not JSON").caused_by(&error))?;
+        let Some(members) = members(raw) else {
+            return Err(self.bad("is not a JSON object").hint(LINE_HINT));
+        };
+        let find = |name: &str| members.iter().rev().find(|(key, _)| key == name).map(|(_, raw)| raw.get());
+        let text_of =
+            |name: &str| find(name).and_then(parse_value).and_then(|value| value.as_str().map(ToOwned::to_owned));
+        if let Some(id) = find("id") {
+            id.clone_into(&mut self.id);
+        }
+        self.server = text_of("server");
+        let mut actions = ACTIONS.into_iter().filter(|name| find(name).is_some());
+        let (name, second) = (actions.next(), actions.next());
+        let wanted = name.and_then(|name| Some((name, text_of(name)?)));
+        if let Some((name, text)) = &wanted {
+            self.action = (*name, quote(text));
+        }
+        if let Some((other, _)) = members.iter().find(|(key, _)| !LINE_MEMBERS.contains(&key.as_str())) {
+            let near = did_you_mean(other, LINE_MEMBERS)
+                .unwrap_or_else(|| format!("a line may have {}", LINE_MEMBERS.join(", ")));
+            return Err(self.bad(&format!("has an unknown member '{other}'")).hint(near));
+        }
+        if let (Some(name), Some(second)) = (name, second) {
+            return Err(self.bad(&format!("has both {name} and {second}")).hint("write one line for each"));
+        }
+        if find("server").is_some() && self.server.is_none() {
+            return Err(self.bad("has a server that is not a string").hint(r#"write "server":"NAME""#));
+        }
+        let Some((name, text)) = wanted else {
+            return Err(self.bad("has no tool").hint(r#"add "tool":"NAME", or "read", "prompt" or "request""#));
+        };
+        let taken = match name {
+            "read" => None,
+            "request" => Some("params"),
+            _ => Some("arguments"),
+        };
+        if let Some(other) =
+            ["arguments", "params"].into_iter().find(|other| taken != Some(*other) && find(other).is_some())
+        {
+            return Err(self.bad(&format!("has {other}, which {name} does not take")));
+        }
+        let object = taken.and_then(|taken| Some((taken, find(taken).filter(|text| *text != "null")?)));
+        // Parsed here so that an error names the line, not an option.
+        let values = match object {
+            None => Map::new(),
+            Some((taken, text)) if text.starts_with('{') => serde_json::from_str(text)
+                .map_err(|error| self.bad(&format!("has invalid JSON in {taken}")).caused_by(&error))?,
+            Some((taken, _)) => return Err(self.bad(&format!("has {taken} that are not a JSON object"))),
+        };
+        Ok(match name {
+            "read" => LineAction::Read(text),
+            "prompt" => match values.iter().find(|(_, value)| !value.is_string()) {
+                None => LineAction::Prompt(text, values),
+                Some((name, _)) => {
+                    return Err(self
+                        .bad(&format!("has an argument '{name}' that is not a string"))
+                        .hint("the arguments of a prompt are strings"));
+                }
+            },
+            "request" => LineAction::Request(text, values),
+            _ => LineAction::Call(RawArguments::from_object(&text, object.map_or("{}", |object| object.1).to_owned())),
+        })
+    }
+
+    /// Does what the line asks for.
+    pub async fn run(&self, call_context: CallContext<'_>, action: LineAction) -> FinishedCall {
+        let CallContext { context, session, catalogue, args, .. } = call_context;
+        let number = self.number;
+        let dry_run = |method: &str, params: Map<String, Value>| {
+            let request = rpc::request(number, method, Some(&Value::Object(params).to_string()));
+            FinishedCall { result: None, failure: None, request: Some(request) }
+        };
+        let done = async {
+            if !matches!(action, LineAction::Call(_)) && !args.dry_run {
+                catalogue.ensure_connected(session).await?;
+            }
+            Ok(match action {
+                LineAction::Call(given) => return Ok(run_concurrent_call(call_context, &given, number).await),
+                LineAction::Read(uri) if args.dry_run => {
+                    let params = std::iter::once(("uri".to_owned(), Value::String(uri))).collect();
+                    return Ok(dry_run(method::RESOURCES_READ, params));
+                }
+                LineAction::Prompt(name, arguments) if args.dry_run => {
+                    let operation = prompt::get_prompt_call(&name, &arguments);
+                    return Ok(dry_run(operation.method, operation.params));
+                }
+                LineAction::Request(method, params) if args.dry_run => return Ok(dry_run(&method, params)),
+                LineAction::Read(uri) => read_verified(context, session, &uri).await?,
+                LineAction::Prompt(name, arguments) => prompt::get_prompt(context, session, &name, &arguments).await?,
+                LineAction::Request(method, params) => request::send(call_context, &method, params).await?,
+            })
+            .map(|result| FinishedCall { result: Some(result), failure: None, request: None })
+        };
+        done.await.unwrap_or_else(|failure: Failure| FinishedCall::from_failure(failure.server(&session.target().name)))
+    }
+
+    /// The printed line for it.
+    pub fn response_json(&self, context: &Context, ended: &FinishedCall) -> String {
+        let server = self.server.as_ref().map(|server| format!(r#""server":{},"#, quote(server))).unwrap_or_default();
+        let (name, text) = &self.action;
+        let mut text = format!(r#"{{"id":{},{server}"{name}":{text}"#, self.id);
+        if let Some(result) = &ended.result {
+            text += &format!(r#","result":{}"#, result.get());
+        }
+        if let Some(failure) = &ended.failure {
+            text += &format!(r#","error":{}"#, context.ui.redacted_failure_json(failure));
+        }
+        text + "}"
+    }
+}
