@@ -300,8 +300,9 @@ impl Plan {
         let cost = |index: usize| sizes[index].min(least) + extras[index];
         let (mut head, mut tail) = (0, sizes.len());
         let mut left = room;
-        if (0..sizes.len()).map(cost).sum::<usize>() <= room {
+        if let Some(rest) = room.checked_sub((0..sizes.len()).map(cost).sum()) {
             head = tail;
+            left = rest;
         } else {
             left = left.saturating_sub(mark);
             let used = |left: &mut usize, index: usize| match left.checked_sub(cost(index)) {
