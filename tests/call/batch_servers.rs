@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 use crate::support::mcp_http::LegacyHttpOptions;
-use crate::support::{HttpServer, Mcp, Reply, Run, Sandbox, StdioServer};
+use crate::support::{HttpServer, Mcp, Reply, Run, Running, Sandbox, StdioServer};
 
 fn lines(run: &Run) -> Vec<Value> {
     run.stdout().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
@@ -167,6 +167,15 @@ fn a_rate_spaces_the_starts() {
     run.exits(2).stderr_contains("cannot be used with");
 }
 
+/// Waits until standard output has this text.
+fn wait_for(running: &Running, text: &str) {
+    let end = Instant::now() + Duration::from_secs(30);
+    while !running.stdout_so_far().contains(text) {
+        assert!(Instant::now() < end, "no {text} in: {}", running.stdout_so_far());
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
 /// An HTTP server whose tool calls are refused while `is_busy`.
 fn busy_server(is_busy: &Arc<AtomicBool>, refusal: impl Fn() -> Reply + Send + Sync + 'static) -> HttpServer {
     let (good, is_busy) = (Mcp::modern().http_script(LegacyHttpOptions::default()), is_busy.clone());
@@ -208,14 +217,14 @@ fn after_failures_in_a_row_the_other_lines_fail_at_once_until_the_server_recover
         running.write(&echo(&n.to_string()));
     }
     running.write("{\"server\":\"other\",\"tool\":\"echo\",\"arguments\":{\"text\":\"x\"},\"id\":\"other\"}\n");
-    running.wait_for_stdout("\"id\":\"other\"");
+    wait_for(&running, "\"id\":\"other\"");
     assert_eq!(calls(&server), 2);
     is_busy.store(false, Ordering::SeqCst);
     let mut number = 100;
     while !running.stdout_so_far().contains("\"text\":\"1") {
         let id = number.to_string();
         running.write(&echo(&id));
-        running.wait_for_stdout(&format!("\"id\":\"{id}\""));
+        wait_for(&running, &format!("\"id\":\"{id}\""));
         number += 1;
     }
     running.write(&echo("last"));
@@ -276,6 +285,6 @@ fn lines_that_are_done_are_skipped() {
     // The number of a line is its ID if it has no other.
     sandbox.file("done.ndjson", "{\"id\": 4, \"tool\":\"add\",\"result\":{}}\n{\"id\":[1,2],\"result\":{}}\n");
     let third = sandbox.mcpipe(words).run();
-    let ids: Vec<Value> = lines(third.succeeds()).iter().map(|line| line["id"].clone()).collect();
+    let ids: Vec<Value> = lines(third.exits(0)).iter().map(|line| line["id"].clone()).collect();
     assert_eq!(ids, [json!("a"), json!("b"), json!("c")]);
 }

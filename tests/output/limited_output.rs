@@ -74,7 +74,7 @@ fn a_json_result_stays_json() {
         [&["--max-bytes", "600"][..], &["--max-bytes", "600", "--structured"], &["--max-bytes", "600", "--json"]]
     {
         let run = call(&sandbox, &server, words);
-        let shown = run.succeeds().stdout();
+        let shown = run.exits(0).stdout();
         assert!(shown.len() <= 600 && shown.len() > 500, "{words:?}: {}", shown.len());
         let document: Value = serde_json::from_str(shown).unwrap();
         let content = document.get("structuredContent").unwrap_or(&document);
@@ -93,7 +93,7 @@ fn a_json_result_stays_json() {
     // Text that is JSON is JSON.
     let server = returning(json!({"content": [{"type": "text", "text": json!(rows).to_string()}]}));
     let run = call(&sandbox, &server, &["--max-bytes", "300"]);
-    assert!(serde_json::from_str::<Value>(run.succeeds().stdout()).unwrap().is_array());
+    assert!(serde_json::from_str::<Value>(run.exits(0).stdout()).unwrap().is_array());
     // Without --max-bytes, nothing is cut.
     let run = call(&sandbox, &server, &["--json"]);
     assert_eq!(run.succeeds().json()["content"][0]["text"], json!(rows).to_string());
@@ -139,7 +139,7 @@ fn a_resource_is_cut_and_kept_under_its_name() {
     let size = std::fs::read(&path).unwrap().len();
     run.prints(&format!("[{size} bytes of binary content, in {}]\n", path.display()));
     let run = read(&["demo://a/table.csv", "demo://logo", "--max-bytes", "500", "--json"]);
-    assert_eq!(run.succeeds().json()["results"][0]["uri"], "demo://a/table.csv");
+    assert_eq!(run.exits(0).json()["results"][0]["uri"], "demo://a/table.csv");
     assert!(run.stdout().len() <= 500, "{}", run.stdout());
 }
 
@@ -169,7 +169,7 @@ fn a_model_gets_the_ends_of_a_long_text_and_whole_images() {
     };
     let anthropic = |case: &str| {
         let done = run(json!({"content": [{"type": "tool_use", "id": "1", "name": "t", "input": {"case": case}}]}));
-        done.succeeds().stderr_contains("warning: the result of t was cut to 400 bytes; all of it is in ");
+        done.exits(0).stderr_contains("warning: the result of t was cut to 400 bytes; all of it is in ");
         let content = done.json()[0]["content"][0]["content"].clone();
         content.as_array().unwrap().clone()
     };
@@ -194,6 +194,6 @@ fn a_model_gets_the_ends_of_a_long_text_and_whole_images() {
     // The structured content, for the API that takes it.
     let call = json!({"functionCall": {"name": "t", "args": {"case": "structured"}}});
     let done = run(json!({"candidates": [{"content": {"role": "model", "parts": [call]}}]}));
-    let output = &done.succeeds().json()[0]["parts"][0]["functionResponse"]["response"]["output"];
+    let output = &done.exits(0).json()[0]["parts"][0]["functionResponse"]["response"]["output"];
     assert!(output.to_string().len() <= 400 && output["rows"].as_array().unwrap().len() > 10, "{output}");
 }

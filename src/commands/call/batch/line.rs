@@ -136,7 +136,10 @@ impl BatchLine {
                 catalogue.ensure_connected(session).await?;
             }
             Ok(match action {
-                LineAction::Call(given) => return Ok(run_concurrent_call(call_context, &given, number).await),
+                // Boxed, since it is the largest future.
+                LineAction::Call(given) => {
+                    return Ok(Box::pin(run_concurrent_call(call_context, &given, number)).await);
+                }
                 LineAction::Read(uri) if args.dry_run => {
                     let params = std::iter::once(("uri".to_owned(), Value::String(uri))).collect();
                     return Ok(dry_run(method::RESOURCES_READ, params));

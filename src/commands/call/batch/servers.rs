@@ -34,6 +34,9 @@ impl BatchServer {
     }
 }
 
+/// A server that a line names, once it is known.
+type NamedServer = Rc<OnceCell<Result<Rc<BatchServer>>>>;
+
 /// All servers.
 pub(super) struct BatchServers<'a> {
     context: &'a Context,
@@ -42,7 +45,7 @@ pub(super) struct BatchServers<'a> {
     /// The target of the command line, for the lines that do not name a server.
     default: Option<Rc<BatchServer>>,
     config: LazyConfig<'a>,
-    named: RefCell<BTreeMap<String, Rc<OnceCell<Result<Rc<BatchServer>>>>>>,
+    named: RefCell<BTreeMap<String, NamedServer>>,
 }
 
 impl<'a> BatchServers<'a> {
