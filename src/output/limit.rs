@@ -18,6 +18,8 @@ use crate::util::lock::lock;
 const TEXT_MEMBERS: [&str; 2] = ["/text", "/resource/text"];
 /// The room that every JSON value can be cut to, for example `{"…":"[99999 members omitted]"}`.
 const MIN_VALUE_SIZE: usize = 40;
+/// The member that says how many others are omitted.
+const MARK_NAME: &str = "…";
 /// An array keeps fewer items rather than cutting one to less than this part of its room.
 const MAX_CUT_ITEMS: usize = 8;
 
@@ -265,18 +267,17 @@ fn shorten_object(members: Map<String, Value>, limit: usize) -> Value {
     // A colon and a comma.
     let names: Vec<usize> = members.keys().map(|name| json_size(name) + 2).collect();
     let mark = |missing: usize| Value::String(format!("[{missing} members omitted]"));
-    let mut mark_name = "…".to_owned();
-    while members.contains_key(&mark_name) {
-        mark_name.push('…');
-    }
-    let mark_size = json_size(&mark_name) + 2 + json_size(&mark(sizes.len()));
+    let mark_size = json_size(MARK_NAME) + 2 + json_size(&mark(sizes.len()));
     let plan = Plan::new(&sizes, &names, MIN_VALUE_SIZE, limit - 2, mark_size);
+    // A member of the name that is needed is omitted too.
+    let is_replaced =
+        plan.missing > 0 && members.keys().zip(&plan.rooms).any(|(name, room)| name == MARK_NAME && room.is_some());
     let mut kept = Map::new();
     for (index, ((name, value), room)) in members.into_iter().zip(plan.rooms).enumerate() {
         if index == plan.head && plan.missing > 0 {
-            kept.insert(mark_name.clone(), mark(plan.missing));
+            kept.insert(MARK_NAME.to_owned(), mark(plan.missing + usize::from(is_replaced)));
         }
-        if let Some(room) = room {
+        if let Some(room) = room.filter(|_| !(is_replaced && name == MARK_NAME)) {
             kept.insert(name, shorten_json(value, room));
         }
     }

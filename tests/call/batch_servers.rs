@@ -220,12 +220,13 @@ fn after_failures_in_a_row_the_other_lines_fail_at_once_until_the_server_recover
     wait_for(&running, "\"id\":\"other\"");
     assert_eq!(calls(&server), 2);
     is_busy.store(false, Ordering::SeqCst);
-    let mut number = 100;
-    while !running.stdout_so_far().contains("\"text\":\"1") {
+    for number in 100.. {
         let id = number.to_string();
         running.write(&echo(&id));
         wait_for(&running, &format!("\"id\":\"{id}\""));
-        number += 1;
+        if running.stdout_so_far().contains(&format!("\"id\":\"{id}\",\"tool\":\"echo\",\"result\"")) {
+            break;
+        }
     }
     running.write(&echo("last"));
     running.end_stdin();

@@ -89,7 +89,9 @@ fn a_json_result_stays_json() {
     let (all, path) = (kept_text(run.stderr()).len(), kept_file(run.stderr()));
     let shown = run.stdout().len();
     let path = path.display();
-    run.stderr_is(&format!("warning: the output was cut from {all} to {shown} bytes; all of it is in {path}\n"));
+    run.stderr_is(&format!(
+        "mcpipe: warning: the output was cut from {all} to {shown} bytes; all of it is in {path}\n"
+    ));
     // Text that is JSON is JSON.
     let server = returning(json!({"content": [{"type": "text", "text": json!(rows).to_string()}]}));
     let run = call(&sandbox, &server, &["--max-bytes", "300"]);
