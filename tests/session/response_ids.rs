@@ -298,7 +298,9 @@ fn what_came_without_an_id_is_shown_after_an_interrupt() {
         .on("notifications/initialized", move |call| answer(call))
         .on("tools/call", |_| vec![])
         .stdio();
-    let running = Sandbox::new().mcpipe(["call", &server.target(), "echo", "text=x", "--no-validate", "-v"]).start();
+    let running = Sandbox::new()
+        .mcpipe(["call", &server.target(), "echo", "--args", "{\"text\":\"x\"}", "--no-validate", "-v"])
+        .start();
     let end = Instant::now() + Duration::from_secs(20);
     while !running.stderr_so_far().contains("as a response to a notification") {
         assert!(Instant::now() < end, "the error never came: {}", running.stderr_so_far());
