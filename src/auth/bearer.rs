@@ -13,7 +13,7 @@ use url::Url;
 use crate::auth::challenge;
 use crate::auth::clock::unix_seconds;
 use crate::auth::http_client::OAuthHttpClient;
-use crate::auth::settings::UserInteraction;
+use crate::auth::interaction::UserInteraction;
 use crate::config::bearer::BearerSource;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::secret::Secret;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::auth::credentials::{ClientRegistration, Credentials, LoginOwner};
 use crate::auth::discovery::DiscoveryResult;
 use crate::auth::http_client::OAuthHttpClient;
-use crate::auth::settings::{BrowserMode, LoginMode, UserInteraction};
+use crate::auth::interaction::{BrowserMode, LoginMode, UserInteraction};
 use crate::config::oauth::OAuthSettings;
 use crate::secret::Secret;
 use crate::transport::BoxFuture;

@@ -13,6 +13,7 @@ pub mod dpop;
 pub mod endpoint;
 pub mod flows;
 pub mod http_client;
+pub mod interaction;
 pub mod jwt;
 pub mod login_context;
 pub mod metadata;
@@ -20,7 +21,6 @@ pub mod provider;
 pub mod redirect_listener;
 pub mod registration;
 pub mod scopes;
-pub mod settings;
 pub mod store;
 #[cfg(test)]
 mod testing;
@@ -28,7 +28,7 @@ mod testing;
 mod tests;
 pub mod token_response;
 
+pub use crate::auth::interaction::{BrowserMode, LoginMode, UserInteraction};
 pub use crate::auth::login_context::{LOGIN_TIMEOUT, LoginContext};
 pub use crate::auth::provider::TokenProvider;
-pub use crate::auth::settings::{BrowserMode, LoginMode, UserInteraction};
 pub use crate::config::oauth::{Grant, OAuthSettings};

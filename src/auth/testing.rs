@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use url::Url;
 
-use super::settings::UserInteraction;
+use super::interaction::UserInteraction;
 use super::store::{self, CredentialStore, StoreChoice, StorePaths};
 use crate::auth::http_client::{OAuthHttpClient, ResponseLimits};
 use crate::error::{ErrorKind, Failure, Result};

@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use url::form_urlencoded;
 
 use crate::auth::authorization_request::{RESOURCE_ERRORS, truncate};
-use crate::auth::settings::UserInteraction;
+use crate::auth::interaction::UserInteraction;
 use crate::error::{ErrorKind, Failure};
 use crate::secret::Secret;
 

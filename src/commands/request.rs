@@ -6,13 +6,13 @@ use serde_json::{Map, Value};
 use crate::args::ArgumentReader;
 use crate::cli::{CallArgs, RequestArgs};
 use crate::commands::argument_files::ArgumentFiles;
-use crate::commands::call::concurrent::is_error_result;
 use crate::commands::call::tool_call::{CallContext, RawArguments, ToolCall};
 use crate::commands::context::{Context, Exit};
 use crate::commands::tools::{self, ToolCache};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::protocol::method;
 use crate::protocol::rpc::RawJson;
+use crate::protocol::views::is_error_result;
 use crate::session::Session;
 use crate::session::era::Operation;
 use crate::session::rpc_client::RequestOutcome;
@@ -44,8 +44,8 @@ pub async fn run(context: &Context, args: RequestArgs) -> Result<Exit> {
             return session.notify(&notification).await.map(|()| Exit::Done);
         }
         let call_args = CallArgs { yes: args.yes, ..CallArgs::default() };
-        let (catalogue, target) = (ToolCache::default(), args.target.as_deref());
-        let call_context = CallContext { context, session, catalogue: &catalogue, args: &call_args, target };
+        let (tool_cache, target) = (ToolCache::default(), args.target.as_deref());
+        let call_context = CallContext { context, session, tool_cache: &tool_cache, args: &call_args, target };
         let result = progress.show_during(send(call_context, &method, params)).await?;
         print_result(context, session, &method, &result)
     };
@@ -103,7 +103,7 @@ pub async fn permitted_operation(
 
 /// Checks that a tool may be called; the headers that mirror its arguments.
 async fn allow_tool_call(call_context: CallContext<'_>, params: &Map<String, Value>) -> Result<Vec<(String, String)>> {
-    let CallContext { context, session, catalogue, .. } = call_context;
+    let CallContext { context, session, tool_cache, .. } = call_context;
     let name = params.get("name").and_then(Value::as_str).unwrap_or_default();
     let arguments = params.get("arguments").and_then(Value::as_object).cloned().unwrap_or_default();
     let raw_arguments = RawArguments::from_object(name, "{}".to_owned());
@@ -112,7 +112,7 @@ async fn allow_tool_call(call_context: CallContext<'_>, params: &Map<String, Val
     if !session.target().endpoint.transport_kind().is_http() {
         return Ok(Vec::new());
     }
-    let listed = catalogue.get(context, session).await?;
+    let listed = tool_cache.get(context, session).await?;
     Ok(listed.find(name).map(|tool| tools::argument_headers(session, tool, &arguments)).unwrap_or_default())
 }
 

@@ -2,14 +2,14 @@
 
 use std::path::Path;
 
-use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::commands::context::{Context, Exit};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::output::content;
 use crate::output::save::FileNaming;
-use crate::protocol::json::{member, parse_value};
+use crate::protocol::json::member;
+use crate::protocol::views::is_error_result;
 use crate::session::Session;
 
 /// How to print a result.
@@ -40,7 +40,7 @@ pub fn print_tool_result(
     misfit: Option<Failure>,
 ) -> Result<Exit> {
     let ui = &context.ui;
-    let failed = member(result, "isError").and_then(|raw| parse_value(raw.get())) == Some(Value::Bool(true));
+    let failed = is_error_result(result);
     let malformed = session.malformed_tool_result(result);
     let has_structured = member(result, "structuredContent").is_some_and(|raw| raw.get() != "null");
     let structured_only = shown.structured_only && (has_structured || !(failed || malformed.is_some()));

@@ -203,7 +203,7 @@ pub fn denied_by_policy(target: &Target, name: &str) -> Failure {
 pub async fn require_read_only(
     context: &Context,
     session: &Session,
-    catalogue: &ToolCache,
+    tool_cache: &ToolCache,
     seen: &Rc<ToolList>,
     name: &str,
 ) -> Result<()> {
@@ -211,7 +211,7 @@ pub async fn require_read_only(
     if may_be_called(seen) {
         return Ok(());
     }
-    let fresh = catalogue.refresh_if_stale(context, session, seen, false).await?;
+    let fresh = tool_cache.refresh_if_stale(context, session, seen, false).await?;
     if fresh.is_some_and(|fresh| may_be_called(&fresh)) { Ok(()) } else { Err(not_read_only(session.target(), name)) }
 }
 

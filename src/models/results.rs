@@ -7,6 +7,7 @@ use super::reply::ModelToolCall;
 use crate::output::content::{BinaryContent, ContentBlock, content_blocks};
 use crate::protocol::json::{member, parse_value};
 use crate::protocol::rpc::RawJson;
+use crate::protocol::views::is_error_result;
 
 /// A tool call of a model, and its outcome.
 pub struct CompletedToolCall {
@@ -21,7 +22,7 @@ impl CompletedToolCall {
     #[must_use]
     pub fn has_failed(&self) -> bool {
         match &self.outcome {
-            Ok(result) => member(result, "isError").is_some_and(|raw| raw.get() == "true"),
+            Ok(result) => is_error_result(result),
             Err(_) => true,
         }
     }

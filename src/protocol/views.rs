@@ -3,7 +3,7 @@
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::json::{MAX_DEPTH, members, nesting_depth, parse_string, parse_truncated, type_name};
+use super::json::{MAX_DEPTH, member, members, nesting_depth, parse_string, parse_truncated, type_name};
 use super::meta;
 use super::rpc::RawJson;
 
@@ -246,6 +246,12 @@ impl ServerInfo {
             .as_ref()
             .map(|all| all.get(capability).is_some_and(|value| !value.is_null() && value != false))
     }
+}
+
+/// Whether a tool reported an error (2025-11-25, server/tools, error handling).
+#[must_use]
+pub fn is_error_result(result: &RawValue) -> bool {
+    member(result, "isError").is_some_and(|raw| raw.get() == "true")
 }
 
 #[cfg(test)]

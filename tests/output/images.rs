@@ -16,10 +16,8 @@ fn screen(name: &str, value: &str, options: &[&str]) -> String {
     let server = Mcp::modern().stdio();
     let run = Sandbox::new().mcpipe(["call", &server.target(), "image"]).args(options.iter().copied());
     let seen = run.env(name, value).env("NO_COLOR", "1").at_terminal(TerminalStreams::ALL).wait();
-    let next = format!("next: mcpipe call '{}' image --save .\r\n", server.target());
     seen.exits(0);
-    // The line with the command to save it goes to standard error.
-    seen.screen.strip_suffix(&next).unwrap_or_else(|| panic!("{:?}", seen.screen)).replace("\x1b[K", "")
+    seen.screen.replace("\x1b[K", "")
 }
 
 const LINE: &str = "[image/png, 70 B; --save DIR writes it]\r\n";
@@ -59,8 +57,12 @@ fn a_resource_that_is_an_image_is_shown_and_others_are_refused() {
 
 #[test]
 fn content_that_is_no_image_is_a_line_and_a_command_that_saves_it() {
+    let schema = json!({"type": "object", "properties": {"text": {"type": "string"}}});
     let server = Mcp::modern()
-        .tools(json!([{"name": "say", "inputSchema": {"type": "object", "properties": {"text": {"type": "string"}}}}]))
+        .tools(json!([
+            {"name": "say", "inputSchema": schema, "annotations": {"readOnlyHint": true}},
+            {"name": "record", "inputSchema": schema},
+        ]))
         .on("tools/call", |call| {
             // What is called an image is not passed to the terminal unless it is one.
             call.result(json!({"content": [{"type": "audio", "mimeType": "audio/wav", "data": "AAAA"},
@@ -74,10 +76,12 @@ fn content_that_is_no_image_is_a_line_and_a_command_that_saves_it() {
     let lines = "[audio/wav, 3 B; --save DIR writes it]\r\n[image/png, 6 B; --save DIR writes it]\r\n";
     let next = format!("next: mcpipe call '{}' say text='good day' --save .\r\n", server.target());
     assert_eq!(seen.screen.replace("\x1b[K", ""), format!("{lines}{next}"));
-    // The suggestion works, and is not made where it would not.
+    // The suggestion works, and is not made where it would not, or would repeat an effect.
     sandbox.mcpipe(command).args(["--save", "."]).run().succeeds().prints("./audio-1.wav\n./image-1.png\n");
     let run = sandbox.mcpipe(["call", &server.target(), "say", "--args", "@args.json", "--quiet"]);
     sandbox.file("args.json", "{}");
     let seen = run.env("NO_COLOR", "1").at_terminal(TerminalStreams::ALL).wait();
     assert_eq!(seen.screen.replace("\x1b[K", ""), lines);
+    let run = sandbox.mcpipe(["call", &server.target(), "record", "text=a"]).env("NO_COLOR", "1");
+    assert_eq!(run.at_terminal(TerminalStreams::ALL).wait().screen.replace("\x1b[K", ""), lines);
 }

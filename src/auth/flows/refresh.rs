@@ -7,7 +7,7 @@ use crate::auth::credentials::{ClientOrigin, ClientRegistration, Credentials, To
 use crate::auth::dpop::DpopKey;
 use crate::auth::endpoint::OAuthEndpoint;
 use crate::auth::http_client::OAuthHttpClient;
-use crate::auth::settings::UserInteraction;
+use crate::auth::interaction::UserInteraction;
 use crate::auth::token_response::{self, OAuthError};
 use crate::config::oauth::{OAuthSettings, ResourceParameter};
 use crate::error::{ErrorKind, Failure, Result};

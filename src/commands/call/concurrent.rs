@@ -2,12 +2,10 @@
 
 use std::sync::Arc;
 
-use serde_json::value::RawValue;
-
 use crate::commands::call::tool_call::{CallContext, CallOutcome, RawArguments, ToolCall};
 use crate::error::{ErrorKind, Failure};
-use crate::protocol::json::member;
 use crate::protocol::rpc::RawJson;
+use crate::protocol::views::is_error_result;
 use crate::session::server_requests::ServerRequestLog;
 
 /// How many calls are under way at once without `--jobs`.
@@ -35,12 +33,6 @@ impl FinishedCall {
     pub fn is_failure(&self) -> bool {
         self.failure.is_some() || self.result.as_ref().is_some_and(|result| is_error_result(result))
     }
-}
-
-/// Whether the tool reported an error.
-#[must_use]
-pub fn is_error_result(result: &RawValue) -> bool {
-    member(result, "isError").is_some_and(|raw| raw.get() == "true")
 }
 
 /// Runs one of several concurrent calls.

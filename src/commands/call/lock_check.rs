@@ -20,15 +20,15 @@ use crate::util::quoting::quote;
 pub async fn check(
     context: &Context,
     session: &Session,
-    catalogue: &ToolCache,
+    tool_cache: &ToolCache,
     path: &Path,
     seen: &Rc<ToolList>,
     tool: &str,
 ) -> Result<()> {
-    let lock = catalogue.lock_file(path)?;
+    let lock = tool_cache.lock_file(path)?;
     match compare(session, &lock, path, seen, tool) {
         Ok(()) => Ok(()),
-        Err(failure) => match catalogue.refresh_if_stale(context, session, seen, false).await? {
+        Err(failure) => match tool_cache.refresh_if_stale(context, session, seen, false).await? {
             Some(fresh) => compare(session, &lock, path, &fresh, tool),
             None => Err(failure),
         },

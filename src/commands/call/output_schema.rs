@@ -4,7 +4,7 @@ use serde_json::value::RawValue;
 
 use crate::error::{ErrorKind, Failure};
 use crate::protocol::json::{member, parse_value};
-use crate::protocol::views::ListItem;
+use crate::protocol::views::{ListItem, is_error_result};
 use crate::schema::SchemaValidator;
 use crate::target::Target;
 
@@ -26,7 +26,7 @@ async fn check_result(
     result: &RawValue,
     show_schema: impl Fn() -> String,
 ) -> Option<Failure> {
-    if member(result, "isError").is_some_and(|raw| raw.get() == "true") {
+    if is_error_result(result) {
         return None;
     }
     let failure =

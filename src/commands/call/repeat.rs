@@ -52,16 +52,16 @@ pub(super) async fn run(
     on_progress: impl Fn(usize),
 ) -> Result<Exit> {
     let thresholds: Vec<Threshold> = args.threshold.iter().map(|text| Threshold::parse(text)).collect::<Result<_>>()?;
-    let catalogue = ToolCache::default();
-    let call_context = CallContext { context, session, catalogue: &catalogue, args, target: args.target.as_deref() };
+    let tool_cache = ToolCache::default();
+    let call_context = CallContext { context, session, tool_cache: &tool_cache, args, target: args.target.as_deref() };
     // Connecting is not part of any call.
-    catalogue.ensure_connected(session).await?;
+    tool_cache.ensure_connected(session).await?;
     // Nor is listing the tools.
     if !args.no_validate {
-        catalogue.get(context, session).await?;
+        tool_cache.get(context, session).await?;
     } else if raw_arguments.need_schema() {
         // Without the list, the values are strings.
-        let _ = catalogue.get(context, session).await;
+        let _ = tool_cache.get(context, session).await;
     }
     let start = Instant::now();
     let jobs = usize::from(args.jobs.unwrap_or(DEFAULT_JOBS));

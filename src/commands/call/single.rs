@@ -9,7 +9,7 @@ use crate::commands::context::{Context, Exit};
 use crate::commands::expect;
 use crate::commands::task_handles::{self, TaskHandle, TaskOrigin};
 use crate::commands::tool_result::{ResultOptions, print_tool_result};
-use crate::commands::tools::ToolCache;
+use crate::commands::tools::{ToolCache, is_read_only};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::output::content;
 use crate::output::save::{ensure_directory_writable, ensure_file_writable};
@@ -52,14 +52,14 @@ pub async fn run(context: &Context, args: &CallArgs) -> Result<Exit> {
             .cause(format!("mcpipe starts '{name}' for this command and stops it at the end, and the task with it"))
             .hint("use a session (mcpipe session) or a server at a URL, or omit --detach"));
     }
-    let catalogue = ToolCache::default();
+    let tool_cache = ToolCache::default();
     let operation = async |session: &Session| {
         let raw_arguments = if raw_arguments.is_ambiguous() {
             // Without validation tools are not listed: it is taken as a call form.
             let tools = if args.no_validate {
                 None
             } else {
-                Some(progress.show_during(catalogue.get(context, session)).await?)
+                Some(progress.show_during(tool_cache.get(context, session)).await?)
             };
             raw_arguments.resolve(|name| tools.as_ref().is_some_and(|tools| tools.find(name).is_some()))?
         } else {
@@ -72,7 +72,7 @@ pub async fn run(context: &Context, args: &CallArgs) -> Result<Exit> {
         }
         let on_update = |task: &Task| progress.set_message(&task_handles::progress_text(task));
         let call_context =
-            CallContext { context, session, catalogue: &catalogue, args, target: args.target.as_deref() };
+            CallContext { context, session, tool_cache: &tool_cache, args, target: args.target.as_deref() };
         let call = ToolCall::single(call_context, &raw_arguments, &on_update);
         match progress.show_during(call.run()).await? {
             CallOutcome::DryRun(text) => context.ui.print_json_text(&text).map(|()| Exit::Done),
@@ -85,7 +85,7 @@ pub async fn run(context: &Context, args: &CallArgs) -> Result<Exit> {
                     strict: args.strict,
                 };
                 let printed = print_tool_result(context, session, &result, &shown, misfit);
-                suggest_saving(context, session, args, typed.as_deref().unwrap_or_default(), &result);
+                suggest_saving(call_context, &raw_arguments.tool, typed.as_deref().unwrap_or_default(), &result).await;
                 let exit = printed?;
                 expect::check_options(&args.expect, result.get()).map(|()| exit)
             }
@@ -95,12 +95,18 @@ pub async fn run(context: &Context, args: &CallArgs) -> Result<Exit> {
     Box::pin(context.with_session(session, operation)).await
 }
 
-/// The command that also saves the binary content, of which a terminal shows only a line.
-fn suggest_saving(context: &Context, session: &Session, args: &CallArgs, typed: &[String], result: &RawValue) {
+/// The command that also saves the binary content, of which a terminal shows only a line. It calls the tool again, so only
+/// a tool that declares itself read-only gets it.
+async fn suggest_saving(call_context: CallContext<'_>, tool: &str, typed: &[String], result: &RawValue) {
+    let CallContext { context, session, tool_cache, args, .. } = call_context;
     let is_shown = !(context.ui.is_json() || args.structured || args.save.is_some() || args.output.is_some());
     // What was read from standard input is gone.
     let is_repeatable = args.object.as_deref() != Some("-") && !typed.iter().any(|word| word.ends_with("=@-"));
-    if typed.is_empty() || !is_shown || !is_repeatable || !content::has_binary(result) {
+    if typed.is_empty() || !is_shown || !is_repeatable || !content::has_binary(result) || !tool_cache.is_loaded() {
+        return;
+    }
+    let tools = tool_cache.get(context, session).await;
+    if !tools.is_ok_and(|tools| tools.find(tool).is_some_and(is_read_only)) {
         return;
     }
     let object = args.object.as_deref().map(|object| ["--args", object]);

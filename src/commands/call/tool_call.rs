@@ -19,9 +19,8 @@ use crate::commands::context::Context;
 use crate::commands::task_handles::{self, TaskOrigin};
 use crate::commands::tools::{self, SchemaUse, ToolCache, ToolList};
 use crate::error::{ErrorKind, Failure, Result};
-use crate::protocol::json::member;
 use crate::protocol::rpc::{self, RawJson};
-use crate::protocol::views::{ListItem, ListKind};
+use crate::protocol::views::{ListItem, ListKind, is_error_result};
 use crate::protocol::{code, method};
 use crate::schema::{self, SchemaValidator};
 use crate::session::Session;
@@ -126,7 +125,7 @@ pub struct CallContext<'a> {
     /// The server.
     pub session: &'a Session,
     /// Its tools.
-    pub catalogue: &'a ToolCache,
+    pub tool_cache: &'a ToolCache,
     /// The options.
     pub args: &'a CallArgs,
     /// The target as it was typed, unless it is a command line.
@@ -197,25 +196,25 @@ impl<'a> ToolCall<'a> {
     /// # Errors
     /// When it is not allowed, or has no result.
     pub async fn run(&self) -> Result<CallOutcome> {
-        let CallContext { context, session, catalogue, args, .. } = self.call_context;
+        let CallContext { context, session, tool_cache, args, .. } = self.call_context;
         let name = self.raw_arguments.tool.as_str();
         let target = session.target();
         if !target.policy.permits(name) {
             return Err(tools::denied_by_policy(target, name));
         }
         // An earlier call of the batch fetched the list: the server may have added tools since.
-        let is_old = self.server_requests.is_some() && catalogue.is_loaded();
+        let is_old = self.server_requests.is_some() && tool_cache.is_loaded();
         let (mut tools, mut ready) = if args.no_validate {
             (None, self.prepare_unvalidated().await)
         } else {
-            let tools = catalogue.get(context, session).await?;
+            let tools = tool_cache.get(context, session).await?;
             let ready = self.prepare(&tools).await;
             (Some(tools), ready)
         };
         // If the cached list rejects the arguments, the current one decides.
         if let (Err(_), Some(seen)) = (&ready, &tools)
             && let Some(fresh) =
-                catalogue.refresh_if_stale(context, session, seen, is_old && seen.may_appear(name)).await?
+                tool_cache.refresh_if_stale(context, session, seen, is_old && seen.may_appear(name)).await?
         {
             ready = self.prepare(&fresh).await;
             tools = Some(fresh);
@@ -233,7 +232,7 @@ impl<'a> ToolCall<'a> {
         }
         if self.server_requests.is_some() && tools.as_ref().is_none_or(|tools| tools.is_cached) {
             // Nothing has been sent to the server yet.
-            catalogue.ensure_connected(session).await?;
+            tool_cache.ensure_connected(session).await?;
         }
         let tool = tools.as_ref().and_then(|tools| tools.find(name));
         if let Some(defect) = tool.and_then(|tool| tool.defect(ListKind::Tools)) {
@@ -257,7 +256,7 @@ impl<'a> ToolCall<'a> {
                 other => return Ok(other),
             }
         }
-        if member(&result, "isError").is_some_and(|raw| raw.get() == "true")
+        if is_error_result(&result)
             && let Some(news) = self.schema_change(tools.as_ref()).await
         {
             context.ui.warn(&news);
@@ -278,14 +277,14 @@ impl<'a> ToolCall<'a> {
     /// # Errors
     /// [`ErrorKind::Refused`] if it is not allowed.
     pub async fn require_permission(&self, arguments: &Map<String, Value>) -> Result<()> {
-        let CallContext { context, session, catalogue, .. } = self.call_context;
+        let CallContext { context, session, tool_cache, .. } = self.call_context;
         let (policy, name) = (&session.target().policy, self.raw_arguments.tool.as_str());
         if !policy.permits(name) {
             return Err(tools::denied_by_policy(session.target(), name));
         }
         self.check_declaration(None).await?;
         let tools = match policy.confirm {
-            ConfirmPolicy::Destructive => Some(catalogue.get(context, session).await?),
+            ConfirmPolicy::Destructive => Some(tool_cache.get(context, session).await?),
             ConfirmPolicy::Never | ConfirmPolicy::Always => None,
         };
         self.require_consent(tools.as_ref().and_then(|tools| tools.find(name)), arguments).await
@@ -293,7 +292,7 @@ impl<'a> ToolCall<'a> {
 
     /// Checks what the tool must declare: that it is read-only, and what the lock file has.
     async fn check_declaration(&self, tools: Option<&Rc<ToolList>>) -> Result<()> {
-        let CallContext { context, session, catalogue, args, .. } = self.call_context;
+        let CallContext { context, session, tool_cache, args, .. } = self.call_context;
         let (policy, name) = (&session.target().policy, self.raw_arguments.tool.as_str());
         let lock = args.locked.as_deref().or(policy.locked.as_deref());
         if lock.is_none() && !policy.read_only {
@@ -301,20 +300,20 @@ impl<'a> ToolCall<'a> {
         }
         let listed = match tools {
             Some(tools) => tools.clone(),
-            None => catalogue.get(context, session).await?,
+            None => tool_cache.get(context, session).await?,
         };
         if policy.read_only {
-            tools::require_read_only(context, session, catalogue, &listed, name).await?;
+            tools::require_read_only(context, session, tool_cache, &listed, name).await?;
         }
         match lock {
-            Some(lock) => lock_check::check(context, session, catalogue, lock, &listed, name).await,
+            Some(lock) => lock_check::check(context, session, tool_cache, lock, &listed, name).await,
             None => Ok(()),
         }
     }
 
     /// The list with the tool, if it appears within `--wait`: servers may register tools after they have started.
     async fn wait_for_tool(&self, seen: &ToolList) -> Result<Option<Rc<ToolList>>> {
-        let CallContext { context, session, catalogue, .. } = self.call_context;
+        let CallContext { context, session, tool_cache, .. } = self.call_context;
         let name = self.raw_arguments.tool.as_str();
         let Some(wait) = context.global.wait.filter(|_| seen.may_appear(name)) else { return Ok(None) };
         let end = Instant::now() + wait;
@@ -323,7 +322,7 @@ impl<'a> ToolCall<'a> {
             let pause = tokio::time::sleep(LIST_CHANGE_INTERVAL);
             context.interrupt.run_until_interrupted(pause).await?;
             if session.have_lists_changed() || Instant::now() >= next_list.min(end) {
-                let tools = catalogue.reload(context, session).await?;
+                let tools = tool_cache.reload(context, session).await?;
                 if tools.find(name).is_some() {
                     return Ok(Some(tools));
                 }
@@ -336,11 +335,12 @@ impl<'a> ToolCall<'a> {
     /// What has changed about the tool, if its arguments were checked against a cached list and the server rejected
     /// them. The next call uses the current list.
     async fn schema_change(&self, seen: Option<&Rc<ToolList>>) -> Option<String> {
-        let CallContext { context, session, catalogue, .. } = self.call_context;
+        let CallContext { context, session, tool_cache, .. } = self.call_context;
         let (name, seen) = (&self.raw_arguments.tool, seen.filter(|seen| seen.is_cached)?);
         session.expire_cached_lists();
         let renewed =
-            tokio::time::timeout(STALE_SCHEMA_TIMEOUT, catalogue.refresh_if_stale(context, session, seen, false)).await;
+            tokio::time::timeout(STALE_SCHEMA_TIMEOUT, tool_cache.refresh_if_stale(context, session, seen, false))
+                .await;
         let fresh = renewed.ok()?.ok()??;
         let schema = |tools: &Rc<ToolList>| tools.find(name).map(|tool| tool.input_schema().cloned());
         match (schema(seen), schema(&fresh)) {
@@ -358,7 +358,7 @@ impl<'a> ToolCall<'a> {
         headers: Vec<(String, String)>,
         wish: TaskRequest,
     ) -> Result<RawJson> {
-        let CallContext { context, session, catalogue, .. } = self.call_context;
+        let CallContext { context, session, tool_cache, .. } = self.call_context;
         let name = self.raw_arguments.tool.as_str();
         let says = |hint: &str| tool.is_some_and(|tool| tool.boolean_annotation(hint) == Some(true));
         let repeatable = says("readOnlyHint") || says("idempotentHint");
@@ -380,7 +380,7 @@ impl<'a> ToolCall<'a> {
         let mut reply = session.send(&first).await?;
         if matches!(&reply, RequestOutcome::Error(error, _) if error.code == Some(code::HEADER_MISMATCH)) {
             // The schema has changed: the headers are built again, once (HTM-07). The call was rejected before execution.
-            let tools = catalogue.reload(context, session).await?;
+            let tools = tool_cache.reload(context, session).await?;
             if let Some(tool) = tools.find(name) {
                 let headers = tools::argument_headers(session, tool, &arguments);
                 reply = session.send(&call(arguments, headers)).await?;
@@ -408,16 +408,16 @@ impl<'a> ToolCall<'a> {
     /// The arguments without validation: typed by the tool's schema if it can be found, else as they are.
     async fn prepare_unvalidated(&self) -> Result<PreparedArguments> {
         let name = self.raw_arguments.tool.as_str();
-        let CallContext { context, session, catalogue, .. } = self.call_context;
+        let CallContext { context, session, tool_cache, .. } = self.call_context;
         if !self.raw_arguments.need_schema() {
             return Ok((self.build_arguments(None).await?, Vec::new()));
         }
         let list_tools = async || -> Result<Rc<ToolList>> {
-            let seen = catalogue.get(context, session).await?;
+            let seen = tool_cache.get(context, session).await?;
             if seen.find(name).is_some() {
                 return Ok(seen);
             }
-            Ok(catalogue.refresh_if_stale(context, session, &seen, false).await?.unwrap_or(seen))
+            Ok(tool_cache.refresh_if_stale(context, session, &seen, false).await?.unwrap_or(seen))
         };
         let tools = match list_tools().await {
             Ok(tools) => Some(tools),

@@ -151,7 +151,7 @@ struct ToolUseServer {
     name: String,
     naming: ToolNaming,
     session: Result<Session>,
-    catalogue: ToolCache,
+    tool_cache: ToolCache,
 }
 
 impl ToolUseServer {
@@ -161,7 +161,7 @@ impl ToolUseServer {
             session: session.map_err(|failure| failure.server(&name)),
             name,
             naming: names,
-            catalogue: ToolCache::default(),
+            tool_cache: ToolCache::default(),
         }
     }
 
@@ -209,7 +209,7 @@ async fn run_call(
     match find_tool_server(context, api, servers, asked).await {
         Ok((server, session, given)) => {
             let target = if args.command.is_empty() { args.target.as_deref().or(Some(&server.name)) } else { None };
-            let way = CallContext { context, session, catalogue: &server.catalogue, args, target };
+            let way = CallContext { context, session, tool_cache: &server.tool_cache, args, target };
             run_concurrent_call(way, &given, number).await
         }
         Err(failure) => FinishedCall::from_failure(failure),
@@ -267,10 +267,10 @@ async fn find_tool_on_server(
     asked: &str,
     known: &mut Vec<String>,
 ) -> Result<Option<FoundTool>> {
-    let mut tools = server.catalogue.get(context, session).await?;
+    let mut tools = server.tool_cache.get(context, session).await?;
     let mut found = server.find_tool(&tools, asked);
     if !matches!(found, Some(Ok(_)))
-        && let Some(fresh) = server.catalogue.refresh_if_stale(context, session, &tools, false).await?
+        && let Some(fresh) = server.tool_cache.refresh_if_stale(context, session, &tools, false).await?
     {
         found = server.find_tool(&fresh, asked);
         tools = fresh;

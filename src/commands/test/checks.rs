@@ -14,8 +14,7 @@ use crate::commands::test::portability::portability;
 use crate::commands::test::report::{Finding, Outcome, TestReport, TestResult};
 use crate::error::{ConnectStep, ErrorKind, Failure, Result};
 use crate::output::{ExchangeLog, Progress};
-use crate::protocol::json::member;
-use crate::protocol::views::{ListItem, ListKind};
+use crate::protocol::views::{ListItem, ListKind, is_error_result};
 use crate::protocol::{code, method};
 use crate::secret::Secret;
 use crate::session::era::Operation;
@@ -524,9 +523,7 @@ impl Checker<'_> {
         let hint = "answer a call of a tool that does not exist with the error -32602";
         Ok(match self.session.send(&call).await? {
             RequestOutcome::Error(error, _) => Finding::ok(format!("refused: {error}")),
-            RequestOutcome::Result(result) if member(&result, "isError").is_some_and(|raw| raw.get() == "true") => {
-                Finding::ok("refused with isError")
-            }
+            RequestOutcome::Result(result) if is_error_result(&result) => Finding::ok("refused with isError"),
             RequestOutcome::Result(_) => Finding::fail("a call of a tool that does not exist succeeded", hint),
             reply => failed(self.session.failure_from(reply, method::TOOLS_CALL))?,
         })

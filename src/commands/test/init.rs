@@ -4,12 +4,13 @@ use serde_json::{Map, Value};
 use toml_edit::{Array, InlineTable};
 
 use crate::cli::CallArgs;
-use crate::commands::call::concurrent::{is_error_result, run_concurrent_call};
+use crate::commands::call::concurrent::run_concurrent_call;
 use crate::commands::call::tool_call::{CallContext, RawArguments};
 use crate::commands::context::Context;
 use crate::commands::test::suite::LIST_WORDS;
 use crate::commands::tools::{SchemaUse, ToolCache};
 use crate::error::{ErrorKind, Result};
+use crate::protocol::views::is_error_result;
 use crate::protocol::views::{ListItem, ListKind};
 use crate::schema::example_values;
 use crate::session::{CachePolicy, Session};
@@ -51,9 +52,9 @@ pub(super) async fn suite_text(context: &Context, target: Target) -> Result<Stri
 
 /// A test for each tool that says that it is read-only, and for which arguments can be made up.
 async fn calls(context: &Context, session: &Session, tools: &[ListItem]) -> Result<String> {
-    let catalogue = ToolCache::default();
+    let tool_cache = ToolCache::default();
     let args = CallArgs { yes: true, ..CallArgs::default() };
-    let list = catalogue.get(context, session).await?;
+    let list = tool_cache.get(context, session).await?;
     let mut text = String::new();
     for tool in tools.iter().filter(|tool| tool.boolean_annotation("readOnlyHint") == Some(true)) {
         let Some(validator) = list.find(tool.name()).and_then(|tool| list.validator(tool, SchemaUse::Input)) else {
@@ -61,7 +62,7 @@ async fn calls(context: &Context, session: &Session, tools: &[ListItem]) -> Resu
         };
         let Some(arguments) = example_values(&validator).await else { continue };
         let Some(table) = toml_table(&arguments) else { continue };
-        let way = CallContext { context, session, catalogue: &catalogue, args: &args, target: None };
+        let way = CallContext { context, session, tool_cache: &tool_cache, args: &args, target: None };
         let raw_arguments = RawArguments::from_object(tool.name(), Value::Object(arguments).to_string());
         let finished = run_concurrent_call(way, &raw_arguments, 1).await;
         if let Some(failure) = &finished.failure

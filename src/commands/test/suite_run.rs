@@ -26,6 +26,7 @@ use crate::output::json::{JsonStyle, pretty};
 use crate::protocol::json::{member, parse_value};
 use crate::protocol::method;
 use crate::protocol::rpc::RawJson;
+use crate::protocol::views::is_error_result;
 use crate::session::era::Operation;
 use crate::session::{CachePolicy, Session};
 use crate::target::Target;
@@ -259,8 +260,7 @@ impl Connection {
             attempt.problem(limit.line, message, Vec::new());
         }
         let text = result.as_ref().map(|result| result_text(&test.action, result)).unwrap_or_default();
-        let is_error =
-            result.as_ref().is_some_and(|result| member(result, "isError").is_some_and(|raw| raw.get() == "true"));
+        let is_error = result.as_ref().is_some_and(|result| is_error_result(result));
         let seen_kind = failure.as_ref().map(Failure::kind).or(is_error.then_some(ErrorKind::Failed));
         let said = failure.as_ref().map_or_else(|| text.clone(), ToString::to_string);
         match (&test.fails, seen_kind) {
@@ -328,7 +328,7 @@ impl Connection {
                     locked: locked.map(Path::to_owned),
                     ..CallArgs::default()
                 };
-                let call_context = CallContext { context, session, catalogue: &self.tools, args: &args, target: None };
+                let call_context = CallContext { context, session, tool_cache: &self.tools, args: &args, target: None };
                 let object = Value::Object(arguments).to_string();
                 let raw_arguments = RawArguments::from_object(&captures.fill_text(tool), object);
                 let finished = run_concurrent_call(call_context, &raw_arguments, 1).await;
@@ -357,7 +357,7 @@ impl Connection {
             },
             Action::Request(name) => {
                 let args = CallArgs { yes: true, ..CallArgs::default() };
-                let call_context = CallContext { context, session, catalogue: &self.tools, args: &args, target: None };
+                let call_context = CallContext { context, session, tool_cache: &self.tools, args: &args, target: None };
                 match permitted_operation(call_context, &captures.fill_text(name), arguments).await {
                     Ok(operation) => session.request(&operation).await,
                     Err(failure) => Err(failure),

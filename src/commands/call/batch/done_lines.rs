@@ -7,10 +7,10 @@ use std::path::Path;
 
 use serde_json::value::RawValue;
 
-use crate::commands::call::concurrent::is_error_result;
 use crate::commands::context::Context;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::protocol::json::{member, parse_value};
+use crate::protocol::views::is_error_result;
 
 /// The IDs of the lines that are done.
 #[derive(Default)]

@@ -125,7 +125,7 @@ impl BatchLine {
 
     /// Does what the line asks for.
     pub async fn run(&self, call_context: CallContext<'_>, action: LineAction) -> FinishedCall {
-        let CallContext { context, session, catalogue, args, .. } = call_context;
+        let CallContext { context, session, tool_cache, args, .. } = call_context;
         let number = self.number;
         let dry_run = |method: &str, params: Map<String, Value>| {
             let request = rpc::request(number, method, Some(&Value::Object(params).to_string()));
@@ -133,7 +133,7 @@ impl BatchLine {
         };
         let done = async {
             if !matches!(action, LineAction::Call(_)) && !args.dry_run {
-                catalogue.ensure_connected(session).await?;
+                tool_cache.ensure_connected(session).await?;
             }
             Ok(match action {
                 // Boxed, since it is the largest future.

@@ -24,13 +24,13 @@ use crate::target::{Target, TargetOptions};
 struct BatchServer {
     session: Session,
     /// Replaced when the server is tried again: it keeps why connecting or listing failed.
-    catalogue: RefCell<Rc<ToolCache>>,
+    tool_cache: RefCell<Rc<ToolCache>>,
     circuit: RefCell<Circuit>,
 }
 
 impl BatchServer {
     fn new(session: Session) -> Self {
-        BatchServer { session, catalogue: RefCell::default(), circuit: RefCell::default() }
+        BatchServer { session, tool_cache: RefCell::default(), circuit: RefCell::default() }
     }
 }
 
@@ -76,21 +76,21 @@ impl<'a> BatchServers<'a> {
             Ok(server) => server,
             Err(failure) => return FinishedCall::from_failure(failure),
         };
-        let BatchServer { session, catalogue, circuit } = &*server;
+        let BatchServer { session, tool_cache, circuit } = &*server;
         let permission = match self.args.max_failures {
             Some(_) => circuit.borrow_mut().next(Instant::now()),
             None => Permission::Send,
         };
         match permission {
             Permission::Fail => return FinishedCall::from_failure(circuit.borrow().failure(&session.target().name)),
-            Permission::Try => *catalogue.borrow_mut() = Rc::default(),
+            Permission::Try => *tool_cache.borrow_mut() = Rc::default(),
             Permission::Send => {}
         }
-        let tools = catalogue.borrow().clone();
+        let tools = tool_cache.borrow().clone();
         let call_context = CallContext {
             context: self.context,
             session,
-            catalogue: &tools,
+            tool_cache: &tools,
             args: self.args,
             target: line.server.as_deref().or(self.args.target.as_deref()),
         };
