@@ -64,6 +64,42 @@ fn a_secret_that_is_returned_is_used_whatever_method_is_echoed() {
     }
 }
 
+/// The server is strict about the method that it echoed: canaille 0.3.6 does this.
+#[test]
+fn a_secret_that_is_refused_is_omitted_if_public_clients_are_allowed() {
+    let (sandbox, server) = (Sandbox::new(), ProtectedServer::start());
+    server.override_metadata(json!({"token_endpoint_auth_methods_supported": ["client_secret_basic", "none"]}));
+    server.at_issuer(|request| match request.target.as_str() {
+        "/register" => {
+            let client = json!({"client_id": "c", "client_secret": "s", "token_endpoint_auth_method": "none"});
+            Some(Reply::json(&client).with_status(201))
+        }
+        "/token" if request.header("authorization").is_some() => Some(oauth_error(401, "invalid_client")),
+        _ => None,
+    });
+    server.log_in_with_expired_token_by(|| _ = log_in(&server, &sandbox, &[]).exits(0));
+    let requests = token_requests(&server);
+    assert_eq!(requests.len(), 2);
+    assert_eq!(requests[1].header("authorization"), None);
+    assert_eq!(parse_form(&requests[1])["client_id"], "c");
+    assert!(!parse_form(&requests[1]).contains_key("client_secret"));
+    // What is stored is what was accepted: a renewal needs one request.
+    sandbox.mcpipe(["auth", "token", &server.url()]).run().exits(0);
+    assert_eq!(token_requests(&server).len(), 3);
+
+    // A stated method is obeyed, and a server without public clients is not asked again.
+    for (offered, words) in [
+        (json!(["client_secret_basic", "none"]), &["--token-endpoint-auth-method", "client_secret_basic"][..]),
+        (json!(["client_secret_basic"]), &[]),
+    ] {
+        let sandbox = Sandbox::new();
+        server.override_metadata(json!({"token_endpoint_auth_methods_supported": offered}));
+        let before = token_requests(&server).len();
+        log_in(&server, &sandbox, words).exits(4).stderr_contains("invalid_client");
+        assert_eq!(token_requests(&server).len(), before + 1);
+    }
+}
+
 #[test]
 fn a_stated_method_is_registered_and_used() {
     let (sandbox, server) = (Sandbox::new(), ProtectedServer::start());

@@ -18,7 +18,7 @@ use crate::auth::login_context::{LoginContext, LoginRequest};
 use crate::auth::registration::ObtainedClient;
 use crate::auth::token_response::{OAuthError, TokenResponse};
 use crate::browser;
-use crate::config::oauth::{Grant, OAuthSettings, ResourceParameter};
+use crate::config::oauth::{ClientAuthMethod, Grant, OAuthSettings, ResourceParameter};
 use crate::error::{ErrorKind, Failure, Result};
 
 /// How a login ended.
@@ -42,6 +42,8 @@ pub(super) struct LoginFlow<'a> {
     dpop_key: Option<DpopKey>,
     /// Whether the authorization server refused the resource and accepted a request without it.
     omits_resource: AtomicBool,
+    /// Whether the client omits the secret with which it was registered.
+    is_public: AtomicBool,
 }
 
 impl<'a> LoginFlow<'a> {
@@ -67,6 +69,7 @@ impl<'a> LoginFlow<'a> {
             signing_key,
             dpop_key,
             omits_resource: AtomicBool::new(false),
+            is_public: AtomicBool::new(false),
         })
     }
 
@@ -81,17 +84,45 @@ impl<'a> LoginFlow<'a> {
     /// An endpoint of the authorization server; tokens from it are bound to `dpop_key`, if one is given.
     pub fn endpoint(&'a self, url: &'a str, dpop_key: Option<&'a DpopKey>) -> OAuthEndpoint<'a> {
         let issuer = &self.discovery.authorization_server.issuer;
-        OAuthEndpoint {
-            http: &self.context.http,
-            url,
-            client_auth: ClientAuthentication::new(&self.client, self.signing_key.as_ref(), issuer),
-            dpop_key,
-            now: unix_seconds(),
+        let mut client_auth = ClientAuthentication::new(&self.client, self.signing_key.as_ref(), issuer);
+        if self.is_public.load(Ordering::Relaxed) {
+            client_auth.method = ClientAuthMethod::None;
         }
+        OAuthEndpoint { http: &self.context.http, url, client_auth, dpop_key, now: unix_seconds() }
     }
 
     /// Requests a token for the resource (`AUT-14`).
+    ///
+    /// Some servers register a public client and return a secret that they then refuse, so it is omitted if it is refused.
     pub async fn request_token(&self, form: FormFields) -> Result<Result<TokenResponse, OAuthError>> {
+        let answer = self.request_token_as_registered(form.clone()).await?;
+        if let Err(error) = &answer
+            && error.has_code("invalid_client")
+            && self.may_be_public()
+        {
+            self.is_public.store(true, Ordering::Relaxed);
+            if let Ok(response) = self.request_token_as_registered(form).await? {
+                self.context
+                    .http
+                    .trace()
+                    .note("the authorization server refuses the secret that it issued; it is omitted");
+                return Ok(Ok(response));
+            }
+            self.is_public.store(false, Ordering::Relaxed);
+        }
+        Ok(answer)
+    }
+
+    /// Whether mcpipe asked to be registered as a public client, and got a secret all the same.
+    fn may_be_public(&self) -> bool {
+        let offered = &self.discovery.authorization_server.token_endpoint_auth_methods_supported;
+        self.client.origin == ClientOrigin::Registered
+            && self.client.secret.is_some()
+            && self.settings.token_endpoint_auth_method.is_none()
+            && offered.iter().flatten().any(|method| method == ClientAuthMethod::None.as_str())
+    }
+
+    async fn request_token_as_registered(&self, form: FormFields) -> Result<Result<TokenResponse, OAuthError>> {
         let endpoint = self.endpoint(self.token_endpoint()?, self.dpop_key.as_ref());
         let (first, second) = self.forms_with_resource(form);
         let answer = endpoint.request_token(first).await?;
@@ -144,12 +175,15 @@ impl<'a> LoginFlow<'a> {
     }
 
     /// The credentials made of a token response.
-    pub fn into_credentials(self, response: TokenResponse) -> Result<LoginOutcome> {
+    pub fn into_credentials(mut self, response: TokenResponse) -> Result<LoginOutcome> {
         let token_endpoint = self.token_endpoint()?.to_owned();
         response.register_secrets(&*self.context.user);
         response.warn_about_deviations(&*self.context.user);
         let server = &self.discovery.authorization_server;
         let offered = server.revocation_endpoint_auth_methods_supported.as_deref();
+        if self.is_public.into_inner() {
+            self.client.method = ClientAuthMethod::None;
+        }
         Ok(LoginOutcome::Done(Box::new(Credentials {
             server: server_id(self.context.http.server()),
             owner: Some(self.context.owner.id()),
