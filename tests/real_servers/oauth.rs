@@ -184,9 +184,9 @@ fn the_example_of_the_typescript_sdk_lets_us_in() {
     sandbox.mcpipe(["list", &url]).run().exits(4);
 }
 
-/// FastMCP's authorization server, at the server's origin: only registered scopes are accepted.
+/// FastMCP's authorization server, at the server's origin: only registered scopes are accepted, and refresh tokens rotate.
 #[test]
-fn fastmcp_login_and_refresh() {
+fn fastmcp_login_refresh_and_logout() {
     let sandbox = Sandbox::new();
     let server = ListeningServer::start(
         &sandbox,
@@ -194,13 +194,25 @@ fn fastmcp_login_and_refresh() {
         &[],
     );
     let url = server.url("/mcp");
+    let call = |words: &[&str]| sandbox.mcpipe([&["call", &url], words].concat());
     sandbox.mcpipe(["list", &url]).run().exits(4);
     sandbox.mcpipe(["auth", "login", &url]).with_browser().run().exits(0).stderr_contains("Logged in");
-    for _ in 0..2 {
-        std::thread::sleep(Duration::from_millis(2100));
-        sandbox.mcpipe(["call", &url, "add", "a=1", "b=2"]).run().succeeds().prints("3\n");
+    std::thread::sleep(Duration::from_millis(2100));
+    call(&["add", "a=1", "b=2"]).run().succeeds().prints("3\n");
+    std::thread::sleep(Duration::from_millis(2100));
+    let before: usize = call(&["lifetime", "seconds=3600"]).run().succeeds().stdout().trim().parse().unwrap();
+    std::thread::sleep(Duration::from_millis(2100));
+    for run in (0..20).map(|_| call(&["add", "a=1", "b=2"]).allow_leftovers().start()).collect::<Vec<_>>() {
+        run.wait().exits(0).prints("3\n");
     }
+    let after = call(&["lifetime", "seconds=3600"]).run();
+    after.succeeds().prints(&format!("{}\n", before + 1));
+
+    let token = sandbox.mcpipe(["auth", "token", &url]).run().succeeds().stdout().trim().to_owned();
+    let shown = || sandbox.mcpipe(["list", &url, "--bearer-env", "TOKEN"]).env("TOKEN", token.clone()).run();
+    shown().exits(0);
     let out = sandbox.mcpipe(["auth", "logout", &url, "--json"]).run();
     assert_eq!(out.exits(0).json()["removed"][0]["revoked"], true);
+    shown().exits(4);
     sandbox.mcpipe(["list", &url]).run().exits(4);
 }
