@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use serde_json::value::RawValue;
 
 use super::escape::collapse_whitespace;
-use super::save::{FileData, FileNaming, FileSaver, decode_base64, decoded_length, write_file};
+use super::save::{FileData, FileNaming, FileSaver, decode_base64, decoded_length, write_decoded, write_file};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::protocol::json::{JsonText, member, members};
 
@@ -43,12 +43,21 @@ pub struct BinaryContent<'a> {
 }
 
 impl<'a> BinaryContent<'a> {
-    /// The bytes.
+    /// The bytes as a whole.
     ///
     /// # Errors
     /// [`ErrorKind::Protocol`] if it is not base64.
     pub fn bytes(&self) -> Result<Vec<u8>> {
         decode_base64(&self.data).ok_or_else(|| self.not_base64())
+    }
+
+    /// Writes the bytes, piece by piece.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Protocol`] if it is not base64; nothing is written then. The first error of `write`.
+    pub(super) fn write_bytes(&self, write: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
+        decoded_length(&self.data).ok_or_else(|| self.not_base64())?;
+        write_decoded(&self.data, write)
     }
 
     /// The data for a file.

@@ -154,7 +154,7 @@ impl Ui {
                 ContentBlock::Binary(binary) if self.terminal.stdout_is_tty => {
                     self.print_blocks(&[ContentBlock::Binary(binary)], None, "--save DIR writes it")?;
                 }
-                ContentBlock::Binary(binary) => self.print_bytes(&binary.bytes()?)?,
+                ContentBlock::Binary(binary) => self.print_binary(&binary)?,
                 ContentBlock::Link(text) | ContentBlock::Unknown(text) | ContentBlock::Unparsed(text) => {
                     self.print_json_pretty(&text)?
                 }

@@ -40,6 +40,20 @@ pub fn decoded_length(text: &str) -> Option<usize> {
     Some(length)
 }
 
+/// Writes what valid base64 decodes to, piece by piece.
+pub(super) fn write_decoded<E>(
+    text: &str,
+    mut write: impl FnMut(&[u8]) -> std::result::Result<(), E>,
+) -> std::result::Result<(), E> {
+    let mut outcome = Ok(());
+    decode_pieces(text, |piece| {
+        if outcome.is_ok() {
+            outcome = write(piece);
+        }
+    });
+    outcome
+}
+
 /// Decodes base64 piece by piece, since the whole of a large file would take as much memory again.
 fn decode_pieces(text: &str, mut take: impl FnMut(&[u8])) -> Option<()> {
     const LENIENT: GeneralPurpose = GeneralPurpose::new(
@@ -100,15 +114,7 @@ impl FileData<'_> {
         match self {
             FileData::Text(text) => text.pieces().try_for_each(|piece| file.write_all(piece.as_bytes())),
             FileData::Bytes(bytes) => file.write_all(bytes),
-            FileData::Base64(text) => {
-                let mut outcome = Ok(());
-                decode_pieces(text, |piece| {
-                    if outcome.is_ok() {
-                        outcome = file.write_all(piece);
-                    }
-                });
-                outcome
-            }
+            FileData::Base64(text) => write_decoded(text, |piece| file.write_all(piece)),
         }
     }
 }

@@ -11,6 +11,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::closed_stdout;
+use super::content::BinaryContent;
 use super::escape;
 use super::image_format::ImageMode;
 use super::jq;
@@ -209,6 +210,14 @@ impl Ui {
     /// As [`Ui::print_text`].
     pub fn print_bytes(&self, bytes: &[u8]) -> Result<()> {
         self.write(&[bytes])
+    }
+
+    /// The bytes of binary content. They are never held as a whole beside their base64.
+    pub(super) fn print_binary(&self, binary: &BinaryContent<'_>) -> Result<()> {
+        if binary.data.len() > PIPE_CAPACITY {
+            interrupt::enter_blocking();
+        }
+        binary.write_bytes(|piece| self.print_bytes(piece))
     }
 
     /// A JSON document as the server sent it, and a line feed; at a terminal the same, indented and colored.

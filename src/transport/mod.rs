@@ -7,6 +7,7 @@ mod charset;
 mod connection;
 mod cookies;
 mod endpoint;
+mod frame_splitter;
 pub mod http;
 #[cfg(unix)]
 pub mod kept;

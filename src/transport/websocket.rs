@@ -32,6 +32,7 @@ use crate::transport::connection::{
     BoxFuture, CloseOutcome, ConnectedTransport, Diagnostics, Transport, TransportKind, TransportOptions,
 };
 use crate::transport::endpoint::HttpEndpoint;
+use crate::transport::frame_splitter::FrameSplitter;
 use crate::transport::message::{MAX_MESSAGE, OutgoingMessage, incoming_channel};
 use crate::transport::message_reader::MessageReader;
 use crate::transport::message_writer::{FrameWriter, MessageWriter};
@@ -65,6 +66,7 @@ pub(super) async fn connect(endpoint: &HttpEndpoint, options: &TransportOptions)
     let (stream, response_headers) =
         upgrade(endpoint, options, UpgradeRequest { protocol: "websocket", headers }).await?;
     check_handshake(&response_headers, &key, &options.trace)?;
+    let stream = FrameSplitter::new(stream, MAX_MESSAGE);
     let socket = WebSocketStream::from_raw_socket(stream, Role::Client, Some(websocket_config(MAX_MESSAGE))).await;
     Ok(into_connection(socket, options))
 }
@@ -112,7 +114,7 @@ fn websocket_config(limit: usize) -> WebSocketConfig {
         .max_frame_size(Some(limit))
 }
 
-type UpgradedWebSocket = WebSocketStream<Upgraded>;
+type UpgradedWebSocket = WebSocketStream<FrameSplitter<Upgraded>>;
 
 fn into_connection(socket: UpgradedWebSocket, options: &TransportOptions) -> ConnectedTransport {
     let (sender, incoming) = incoming_channel();

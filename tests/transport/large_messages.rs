@@ -62,9 +62,21 @@ fn a_large_blob_takes_one_and_a_half_times_its_size() {
         &["call", "echo", "text=hi", "-o", "file"],
         &["read", "test://a", "-o", "file"],
         &["read", "test://a", "--save", "files"],
+        &["read", "test://a"],
     ] {
         runs_in_bounds(&server.target(), words);
     }
+}
+
+#[test]
+fn a_large_message_over_a_websocket_takes_one_and_a_half_times_its_size() {
+    let blob = "QUJD".repeat(SIZE / 4);
+    let mcp = server().on("resources/read", move |call| {
+        call.result(json!({"contents": [{"uri": "test://a", "mimeType": "image/png", "blob": blob}]}))
+    });
+    let server = mcp.websocket();
+    runs_in_bounds(&server.url("/mcp"), &["call", "echo", "text=hi"]);
+    runs_in_bounds(&server.url("/mcp"), &["read", "test://a"]);
 }
 
 #[test]
