@@ -138,11 +138,11 @@ pub enum ConfigCommand {
         #[arg(value_name = "NAME")]
         name: Option<String>,
     },
-    /// Trust a project's configuration file
+    /// Trust a project's configuration file or a bundle
     ///
-    /// Allows a project's configuration file to start processes and to send credentials. mcpipe shows what the file would
-    /// do and asks for confirmation. If the file changes, it has to be trusted again.
-    #[command(after_help = short_help!(), after_long_help = long_help!("Examples:\n  mcpipe config trust\n  mcpipe config trust --revoke"))]
+    /// Allows a project's configuration file or a bundle (FILE.mcpb) to start processes and to send credentials. mcpipe
+    /// shows what the file would do and asks for confirmation. If the file changes, it has to be trusted again.
+    #[command(after_help = short_help!(), after_long_help = long_help!("Examples:\n  mcpipe config trust\n  mcpipe config trust ./server.mcpb\n  mcpipe config trust --revoke"))]
     Trust {
         /// The file [default: the nearest project files]
         #[arg(value_name = "FILE")]

@@ -26,6 +26,8 @@ impl Context {
                 let secret = |name: &str, value: &str| looks_secret(name) || !is_clearly_not_secret(value);
                 let values = endpoint.env.iter().filter(|(name, value)| secret(name, value.reveal()));
                 values.for_each(|(_, value)| self.redact_text(value.reveal()));
+                let of_bundle = target.bundle.iter().flat_map(|bundle| &bundle.secrets);
+                of_bundle.for_each(|value| self.redact_text(value.reveal()));
                 return self.redact_in_arguments(&endpoint.args);
             }
             Endpoint::Unix(_) | Endpoint::Replay(_) => return,

@@ -6,6 +6,7 @@ use crate::commands::context::Context;
 use crate::config::value::secrets::Secrets;
 use crate::config::{Config, LazyConfig};
 use crate::error::Result;
+use crate::interrupt;
 use crate::target::{self, Target, TargetFlags, TargetName, TargetOptions, TargetReference};
 use crate::transport::Endpoint;
 
@@ -27,6 +28,7 @@ impl Context {
         // Secrets are needed only if the configuration was read.
         let defaults = || lookup.config().map(|config| config.defaults.clone()).unwrap_or_default();
         let mut target = self.with_secrets(defaults, resolve).await?;
+        unpack_bundle(&target)?;
         self.redact_credentials(&target);
         target.flags = self.target_flags(options);
         target.reference = Some(Arc::new(TargetReference { name, options: options.clone() }));
@@ -73,6 +75,7 @@ impl Context {
             return resolve(&Secrets::placeholders());
         }
         let mut target = self.with_secrets(|| config.defaults.clone(), resolve).await?;
+        unpack_bundle(&target)?;
         self.redact_credentials(&target);
         target.flags = self.target_flags(options);
         let reference = TargetReference { name: TargetName::Configured(name.to_owned()), options: options.clone() };
@@ -84,6 +87,13 @@ impl Context {
         }
         Ok(target)
     }
+}
+
+/// Unpacks the bundle of a target that will be connected to.
+fn unpack_bundle(target: &Target) -> Result<()> {
+    let Some(bundle) = &target.bundle else { return Ok(()) };
+    interrupt::enter_blocking();
+    bundle.unpack()
 }
 
 /// Whether certificates are not verified: that warning is shown even with `--quiet`.

@@ -151,7 +151,8 @@ pub const SERVER_KEYS: &[ConfigKey] = &[
     )
     .details(
         "A name is looked up in PATH; anything with a slash is a path, relative to the configuration file. No shell is \
-         run. A server has either url or command.",
+         run. A bundle (FILE.mcpb) is a program too; env then has the values of its user_config as well. A server has \
+         either url or command.",
     ),
     key(
         "args",

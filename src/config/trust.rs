@@ -1,6 +1,6 @@
-//! Which project files may start processes and send credentials.
+//! Which project files and bundles may start processes and send credentials.
 //!
-//! Others may have written a project's file, and using it runs code. Trust depends on path and content: a change of
+//! Others may have written them, and using them runs code. Trust depends on path and content: a change of
 //! either requires confirmation again.
 
 use std::collections::BTreeMap;
@@ -56,7 +56,13 @@ impl TrustStore {
     /// Whether this file with this content is trusted.
     #[must_use]
     pub fn is_trusted(&self, path: &Path, content: &str) -> bool {
-        self.files.get(&file_key(path)).is_some_and(|hash| *hash == content_hash(content))
+        self.is_hash_trusted(path, &content_hash(content))
+    }
+
+    /// Whether this file is trusted with the content that has this SHA-256.
+    #[must_use]
+    pub fn is_hash_trusted(&self, path: &Path, sha256: &str) -> bool {
+        self.files.get(&file_key(path)).is_some_and(|hash| hash == sha256)
     }
 
     /// Whether the file was trusted with different content.
@@ -79,8 +85,16 @@ pub fn check_writable(environment: &Environment) -> Result<()> {
 /// # Errors
 /// [`ErrorKind::Config`] if the store cannot be written.
 pub fn trust_file(environment: &Environment, path: &Path, content: &str) -> Result<()> {
+    trust_hash(environment, path, content_hash(content))
+}
+
+/// Trusts this file with the content that has this SHA-256, and saves that.
+///
+/// # Errors
+/// [`ErrorKind::Config`] if the store cannot be written.
+pub fn trust_hash(environment: &Environment, path: &Path, sha256: String) -> Result<()> {
     update(environment, |files| {
-        files.insert(file_key(path), content_hash(content));
+        files.insert(file_key(path), sha256);
     })
 }
 

@@ -69,7 +69,7 @@ variables! {
     XDG_CONFIG_HOME = "XDG_CONFIG_HOME";
     /// Credentials are stored in its `mcpipe/` subdirectory.
     XDG_DATA_HOME = "XDG_DATA_HOME";
-    /// The list of trusted project files is stored in its `mcpipe/` subdirectory.
+    /// The list of trusted files is stored in its `mcpipe/` subdirectory.
     XDG_STATE_HOME = "XDG_STATE_HOME";
     /// Cached server metadata is stored in its `mcpipe/` subdirectory.
     XDG_CACHE_HOME = "XDG_CACHE_HOME";

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use super::bundle;
 use super::options::TargetOptions;
 use super::parse::{self, ParsedUrl};
 use super::types::{Target, TargetFlags};
@@ -34,14 +36,16 @@ pub fn target_from_command(
     let Some((program, args)) = words.split_first().filter(|(program, _)| !program.is_empty()) else {
         return Err(Failure::new(ErrorKind::Usage, "no program after `--`"));
     };
-    let endpoint = StdioEndpoint {
+    let mut endpoint = StdioEndpoint {
         program: program.clone(),
         args: args.to_vec(),
         inherited_env: inherited_environment(environment, &InheritEnv::All, &[]),
         env: server_variables(&[], options)?,
         cwd: working_directory(options, environment, None)?,
     };
-    ad_hoc_target(name, Endpoint::Stdio(endpoint), options, defaults, Vec::new())
+    let bundle = bundle::resolve(&mut endpoint, environment)?.map(Arc::new);
+    let target = ad_hoc_target(name, Endpoint::Stdio(endpoint), options, defaults, Vec::new())?;
+    Ok(Target { bundle, ..target })
 }
 
 /// The target of a URL.
@@ -121,6 +125,7 @@ fn ad_hoc_target(
         name,
         is_configured: false,
         endpoint,
+        bundle: None,
         protocol: protocol_pin(options)?.unwrap_or_default(),
         timeout: defaults.timeout,
         connect_timeout: defaults.connect_timeout,
@@ -168,18 +173,20 @@ pub(super) fn target_from_config(
     environment: &Environment,
     config: &Config,
 ) -> Result<Target, EntryError> {
+    let mut bundle = None;
     let (endpoint, mut warnings) = match (&settings.url, &settings.command) {
         (Some(url), _) => configured_url_endpoint(name, &settings, url, options, environment)?,
         (None, Some(program)) => {
             reject_flags_for_stdio(options, name)?;
             let own = config.secret_variables();
-            let endpoint = StdioEndpoint {
+            let mut endpoint = StdioEndpoint {
                 program: program.value.clone(),
                 args: settings.args.clone(),
                 inherited_env: inherited_environment(environment, &settings.inherit_env, &own),
                 env: server_variables(&settings.env, options)?,
                 cwd: working_directory(options, environment, Some(&settings))?,
             };
+            bundle = bundle::resolve(&mut endpoint, environment)?.map(Arc::new);
             (Endpoint::Stdio(endpoint), Vec::new())
         }
         (None, None) => {
@@ -191,6 +198,7 @@ pub(super) fn target_from_config(
         name: name.to_owned(),
         is_configured: true,
         endpoint,
+        bundle,
         protocol: protocol_pin(options)?.unwrap_or(settings.protocol),
         timeout: settings.timeout,
         connect_timeout: settings.connect_timeout,

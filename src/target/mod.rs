@@ -4,6 +4,7 @@
 //! MCPIPE_CONFIG names one; a command line works whatever is in a file.
 
 mod build;
+pub mod bundle;
 mod options;
 pub mod parse;
 mod syntax;

@@ -13,6 +13,7 @@ use crate::config::bearer::BearerSource;
 use crate::config::oauth::OAuthSettings;
 use crate::config::policy::ToolPolicy;
 use crate::protocol::revision::RevisionPin;
+use crate::target::bundle::Bundle;
 use crate::transport::{Endpoint, HttpEndpoint};
 use crate::util::quoting::quote;
 
@@ -28,6 +29,8 @@ pub struct Target {
     pub is_configured: bool,
     /// The endpoint.
     pub endpoint: Endpoint,
+    /// The bundle that the server is in, which has to be unpacked before it is started.
+    pub bundle: Option<Arc<Bundle>>,
     /// The revisions that may be used.
     pub protocol: RevisionPin,
     /// The configured time limit of a request; `Some(ZERO)` means no limit.

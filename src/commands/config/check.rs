@@ -21,7 +21,7 @@ use crate::env::programs::{is_path, is_program};
 use crate::env::{self, Environment, is_same_variable};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::output::Column;
-use crate::target;
+use crate::target::{self, bundle};
 
 /// The severity of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -204,7 +204,9 @@ fn missing_files_and_programs(
     if let Some(program) = settings.command.as_ref().filter(|_| !key_position(server, "command").1) {
         let fault = |why: String| ConfigDiagnostic::at(&server.source, program.offset, why);
         if is_path(&program.value) {
-            if !is_program(Path::new(&program.value)) {
+            let path = Path::new(&program.value);
+            // A bundle is not executed itself; whether it can be used is checked with the target.
+            if !is_program(path) && !bundle::is_bundle(path) {
                 faults.push(fault(format!("'{}' is not executable", program.value)));
             }
         } else if child_environment(settings, environment).find_program(&program.value).is_none() {

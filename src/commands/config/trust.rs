@@ -1,4 +1,4 @@
-//! `config trust`: shows what a project's file would run and send, and allows it.
+//! `config trust`: shows what a project's file or a bundle would run and send, and allows it.
 
 use std::path::{Path, PathBuf};
 
@@ -10,7 +10,9 @@ use crate::config::file::tree::{ConfigMember, ConfigNode, ConfigValue};
 use crate::config::origin::{ConfigFile, FileFormat};
 use crate::config::paths::{PROJECT_JSON, PROJECT_TOML, absolute_path, find_upwards};
 use crate::config::{self, Config, trust};
+use crate::env::Environment;
 use crate::error::{ErrorKind, Failure, Result};
+use crate::target::bundle::{self, Bundle, Manifest};
 use crate::util::quoting;
 
 /// `config trust [FILE]`.
@@ -38,25 +40,25 @@ pub(super) fn trust(
     let store = trust::TrustStore::load(environment)?;
     for file in files {
         // Exactly the content that was read and shown here becomes trusted.
-        let source = read_source(context, &file)?;
-        let answer =
-            json!({ "file": full_path(&source.path), "trusted": true, "sha256": trust::content_hash(&source.text) });
-        if store.is_trusted(&source.path, &source.text) {
+        let mut reviewed = ReviewedFile::open(context, &file)?;
+        let (path, sha256) = (reviewed.path.clone(), reviewed.sha256.clone());
+        let answer = json!({ "file": full_path(&path), "trusted": true, "sha256": sha256 });
+        if store.is_hash_trusted(&path, &sha256) {
             // A "no" would change nothing, so there is no question.
-            let file = quoting::quote_path(&source.display_path);
+            let file = quoting::quote_path(&reviewed.display_path);
             notes.push(format!(
                 "{} is already trusted; to revoke trust: mcpipe config trust --revoke {file}",
-                source.display_path
+                reviewed.display_path
             ));
             done.push(answer);
             continue;
         }
-        let description = describe(&source)?;
+        let description = reviewed.describe(environment)?;
         if !yes {
-            confirm_trust(context, &source, &description)?;
+            confirm_trust(context, &reviewed.display_path, &description)?;
         }
-        trust::trust_file(environment, &source.path, &source.text)?;
-        notes.push(format!("{} is trusted until it changes", source.display_path));
+        trust::trust_hash(environment, &path, sha256)?;
+        notes.push(format!("{} is trusted until it changes", reviewed.display_path));
         done.push(answer);
     }
     let mut report = ConfigReport::new(json!({ "files": done }), ReportBody::Text(String::new()));
@@ -78,18 +80,79 @@ fn revoke_all(context: &ConfigContext<'_>, files: &[PathBuf]) -> Result<ConfigRe
     Ok(report)
 }
 
-fn confirm_trust(context: &mut ConfigContext<'_>, source: &ConfigFile, description: &str) -> Result<()> {
-    let question = format!("{description}\nTrust {} with all this?", escape_untrusted(&source.display_path));
+fn confirm_trust(context: &mut ConfigContext<'_>, display_path: &str, description: &str) -> Result<()> {
+    let question = format!("{description}\nTrust {} with all this?", escape_untrusted(display_path));
     match (context.confirm)(&question)? {
         Some(true) => Ok(()),
-        Some(false) => Err(Failure::new(ErrorKind::Refused, format!("{} is not trusted", source.display_path))),
-        None => Err(Failure::new(ErrorKind::Config, format!("{} is not trusted", source.display_path))
+        Some(false) => Err(Failure::new(ErrorKind::Refused, format!("{display_path} is not trusted"))),
+        None => Err(Failure::new(ErrorKind::Config, format!("{display_path} is not trusted"))
             .cause("cannot prompt: not a terminal")
             .hint(format!(
                 "review the file, then run: mcpipe config trust --yes {}",
-                quoting::quote_path(&source.display_path)
+                quoting::quote_path(display_path)
             ))),
     }
+}
+
+/// A file that is to be trusted.
+struct ReviewedFile {
+    path: PathBuf,
+    display_path: String,
+    sha256: String,
+    content: ReviewedContent,
+}
+
+enum ReviewedContent {
+    Config(ConfigFile),
+    Bundle(Bundle),
+}
+
+impl ReviewedFile {
+    fn open(context: &ConfigContext<'_>, file: &Path) -> Result<Self> {
+        if bundle::is_bundle(file) {
+            let bundle = Bundle::open(file, context.environment)?;
+            let (path, display_path) = (bundle.path.clone(), bundle.display_path.clone());
+            let sha256 = bundle.sha256.clone();
+            return Ok(ReviewedFile { path, display_path, sha256, content: ReviewedContent::Bundle(bundle) });
+        }
+        let source = read_source(context, file)?;
+        let (path, display_path) = (source.path.clone(), source.display_path.clone());
+        let sha256 = trust::content_hash(&source.text);
+        Ok(ReviewedFile { path, display_path, sha256, content: ReviewedContent::Config(source) })
+    }
+
+    /// Everything that it runs and sends.
+    fn describe(&mut self, environment: &Environment) -> Result<String> {
+        match &mut self.content {
+            ReviewedContent::Config(source) => describe(source),
+            ReviewedContent::Bundle(bundle) => {
+                let manifest = bundle.read_manifest()?;
+                bundle.check_unchanged(environment)?;
+                describe_bundle(bundle, &manifest)
+            }
+        }
+    }
+}
+
+/// What a bundle starts, unexpanded, and the values that its user sets.
+fn describe_bundle(bundle: &Bundle, manifest: &Manifest) -> Result<String> {
+    let command = manifest.command().map_err(|why| {
+        Failure::new(ErrorKind::Config, format!("cannot use the bundle {}", bundle.display_path)).cause(why)
+    })?;
+    let mut text = format!("{} (sha256 {})\n", escape_untrusted(&bundle.display_path), bundle.sha256);
+    let name = format!("{} {}", manifest.name, manifest.version);
+    text.push_str(&format!("\n  {}\n", escape_untrusted(name.trim_end())));
+    let words: Vec<String> = std::iter::once(command.program).chain(command.args).collect();
+    text.push_str(&format!("    runs  {}\n", escape_untrusted(&display_command_line(&words))));
+    for (name, value) in &command.env {
+        text.push_str(&format!("    env.{} = \"{}\"\n", escape_untrusted(name), escape_untrusted(value)));
+    }
+    for (key, option) in &manifest.user_config {
+        let needed = if option.required { "required" } else { "optional" };
+        let title = escape_untrusted(&option.title);
+        text.push_str(&format!("    user_config.{}: {title} ({needed})\n", escape_untrusted(key)));
+    }
+    Ok(text)
 }
 
 fn read_source(context: &ConfigContext<'_>, file: &Path) -> Result<ConfigFile> {
