@@ -63,7 +63,9 @@ impl<'a> TypeScriptWriter<'a> {
         let required = !required_without_default(SchemaDocument::new(self.root), self.root).is_empty();
         let properties = self.root.get("properties").and_then(Value::as_object);
         let composed = ["anyOf", "oneOf", "allOf", "$ref"].iter().any(|word| self.root.get(word).is_some());
-        if properties.is_none_or(Map::is_empty) && !composed {
+        let open = self.root.get("patternProperties").is_some()
+            || self.root.get("additionalProperties").is_some_and(|schema| schema != &Value::Bool(false));
+        if properties.is_none_or(Map::is_empty) && !required && !composed && !open {
             return String::new();
         }
         let optional = if required || composed { "" } else { "?" };
@@ -161,15 +163,26 @@ impl<'a> TypeScriptWriter<'a> {
         let none = Map::new();
         let properties = words.get("properties").and_then(Value::as_object).unwrap_or(&none);
         let undeclared = required.iter().filter(|name| !properties.contains_key(**name));
-        let more = match words.get("additionalProperties") {
-            Some(Value::Bool(_)) | None => None,
-            Some(schema) => Some(self.type_text(schema, level, depth + 1)),
+        let patterns = words.get("patternProperties").and_then(Value::as_object).unwrap_or(&none);
+        let mut others: Vec<TypeText> =
+            patterns.values().map(|schema| self.type_text(schema, level, depth + 1)).collect();
+        let is_closed = match words.get("additionalProperties") {
+            Some(Value::Bool(false)) => true,
+            None => {
+                // Names that match no pattern are allowed.
+                others.extend((!patterns.is_empty()).then(TypeText::unknown));
+                false
+            }
+            Some(schema) => {
+                others.push(self.type_text(schema, level, depth + 1));
+                false
+            }
         };
         if properties.is_empty() && required.is_empty() {
-            return TypeText::single(format!(
-                "Record<string, {}>",
-                more.map_or("unknown".to_owned(), |more| more.text)
-            ));
+            if others.is_empty() && !is_closed {
+                others.push(TypeText::unknown());
+            }
+            return TypeText::single(format!("Record<string, {}>", TypeText::union(others).text));
         }
         let (inner, outer) = ("  ".repeat(level + 1), "  ".repeat(level));
         let mut out = String::from("{\n");
@@ -189,10 +202,10 @@ impl<'a> TypeScriptWriter<'a> {
             let _ = writeln!(out, "{inner}{}: unknown;", property_key(name));
             all.push(TypeText::unknown());
         }
-        if let Some(more) = more {
+        if !others.is_empty() {
             // Every declared property has to match the type of the index too.
-            all.insert(0, more);
-            let _ = writeln!(out, "{inner}[key: string]: {};", TypeText::union(all).text);
+            others.extend(all);
+            let _ = writeln!(out, "{inner}[key: string]: {};", TypeText::union(others).text);
         }
         out.push_str(&outer);
         out.push('}');

@@ -5,3 +5,4 @@ mod contents;
 mod context_cost;
 mod example_calls;
 mod model_formats;
+mod typescript_values;

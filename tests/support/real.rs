@@ -115,3 +115,23 @@ impl Drop for ListeningServer {
 pub fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
+
+/// All tools of the real servers that need no network, as they sent them.
+pub fn real_tools() -> Vec<serde_json::Value> {
+    let package = |path: &str| vec![node_program(), node_package_file(&format!("@modelcontextprotocol/{path}"))];
+    let servers = [
+        everything_server(),
+        [package("server-filesystem/dist/index.js"), vec!["/tmp".to_owned()]].concat(),
+        package("server-memory/dist/index.js"),
+        vec![python_program("mcp-server-time"), "--local-timezone".to_owned(), "UTC".to_owned()],
+        vec![python_program("mcp-server-git")],
+    ];
+    let tools_of = |words: &Vec<String>| {
+        let run = Sandbox::new().mcpipe(["list", "--json", "--"]).args(words).timeout(Duration::from_secs(60)).run();
+        run.exits(0).json()["tools"].as_array().unwrap().clone()
+    };
+    std::thread::scope(|scope| {
+        let all: Vec<_> = servers.iter().map(|server| scope.spawn(move || tools_of(server))).collect();
+        all.into_iter().flat_map(|one| one.join().unwrap()).collect()
+    })
+}
