@@ -5,7 +5,9 @@ use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
-use crate::support::{HttpServer, Mcp, Reply, Sandbox};
+use crate::support::mcp::PIXEL;
+use crate::support::real::{python_program, real_test_file, real_tools};
+use crate::support::{HttpServer, Mcp, Reply, Sandbox, StdioServer};
 
 /// The exit code, standard output and standard error of a run with this input.
 fn run_agent(sandbox: &Sandbox, api: &str, url: &str, rounds: &str, input: &str) -> (i32, String, String) {
@@ -25,39 +27,52 @@ fn run_agent(sandbox: &Sandbox, api: &str, url: &str, rounds: &str, input: &str)
     (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
 }
 
+fn entry(name: &str, server: &StdioServer) -> String {
+    format!("[servers.{name}]\ncommand = {:?}\nargs = {:?}\n", server.words()[0], &server.words()[1..])
+}
+
 /// Two configured servers; the models call `one__add`.
-fn two_servers() -> (Sandbox, [crate::support::StdioServer; 2]) {
+fn two_servers() -> (Sandbox, [StdioServer; 2]) {
     let servers = [Mcp::modern().stdio(), Mcp::legacy("2025-11-25").stdio()];
     let sandbox = Sandbox::new();
-    let entry = |name: &str, words: Vec<String>| {
-        format!("[servers.{name}]\ncommand = {:?}\nargs = {:?}\n", words[0], &words[1..])
-    };
-    sandbox.config(&(entry("one", servers[0].words().to_vec()) + &entry("two", servers[1].words().to_vec())));
+    sandbox.config(&(entry("one", &servers[0]) + &entry("two", &servers[1])));
     (sandbox, servers)
 }
 
 /// The responses of an API: one that calls the tool, and one with the answer.
 fn responses(api: &str) -> (Value, Value) {
-    let input = json!({"a": 2, "b": 3});
+    responses_with_calls(api, &[("one__add", json!({"a": 2, "b": 3}))])
+}
+
+/// The same with several calls.
+fn responses_with_calls(api: &str, calls: &[(&str, Value)]) -> (Value, Value) {
+    let each = |form: &dyn Fn(String, &str, &Value) -> Value| -> Vec<Value> {
+        calls.iter().zip(1..).map(|((name, input), n)| form(format!("t{n}"), name, input)).collect()
+    };
     match api {
         "anthropic" => (
-            json!({"content": [{"type": "tool_use", "id": "t1", "name": "one__add", "input": input}]}),
+            json!({"content": each(&|id, name, input| {
+                json!({"type": "tool_use", "id": id, "name": name, "input": input})
+            })}),
             json!({"content": [{"type": "text", "text": "It is 5."}]}),
         ),
         "openai" => (
-            json!({"choices": [{"message": {"role": "assistant", "content": null, "tool_calls": [{"id": "t1",
-                "type": "function", "function": {"name": "one__add", "arguments": input.to_string()}}]}}]}),
+            json!({"choices": [{"message": {"role": "assistant", "content": null, "tool_calls":
+                each(&|id, name, input| json!({"id": id, "type": "function",
+                    "function": {"name": name, "arguments": input.to_string()}}))}}]}),
             json!({"choices": [{"message": {"role": "assistant", "content": "It is 5."}}]}),
         ),
         "openai-responses" => (
-            json!({"output": [{"type": "function_call", "id": "f1", "call_id": "t1", "name": "one__add",
-                "arguments": input.to_string()}]}),
+            json!({"output": each(&|id, name, input| {
+                json!({"type": "function_call", "id": format!("f{id}"), "call_id": id, "name": name,
+                    "arguments": input.to_string()})
+            })}),
             json!({"output": [{"type": "message", "role": "assistant",
                 "content": [{"type": "output_text", "text": "It is 5."}]}]}),
         ),
         _ => (
-            json!({"candidates": [{"content": {"role": "model",
-                "parts": [{"functionCall": {"name": "one__add", "args": input}}]}}]}),
+            json!({"candidates": [{"content": {"role": "model", "parts":
+                each(&|_, name, input| json!({"functionCall": {"name": name, "args": input}}))}}]}),
             json!({"candidates": [{"content": {"role": "model", "parts": [{"text": "It is 5."}]}}]}),
         ),
     }
@@ -100,7 +115,7 @@ fn without_consent_no_tool_is_called() {
         assert_eq!(code, 8, "{stderr}");
         assert!(stderr.contains(r#"{"name":"one__add","input":{"a":2,"b":3}}"#), "{stderr}");
     }
-    let called = |server: &crate::support::StdioServer| {
+    let called = |server: &StdioServer| {
         server.processes().iter().flat_map(|seen| seen.methods()).any(|method| method == "tools/call")
     };
     assert!(!servers.iter().any(called));
@@ -137,4 +152,112 @@ fn a_long_result_is_cut_for_the_model() {
     assert!(text.len() <= 20_000 && text.contains("bytes omitted; the whole text is in "), "{}", text.len());
     let kept = text.split(" is in ").nth(1).unwrap().split(']').next().unwrap();
     std::fs::remove_file(kept).unwrap();
+}
+
+/// Lists tools with names and schemas that no API accepts as they are, and returns content of each kind.
+fn odd_server() -> StdioServer {
+    let object = |properties: Value| json!({"type": "object", "properties": properties});
+    let tool = |name: &str, schema: Value| json!({"name": name, "inputSchema": schema});
+    let content = json!([
+        {"type": "text", "text": "5", "annotations": {"audience": ["user"]}},
+        {"type": "image", "mimeType": "image/png", "data": PIXEL},
+        {"type": "image", "mimeType": "image/tiff", "data": "AAAA"},
+        {"type": "audio", "mimeType": "audio/wav", "data": "AAAA"},
+        {"type": "resource_link", "uri": "demo://hello", "name": "hello"},
+        {"type": "resource", "resource": {"uri": "demo://a", "mimeType": "text/plain", "text": "A"}},
+        {"type": "resource", "resource": {"uri": "demo://b", "mimeType": "application/pdf", "blob": "AAAA"}},
+        {"type": "resource", "resource": {"uri": "demo://c", "mimeType": "image/png", "blob": PIXEL}},
+    ]);
+    let messages: Vec<Value> =
+        content.as_array().unwrap().iter().map(|content| json!({"role": "user", "content": content})).collect();
+    let failed = json!({"isError": true, "content": content});
+    Mcp::modern()
+        .tools(json!([
+            tool("kinds", json!({"type": "object"})),
+            tool("failed", json!({"type": "object"})),
+            tool("a.dotted/name with spaces", object(json!({}))),
+            tool(&"long".repeat(40), json!({})),
+            tool("7", json!({"properties": {"a": {"type": "string"}}})),
+            tool("arrays", object(json!({"a": {"type": "array"}, "b": {"type": ["array", "null"]},
+                "c": {"anyOf": [{"type": "array"}, {"type": "null"}]}, "d": {"type": "array", "items": {"type": "array"}},
+                "e": {"type": "array", "prefixItems": [{"type": "array"}]}, "f": {"type": "array", "items": []}}))),
+            tool("names", object(json!({"$top": {"type": "integer"}, "a b": {"type": "string"}, "": {},
+                "in": {"type": "object", "properties": {"@type": {"type": "string"}}}}))),
+            tool("unknown", object(json!({"a": {"type": "strng"}, "b": {"type": ["int", "null"]}}))),
+            tool("misplaced", object(json!({"a": {"type": "string"}, "required": ["a"]}))),
+            tool("broken", object(json!({"a": {"type": "string", "enum": "x"}, "c": "string",
+                "d": {"$ref": "#/$defs/none"}, "e": {"type": "string", "required": true}, "f": {"items": 5}}))),
+            tool("choice", json!({"type": "object", "anyOf": [{"properties": {"a": {"type": "string"}}, "required": ["a"]},
+                {"properties": {"b": {"type": "array"}}, "required": ["b"]}]})),
+            tool("all", json!({"type": "object", "allOf": [{"$ref": "#/$defs/a"}], "not": {"required": ["z"]},
+                "$defs": {"a": {"type": "object", "properties": {"a": {"type": "array"}}}}})),
+            tool("recursive", json!({"$ref": "#/$defs/node", "$defs": {"node": {"type": "object",
+                "properties": {"next": {"$ref": "#/$defs/node"}, "all": {"type": "array", "items": {"$ref": "#/$defs/node"}}}}}})),
+            tool("old", json!({"$schema": "http://json-schema.org/draft-04/schema#", "type": "object", "properties":
+                {"a": {"type": "number", "minimum": 0, "exclusiveMinimum": true}}, "id": "urn:x"})),
+            tool("values", object(json!({"a": {"enum": ["x", null]}, "b": {"const": {"type": "array"}},
+                "c": {"type": "object", "default": {"type": "strng"}, "additionalProperties": {"type": "array"}}}))),
+        ]))
+        .on("tools/call", move |call| {
+            call.result(if call.tool() == "failed" { failed.clone() } else { json!({"content": content}) })
+        })
+        .on("prompts/get", move |call| call.result(json!({"messages": messages})))
+        .stdio()
+}
+
+#[test]
+fn requests_have_the_types_of_the_vendors_packages() {
+    let (one, odd) = (Mcp::legacy("2025-11-25").stdio(), odd_server());
+    // Lists the tools of all real servers, which start once instead of once for each API.
+    let real = Mcp::modern().tools(real_tools().into()).stdio();
+    let config = entry("one", &one) + &entry("odd", &odd) + &entry("real", &real);
+    let calls = [
+        ("one__add", json!({"a": 2, "b": 3})),
+        ("one__image", json!({})),
+        ("one__fail", json!({})),
+        ("one__add", json!({"a": "wrong"})),
+        ("odd__kinds", json!({})),
+        ("odd__failed", json!({})),
+        ("none", json!({})),
+    ];
+    let requests_of = |api: &'static str| {
+        let sandbox = Sandbox::new();
+        sandbox.config(&config);
+        let (call, answer) = responses_with_calls(api, &calls);
+        let model = HttpServer::start(move |request| Reply::json(if request.n == 0 { &call } else { &answer }));
+        let (code, _, stderr) = run_agent(&sandbox, api, &model.url("/"), "5", "y\n");
+        assert_eq!(code, 0, "{api}: {stderr}");
+        let mut bodies: Vec<Value> = model.requests().iter().map(|request| request.json()).collect();
+        assert_eq!(bodies.len(), 2, "{api}");
+        let prompt = sandbox.mcpipe(["prompt", "odd", "greet", "who=Ada", "--for", api]).run();
+        let list = ["messages", "input", "contents"].into_iter().find(|list| bodies[0].get(list).is_some()).unwrap();
+        let mut body = bodies[0].clone();
+        body[list] = prompt.exits(0).json();
+        bodies.push(body);
+        // Proves that the check refuses something.
+        let mut wrong = bodies[1].clone();
+        let last = wrong[list].as_array_mut().unwrap().last_mut().unwrap().as_object_mut().unwrap();
+        last.insert("surprise".to_owned(), json!(1));
+        bodies.push(wrong);
+        bodies.into_iter().map(move |body| json!({"api": api, "body": body})).collect::<Vec<Value>>()
+    };
+    let apis = ["anthropic", "openai", "openai-responses", "gemini"];
+    let cases: Vec<Value> = std::thread::scope(|scope| {
+        let all: Vec<_> = apis.iter().map(|api| scope.spawn(|| requests_of(api))).collect();
+        all.into_iter().flat_map(|one| one.join().unwrap()).collect()
+    });
+
+    let sandbox = Sandbox::new();
+    let file = sandbox.file("requests.json", json!(cases).to_string());
+    let output = Command::new(python_program("python"))
+        .arg(real_test_file("model_requests.py"))
+        .stdin(std::fs::File::open(file).unwrap())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let errors: Vec<Option<String>> = serde_json::from_slice(&output.stdout).unwrap();
+    for (n, (case, error)) in cases.iter().zip(&errors).enumerate() {
+        let kind = ["the question", "the results", "a prompt", "a wrong request"][n % 4];
+        assert_eq!(error.is_some(), n % 4 == 3, "{}, {kind}: {error:?}", case["api"]);
+    }
 }
