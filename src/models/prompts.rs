@@ -45,10 +45,14 @@ fn message_json(api: ModelApi, from_model: bool, parts: Vec<Value>) -> Value {
         (true, ModelApi::Gemini) => "model",
         (true, _) => "assistant",
     };
-    if api == ModelApi::Gemini {
-        json!({"role": role, "parts": parts})
-    } else {
-        json!({"role": role, "content": parts})
+    match api {
+        ModelApi::Gemini => json!({"role": role, "parts": parts}),
+        // The parts of the model's own messages have ids, which a prompt does not have; text needs none.
+        ModelApi::OpenAiResponses if from_model => {
+            let texts: Vec<&str> = parts.iter().filter_map(|part| part["text"].as_str()).collect();
+            json!({"role": role, "content": texts.join("\n")})
+        }
+        _ => json!({"role": role, "content": parts}),
     }
 }
 
@@ -70,10 +74,7 @@ fn content_part(api: ModelApi, from_model: bool, block: &ContentBlock<'_>) -> Va
             ContentBlock::Binary(binary) if is_image(binary) && !from_model => {
                 json!({"type": "input_image", "image_url": data_url(binary), "detail": "auto"})
             }
-            other => {
-                let kind = if from_model { "output_text" } else { "input_text" };
-                json!({"type": kind, "text": block_text(other)})
-            }
+            other => json!({"type": "input_text", "text": block_text(other)}),
         },
         ModelApi::Gemini => match block {
             ContentBlock::Binary(binary) if binary.mime.is_some() => gemini_inline_data(binary),
@@ -132,7 +133,7 @@ mod tests {
             json!([
                 {"role": "user", "content": [text("input_text", "Look:"),
                     {"type": "input_image", "image_url": "data:image/png;base64,iVBO", "detail": "auto"}]},
-                {"role": "assistant", "content": [text("output_text", "I see.")]},
+                {"role": "assistant", "content": "I see."},
                 {"role": "user", "content": [text("input_text", "body")]},
             ])
         );

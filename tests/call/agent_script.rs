@@ -168,8 +168,12 @@ fn odd_server() -> StdioServer {
         {"type": "resource", "resource": {"uri": "demo://b", "mimeType": "application/pdf", "blob": "AAAA"}},
         {"type": "resource", "resource": {"uri": "demo://c", "mimeType": "image/png", "blob": PIXEL}},
     ]);
-    let messages: Vec<Value> =
-        content.as_array().unwrap().iter().map(|content| json!({"role": "user", "content": content})).collect();
+    let of = |role: &str, content: &Value| json!({"role": role, "content": content});
+    let content_list = content.as_array().unwrap();
+    let messages: Vec<Value> = ["user", "assistant", "user"]
+        .iter()
+        .flat_map(|role| content_list.iter().map(|content| of(role, content)))
+        .collect();
     let failed = json!({"isError": true, "content": content});
     Mcp::modern()
         .tools(json!([
