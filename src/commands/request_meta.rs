@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use crate::commands::context::Context;
 use crate::env;
 use crate::error::{ErrorKind, Failure, Result};
-use crate::protocol::meta;
+use crate::protocol::{meta, rpc};
 
 /// The members of `_meta` for the trace context, and the variables that hold them (SEP-414; OpenTelemetry, "Environment
 /// Variables as Context Propagation Carriers").
@@ -50,6 +50,21 @@ impl Context {
             }
         }
         Ok(members)
+    }
+
+    /// A request as `--dry-run` prints it: without what the revision of the server adds to `_meta`.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Usage`] for an invalid `--meta`.
+    pub(super) fn dry_run_request(&self, id: u64, method: &str, mut params: Map<String, Value>) -> Result<String> {
+        let mut members = self.request_meta()?;
+        if let Some(Value::Object(own)) = params.get("_meta") {
+            members.extend(own.clone());
+        }
+        if !members.is_empty() {
+            params.insert("_meta".to_owned(), Value::Object(members));
+        }
+        Ok(rpc::request(id, method, Some(&Value::Object(params).to_string())))
     }
 }
 

@@ -104,7 +104,10 @@ fn dry_run_prints_the_request_and_sends_nothing() {
     let server = Mcp::modern().stdio();
     let run = Sandbox::new().mcpipe(["call", &server.target(), "add", "a=1", "b=2", "--dry-run"]).run();
     let json = run.exits(0).json();
-    assert_eq!(json["params"]["arguments"], json!({"a": 1, "b": 2}), "{run:?}");
+    assert_eq!(json["params"], json!({"name": "add", "arguments": {"a": 1, "b": 2}}), "{run:?}");
+    let run =
+        Sandbox::new().mcpipe(["call", &server.target(), "add", "a=1", "b=2", "--dry-run", "--meta", "x=y"]).run();
+    assert_eq!(run.exits(0).json()["params"]["_meta"], json!({"x": "y"}), "{run:?}");
     assert!(server.processes().iter().all(|seen| !seen.methods().contains(&"tools/call".to_owned())));
 }
 

@@ -19,7 +19,7 @@ use crate::commands::context::Context;
 use crate::commands::task_handles::{self, TaskOrigin};
 use crate::commands::tools::{self, SchemaUse, ToolCache, ToolList};
 use crate::error::{ErrorKind, Failure, Result};
-use crate::protocol::rpc::{self, RawJson};
+use crate::protocol::rpc::RawJson;
 use crate::protocol::views::{ListItem, ListKind, is_error_result};
 use crate::protocol::{code, method};
 use crate::schema::{self, SchemaValidator};
@@ -228,7 +228,7 @@ impl<'a> ToolCall<'a> {
         let (arguments, headers) = ready?;
         self.check_declaration(tools.as_ref()).await?;
         if args.dry_run {
-            return Ok(CallOutcome::DryRun(self.request_json(arguments)));
+            return self.request_json(arguments).map(CallOutcome::DryRun);
         }
         if self.server_requests.is_some() && tools.as_ref().is_none_or(|tools| tools.is_cached) {
             // Nothing has been sent to the server yet.
@@ -459,10 +459,9 @@ impl<'a> ToolCall<'a> {
     }
 
     /// The request, as it would be sent.
-    fn request_json(&self, arguments: Map<String, Value>) -> String {
+    fn request_json(&self, arguments: Map<String, Value>) -> Result<String> {
         let call = Session::tool_call_operation(&self.raw_arguments.tool, arguments, Vec::new());
-        let params = Value::Object(call.params).to_string();
-        rpc::request(self.request_number, call.method, Some(&params))
+        self.call_context.context.dry_run_request(self.request_number, call.method, call.params)
     }
 
     /// Asks the user if the configuration requires it and `--yes` was not given (`TOL-09`).

@@ -11,7 +11,7 @@ use crate::commands::{prompt, request};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::output::json::quote;
 use crate::protocol::json::{members, parse_value};
-use crate::protocol::{method, rpc};
+use crate::protocol::method;
 use crate::util::suggest::did_you_mean;
 
 /// The members that say what a line asks for; it has one of them.
@@ -128,8 +128,8 @@ impl BatchLine {
         let CallContext { context, session, tool_cache, args, .. } = call_context;
         let number = self.number;
         let dry_run = |method: &str, params: Map<String, Value>| {
-            let request = rpc::request(number, method, Some(&Value::Object(params).to_string()));
-            FinishedCall { result: None, failure: None, request: Some(request) }
+            let request = context.dry_run_request(number, method, params)?;
+            Ok(FinishedCall { result: None, failure: None, request: Some(request) })
         };
         let done = async {
             if !matches!(action, LineAction::Call(_)) && !args.dry_run {
@@ -142,13 +142,13 @@ impl BatchLine {
                 }
                 LineAction::Read(uri) if args.dry_run => {
                     let params = std::iter::once(("uri".to_owned(), Value::String(uri))).collect();
-                    return Ok(dry_run(method::RESOURCES_READ, params));
+                    return dry_run(method::RESOURCES_READ, params);
                 }
                 LineAction::Prompt(name, arguments) if args.dry_run => {
                     let operation = prompt::get_prompt_call(&name, &arguments);
-                    return Ok(dry_run(operation.method, operation.params));
+                    return dry_run(operation.method, operation.params);
                 }
-                LineAction::Request(method, params) if args.dry_run => return Ok(dry_run(&method, params)),
+                LineAction::Request(method, params) if args.dry_run => return dry_run(&method, params),
                 LineAction::Read(uri) => read_verified(context, session, &uri).await?,
                 LineAction::Prompt(name, arguments) => prompt::get_prompt(context, session, &name, &arguments).await?,
                 LineAction::Request(method, params) => request::send(call_context, &method, params).await?,
