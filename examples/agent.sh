@@ -6,6 +6,8 @@
 #   MODEL   the name of the model          KEY   the key for its API
 #   ROUNDS  at most so many requests to the model (default 10)
 #   BYTES   at most so many bytes of each result (default 20kB)
+#   HISTORY a file with the conversation so far, to which this one is added; with it, this is a chat:
+#           while read -rp '> ' question; do HISTORY=chat.json examples/agent.sh "$question"; done
 #   URL     another server with the same API
 set -euo pipefail
 api=${API:-anthropic} model=${MODEL:?set MODEL to the name of a model} key=${KEY:?set KEY to the key for its API}
@@ -33,7 +35,8 @@ case $api in
 esac
 
 mcpipe list --for "$api" >"$dir/tools"
-jq -n --arg text "$1" "[$question]" >"$dir/history"
+before=/dev/null && [ ! -e "${HISTORY:-}" ] || before=$HISTORY
+jq -s --arg text "$1" "add // [] | . + [$question]" "$before" >"$dir/history"
 for ((round = 0; round < ${ROUNDS:-10}; round++)); do
   jq -n --arg model "$model" --slurpfile tools "$dir/tools" --slurpfile history "$dir/history" \
     "$more + {tools: \$tools[0], $list: \$history[0]}" >"$dir/request"
@@ -42,7 +45,10 @@ for ((round = 0; round < ${ROUNDS:-10}; round++)); do
     -H 'content-type: application/json' --data-binary "@$dir/request" "$url" >"$dir/reply" || { cat "$dir/reply" >&2 && exit 5; }
   jq -r "$text" "$dir/reply"
   jq -c "$calls" "$dir/reply" >"$dir/calls"
-  [ -s "$dir/calls" ] || exit 0
+  if [ ! -s "$dir/calls" ]; then
+    [ -z "${HISTORY:-}" ] || jq -s ".[0] + (.[1] | $said)" "$dir/history" "$dir/reply" >"$HISTORY"
+    exit 0
+  fi
   cat "$dir/calls" >&2
   read -rp 'run these calls? [y/N] ' answer && [ "$answer" = y ] || exit 8
   mcpipe call --tool-use "$dir/reply" --yes --max-bytes "${BYTES:-20kB}" >"$dir/results" || [ $? = 1 ] # 1: a tool failed, and the model learns why

@@ -19,6 +19,7 @@ fn run_agent(sandbox: &Sandbox, api: &str, url: &str, rounds: &str, input: &str)
     command.envs(like.get_envs().filter_map(|(name, value)| Some((name, value?))));
     command.env("PATH", format!("{}:/usr/bin:/bin", binaries.display())).current_dir(sandbox.work());
     command.envs([("API", api), ("URL", url), ("MODEL", "m-1"), ("KEY", "k-secret"), ("ROUNDS", rounds)]);
+    command.env("HISTORY", "chat.json");
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
@@ -102,6 +103,13 @@ fn each_api_gets_the_tools_of_all_servers_and_the_results_of_its_calls() {
         assert!(history[1].to_string().contains("one__add"), "{api}: {second}");
         assert!(history[2].to_string().contains('5'), "{api}: {second}");
         assert_eq!(first["model"], if api == "gemini" { Value::Null } else { "m-1".into() });
+        // The next question goes on with the conversation.
+        let (code, _, stderr) = run_agent(&sandbox, api, &model.url("/"), "5", "");
+        assert_eq!(code, 0, "{api}: {stderr}");
+        let third = model.requests()[2].json();
+        let chat = third[list].as_array().unwrap();
+        assert_eq!((&chat[..3], chat.len()), (&history[..], 5), "{api}: {third}");
+        assert!(chat[3].to_string().contains("It is 5.") && chat[4] == chat[0], "{api}: {third}");
     }
 }
 
@@ -114,6 +122,7 @@ fn without_consent_no_tool_is_called() {
         let (code, _, stderr) = run_agent(&sandbox, "anthropic", &model.url("/"), "5", input);
         assert_eq!(code, 8, "{stderr}");
         assert!(stderr.contains(r#"{"name":"one__add","input":{"a":2,"b":3}}"#), "{stderr}");
+        assert!(!sandbox.work().join("chat.json").exists(), "half a conversation was kept");
     }
     let called = |server: &StdioServer| {
         server.processes().iter().flat_map(|seen| seen.methods()).any(|method| method == "tools/call")
