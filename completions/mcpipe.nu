@@ -1,4 +1,4 @@
-# Completion of mcpipe for Nushell. Candidates come from mcpipe itself, which connects to nobody for it.
+# Completion of mcpipe for Nushell. Candidates come from mcpipe itself, which connects to no server for them.
 let mcpipe_other_completer = $env.config.completions.external.completer?
 $env.config.completions.external.enable = true
 $env.config.completions.external.completer = {|spans|

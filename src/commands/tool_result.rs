@@ -21,7 +21,7 @@ pub struct ResultOptions<'a> {
     pub save: Option<&'a Path>,
     /// Everything into this file.
     pub output: Option<&'a Path>,
-    /// At most so many bytes, and for the file that keeps the rest the name of the tool.
+    /// The maximum size in bytes, and the name of the tool for the file that keeps a longer result.
     pub limit: Option<(u64, &'a str)>,
     /// Whether a mismatch with the output schema is a failure.
     pub strict: bool,

@@ -30,7 +30,8 @@ impl PartialCommandLine {
         PartialCommandLine {
             words_before: before,
             current,
-            inserts_unquoted: ["powershell", "pwsh", "nu"].iter().any(|name| shell.contains(name)),
+            inserts_unquoted: ["powershell", "pwsh", "nushell"].iter().any(|name| shell.contains(name))
+                || shell == "nu",
         }
     }
 

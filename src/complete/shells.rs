@@ -136,7 +136,7 @@ impl EnvCompleter for CustomShell {
 struct Nushell;
 
 /// `null` makes Nushell offer files.
-const NUSHELL_SCRIPT: &str = r#"# Completion of mcpipe for Nushell. Candidates come from mcpipe itself, which connects to nobody for it.
+const NUSHELL_SCRIPT: &str = r#"# Completion of mcpipe for Nushell. Candidates come from mcpipe itself, which connects to no server for them.
 let mcpipe_other_completer = $env.config.completions.external.completer?
 $env.config.completions.external.enable = true
 $env.config.completions.external.completer = {|spans|

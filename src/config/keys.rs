@@ -632,8 +632,8 @@ pub const DEFAULTS_KEYS: &[ConfigKey] = &[
         "Where logins and secrets are stored: auto, keyring or file.",
     )
     .details(
-        "keyring is the system's keychain only, file is a file that only you can read, and auto is the keychain, or the \
-         file if there is no usable keychain. It applies to servers that are not configured, too.",
+        "keyring stores them in the system's keychain only, and file in a file that only you can read; auto uses the \
+         keychain, or the file if the keychain cannot be used. It applies to servers that are not configured, too.",
     ),
     key(
         "confirm",

@@ -10,6 +10,7 @@ use super::content::BinaryContent;
 use super::image_format::{ImageFormat, ImageMode};
 use super::sixel;
 use super::terminal::Terminal;
+use crate::util::lock::lock;
 
 /// A larger file is not shown.
 const MAX_FILE_BYTES: usize = 16 << 20;
@@ -17,7 +18,7 @@ const MAX_FILE_BYTES: usize = 16 << 20;
 const MAX_PIXELS: u64 = 16 << 20;
 /// The size of a character in pixels if the terminal does not report it: that of the VT340.
 const DEFAULT_CELL: (u64, u64) = (10, 20);
-/// kitty accepts at most so much base64 in one sequence.
+/// The most base64 that kitty accepts in one sequence.
 const KITTY_CHUNK: usize = 4096;
 
 /// What a file is.
@@ -42,7 +43,9 @@ impl Ui {
             ImageMode::Always => Some(self.terminal.images.unwrap_or(ImageFormat::Sixel)),
             ImageMode::Never => None,
         };
-        format.filter(|_| self.terminal.stdout_is_tty && !self.terminal.is_dumb)
+        // What may be cut has none: the terminal would wait for the end of the image.
+        let is_whole = lock(&self.held_output).is_none();
+        format.filter(|_| self.terminal.stdout_is_tty && !self.terminal.is_dumb && is_whole)
     }
 
     /// What shows this image at the terminal, with a line feed; `None` if it is no image, or cannot be shown.

@@ -136,7 +136,7 @@ fn encode(colors: &[u8], width: usize) -> String {
     text + "\x1b\\\n"
 }
 
-/// A column of six pixels, so many times.
+/// A column of six pixels, `count` times.
 fn push_repeated(text: &mut String, (bits, count): (u8, usize)) {
     let column = char::from(b'?' + bits);
     match count {

@@ -1,11 +1,13 @@
 //! A server that asks for a pause (`Retry-After`) gets one: no request of the session is sent during it. After it, one
 //! request is sent, and the others follow if the server accepts that one.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
+
+use crate::util::lock::lock;
 
 /// How long others wait for the response to the first request after a pause. A refusal comes at once; a tool may take long.
 const MAX_PROBE_TIME: Duration = Duration::from_secs(1);
@@ -37,20 +39,20 @@ pub struct SendPermit<'a> {
 pub enum Turn<'a> {
     /// It may be sent.
     Send(SendPermit<'a>),
-    /// The server refused so many other requests in the meantime.
+    /// The server refused this number of other requests in the meantime.
     Refused(u64),
 }
 
 impl ServerPause {
     fn change<T>(&self, change: impl FnOnce(&mut PauseState) -> T) -> T {
-        let changed = change(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner));
+        let changed = change(&mut lock(&self.state));
         self.changed.notify_waiters();
         changed
     }
 
     /// How many first requests after a pause the server has refused.
     pub fn refusals(&self) -> u64 {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner).refusals
+        lock(&self.state).refusals
     }
 
     /// Waits until a request may be sent. One that was refused before passes the number of refusals that it knows of, and
@@ -59,7 +61,7 @@ impl ServerPause {
         loop {
             let changed = self.changed.notified();
             let until = {
-                let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+                let mut state = lock(&self.state);
                 if let Some(known) = known_refusals.filter(|known| *known < state.refusals) {
                     return Turn::Refused(state.refusals - known);
                 }

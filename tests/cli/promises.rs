@@ -134,7 +134,7 @@ fn released(text: &str) -> (&str, BTreeSet<String>) {
     (head.strip_prefix("mcpipe ").unwrap(), lines.lines().map(str::to_owned).collect())
 }
 
-/// What of a release is no longer true, as a message; `None` if everything is.
+/// The promises of a release that are broken, as a message; `None` if there are none.
 fn broken(version: &str, before: &BTreeSet<String>, now: &BTreeSet<String>) -> Option<String> {
     let is_demand = |line: &&String| line.starts_with("required ");
     // A member that was null may get a type.
@@ -152,7 +152,7 @@ fn broken(version: &str, before: &BTreeSet<String>, now: &BTreeSet<String>) -> O
             writeln!(text, "  new: {line}").unwrap();
         }
     }
-    let what = format!("mcpipe {version} promised what is no longer true (docs/compatibility.md):");
+    let what = format!("mcpipe {version} made promises that are broken now (docs/compatibility.md):");
     let advice = "Keep the old form beside the new one, for example as an alias, or change it in a new major version.";
     (!text.is_empty()).then(|| format!("{what}\n{text}{advice}"))
 }
@@ -216,7 +216,7 @@ fn additions_keep_the_promises_and_removals_break_them() {
     now.insert("required mcpipe call --new".to_owned());
     assert_eq!(
         broken("1.2.0", &before, &now).unwrap(),
-        "mcpipe 1.2.0 promised what is no longer true (docs/compatibility.md):\n  \
+        "mcpipe 1.2.0 made promises that are broken now (docs/compatibility.md):\n  \
          gone: option mcpipe call --jobs VALUE\n  new: required mcpipe call --new\n\
          Keep the old form beside the new one, for example as an alias, or change it in a new major version."
     );

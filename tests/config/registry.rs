@@ -88,10 +88,14 @@ fn what_cannot_be_used_adds_nothing() {
         (
             "io.example/other".to_owned(),
             3,
-            format!("there is no server at {url}/v0.1/servers/io.example%2Fother/versions/latest\n"),
+            format!(
+                "no server was found at {url}/v0.1/servers/io.example%2Fother/versions/latest\n  \
+                 it answered with HTTP 404\n\
+                 hint: check the name, the version or the URL: registry:NAME, registry:NAME@VERSION or registry:URL\n"
+            ),
         ),
         (format!("{url}/broken"), 3, format!("the description at {url}/broken is not JSON\n")),
-        (format!("{url}/failing"), 5, format!("{url}/failing answered with HTTP 500\n")),
+        (format!("{url}/failing"), 5, format!("{url}/failing answered with HTTP 500\nhint: try again later\n")),
         ("./list.json".to_owned(), 3, "'./list.json' does not describe a server\n".to_owned()),
         ("./absent.json".to_owned(), 3, "cannot read ./absent.json\n".to_owned()),
         ("http://192.0.2.1/server.json".to_owned(), 2, String::new()),

@@ -32,6 +32,8 @@ fn each_terminal_gets_its_own_format() {
     assert_eq!(screen("TERM_PROGRAM", "other", &["--images", "always"]), format!("a pixel\r\n{sixel}{LINE}"));
     assert_eq!(screen("TERM_PROGRAM", "other", &[]), format!("a pixel\r\n{LINE}"));
     assert_eq!(screen("KITTY_WINDOW_ID", "1", &["--images", "never"]), format!("a pixel\r\n{LINE}"));
+    // Half of an image would hide what follows.
+    assert_eq!(screen("KITTY_WINDOW_ID", "1", &["--max-bytes", "1kB"]), format!("a pixel\r\n{LINE}"));
 }
 
 #[test]

@@ -110,6 +110,7 @@ pub(super) fn plot(samples: &[Sample]) -> String {
 fn axis_label(seconds: f64, top: f64) -> String {
     let milliseconds = seconds * 1000.0;
     match top {
+        1000.0.. => format!("{seconds:.0} s"),
         10.0.. => format!("{seconds:.1} s"),
         0.1.. => format!("{milliseconds:.0} ms"),
         0.01.. => format!("{milliseconds:.1} ms"),
@@ -131,7 +132,7 @@ mod tests {
             (0.3556, "356 ms"),
             (9.9, "9900 ms"),
             (12.34, "12.3 s"),
-            (99_999.0, "99999.0 s"),
+            (99_999.0, "99999 s"),
         ] {
             assert_eq!(axis_label(seconds, seconds), label);
         }

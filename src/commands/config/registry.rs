@@ -72,7 +72,9 @@ fn read_document(context: &ConfigContext<'_>, args: &ConfigAddArgs, which: &str)
         (context.fetch)(&url, &args.target_options)?
     };
     serde_json::from_slice(&bytes).map_err(|error| {
-        Failure::new(ErrorKind::Config, format!("the description at {which} is not JSON")).cause(error.to_string())
+        Failure::new(ErrorKind::Config, format!("the description at {which} is not JSON"))
+            .cause(error.to_string())
+            .hint("name the URL or the file of a server.json: registry:URL or registry:./server.json")
     })
 }
 
@@ -123,8 +125,10 @@ pub(super) fn fetch(context: &Context, url: &str, options: &TargetOptions) -> Re
     let response = block_on(&context.interrupt, pin!(context.interrupt.run_until_interrupted(client.get(url))))???;
     match response.status {
         200..300 => Ok(response.body),
-        404 => Err(Failure::new(ErrorKind::Config, format!("there is no server at {}", response.url))
-            .cause("the registry answered with HTTP 404")),
-        status => Err(Failure::new(ErrorKind::Unreachable, format!("{} answered with HTTP {status}", response.url))),
+        404 => Err(Failure::new(ErrorKind::Config, format!("no server was found at {}", response.url))
+            .cause("it answered with HTTP 404")
+            .hint("check the name, the version or the URL: registry:NAME, registry:NAME@VERSION or registry:URL")),
+        status => Err(Failure::new(ErrorKind::Unreachable, format!("{} answered with HTTP {status}", response.url))
+            .hint("try again later")),
     }
 }

@@ -1,5 +1,5 @@
-//! `--max-failures`: after so many failures in a row, the other lines for a server fail at once, until one that is tried
-//! after a pause succeeds.
+//! `--max-failures N`: after N failures in a row, the other lines for a server fail at once, until one that is tried after a
+//! pause succeeds.
 
 use std::time::Duration;
 
