@@ -184,6 +184,13 @@ impl Ui {
                 return write_file(file, &[pretty(whole.get())]);
             }
         };
+        if blocks.len() > 1 && blocks.iter().any(|block| matches!(block, ContentBlock::Binary(_))) {
+            self.warn(&format!(
+                "{} has all parts of the result, one after the other; --save DIR writes each image or other binary content \
+                 into a file of its own",
+                file.display()
+            ));
+        }
         let mut parts = Vec::new();
         for block in blocks {
             match block {

@@ -35,6 +35,15 @@ fn an_image_is_written_as_its_bytes() {
     let sandbox = Sandbox::new();
     sandbox.mcpipe(["call", &server.target(), "fail", "-o", "out.png"]).run().succeeds().prints("");
     assert_eq!(std::fs::read(sandbox.work().join("out.png")).unwrap(), [0, 1, 2]);
+    let mixed = json!([{"type": "text", "text": "A:"}, {"type": "image", "data": "AAEC", "mimeType": "image/png"}]);
+    let mixed = answering(json!({"content": mixed}));
+    let run = sandbox.mcpipe(["call", &mixed.target(), "fail", "-o", "out.png"]).run();
+    assert_eq!(
+        run.exits(0).prints("").stderr(),
+        "mcpipe: warning: out.png has all parts of the result, one after the other; --save DIR writes each image or other \
+         binary content into a file of its own\n"
+    );
+    assert_eq!(std::fs::read(sandbox.work().join("out.png")).unwrap(), b"A:\n\0\x01\x02");
     let structured = answering(json!({"content": [], "structuredContent": {"a": 1}}));
     sandbox.mcpipe(["call", &structured.target(), "fail", "-o", "out.json"]).run().succeeds();
     assert_eq!(std::fs::read_to_string(sandbox.work().join("out.json")).unwrap(), "{\n  \"a\": 1\n}\n");
