@@ -8,7 +8,7 @@ use crate::commands::context::{Context, Exit};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::output::content;
 use crate::output::save::FileNaming;
-use crate::protocol::json::member;
+use crate::protocol::json_cursor::find_member;
 use crate::protocol::views::is_error_result;
 use crate::session::Session;
 
@@ -42,8 +42,8 @@ pub fn print_tool_result(
     let ui = &context.ui;
     let failed = is_error_result(result);
     let malformed = session.malformed_tool_result(result);
-    let has_structured = member(result, "structuredContent").is_some_and(|raw| raw.get() != "null");
-    let structured_only = shown.structured_only && (has_structured || !(failed || malformed.is_some()));
+    let has_structured = || find_member(result.get(), "structuredContent").is_some_and(|json| json != "null");
+    let structured_only = shown.structured_only && (!(failed || malformed.is_some()) || has_structured());
     let naming = FileNaming { name: shown.limit.map(|limit| limit.1), ..FileNaming::default() };
     match shown.output {
         Some(file) => ui.write_tool_result_to(result, file, structured_only)?,

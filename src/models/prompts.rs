@@ -22,12 +22,10 @@ pub fn prompt_messages(api: ModelApi, result: &RawValue) -> Option<Value> {
             None => Vec::new(),
             Some(list) if list.starts_with('[') => {
                 let items: Vec<&RawValue> = serde_json::from_str(list).unwrap_or_default();
-                items.into_iter().map(ContentBlock::parse).collect()
+                items.into_iter().map(|item| ContentBlock::parse(item.get())).collect()
             }
-            Some(text) if text.starts_with('"') => {
-                content.and_then(JsonText::new).map(ContentBlock::Text).into_iter().collect()
-            }
-            Some(_) => content.map(ContentBlock::parse).into_iter().collect(),
+            Some(text) if text.starts_with('"') => JsonText::new(text).map(ContentBlock::Text).into_iter().collect(),
+            Some(block) => vec![ContentBlock::parse(block)],
         };
         let parts: Vec<Value> = blocks.iter().map(|block| content_part(api, from_model, block)).collect();
         match messages.last_mut() {

@@ -10,7 +10,8 @@ use serde_json::value::RawValue;
 use super::escape::collapse_whitespace;
 use super::save::{FileData, FileNaming, FileSaver, decode_base64, decoded_length, write_decoded, write_file};
 use crate::error::{ErrorKind, Failure, Result};
-use crate::protocol::json::{JsonText, member, members};
+use crate::protocol::json::JsonText;
+use crate::protocol::json_cursor::{JsonCursor, find_member};
 
 /// A content block, or one entry of a resource's `contents`.
 #[derive(Clone, Debug)]
@@ -119,20 +120,39 @@ pub fn format_size(bytes: u64) -> String {
     format!("{:.1} TB", number / 1000.0)
 }
 
-/// The members of a JSON object.
-pub(super) struct JsonObject<'a>(Vec<(String, &'a RawValue)>);
+/// The members of a JSON object, as JSON.
+pub(super) struct JsonObject<'a>(Vec<(Cow<'a, str>, &'a str)>);
 
 impl<'a> JsonObject<'a> {
-    pub(super) fn new(raw: &'a RawValue) -> Option<Self> {
-        members(raw).map(JsonObject)
+    pub(super) fn new(json: &'a str) -> Option<Self> {
+        Self::read(&mut JsonCursor::new(json))
     }
 
-    pub(super) fn raw(&self, name: &str) -> Option<&'a RawValue> {
+    /// Reads an object and moves behind it, or behind any other value.
+    fn read(cursor: &mut JsonCursor<'a>) -> Option<Self> {
+        if !cursor.enter_object() {
+            cursor.take();
+            return None;
+        }
+        let mut members = Vec::new();
+        while let Some(name) = cursor.next_member() {
+            members.push((name, cursor.take()));
+        }
+        Some(JsonObject(members))
+    }
+
+    pub(super) fn json(&self, name: &str) -> Option<&'a str> {
         self.0.iter().find(|(key, _)| key == name).map(|(_, value)| *value)
     }
 
+    /// Whether it has a member besides those of every tool result, for which `is_counted` is true.
+    pub(super) fn has_more(&self, is_counted: impl Fn(&str) -> bool) -> bool {
+        const KNOWN: [&str; 4] = ["content", "isError", "_meta", "resultType"];
+        self.0.iter().any(|(name, value)| !KNOWN.contains(&&**name) && is_counted(value))
+    }
+
     pub(super) fn json_text(&self, name: &str) -> Option<JsonText<'a>> {
-        JsonText::new(self.raw(name)?)
+        JsonText::new(self.json(name)?)
     }
 
     pub(super) fn text(&self, name: &str) -> Option<String> {
@@ -143,25 +163,31 @@ impl<'a> JsonObject<'a> {
 impl<'a> ContentBlock<'a> {
     /// Reads a content block of a tool result or prompt message.
     #[must_use]
-    pub fn parse(raw: &'a RawValue) -> Self {
-        Self::parse_known(raw).unwrap_or_else(|| ContentBlock::Unparsed(raw.get().to_owned()))
+    pub fn parse(json: &'a str) -> Self {
+        Self::read(&mut JsonCursor::new(json))
     }
 
-    fn parse_known(raw: &'a RawValue) -> Option<Self> {
-        let block = JsonObject::new(raw)?;
+    /// Reads a block and moves behind it.
+    fn read(cursor: &mut JsonCursor<'a>) -> Self {
+        let start = *cursor;
+        let block = JsonObject::read(cursor).and_then(|block| Self::from_members(&block));
+        block.unwrap_or_else(|| ContentBlock::Unparsed(start.text_to(cursor).to_owned()))
+    }
+
+    fn from_members(block: &JsonObject<'a>) -> Option<Self> {
         Some(match block.text("type")?.as_str() {
             "text" => ContentBlock::Text(block.json_text("text")?),
-            "image" => ContentBlock::Binary(parse_binary(&block, "image", "data")?),
-            "audio" => ContentBlock::Binary(parse_binary(&block, "audio", "data")?),
-            "resource" => ContentBlock::parse_resource(block.raw("resource")?)?,
-            "resource_link" => ContentBlock::Link(link_text(&block)?),
+            "image" => ContentBlock::Binary(parse_binary(block, "image", "data")?),
+            "audio" => ContentBlock::Binary(parse_binary(block, "audio", "data")?),
+            "resource" => ContentBlock::parse_resource(block.json("resource")?)?,
+            "resource_link" => ContentBlock::Link(link_text(block)?),
             other => ContentBlock::Unknown(other.to_owned()),
         })
     }
 
     /// Reads an entry of `contents`, or the resource of an embedded one.
-    fn parse_resource(raw: &'a RawValue) -> Option<Self> {
-        let resource = JsonObject::new(raw)?;
+    fn parse_resource(json: &'a str) -> Option<Self> {
+        let resource = JsonObject::new(json)?;
         match resource.json_text("text") {
             Some(text) => Some(ContentBlock::Text(text)),
             None => Some(ContentBlock::Binary(parse_binary(&resource, "file", "blob")?)),
@@ -188,7 +214,7 @@ fn link_text(block: &JsonObject<'_>) -> Option<String> {
     if let Some(mime) = block.text("mimeType") {
         line += &format!(", {}", collapse_whitespace(&mime));
     }
-    if let Some(bytes) = block.raw("size").and_then(|raw| raw.get().parse().ok()) {
+    if let Some(bytes) = block.json("size").and_then(|size| size.parse().ok()) {
         line += &format!(", {}", format_size(bytes));
     }
     Some(format!("[{line}]"))
@@ -197,38 +223,71 @@ fn link_text(block: &JsonObject<'_>) -> Option<String> {
 /// The blocks of a tool result; `None` if it has no `content`.
 #[must_use]
 pub fn content_blocks(result: &RawValue) -> Option<Vec<ContentBlock<'_>>> {
-    member(result, "content").filter(|raw| raw.get() != "null").map(parse_blocks)
+    let mut cursor = find_value(result.get(), "content")?;
+    (cursor.type_name() != "null").then(|| read_blocks(&mut cursor))
 }
 
 /// Content: a list of blocks; one block, as in prompts, or a bare string from some servers.
-pub(super) fn parse_blocks(content: &RawValue) -> Vec<ContentBlock<'_>> {
-    match (serde_json::from_str::<Vec<&RawValue>>(content.get()), JsonText::new(content)) {
-        (Ok(all), _) => all.into_iter().map(ContentBlock::parse).collect(),
-        (_, Some(text)) => vec![ContentBlock::Text(text)],
-        _ => vec![ContentBlock::parse(content)],
-    }
+pub(super) fn parse_blocks(content: &str) -> Vec<ContentBlock<'_>> {
+    read_blocks(&mut JsonCursor::new(content))
 }
 
-pub(super) fn raw_array<'a>(result: &'a RawValue, name: &str) -> Option<Vec<&'a RawValue>> {
-    serde_json::from_str(member(result, name)?.get()).ok()
+fn read_blocks<'a>(cursor: &mut JsonCursor<'a>) -> Vec<ContentBlock<'a>> {
+    let mut blocks = Vec::new();
+    if cursor.enter_list() {
+        while cursor.next_item() {
+            blocks.push(ContentBlock::read(cursor));
+        }
+    } else if cursor.type_name() == "a string" {
+        blocks.extend(JsonText::new(cursor.take()).map(ContentBlock::Text));
+    } else {
+        blocks.push(ContentBlock::read(cursor));
+    }
+    blocks
+}
+
+/// At the value of the first member with this name.
+fn find_value<'a>(object: &'a str, name: &str) -> Option<JsonCursor<'a>> {
+    let mut cursor = JsonCursor::new(object);
+    if !cursor.enter_object() {
+        return None;
+    }
+    while let Some(member) = cursor.next_member() {
+        if member == name {
+            return Some(cursor);
+        }
+        cursor.take();
+    }
+    None
+}
+
+/// The items of a list in a result, as JSON.
+pub(super) fn list_items<'a>(result: &'a RawValue, name: &str) -> Option<Vec<&'a str>> {
+    let mut cursor = find_value(result.get(), name)?;
+    if !cursor.enter_list() {
+        return None;
+    }
+    let mut items = Vec::new();
+    while cursor.next_item() {
+        items.push(cursor.take());
+    }
+    Some(items)
 }
 
 /// The entries of a `resources/read` result; `None` if it has no list of them.
 #[must_use]
 pub fn resource_contents(result: &RawValue) -> Option<Vec<ContentBlock<'_>>> {
-    fn read(raw: &RawValue) -> ContentBlock<'_> {
-        ContentBlock::parse_resource(raw).unwrap_or_else(|| ContentBlock::Unparsed(raw.get().to_owned()))
+    fn read(json: &str) -> ContentBlock<'_> {
+        ContentBlock::parse_resource(json).unwrap_or_else(|| ContentBlock::Unparsed(json.to_owned()))
     }
-    raw_array(result, "contents").map(|all| all.into_iter().map(read).collect())
+    list_items(result, "contents").map(|all| all.into_iter().map(read).collect())
 }
 
 /// Whether a tool result holds nothing that could be shown.
 #[must_use]
 pub fn is_empty_result(result: &RawValue) -> bool {
     let silent = |block: &ContentBlock| matches!(block, ContentBlock::Text(text) if text.is_blank());
-    let more = members(result).unwrap_or_default().into_iter().any(|(name, value)| {
-        !["content", "isError", "_meta", "resultType"].contains(&name.as_str()) && value.get() != "null"
-    });
+    let more = JsonObject::new(result.get()).is_some_and(|all| all.has_more(|value| value != "null"));
     !more && content_blocks(result).unwrap_or_default().iter().all(silent)
 }
 
@@ -244,8 +303,8 @@ pub fn has_binary(result: &RawValue) -> bool {
 /// # Errors
 /// [`ErrorKind::Protocol`] if there is neither.
 pub fn structured_content(result: &RawValue) -> Result<String> {
-    if let Some(raw) = member(result, "structuredContent") {
-        return Ok(raw.get().to_owned());
+    if let Some(json) = find_member(result.get(), "structuredContent") {
+        return Ok(json.to_owned());
     }
     if let Some([ContentBlock::Text(text)]) = content_blocks(result).as_deref() {
         let text = text.decode();
@@ -272,8 +331,8 @@ pub fn write_resource(result: &RawValue, path: &Path) -> Result<()> {
 /// When something is not base64, or neither text nor blob.
 pub fn resource_bytes(result: &RawValue) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    for raw in contents_entries(result)? {
-        match entry_data(raw)? {
+    for entry in contents_entries(result)? {
+        match entry_data(entry)? {
             FileData::Text(text) => text.pieces().for_each(|piece| bytes.extend_from_slice(piece.as_bytes())),
             FileData::Bytes(more) => bytes.extend_from_slice(&more),
             FileData::Base64(data) => bytes.extend(decode_base64(&data).unwrap_or_default()),
@@ -288,15 +347,15 @@ pub fn resource_mime(result: &RawValue) -> Option<String> {
     JsonObject::new(contents_entries(result).ok()?.first()?)?.text("mimeType")
 }
 
-pub(super) fn contents_entries(result: &RawValue) -> Result<Vec<&RawValue>> {
-    raw_array(result, "contents").ok_or_else(|| {
+pub(super) fn contents_entries(result: &RawValue) -> Result<Vec<&str>> {
+    list_items(result, "contents").ok_or_else(|| {
         Failure::new(ErrorKind::Protocol, "the result has no array 'contents'")
             .hint("use --json to see the whole result")
     })
 }
 
-pub(super) fn entry_data(raw: &RawValue) -> Result<FileData<'_>> {
-    match ContentBlock::parse_resource(raw) {
+pub(super) fn entry_data(json: &str) -> Result<FileData<'_>> {
+    match ContentBlock::parse_resource(json) {
         Some(ContentBlock::Text(text)) => Ok(FileData::Text(text)),
         Some(ContentBlock::Binary(binary)) => binary.into_file_data(),
         _ => Err(Failure::new(ErrorKind::Protocol, "an entry of the contents has neither text nor blob")

@@ -4,6 +4,8 @@
 
 use std::fmt::Write;
 
+use memchr::memchr2;
+
 use super::escape::is_harmful;
 use super::style::Style;
 
@@ -160,7 +162,8 @@ pub fn escape_unsafe(text: &str) -> String {
 #[must_use]
 pub fn one_line(text: &str) -> std::borrow::Cow<'_, str> {
     let text = text.trim();
-    if text.contains(['\n', '\r']) { text.replace(['\n', '\r'], " ").into() } else { text.into() }
+    let has_line_end = memchr2(b'\n', b'\r', text.as_bytes()).is_some();
+    if has_line_end { text.replace(['\n', '\r'], " ").into() } else { text.into() }
 }
 
 /// A JSON string token for this text.

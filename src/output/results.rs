@@ -7,8 +7,8 @@ use std::path::Path;
 use serde_json::value::RawValue;
 
 use super::content::{
-    ContentBlock, JsonObject, content_blocks, contents_entries, entry_data, parse_blocks, raw_array, resource_contents,
-    structured_content, write_resource,
+    ContentBlock, JsonObject, content_blocks, contents_entries, entry_data, list_items, parse_blocks,
+    resource_contents, structured_content, write_resource,
 };
 use super::escape::collapse_whitespace;
 use super::jq::JqOutput;
@@ -16,7 +16,8 @@ use super::json::{JsonStyle, escape_unsafe, pretty, quote};
 use super::save::{FileData, FileNaming, FileSaver, write_file};
 use super::{Style, Ui};
 use crate::error::{ErrorKind, Failure, Result};
-use crate::protocol::json::{JsonText, member, members, parse_string};
+use crate::protocol::json::JsonText;
+use crate::protocol::json_cursor::find_member;
 
 impl Ui {
     /// Prints a tool result: with `--json` as the server sent it, otherwise for people: text unchanged, each block
@@ -59,12 +60,12 @@ impl Ui {
     }
 
     fn print_tool_blocks(&self, result: &RawValue, saver: Option<FileSaver>) -> Result<()> {
-        if let Some(text) = parse_string(result.get()) {
-            return self.print_line(&text);
+        if let Some(text) = JsonText::new(result.get()) {
+            return self.print_line(&text.decode());
         }
         let Some(mut blocks) = content_blocks(result) else {
             // Results with structured content only are common.
-            return match member(result, "structuredContent").unwrap_or(result).get() {
+            return match find_member(result.get(), "structuredContent").unwrap_or(result.get()) {
                 "null" if result.get() == "null" => Ok(()),
                 json => self.print_json_pretty(json),
             };
@@ -75,11 +76,10 @@ impl Ui {
         if blocks.iter().any(|block| matches!(block, ContentBlock::Text(text) if !text.is_blank())) {
             return Ok(());
         }
-        if let Some(structured) = member(result, "structuredContent") {
-            return self.print_json_pretty(structured.get());
+        if let Some(structured) = find_member(result.get(), "structuredContent") {
+            return self.print_json_pretty(structured);
         }
-        let known = ["content", "isError", "_meta", "resultType"];
-        let more = members(result).is_some_and(|all| all.iter().any(|(key, _)| !known.contains(&key.as_str())));
+        let more = JsonObject::new(result.get()).is_some_and(|all| all.has_more(|_| true));
         if blocks.is_empty() && unparsed == 0 && more { self.print_json_pretty(result.get()) } else { Ok(()) }
     }
 
@@ -96,15 +96,15 @@ impl Ui {
     /// # Errors
     /// When it cannot be written.
     pub fn print_prompt(&self, result: &RawValue) -> Result<()> {
-        let Some(messages) = raw_array(result, "messages") else { return self.print_json_pretty(result.get()) };
+        let Some(messages) = list_items(result, "messages") else { return self.print_json_pretty(result.get()) };
         for (index, message) in messages.into_iter().enumerate() {
             if index > 0 {
                 self.print_text("\n")?;
             }
             let read = JsonObject::new(message);
-            let Some((role, content)) = read.as_ref().and_then(|all| Some((all.text("role")?, all.raw("content")?)))
+            let Some((role, content)) = read.as_ref().and_then(|all| Some((all.text("role")?, all.json("content")?)))
             else {
-                self.print_json_pretty(message.get())?;
+                self.print_json_pretty(message)?;
                 continue;
             };
             let role = collapse_whitespace(&role);
@@ -180,8 +180,8 @@ impl Ui {
         let blocks = match content_blocks(result) {
             Some(blocks) if !blocks.is_empty() => blocks,
             _ => {
-                let whole = member(result, "structuredContent").unwrap_or(result);
-                return write_file(file, &[pretty(whole.get())]);
+                let whole = find_member(result.get(), "structuredContent").unwrap_or(result.get());
+                return write_file(file, &[pretty(whole)]);
             }
         };
         if blocks.len() > 1 && blocks.iter().any(|block| matches!(block, ContentBlock::Binary(_))) {
@@ -239,14 +239,14 @@ impl Ui {
     /// When something is not base64 or cannot be written.
     pub fn save_resource(&self, result: &RawValue, directory: &Path) -> Result<()> {
         let mut saver = FileSaver::new(directory)?;
-        for raw in contents_entries(result)? {
-            let entry = JsonObject::new(raw);
+        for json in contents_entries(result)? {
+            let entry = JsonObject::new(json);
             let text = |name: &str| entry.as_ref().and_then(|entry| entry.text(name));
             let (name, uri, mime) = (text("name"), text("uri"), text("mimeType"));
             let has_text = entry.as_ref().is_some_and(|entry| entry.json_text("text").is_some());
             let mime = mime.as_deref().or(has_text.then_some("text/plain"));
             let naming = FileNaming { name: name.as_deref(), uri: uri.as_deref(), kind: "file", mime };
-            self.print_saved_path(&saver.save(naming, &entry_data(raw)?)?)?;
+            self.print_saved_path(&saver.save(naming, &entry_data(json)?)?)?;
         }
         Ok(())
     }

@@ -9,6 +9,9 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use super::json_cursor::find_member;
+pub use super::json_string::{JsonText, parse_string, replace_lone_surrogates};
+
 /// The maximum nesting of a value. Values are handled by recursion, so deeper ones could overflow the stack.
 pub const MAX_DEPTH: usize = 256;
 
@@ -45,100 +48,6 @@ fn parse_unlimited(text: &str) -> Option<Value> {
     deserializer.end().ok().map(|()| value)
 }
 
-/// The string that a JSON string token stands for; `None` if it is not one.
-#[must_use]
-pub fn parse_string(token: &str) -> Option<String> {
-    serde_json::from_str(token).ok().or_else(|| serde_json::from_str(&replace_lone_surrogates(token)).ok())
-}
-
-/// The text of a JSON string, decoded when it is needed: a long one piece by piece, so that it is not held twice.
-#[derive(Clone, Copy, Debug)]
-pub struct JsonText<'a>(&'a str);
-
-impl<'a> JsonText<'a> {
-    /// The longest piece, in bytes of JSON.
-    const MAX_PIECE: usize = 64 * 1024;
-
-    /// The text of a string; `None` for other values.
-    #[must_use]
-    pub fn new(raw: &'a RawValue) -> Option<Self> {
-        raw.get().strip_prefix('"')?.strip_suffix('"').map(JsonText)
-    }
-
-    /// How long it is at most, in bytes.
-    #[must_use]
-    pub fn max_len(self) -> usize {
-        self.0.len()
-    }
-
-    /// The whole text. Without escapes it is not copied.
-    #[must_use]
-    pub fn decode(self) -> Cow<'a, str> {
-        decode_string_content(self.0)
-    }
-
-    /// The text in pieces of limited size.
-    pub fn pieces(self) -> impl Iterator<Item = Cow<'a, str>> {
-        let mut rest = self.0;
-        std::iter::from_fn(move || {
-            let (piece, more) = rest.split_at(piece_length(rest, Self::MAX_PIECE));
-            rest = more;
-            (!piece.is_empty()).then(|| decode_string_content(piece))
-        })
-    }
-
-    /// Whether it contains nothing but white space.
-    #[must_use]
-    pub fn is_blank(self) -> bool {
-        self.pieces().all(|piece| piece.trim().is_empty())
-    }
-
-    /// Whether it is empty.
-    #[must_use]
-    pub fn is_empty(self) -> bool {
-        self.0.is_empty()
-    }
-}
-
-/// What stands for the content of a JSON string, without its quotes.
-fn decode_string_content(content: &str) -> Cow<'_, str> {
-    if content.contains('\\') {
-        parse_string(&format!("\"{content}\"")).unwrap_or_default().into()
-    } else {
-        content.into()
-    }
-}
-
-/// How much of the content of a JSON string is in a piece. Neither a character nor an escape is divided.
-fn piece_length(content: &str, limit: usize) -> usize {
-    if content.len() <= limit {
-        return content.len();
-    }
-    let bytes = content.as_bytes();
-    let mut at = 0;
-    while let Some(found) = bytes[at..limit].iter().position(|byte| *byte == b'\\') {
-        at += found;
-        let length = match (escaped_unit(bytes, at), escaped_unit(bytes, at + 6)) {
-            (Some(0xD800..=0xDBFF), Some(0xDC00..=0xDFFF)) => 12,
-            (Some(_), _) => 6,
-            (None, _) => 2,
-        };
-        if at + length > limit {
-            return at;
-        }
-        at += length;
-    }
-    content.floor_char_boundary(limit)
-}
-
-/// The UTF-16 unit of an escape `\uXXXX` at this index.
-fn escaped_unit(bytes: &[u8], at: usize) -> Option<u16> {
-    match bytes.get(at..at + 6) {
-        Some([b'\\', b'u', digits @ ..]) => u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok(),
-        _ => None,
-    }
-}
-
 /// The members of a JSON object as raw text, in order; `None` if it is not an object.
 #[must_use]
 pub fn members(raw: &RawValue) -> Option<Vec<(String, &RawValue)>> {
@@ -165,127 +74,10 @@ pub fn members(raw: &RawValue) -> Option<Vec<(String, &RawValue)>> {
     serde_json::from_str::<RawMembers>(raw.get()).ok().map(|members| members.0)
 }
 
-/// The type of a JSON value with its article: `a string`, `an object`, `null`.
-#[must_use]
-pub fn type_name(value: &RawValue) -> &'static str {
-    match value.get().as_bytes().first() {
-        Some(b'{') => "an object",
-        Some(b'[') => "a list",
-        Some(b'"') => "a string",
-        Some(b't' | b'f') => "a boolean",
-        Some(b'n') => "null",
-        _ => "a number",
-    }
-}
-
 /// One member of a JSON object as raw text. Only the member that is found is parsed.
 #[must_use]
 pub fn member<'a>(raw: &'a RawValue, name: &str) -> Option<&'a RawValue> {
-    let text = raw.get();
-    let bytes = text.as_bytes();
-    if bytes.first() != Some(&b'{') {
-        return None;
-    }
-    let mut at = skip_space(bytes, 1);
-    while bytes.get(at) == Some(&b'"') {
-        let key_end = string_end(text, at);
-        let key = &text[at..key_end];
-        // After the key come a colon and the value, after that a comma or the end.
-        let value_start = skip_space(bytes, skip_space(bytes, key_end) + 1);
-        let end = value_end(text, value_start);
-        let is_found = if key.contains('\\') {
-            parse_string(key).unwrap_or_default() == name
-        } else {
-            key.len() == name.len() + 2 && &key[1..key.len() - 1] == name
-        };
-        if is_found {
-            return serde_json::from_str(text.get(value_start..end)?).ok();
-        }
-        at = skip_space(bytes, skip_space(bytes, end) + 1);
-    }
-    None
-}
-
-/// The index of the next byte that is not white space.
-fn skip_space(bytes: &[u8], mut at: usize) -> usize {
-    while let Some(b' ' | b'\n' | b'\r' | b'\t') = bytes.get(at) {
-        at += 1;
-    }
-    at
-}
-
-/// Where the value that begins at this index ends, in valid JSON.
-fn value_end(text: &str, start: usize) -> usize {
-    let bytes = text.as_bytes();
-    match bytes.get(start) {
-        Some(b'"') => string_end(text, start),
-        Some(b'{' | b'[') => {
-            let (mut depth, mut at) = (0_usize, start);
-            while let Some(byte) = bytes.get(at) {
-                match byte {
-                    b'"' => {
-                        at = string_end(text, at);
-                        continue;
-                    }
-                    b'{' | b'[' => depth += 1,
-                    b'}' | b']' if depth == 1 => return at + 1,
-                    b'}' | b']' => depth -= 1,
-                    _ => {}
-                }
-                at += 1;
-            }
-            at
-        }
-        _ => {
-            let rest = bytes.get(start..).unwrap_or_default();
-            let ends = |byte: &u8| matches!(byte, b',' | b'}' | b']' | b' ' | b'\n' | b'\r' | b'\t');
-            start + rest.iter().position(ends).unwrap_or(rest.len())
-        }
-    }
-}
-
-/// Where the string token that begins at this index ends.
-fn string_end(text: &str, start: usize) -> usize {
-    let bytes = text.as_bytes();
-    let mut at = start + 1;
-    while let Some(found) = text.get(at..).and_then(|rest| rest.find('"')) {
-        let quote = at + found;
-        // A quote after an odd number of backslashes is part of the string.
-        let backslashes = bytes[..quote].iter().rev().take_while(|byte| **byte == b'\\').count();
-        if backslashes % 2 == 0 {
-            return quote + 1;
-        }
-        at = quote + 1;
-    }
-    bytes.len()
-}
-
-/// The JSON text with U+FFFD for each half of a surrogate pair.
-#[must_use]
-pub fn replace_lone_surrogates(text: &str) -> Cow<'_, str> {
-    let bytes = text.as_bytes();
-    let unit = |at: usize| escaped_unit(bytes, at);
-    let mut new = String::new();
-    let (mut at, mut copied) = (0, 0);
-    while let Some(found) = bytes.get(at..).and_then(|rest| rest.iter().position(|byte| *byte == b'\\')) {
-        at += found;
-        match unit(at) {
-            Some(0xD800..=0xDBFF) if matches!(unit(at + 6), Some(0xDC00..=0xDFFF)) => at += 12,
-            Some(0xD800..=0xDFFF) => {
-                new.push_str(&text[copied..at]);
-                new.push_str("\\ufffd");
-                at += 6;
-                copied = at;
-            }
-            // Any other escape: what follows the backslash does not begin one.
-            _ => at += 2,
-        }
-    }
-    if copied == 0 {
-        return Cow::Borrowed(text);
-    }
-    new.push_str(&text[copied..]);
-    Cow::Owned(new)
+    find_member(raw.get(), name).and_then(|text| serde_json::from_str(text).ok())
 }
 
 /// How deep objects and lists are nested in a JSON text.
@@ -366,21 +158,6 @@ mod tests {
             assert_eq!(parse_truncated(text), None, "{text}");
         }
         assert!(matches!(replace_lone_surrogates(r#""\ud83d\ude00""#), Cow::Borrowed(_)));
-    }
-
-    #[test]
-    fn a_long_string_is_decoded_in_pieces() {
-        let units = ["\\ud83d\\ude00", "\\ud83d", "a", "é", "\\n", "\\\\", "\\u0041", "😀", "\\\""];
-        for shift in 0..13 {
-            let content = format!("{}{}", "x".repeat(JsonText::MAX_PIECE - shift), units.concat().repeat(10_000));
-            let raw = RawValue::from_string(format!("\"{content}\"")).unwrap();
-            let text = JsonText::new(&raw).unwrap();
-            let pieces: Vec<Cow<str>> = text.pieces().collect();
-            assert!(pieces.len() > 5 && pieces.iter().all(|piece| piece.len() <= JsonText::MAX_PIECE));
-            assert!(pieces.concat() == parse_string(raw.get()).unwrap(), "{shift}");
-            assert!(text.decode() == pieces.concat());
-        }
-        assert!(JsonText::new(RawValue::NULL).is_none());
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 pub mod headers;
 pub mod json;
+pub mod json_cursor;
+pub mod json_string;
 pub mod result_shape;
 pub mod revision;
 pub mod rpc;

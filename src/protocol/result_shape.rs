@@ -5,7 +5,8 @@
 
 use serde_json::value::RawValue;
 
-use super::json::{member, parse_string, type_name};
+use super::json_cursor::{JsonCursor, find_members};
+use super::json_string::parse_string;
 use super::method;
 
 /// The maximum number of malformed blocks that are listed.
@@ -17,46 +18,74 @@ const MAX_SHOWN_LENGTH: usize = 200;
 #[must_use]
 pub fn shape_error(asked: &str, result: &RawValue) -> Option<String> {
     match asked {
-        method::INITIALIZE => check_initialize_result(result),
+        method::INITIALIZE => check_initialize_result(result.get()),
         method::TOOLS_CALL => tool_result_errors(result).into_iter().next(),
-        method::RESOURCES_READ => check_read_result(result),
-        method::PROMPTS_GET => check_prompt_result(result),
+        method::RESOURCES_READ => check_list_result(result.get(), "contents", check_resource),
+        method::PROMPTS_GET => check_list_result(result.get(), "messages", check_prompt_message),
         _ => None,
     }
 }
 
 /// Servers omit one member or the other; a result without any of them says nothing about a server.
-fn check_initialize_result(result: &RawValue) -> Option<String> {
-    if let Some(wrong) = type_error(result, "the result", "an object") {
+fn check_initialize_result(result: &str) -> Option<String> {
+    if let Some(wrong) = type_error(JsonCursor::new(result).type_name(), "the result", "an object") {
         return Some(wrong);
     }
-    match non_null_member(result, "protocolVersion") {
-        Some(version) => type_error(version, "protocolVersion", "a string"),
-        None => {
-            let any = ["capabilities", "serverInfo"].iter().any(|name| non_null_member(result, name).is_some());
-            (!any).then(|| "protocolVersion, capabilities and serverInfo are missing".to_owned())
+    let all = find_members(result, ["protocolVersion", "capabilities", "serverInfo"]);
+    let [version, rest @ ..] = all.map(|value| value.filter(|value| *value != "null"));
+    match version {
+        Some(version) => type_error(JsonCursor::new(version).type_name(), "protocolVersion", "a string"),
+        None if rest.iter().all(Option::is_none) => {
+            Some("protocolVersion, capabilities and serverInfo are missing".to_owned())
         }
+        None => None,
     }
 }
 
 /// Everything that is wrong with the result of a tool; the first blocks are also shown as they came.
 #[must_use]
 pub fn tool_result_errors(result: &RawValue) -> Vec<String> {
-    if let Some(wrong) = type_error(result, "the result", "an object") {
-        return vec![wrong];
+    let mut cursor = JsonCursor::new(result.get());
+    if !cursor.enter_object() {
+        return type_error(cursor.type_name(), "the result", "an object").into_iter().collect();
     }
-    let failed = non_null_member(result, "isError").and_then(|failed| type_error(failed, "isError", "a boolean"));
-    let mut errors: Vec<String> = failed.into_iter().collect();
-    let Some(content) = non_null_member(result, "content") else { return errors };
-    let Some(blocks) = parse_list(content) else {
-        errors.extend(type_error(content, "content", "a list"));
-        return errors;
-    };
-    let wrong = blocks.iter().enumerate().filter_map(|(n, block)| {
-        let at = format!("content[{n}]");
-        Some([check_content_block(block, &at)?, format!("{at} came as {}", shorten(block.get()))])
-    });
-    errors.extend(wrong.take(MAX_SHOWN_BLOCKS).flatten());
+    let (mut is_error_type, mut content_errors) = (None, None);
+    while let Some(name) = cursor.next_member() {
+        match &*name {
+            "isError" if is_error_type.is_none() => {
+                is_error_type = Some(cursor.type_name());
+                cursor.take();
+            }
+            "content" if content_errors.is_none() => content_errors = Some(check_content(&mut cursor)),
+            _ => {
+                cursor.take();
+            }
+        }
+    }
+    let is_error_type = is_error_type.filter(|kind| *kind != "null");
+    let wrong = is_error_type.and_then(|kind| type_error(kind, "isError", "a boolean"));
+    wrong.into_iter().chain(content_errors.unwrap_or_default()).collect()
+}
+
+/// What is wrong with the `content` of a tool result.
+fn check_content(cursor: &mut JsonCursor<'_>) -> Vec<String> {
+    let kind = cursor.type_name();
+    if !cursor.enter_list() {
+        cursor.take();
+        return type_error(kind, "content", "a list").filter(|_| kind != "null").into_iter().collect();
+    }
+    let mut errors = Vec::new();
+    let mut position = 0;
+    while cursor.next_item() {
+        let start = *cursor;
+        if let Some(wrong) = check_content_block(cursor)
+            && errors.len() < 2 * MAX_SHOWN_BLOCKS
+        {
+            errors.push(format!("content[{position}]{wrong}"));
+            errors.push(format!("content[{position}] came as {}", shorten(start.text_to(cursor))));
+        }
+        position += 1;
+    }
     errors
 }
 
@@ -65,94 +94,156 @@ fn shorten(json: &str) -> String {
     if head.len() < json.len() { head + "…" } else { head }
 }
 
-fn check_read_result(result: &RawValue) -> Option<String> {
-    let entry =
-        |entry: &RawValue, at: &str| type_error(entry, at, "an object").or_else(|| check_text_or_blob(entry, at));
-    match required_list(result, "contents") {
-        Ok(contents) => check_each(&contents, "contents", entry),
-        Err(wrong) => Some(wrong),
+/// The first thing that is wrong with a result that must have a list of this name. `check` is called for each item, moves
+/// behind it, and says what is wrong after the name of the item.
+fn check_list_result(
+    result: &str,
+    list: &str,
+    check: impl Fn(&mut JsonCursor<'_>) -> Option<String>,
+) -> Option<String> {
+    let mut cursor = JsonCursor::new(result);
+    if !cursor.enter_object() {
+        return type_error(cursor.type_name(), "the result", "an object");
     }
+    while let Some(name) = cursor.next_member() {
+        if name != list {
+            cursor.take();
+        } else if cursor.type_name() == "null" {
+            break;
+        } else {
+            return check_items(&mut cursor, list, check);
+        }
+    }
+    Some(format!("{list} is missing"))
 }
 
-fn check_prompt_result(result: &RawValue) -> Option<String> {
-    let message = |message: &RawValue, at: &str| {
-        if let Some(wrong) = type_error(message, at, "an object").or_else(|| check_string_member(message, at, "role")) {
-            return Some(wrong);
+fn check_items(
+    cursor: &mut JsonCursor<'_>,
+    list: &str,
+    check: impl Fn(&mut JsonCursor<'_>) -> Option<String>,
+) -> Option<String> {
+    if !cursor.enter_list() {
+        return type_error(cursor.type_name(), list, "a list");
+    }
+    let mut wrong = None;
+    let mut position = 0;
+    while cursor.next_item() {
+        let found = check(cursor);
+        wrong = wrong.or_else(|| found.map(|found| format!("{list}[{position}]{found}")));
+        position += 1;
+    }
+    wrong
+}
+
+/// A message of a prompt.
+fn check_prompt_message(cursor: &mut JsonCursor<'_>) -> Option<String> {
+    let kind = cursor.type_name();
+    if !cursor.enter_object() {
+        cursor.take();
+        return type_error(kind, "", "an object");
+    }
+    let (mut role, mut content) = (None, None);
+    while let Some(name) = cursor.next_member() {
+        match &*name {
+            "content" if content.is_none() => content = Some(check_prompt_content(cursor)),
+            "role" if role.is_none() => {
+                role = Some(cursor.type_name());
+                cursor.take();
+            }
+            _ => {
+                cursor.take();
+            }
         }
-        let at = format!("{at}.content");
-        let Some(content) = non_null_member(message, "content") else { return Some(format!("{at} is missing")) };
-        match (parse_list(content), type_name(content)) {
-            (Some(blocks), _) => check_each(&blocks, &at, check_content_block),
-            (None, "a string") => None,
-            _ => check_content_block(content, &at),
+    }
+    string_error(role, "role").or_else(|| content.unwrap_or_else(|| Some(".content is missing".to_owned())))
+}
+
+/// The content of a message: one block, a list of them, or a bare string.
+fn check_prompt_content(cursor: &mut JsonCursor<'_>) -> Option<String> {
+    match cursor.type_name() {
+        "a list" => check_items(cursor, ".content", check_content_block),
+        kind @ ("a string" | "null") => {
+            cursor.take();
+            (kind == "null").then(|| ".content is missing".to_owned())
         }
-    };
-    match required_list(result, "messages") {
-        Ok(messages) => check_each(&messages, "messages", message),
-        Err(wrong) => Some(wrong),
+        _ => check_content_block(cursor).map(|wrong| format!(".content{wrong}")),
     }
 }
 
 /// A content block.
-fn check_content_block(block: &RawValue, at: &str) -> Option<String> {
-    if let Some(wrong) = type_error(block, at, "an object").or_else(|| check_string_member(block, at, "type")) {
+fn check_content_block(cursor: &mut JsonCursor<'_>) -> Option<String> {
+    let kind = cursor.type_name();
+    if !cursor.enter_object() {
+        cursor.take();
+        return type_error(kind, "", "an object");
+    }
+    const STRINGS: [&str; 3] = ["text", "data", "uri"];
+    let (mut block_type, mut strings, mut resource) = (None, [None; 3], None);
+    while let Some(name) = cursor.next_member() {
+        let kind = cursor.type_name();
+        if name == "resource" && resource.is_none() {
+            resource = Some((kind, check_resource(cursor)));
+            continue;
+        }
+        let value = cursor.take();
+        if name == "type" {
+            block_type.get_or_insert((kind, value));
+        } else if let Some(place) = STRINGS.iter().position(|string| *string == name) {
+            strings[place].get_or_insert(kind);
+        }
+    }
+    if let Some(wrong) = string_error(block_type.map(|(kind, _)| kind), "type") {
         return Some(wrong);
     }
-    let kind: String = parse_string(member(block, "type")?.get()).unwrap_or_default();
-    match kind.as_str() {
-        "text" => check_string_member(block, at, "text"),
-        "image" | "audio" => check_string_member(block, at, "data"),
-        "resource_link" => check_string_member(block, at, "uri"),
-        "resource" => {
-            let at = format!("{at}.resource");
-            match non_null_member(block, "resource") {
-                None => Some(format!("{at} is missing")),
-                Some(resource) => type_error(resource, &at, "an object").or_else(|| check_text_or_blob(resource, &at)),
-            }
-        }
+    let (_, token) = block_type?;
+    let [text, data, uri] = strings;
+    match parse_string(token).unwrap_or_default().as_str() {
+        "text" => string_error(text, "text"),
+        "image" | "audio" => string_error(data, "data"),
+        "resource_link" => string_error(uri, "uri"),
+        "resource" => match resource {
+            None | Some(("null", _)) => Some(".resource is missing".to_owned()),
+            Some((_, wrong)) => wrong.map(|wrong| format!(".resource{wrong}")),
+        },
         _ => None,
     }
 }
 
-fn check_text_or_blob(entry: &RawValue, at: &str) -> Option<String> {
-    let given = ["text", "blob"].into_iter().find(|name| non_null_member(entry, name).is_some());
-    given.map_or_else(|| Some(format!("{at} has neither text nor blob")), |name| check_string_member(entry, at, name))
-}
-
-/// A member that must be a string.
-fn check_string_member(object: &RawValue, at: &str, name: &str) -> Option<String> {
-    match non_null_member(object, name) {
-        None => Some(format!("{at}.{name} is missing")),
-        // The usual case first: naming the place takes longer than the check.
-        Some(value) if type_name(value) == "a string" => None,
-        Some(value) => type_error(value, &format!("{at}.{name}"), "a string"),
+/// An entry of `contents`, or an embedded resource.
+fn check_resource(cursor: &mut JsonCursor<'_>) -> Option<String> {
+    let kind = cursor.type_name();
+    if !cursor.enter_object() {
+        cursor.take();
+        return type_error(kind, "", "an object");
+    }
+    let (mut text, mut blob) = (None, None);
+    while let Some(name) = cursor.next_member() {
+        let kind = cursor.type_name();
+        match &*name {
+            "text" => text = text.or(Some(kind)),
+            "blob" => blob = blob.or(Some(kind)),
+            _ => {}
+        }
+        cursor.take();
+    }
+    match (text, blob) {
+        (None | Some("null"), None | Some("null")) => Some(" has neither text nor blob".to_owned()),
+        (None | Some("null"), blob) => string_error(blob, "blob"),
+        (text, _) => string_error(text, "text"),
     }
 }
 
-/// The items of a required list.
-fn required_list<'a>(result: &'a RawValue, name: &str) -> Result<Vec<&'a RawValue>, String> {
-    if let Some(wrong) = type_error(result, "the result", "an object") {
-        return Err(wrong);
+/// What is wrong with the type of a member that must be a string.
+fn string_error(kind: Option<&'static str>, name: &str) -> Option<String> {
+    match kind {
+        // The usual case first.
+        Some("a string") => None,
+        None | Some("null") => Some(format!(".{name} is missing")),
+        Some(kind) => type_error(kind, &format!(".{name}"), "a string"),
     }
-    let Some(value) = non_null_member(result, name) else { return Err(format!("{name} is missing")) };
-    parse_list(value).ok_or_else(|| type_error(value, name, "a list").unwrap_or_default())
 }
 
-fn check_each(all: &[&RawValue], name: &str, judge: impl Fn(&RawValue, &str) -> Option<String>) -> Option<String> {
-    all.iter().enumerate().find_map(|(n, one)| judge(one, &format!("{name}[{n}]")))
-}
-
-/// A member that is neither missing nor `null`.
-fn non_null_member<'a>(object: &'a RawValue, name: &str) -> Option<&'a RawValue> {
-    member(object, name).filter(|raw| raw.get() != "null")
-}
-
-fn parse_list(value: &RawValue) -> Option<Vec<&RawValue>> {
-    serde_json::from_str(value.get()).ok()
-}
-
-fn type_error(value: &RawValue, at: &str, wanted: &str) -> Option<String> {
-    let is = type_name(value);
+fn type_error(is: &str, at: &str, wanted: &str) -> Option<String> {
     (is != wanted).then(|| format!("{at} is {is}, not {wanted}"))
 }
 

@@ -4,7 +4,7 @@
 //! the order of keys and numbers of any size are kept (`TOL-04`, `TOL-06`).
 
 use std::borrow::Cow;
-use std::fmt;
+use std::fmt::{self, Write};
 use std::ops::Range;
 use std::time::Duration;
 
@@ -12,7 +12,9 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::json::{members, parse_truncated, replace_lone_surrogates, type_name};
+use super::json::{members, parse_truncated, replace_lone_surrogates};
+use super::json_cursor::type_name;
+use super::json_string::push_quoted;
 
 /// Raw JSON text.
 pub type RawJson = Box<RawValue>;
@@ -101,7 +103,7 @@ impl RpcError {
     pub fn parse(raw: &RawValue) -> Self {
         let value = |raw: &RawValue| parse_truncated(raw.get()).map_or(Value::Null, |(value, _)| value);
         let Some(members) = members(raw) else {
-            let defect = RpcErrorDefect::NotAnObject(type_name(raw));
+            let defect = RpcErrorDefect::NotAnObject(type_name(raw.get()));
             let (message, raw) = (value_text(&value(raw)), Some(raw.to_owned()));
             return RpcError { message, defect: Some(defect), raw, ..RpcError::default() };
         };
@@ -316,11 +318,15 @@ fn value_text(value: &Value) -> String {
 /// Encodes a request, without a line end. `params` is raw JSON.
 #[must_use]
 pub fn request(id: u64, method: &str, params: Option<&str>) -> String {
-    let method = json_string(method);
-    match params {
-        Some(params) => format!(r#"{{"jsonrpc":"2.0","id":{id},"method":{method},"params":{params}}}"#),
-        None => format!(r#"{{"jsonrpc":"2.0","id":{id},"method":{method}}}"#),
+    // Writing to a string cannot fail.
+    let mut text = String::with_capacity(64 + method.len() + params.map_or(0, str::len));
+    let _ = write!(text, r#"{{"jsonrpc":"2.0","id":{id},"method":"#);
+    push_quoted(&mut text, method);
+    if let Some(params) = params {
+        text += r#","params":"#;
+        text += params;
     }
+    text + "}"
 }
 
 /// Encodes a notification, without a line end. `params` is raw JSON.
@@ -347,7 +353,9 @@ pub fn error_response(id: &RawValue, code: i64, message: &str) -> String {
 }
 
 fn json_string(text: &str) -> String {
-    Value::String(text.to_owned()).to_string()
+    let mut json = String::new();
+    push_quoted(&mut json, text);
+    json
 }
 
 #[cfg(test)]

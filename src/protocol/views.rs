@@ -3,7 +3,8 @@
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::json::{MAX_DEPTH, member, members, nesting_depth, parse_string, parse_truncated, type_name};
+use super::json::{MAX_DEPTH, members, nesting_depth, parse_string, parse_truncated};
+use super::json_cursor::{find_member, type_name};
 use super::meta;
 use super::rpc::RawJson;
 
@@ -115,7 +116,7 @@ impl ListItem {
     pub fn defect(&self, kind: ListKind) -> Option<String> {
         let kind = kind.singular_name();
         if !self.is_object() {
-            return Some(format!("the server lists a {kind} that is {}, not an object", type_name(&self.raw)));
+            return Some(format!("the server lists a {kind} that is {}, not an object", type_name(self.raw.get())));
         }
         self.is_truncated.then(|| {
             let name_of =
@@ -251,7 +252,7 @@ impl ServerInfo {
 /// Whether a tool reported an error (2025-11-25, server/tools, error handling).
 #[must_use]
 pub fn is_error_result(result: &RawValue) -> bool {
-    member(result, "isError").is_some_and(|raw| raw.get() == "true")
+    find_member(result.get(), "isError") == Some("true")
 }
 
 #[cfg(test)]

@@ -8,7 +8,8 @@ use super::task::{
     DEFAULT_POLL_INTERVAL, MAX_LOST_REQUESTS, ProgressCallback, Task, TaskProtocol, task_operation, was_lost,
 };
 use crate::error::{ErrorKind, Failure, Result};
-use crate::protocol::json::{MAX_DEPTH, member, parse_value};
+use crate::protocol::json::{MAX_DEPTH, member, parse_string, parse_value};
+use crate::protocol::json_cursor::find_member;
 use crate::protocol::method;
 use crate::protocol::rpc::{RawJson, RpcError};
 use crate::session::era::Era;
@@ -24,8 +25,8 @@ impl TaskProtocol for ModernEra {
     }
 
     fn created_task(&self, result: &RawJson) -> Option<Task> {
-        let kind = member(result, "resultType").and_then(|raw| parse_value(raw.get()));
-        if kind.as_ref().and_then(Value::as_str) == Some("task") { Task::parse(result) } else { None }
+        let kind = find_member(result.get(), "resultType").and_then(parse_string);
+        if kind.as_deref() == Some("task") { Task::parse(result) } else { None }
     }
 
     fn await_task<'a>(
