@@ -384,10 +384,10 @@ impl Session {
         if call.ignores_capabilities || live.era.revision().is_modern() {
             return None;
         }
-        let server = live.era.server_info();
-        if server.declares(capability) != Some(false) {
+        if live.era.declares(capability) != Some(false) {
             return None;
         }
+        let server = live.era.server_info();
         // Skill files are read like resources.
         let extensions = server.capabilities.as_ref().and_then(|all| all.get("extensions"));
         let skills = extensions.and_then(|all| all.get(extension::SKILLS)).is_some_and(Value::is_object);

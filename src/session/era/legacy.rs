@@ -14,7 +14,7 @@ use crate::protocol::views::ServerInfo;
 use crate::protocol::{code, method, result_shape};
 use crate::secret::Secret;
 use crate::session::client_handler::ClientHandler;
-use crate::session::era::{Era, Operation, client_info, request_meta};
+use crate::session::era::{Era, Operation, client_info, push_member, request_meta};
 use crate::session::failure::forgotten_session_failure;
 use crate::session::rpc_client::{CancelMode, OutgoingRequest, RequestOutcome, RpcClient};
 use crate::session::server_requests::MAX_INPUT_ROUNDS;
@@ -343,8 +343,22 @@ fn may_be_about_revision(code: Option<i64>) -> bool {
     !matches!(code, Some(code::PARSE_ERROR | code::METHOD_NOT_FOUND | code::HEADER_MISMATCH | code::MISSING_CAPABILITY))
 }
 
-fn encode_params(params: &Map<String, Value>) -> Option<String> {
-    (!params.is_empty()).then(|| Value::Object(params.clone()).to_string())
+/// `params`, with `task` if the call is sent as a task, and `_meta`; `None` if there are no members.
+fn encode_params(params: &Map<String, Value>, is_task: bool, meta: Map<String, Value>) -> Option<String> {
+    let mut text = String::from("{");
+    for (name, value) in params {
+        let is_replaced = (name == "_meta" && !meta.is_empty()) || (name == "task" && is_task);
+        if !is_replaced {
+            push_member(&mut text, name, &value.to_string());
+        }
+    }
+    if is_task {
+        push_member(&mut text, "task", "{}");
+    }
+    if !meta.is_empty() {
+        push_member(&mut text, "_meta", &Value::Object(meta).to_string());
+    }
+    (text.len() > 1).then(|| text + "}")
 }
 
 impl Era for LegacyEra {
@@ -356,20 +370,18 @@ impl Era for LegacyEra {
         self.server_info.clone()
     }
 
+    fn declares(&self, capability: &str) -> Option<bool> {
+        self.server_info.declares(capability)
+    }
+
     fn encode_request(&self, rpc: &RpcClient, call: &Operation) -> OutgoingRequest {
         let id = rpc.next_id();
         let meta = request_meta(&self.handshake.client_handler, id, call);
-        let mut params = call.params.clone();
-        if call.task_request.is_some_and(|task_request| self.sends_as_task(task_request)) {
-            params.insert("task".into(), Value::Object(Map::new()));
-        }
-        if !meta.is_empty() {
-            params.insert("_meta".into(), Value::Object(meta));
-        }
+        let is_task = call.task_request.is_some_and(|task_request| self.sends_as_task(task_request));
         OutgoingRequest {
             id,
             method: call.method,
-            params: encode_params(&params),
+            params: encode_params(&call.params, is_task, meta),
             headers: Vec::new(),
             timeout: self.handshake.request_timeout,
             cancel_mode: CancelMode::SendNotification,

@@ -6,13 +6,14 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use crate::error::{ErrorKind, Failure};
-use crate::protocol::json::{MAX_DEPTH, member, members, parse_value};
+use crate::protocol::json::{MAX_DEPTH, members, parse_string, parse_value};
+use crate::protocol::json_cursor::find_member;
 use crate::protocol::revision::{Revision, supported_revisions};
 use crate::protocol::rpc::{RawJson, RpcError};
 use crate::protocol::views::ServerInfo;
 use crate::protocol::{code, extension, headers, meta, method};
 use crate::session::client_handler::ClientHandler;
-use crate::session::era::{Era, Operation, client_info, request_meta};
+use crate::session::era::{Era, Operation, client_info, push_member, request_meta};
 use crate::session::input_requests::InputError;
 use crate::session::rpc_client::{CancelMode, OutgoingRequest, RequestOutcome, RpcClient};
 use crate::session::server_requests::MAX_INPUT_ROUNDS;
@@ -45,8 +46,8 @@ enum ResultType {
 }
 
 fn result_type(result: &RawJson) -> ResultType {
-    let kind = member(result, "resultType").and_then(|raw| parse_value(raw.get()));
-    match kind.as_ref().filter(|kind| !kind.is_null()).map(|value| value.as_str().unwrap_or_default()) {
+    let kind = find_member(result.get(), "resultType").filter(|kind| *kind != "null");
+    match kind.map(|kind| parse_string(kind).unwrap_or_default()).as_deref() {
         None | Some("complete") => ResultType::Complete,
         Some("input_required") => ResultType::InputRequired,
         Some("task") => ResultType::Task,
@@ -259,15 +260,6 @@ impl InputRound {
         let answer = self.input_responses.as_ref().and_then(|responses| responses.get(key)?.get("action")?.as_str());
         matches!(answer, Some("decline" | "cancel"))
     }
-}
-
-fn push_member(text: &mut String, name: &str, value: &str) {
-    if text.len() > 1 {
-        text.push(',');
-    }
-    text.push_str(&Value::String(name.to_owned()).to_string());
-    text.push(':');
-    text.push_str(value);
 }
 
 /// Whether an unsupported-version error lists a modern revision that mcpipe speaks.
