@@ -1,7 +1,8 @@
 //! Lines of a stream, and messages that a server prints in another way than on one line: pretty-printed over several
 //! lines, or with a `Content-Length` header as in the Language Server Protocol.
 
-use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader};
+use memchr::memchr;
+use tokio::io::{AsyncRead, AsyncReadExt};
 
 use super::malformed::{begins_like_message, names_request};
 
@@ -21,49 +22,94 @@ pub(super) enum InputText {
     End,
 }
 
+/// How many bytes are read at once: as many as a pipe holds on Linux.
+const CHUNK: usize = 64 * 1024;
+
 /// Reads lines of limited length.
 pub(super) struct LineReader<R> {
-    reader: BufReader<R>,
+    stream: R,
+    /// What was read; what is before `start` was returned, and the next line does not end before `searched`.
     buffer: Vec<u8>,
+    start: usize,
+    searched: usize,
     limit: usize,
 }
 
 impl<R: AsyncRead + Unpin> LineReader<R> {
     pub(super) fn new(stream: R, limit: usize) -> Self {
-        LineReader { reader: BufReader::with_capacity(16 * 1024, stream), buffer: Vec::new(), limit }
+        LineReader { stream, buffer: Vec::new(), start: 0, searched: 0, limit }
     }
 
     /// The next line.
     pub(super) async fn next_line(&mut self) -> InputText {
-        self.buffer.clear();
-        let limit = self.limit as u64 + 1;
-        match (&mut self.reader).take(limit).read_until(b'\n', &mut self.buffer).await {
-            Ok(0) | Err(_) => return InputText::End,
-            Ok(_) => {}
+        let (end, is_cut) = loop {
+            if let Some(found) = memchr(b'\n', &self.buffer[self.searched..]) {
+                break (self.searched + found, false);
+            }
+            self.searched = self.buffer.len();
+            if self.searched - self.start > self.limit {
+                return InputText::TooLong;
+            }
+            if !self.read_more().await {
+                break (self.buffer.len(), true);
+            }
+        };
+        match end - self.start {
+            0 if is_cut => InputText::End,
+            length if length > self.limit => InputText::TooLong,
+            length => {
+                let line = self.take(length);
+                // The line feed.
+                self.start += usize::from(!is_cut);
+                self.searched = self.start;
+                into_text(line, is_cut)
+            }
         }
-        let is_cut = self.buffer.last() != Some(&b'\n');
-        if !is_cut {
-            self.buffer.pop();
-        } else if self.buffer.len() > self.limit {
-            return InputText::TooLong;
-        }
-        into_text(std::mem::take(&mut self.buffer), is_cut)
     }
 
     /// The next `length` bytes, if they begin like JSON; the header before them is a log line otherwise.
     pub(super) async fn body(&mut self, length: usize) -> Option<InputText> {
-        let next = self.reader.fill_buf().await.ok()?.first().copied();
-        if !matches!(next, Some(b'{' | b'[')) {
+        if self.start == self.buffer.len() {
+            self.read_more().await;
+        }
+        if !matches!(self.buffer.get(self.start), Some(b'{' | b'[')) {
             return None;
         }
         if length > self.limit {
             return Some(InputText::TooLong);
         }
-        self.buffer.clear();
+        while self.buffer.len() - self.start < length && self.read_more().await {}
         // An incomplete body at the end is returned as it is.
-        let _ = (&mut self.reader).take(length as u64).read_to_end(&mut self.buffer).await;
-        let is_cut = self.buffer.len() < length;
-        Some(into_text(std::mem::take(&mut self.buffer), is_cut))
+        let available = length.min(self.buffer.len() - self.start);
+        let body = self.take(available);
+        self.searched = self.start;
+        Some(into_text(body, available < length))
+    }
+
+    /// Reads more after what was not returned yet; `false` at the end of the stream.
+    async fn read_more(&mut self) -> bool {
+        if self.start > 0 {
+            self.buffer.drain(..self.start);
+            self.searched -= self.start;
+            self.start = 0;
+        }
+        if self.buffer.capacity() - self.buffer.len() < CHUNK / 2 {
+            self.buffer.reserve(CHUNK);
+        }
+        matches!(self.stream.read_buf(&mut self.buffer).await, Ok(1..))
+    }
+
+    /// Removes the next `length` bytes. The memory of many bytes is passed on, so that they are not copied.
+    fn take(&mut self, length: usize) -> Vec<u8> {
+        let end = self.start + length;
+        if self.start > 0 || length < CHUNK {
+            let taken = self.buffer[self.start..end].to_vec();
+            self.start = end;
+            return taken;
+        }
+        let rest = self.buffer[end..].to_vec();
+        self.buffer.truncate(end);
+        std::mem::replace(&mut self.buffer, rest)
     }
 }
 
@@ -235,6 +281,61 @@ mod tests {
         tokio::io::AsyncWriteExt::write_all(&mut server, b"12345\n123456").await.unwrap();
         assert!(matches!(reader.next_line().await, InputText::Text { text, .. } if text == "12345"));
         assert!(matches!(reader.next_line().await, InputText::TooLong), "without waiting for the end of the line");
+    }
+
+    #[tokio::test]
+    async fn lines_are_the_same_however_they_arrive() {
+        let long = "x".repeat(3 * CHUNK);
+        let text = format!("a\n\nb{long}\nc\n{long}\n{long}d\nlast");
+        for piece in [97, CHUNK - 1, CHUNK, text.len()] {
+            let (stream, mut server) = tokio::io::duplex(CHUNK * 2);
+            let mut reader = LineReader::new(stream, 4 * CHUNK);
+            let written = async {
+                for piece in text.as_bytes().chunks(piece) {
+                    tokio::io::AsyncWriteExt::write_all(&mut server, piece).await.unwrap();
+                }
+                drop(server);
+            };
+            let read = async {
+                let mut lines = Vec::new();
+                while let InputText::Text { text, is_cut, .. } = reader.next_line().await {
+                    lines.push((text, is_cut));
+                }
+                lines
+            };
+            let ((), lines) = tokio::join!(written, read);
+            let expected: Vec<_> = text.split('\n').map(|line| (line.to_owned(), line == "last")).collect();
+            assert!(lines == expected, "{piece}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_body_is_read_by_its_length() {
+        let long = format!("[{}]", "1,".repeat(CHUNK));
+        let text = format!("header\n{{\n}}{long}rest\n{{}}");
+        for piece in [97, text.len()] {
+            let (stream, mut server) = tokio::io::duplex(CHUNK);
+            let mut reader = LineReader::new(stream, 4 * CHUNK);
+            let written = async {
+                for piece in text.as_bytes().chunks(piece) {
+                    tokio::io::AsyncWriteExt::write_all(&mut server, piece).await.unwrap();
+                }
+                drop(server);
+            };
+            let read = async {
+                let is = |got: &InputText, expected: &str, cut: bool| {
+                    assert!(matches!(got, InputText::Text { text, is_cut, .. } if text == expected && *is_cut == cut));
+                };
+                is(&reader.next_line().await, "header", false);
+                is(&reader.body(3).await.unwrap(), "{\n}", false);
+                is(&reader.body(long.len()).await.unwrap(), &long, false);
+                assert!(reader.body(4).await.is_none(), "it does not begin like JSON");
+                is(&reader.next_line().await, "rest", false);
+                is(&reader.body(3).await.unwrap(), "{}", true);
+                assert!(matches!(reader.next_line().await, InputText::End));
+            };
+            tokio::join!(written, read);
+        }
     }
 
     #[test]
