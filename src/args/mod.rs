@@ -31,6 +31,8 @@ use crate::util::suggest::nearest_names;
 pub struct ArgumentInput {
     /// `--args`: the whole object as JSON, `@FILE`, or `-` for standard input.
     pub base_json: Option<String>,
+    /// The whole object, already parsed.
+    pub base_object: Option<Map<String, Value>>,
     /// The arguments of a call form.
     pub call_form: Vec<CallFormArgument>,
     /// The words after TOOL.
@@ -63,7 +65,7 @@ pub fn assemble_arguments<'a>(
         validator,
         validation,
         document: validator.map(|validator| SchemaDocument::new(validator.schema())),
-        arguments: Map::new(),
+        arguments: input.base_object.clone().unwrap_or_default(),
         groups: Vec::new(),
         base_is_hidden: false,
         json_sent_as_text: Vec::new(),
@@ -115,6 +117,9 @@ impl<'a> AssembledArguments<'a> {
     }
 
     fn add_call_form(&mut self, form: &[CallFormArgument]) {
+        if form.is_empty() {
+            return;
+        }
         let names = self.document.map(|document| document.property_names(document.root()));
         if let [CallFormArgument { name: None, value: Value::Object(members) }] = form
             && !self.first_parameter_takes_object()
@@ -344,9 +349,18 @@ impl<'a> AssembledArguments<'a> {
         {
             self.report_undeclared_names(document);
             if !(self.arguments.is_empty() && schema::accepts_empty_object(document.root())) {
-                self.arguments = schema::with_defaults(document, std::mem::take(&mut self.arguments));
-                let value = Value::Object(self.arguments_to_validate(document));
+                if validator.has_defaults() {
+                    self.arguments = schema::with_defaults(document, std::mem::take(&mut self.arguments));
+                }
+                let has_null = self.arguments.values().any(Value::is_null);
+                let value = match has_null {
+                    true => Value::Object(self.arguments_without_nulls(document)),
+                    false => Value::Object(std::mem::take(&mut self.arguments)),
+                };
                 let (found, unchecked) = validator.validate_leniently(&value).await;
+                if let (false, Value::Object(arguments)) = (has_null, value) {
+                    self.arguments = arguments;
+                }
                 self.add_validation_problems(found);
                 unchecked_parts = unchecked.into_iter().filter_map(|part| self.restrict_to_sent(part)).collect();
             }
@@ -361,7 +375,12 @@ impl<'a> AssembledArguments<'a> {
 
     /// Reports the members of `--args` that the schema does not declare; other names were checked as they were added.
     fn report_undeclared_names(&mut self, document: SchemaDocument<'_>) {
+        let listed = document.root().get("properties").and_then(Value::as_object);
         for name in self.arguments.keys() {
+            // The usual case first.
+            if listed.is_some_and(|listed| listed.get(name).is_some_and(Value::is_object)) {
+                continue;
+            }
             let is_checked = self.groups.iter().any(|group| group.path.steps.first() == Some(name));
             if !is_checked && document.property(document.root(), name) == Property::Undeclared {
                 self.problems.push(ArgumentProblem::unknown_parameter(
@@ -383,9 +402,9 @@ impl<'a> AssembledArguments<'a> {
         Some(part)
     }
 
-    /// What is validated: everything except explicit nulls for optional parameters. Servers treat such a null like a
+    /// What is validated if there are nulls: everything except explicit nulls for optional parameters. Servers treat such a null like a
     /// missing value (as `HTM-04` does for headers), and it was typed on purpose.
-    fn arguments_to_validate(&self, document: SchemaDocument<'_>) -> Map<String, Value> {
+    fn arguments_without_nulls(&self, document: SchemaDocument<'_>) -> Map<String, Value> {
         let required = document.required(document.root());
         let kept = |(name, value): &(&String, &Value)| !value.is_null() || required.contains(&name.as_str());
         self.arguments.iter().filter(kept).map(|(name, value)| (name.clone(), value.clone())).collect()

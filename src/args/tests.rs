@@ -59,7 +59,12 @@ fn build_from(
     schema: Option<&Value>,
 ) -> Result<BuiltArguments, Vec<String>> {
     let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
-    let input = ArgumentInput { base_json: base.map(ToOwned::to_owned), call_form: form.to_vec(), words };
+    let input = ArgumentInput {
+        base_json: base.map(ToOwned::to_owned),
+        call_form: form.to_vec(),
+        words,
+        ..ArgumentInput::default()
+    };
     build_arguments(&input, schema, &mut memory_reader())
         .map_err(|problems| problems.iter().map(ToString::to_string).collect())
 }

@@ -29,7 +29,10 @@ pub struct ToolList {
     pub is_offered: bool,
     /// Whether the list comes from the cache.
     pub is_cached: bool,
-    validators: RefCell<HashMap<(String, SchemaUse), Rc<SchemaValidator>>>,
+    /// The position of the first tool with each name.
+    positions: HashMap<String, usize>,
+    /// The validators of arguments and of results, by the name of the tool.
+    validators: [RefCell<HashMap<String, Rc<SchemaValidator>>>; 2],
 }
 
 /// What a tool's schema describes.
@@ -49,15 +52,19 @@ impl ToolList {
             SchemaUse::Input => tool.input_schema(),
             SchemaUse::Output => tool.output_schema(),
         }?;
-        let mut validators = self.validators.borrow_mut();
-        let validator = validators.entry((tool.name().to_owned(), schema_use));
-        Some(validator.or_insert_with(|| Rc::new(SchemaValidator::new(schema))).clone())
+        let mut validators = self.validators[schema_use as usize].borrow_mut();
+        if let Some(known) = validators.get(tool.name()) {
+            return Some(known.clone());
+        }
+        let validator = Rc::new(SchemaValidator::new(schema));
+        validators.insert(tool.name().to_owned(), validator.clone());
+        Some(validator)
     }
 
     /// The tool of this name.
     #[must_use]
     pub fn find(&self, name: &str) -> Option<&ListItem> {
-        self.entries.iter().find(|entry| entry.name() == name)
+        self.positions.get(name).and_then(|position| self.entries.get(*position))
     }
 
     /// Whether the server may list this tool later: it is not there, and not for a reason of our own.
@@ -253,7 +260,8 @@ pub async fn apply_policy(context: &Context, session: &Session, listing: &Listin
         denied: Vec::new(),
         is_offered: listing.is_offered,
         is_cached: listing.is_cached,
-        validators: RefCell::default(),
+        positions: HashMap::new(),
+        validators: Default::default(),
     };
     for entry in listing.parsed_items() {
         if !policy.permits(entry.name()) {
@@ -267,6 +275,7 @@ pub async fn apply_policy(context: &Context, session: &Session, listing: &Listin
             tools.invalid.insert(entry.name().to_owned(), invalid.to_string());
             continue;
         }
+        tools.positions.entry(entry.name().to_owned()).or_insert(tools.entries.len());
         tools.entries.push(entry);
     }
     tools

@@ -65,6 +65,93 @@ struct FastValidator<'a> {
 /// `None`: left to the full validator.
 type Decided = Option<()>;
 
+/// The keywords of a schema that are supported, found in one pass: most schemas have few of them.
+#[derive(Default)]
+struct Keywords<'a> {
+    reference: Option<&'a Value>,
+    types: Option<&'a Value>,
+    constant: Option<&'a Value>,
+    choices: Option<&'a Value>,
+    required: Option<&'a Value>,
+    properties: Option<&'a Value>,
+    additional_properties: Option<&'a Value>,
+    properties_count: Limits<'a>,
+    items: Option<&'a Value>,
+    unique_items: Option<&'a Value>,
+    items_count: Limits<'a>,
+    pattern: Option<&'a Value>,
+    length: Limits<'a>,
+    /// `minimum`, `maximum`, `exclusiveMinimum` and `exclusiveMaximum`.
+    bounds: [Option<&'a Value>; 4],
+    multiple_of: Option<&'a Value>,
+    all_of: Option<&'a Value>,
+    any_of: Option<&'a Value>,
+    one_of: Option<&'a Value>,
+    not: Option<&'a Value>,
+    /// Whether there are keywords that are not supported: for any value, for objects and for arrays.
+    has_unsupported: bool,
+    has_unsupported_for_objects: bool,
+    has_unsupported_for_arrays: bool,
+}
+
+/// The least and the most.
+type Limits<'a> = [Option<&'a Value>; 2];
+
+impl<'a> Keywords<'a> {
+    fn new(members: &'a Map<String, Value>) -> Self {
+        let mut keywords = Keywords::default();
+        for (keyword, value) in members {
+            let place = match keyword.as_str() {
+                "$ref" => &mut keywords.reference,
+                "type" => &mut keywords.types,
+                "const" => &mut keywords.constant,
+                "enum" => &mut keywords.choices,
+                "required" => &mut keywords.required,
+                "properties" => &mut keywords.properties,
+                "additionalProperties" => &mut keywords.additional_properties,
+                "minProperties" => &mut keywords.properties_count[0],
+                "maxProperties" => &mut keywords.properties_count[1],
+                "items" => &mut keywords.items,
+                "uniqueItems" => &mut keywords.unique_items,
+                "minItems" => &mut keywords.items_count[0],
+                "maxItems" => &mut keywords.items_count[1],
+                "pattern" => &mut keywords.pattern,
+                "minLength" => &mut keywords.length[0],
+                "maxLength" => &mut keywords.length[1],
+                "minimum" => &mut keywords.bounds[0],
+                "maximum" => &mut keywords.bounds[1],
+                "exclusiveMinimum" => &mut keywords.bounds[2],
+                "exclusiveMaximum" => &mut keywords.bounds[3],
+                "multipleOf" => &mut keywords.multiple_of,
+                "allOf" => &mut keywords.all_of,
+                "anyOf" => &mut keywords.any_of,
+                "oneOf" => &mut keywords.one_of,
+                "not" => &mut keywords.not,
+                "if" | "$dynamicRef" | "$recursiveRef" => {
+                    keywords.has_unsupported = true;
+                    continue;
+                }
+                "patternProperties"
+                | "propertyNames"
+                | "dependentRequired"
+                | "dependentSchemas"
+                | "dependencies"
+                | "unevaluatedProperties" => {
+                    keywords.has_unsupported_for_objects = true;
+                    continue;
+                }
+                "contains" | "prefixItems" | "unevaluatedItems" | "additionalItems" => {
+                    keywords.has_unsupported_for_arrays = true;
+                    continue;
+                }
+                _ => continue,
+            };
+            *place = Some(value);
+        }
+        keywords
+    }
+}
+
 impl<'a> FastValidator<'a> {
     fn new(document: SchemaDocument<'a>, budget: usize) -> Self {
         FastValidator { document, budget, path: Vec::new(), problems: Vec::new(), patterns: HashMap::new() }
@@ -86,25 +173,26 @@ impl<'a> FastValidator<'a> {
             Value::Object(members) => members,
             _ => return None,
         };
-        if let Some(reference) = members.get("$ref") {
+        let keywords = Keywords::new(members);
+        if let Some(reference) = keywords.reference {
             let target = self.document.resolve_reference(reference.as_str()?)?;
             self.validate(target, value, depth + 1)?;
             if self.document.dialect().ref_ignores_siblings() {
                 return Some(());
             }
         }
-        if ["if", "$dynamicRef", "$recursiveRef"].iter().any(|keyword| members.contains_key(*keyword)) {
+        if keywords.has_unsupported {
             return None;
         }
-        self.validate_type_and_enum(members, value)?;
+        self.validate_type_and_enum(&keywords, value)?;
         match value {
-            Value::Object(object) => self.validate_object(schema, members, object, depth)?,
-            Value::Array(items) => self.validate_array(members, items, depth)?,
-            Value::String(text) => self.validate_string(members, text, value)?,
-            Value::Number(number) => self.validate_number(members, number, value)?,
+            Value::Object(object) => self.validate_object(schema, &keywords, object, depth)?,
+            Value::Array(items) => self.validate_array(&keywords, items, depth)?,
+            Value::String(text) => self.validate_string(&keywords, text, value)?,
+            Value::Number(number) => self.validate_number(&keywords, number, value)?,
             Value::Bool(_) | Value::Null => {}
         }
-        self.validate_compositions(members, value, depth)
+        self.validate_compositions(&keywords, value, depth)
     }
 
     fn report(&mut self, problem: ArgumentProblem) {
@@ -129,16 +217,16 @@ impl<'a> FastValidator<'a> {
         judged
     }
 
-    fn validate_type_and_enum(&mut self, members: &'a Map<String, Value>, value: &Value) -> Decided {
-        if let Some(keyword) = members.get("type") {
+    fn validate_type_and_enum(&mut self, keywords: &Keywords<'a>, value: &Value) -> Decided {
+        if let Some(keyword) = keywords.types {
             let kinds = TypeSet::from_keyword(keyword)?;
             if !kinds.contains(TypeSet::of_value(value)) {
                 self.report(ArgumentProblem::wrong_type(&self.path, kinds, value));
                 return Some(());
             }
         }
-        let constant = members.get("const").map(std::slice::from_ref);
-        let listed = members.get("enum").map(|values| values.as_array().map(Vec::as_slice));
+        let constant = keywords.constant.map(std::slice::from_ref);
+        let listed = keywords.choices.map(|values| values.as_array().map(Vec::as_slice));
         for allowed in [constant, listed.map_or(Some(None), |list| list.map(Some))?].into_iter().flatten() {
             if !self.contains_equal(allowed, value)? {
                 self.report(ArgumentProblem::not_in_enum(&self.path, allowed, value));
@@ -150,33 +238,25 @@ impl<'a> FastValidator<'a> {
     fn validate_object(
         &mut self,
         schema: &'a Value,
-        members: &'a Map<String, Value>,
+        keywords: &Keywords<'a>,
         object: &Map<String, Value>,
         depth: usize,
     ) -> Decided {
-        const UNSUPPORTED: [&str; 6] = [
-            "patternProperties",
-            "propertyNames",
-            "dependentRequired",
-            "dependentSchemas",
-            "dependencies",
-            "unevaluatedProperties",
-        ];
-        if !object.is_empty() && UNSUPPORTED.iter().any(|keyword| members.contains_key(*keyword)) {
+        if !object.is_empty() && keywords.has_unsupported_for_objects {
             return None;
         }
-        for name in members.get("required").and_then(Value::as_array).into_iter().flatten() {
+        for name in keywords.required.and_then(Value::as_array).into_iter().flatten() {
             let name = name.as_str()?;
             if !object.contains_key(name) {
                 let path: Vec<String> = self.path.iter().cloned().chain([name.to_owned()]).collect();
                 self.report(ArgumentProblem::missing(&path));
             }
         }
-        let properties = members.get("properties").and_then(Value::as_object);
+        let properties = keywords.properties.and_then(Value::as_object);
         for (name, value) in object {
             match properties.and_then(|properties| properties.get(name)) {
                 Some(schema) => self.validate_child(name.clone(), schema, value, depth)?,
-                None => match members.get("additionalProperties") {
+                None => match keywords.additional_properties {
                     None | Some(Value::Bool(true)) => {}
                     Some(Value::Bool(false)) if self.problems.len() >= MAX_PROBLEMS => {}
                     Some(Value::Bool(false)) => {
@@ -188,15 +268,14 @@ impl<'a> FastValidator<'a> {
                 },
             }
         }
-        self.validate_count(members, ["minProperties", "maxProperties"], object.len(), CountUnit::Members)
+        self.validate_count(keywords.properties_count, object.len(), CountUnit::Members)
     }
 
-    fn validate_array(&mut self, members: &'a Map<String, Value>, items: &[Value], depth: usize) -> Decided {
-        const UNSUPPORTED: [&str; 4] = ["contains", "prefixItems", "unevaluatedItems", "additionalItems"];
-        if UNSUPPORTED.iter().any(|keyword| members.contains_key(*keyword)) {
+    fn validate_array(&mut self, keywords: &Keywords<'a>, items: &[Value], depth: usize) -> Decided {
+        if keywords.has_unsupported_for_arrays {
             return None;
         }
-        match members.get("items") {
+        match keywords.items {
             None => {}
             Some(schema @ (Value::Object(_) | Value::Bool(_))) => {
                 for (position, item) in items.iter().enumerate() {
@@ -205,7 +284,7 @@ impl<'a> FastValidator<'a> {
             }
             Some(_) => return None,
         }
-        if members.get("uniqueItems") == Some(&Value::Bool(true)) {
+        if keywords.unique_items == Some(&Value::Bool(true)) {
             if items.len() > MAX_COMPARED_ITEMS {
                 return None;
             }
@@ -216,40 +295,42 @@ impl<'a> FastValidator<'a> {
                 }
             }
         }
-        self.validate_count(members, ["minItems", "maxItems"], items.len(), CountUnit::Items)
+        self.validate_count(keywords.items_count, items.len(), CountUnit::Items)
     }
 
-    fn validate_string(&mut self, members: &'a Map<String, Value>, text: &str, value: &Value) -> Decided {
-        if let Some(pattern) = members.get("pattern") {
+    fn validate_string(&mut self, keywords: &Keywords<'a>, text: &str, value: &Value) -> Decided {
+        if let Some(pattern) = keywords.pattern {
             let pattern = pattern.as_str()?;
             if !self.matches_pattern(pattern, text)? {
                 self.report(ArgumentProblem::pattern_mismatch(&self.path, pattern).with_value(value));
             }
         }
         let before = self.problems.len();
-        self.validate_count(members, ["minLength", "maxLength"], text.chars().count(), CountUnit::Characters)?;
+        if keywords.length != [None; 2] {
+            self.validate_count(keywords.length, text.chars().count(), CountUnit::Characters)?;
+        }
         for problem in &mut self.problems[before..] {
             *problem = problem.clone().with_value(value);
         }
         Some(())
     }
 
-    fn validate_number(&mut self, members: &'a Map<String, Value>, number: &Number, value: &Value) -> Decided {
+    fn validate_number(&mut self, keywords: &Keywords<'a>, number: &Number, value: &Value) -> Decided {
         type LimitTest = fn(Ordering) -> bool;
-        let limits: [(&str, LimitTest, &str); 4] = [
-            ("minimum", Ordering::is_ge, "at least"),
-            ("maximum", Ordering::is_le, "at most"),
-            ("exclusiveMinimum", Ordering::is_gt, "more than"),
-            ("exclusiveMaximum", Ordering::is_lt, "less than"),
+        const TESTS: [(LimitTest, &str); 4] = [
+            (Ordering::is_ge, "at least"),
+            (Ordering::is_le, "at most"),
+            (Ordering::is_gt, "more than"),
+            (Ordering::is_lt, "less than"),
         ];
-        for (keyword, fits, words) in limits {
-            let Some(limit) = members.get(keyword) else { continue };
+        for (limit, (fits, words)) in keywords.bounds.into_iter().zip(TESTS) {
+            let Some(limit) = limit else { continue };
             let Value::Number(bound) = limit else { return None };
             if !fits(number::compare(number, bound)?) {
                 self.report(ArgumentProblem::new(&self.path, format!("must be {words} {bound}")).with_value(value));
             }
         }
-        if let Some(step) = members.get("multipleOf") {
+        if let Some(step) = keywords.multiple_of {
             // Only integers: decimal fractions are left to the full validator.
             let whole = |number: &Number| number::plain_integer(number)?.parse::<i64>().ok();
             let step = whole(step.as_number()?).filter(|step| *step > 0)?;
@@ -262,14 +343,8 @@ impl<'a> FastValidator<'a> {
         Some(())
     }
 
-    fn validate_count(
-        &mut self,
-        members: &'a Map<String, Value>,
-        [least, most]: [&str; 2],
-        count: usize,
-        unit: CountUnit,
-    ) -> Decided {
-        let limit = |keyword: &str| match members.get(keyword) {
+    fn validate_count(&mut self, [least, most]: Limits<'a>, count: usize, unit: CountUnit) -> Decided {
+        let limit = |value: Option<&Value>| match value {
             None => Some(None),
             Some(value) => value.as_u64().map(Some),
         };
@@ -284,12 +359,12 @@ impl<'a> FastValidator<'a> {
         Some(())
     }
 
-    fn validate_compositions(&mut self, members: &'a Map<String, Value>, value: &Value, depth: usize) -> Decided {
-        for schema in branch_schemas(members, "allOf")? {
+    fn validate_compositions(&mut self, keywords: &Keywords<'a>, value: &Value, depth: usize) -> Decided {
+        for schema in branch_schemas(keywords.all_of)? {
             self.validate(schema, value, depth + 1)?;
         }
-        for keyword in ["anyOf", "oneOf"] {
-            let schemas = branch_schemas(members, keyword)?;
+        for (branches, is_exclusive) in [(keywords.any_of, false), (keywords.one_of, true)] {
+            let schemas = branch_schemas(branches)?;
             if schemas.is_empty() {
                 continue;
             }
@@ -306,13 +381,13 @@ impl<'a> FastValidator<'a> {
                     }
                 },
                 1 => {}
-                _ if keyword == "oneOf" => {
+                _ if is_exclusive => {
                     self.report(ArgumentProblem::several_branches_match(&self.path, value));
                 }
                 _ => {}
             }
         }
-        if let Some(schema) = members.get("not")
+        if let Some(schema) = keywords.not
             && self.validate_separately(schema, value, depth)?.is_empty()
         {
             self.report(ArgumentProblem::excluded(&self.path, value));
@@ -378,8 +453,8 @@ impl<'a> FastValidator<'a> {
 }
 
 /// The subschemas under a keyword; empty if it is absent.
-fn branch_schemas<'a>(members: &'a Map<String, Value>, keyword: &str) -> Option<&'a [Value]> {
-    match members.get(keyword) {
+fn branch_schemas(keyword: Option<&Value>) -> Option<&[Value]> {
+    match keyword {
         None => Some(&[]),
         Some(value) => value.as_array().map(Vec::as_slice),
     }

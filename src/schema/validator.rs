@@ -30,6 +30,7 @@ const MAX_REDACTION_SCHEMAS: usize = 64;
 #[derive(Debug)]
 pub struct SchemaValidator {
     original: Arc<SchemaForm>,
+    has_defaults: OnceLock<bool>,
     /// The forms that come of it, each without the unusable keywords of the one before.
     relaxed: Mutex<Vec<Arc<SchemaForm>>>,
     /// The full validator works on one value at a time, so that a costly schema occupies one thread only.
@@ -68,6 +69,7 @@ impl SchemaValidator {
     pub fn new(schema: &Value) -> Self {
         SchemaValidator {
             original: SchemaForm::new(schema.clone(), Vec::new(), Vec::new()),
+            has_defaults: OnceLock::new(),
             relaxed: Mutex::default(),
             turn: tokio::sync::Mutex::new(()),
             has_timed_out: AtomicBool::new(false),
@@ -78,6 +80,12 @@ impl SchemaValidator {
     #[must_use]
     pub fn schema(&self) -> &Value {
         &self.original.schema
+    }
+
+    /// Whether a default occurs in the schema.
+    #[must_use]
+    pub fn has_defaults(&self) -> bool {
+        *self.has_defaults.get_or_init(|| has_key(&self.original.schema, "default"))
     }
 
     /// Compiles the whole schema, also what no value has reached yet; the name of its dialect.
@@ -164,6 +172,15 @@ impl SchemaValidator {
             }
         }
         Err(SchemaError::TooCostly("it took more than two seconds").into())
+    }
+}
+
+/// Whether an object in the value has this key, at any depth. Values are not nested deeper than the parser allows.
+fn has_key(value: &Value, key: &str) -> bool {
+    match value {
+        Value::Object(members) => members.iter().any(|(name, value)| name == key || has_key(value, key)),
+        Value::Array(items) => items.iter().any(|item| has_key(item, key)),
+        _ => false,
     }
 }
 

@@ -93,6 +93,7 @@ pub fn arguments(data: &[u8]) {
         base_json: base.map(ToOwned::to_owned),
         call_form: form.map(|form| form.arguments).unwrap_or_default(),
         words: words.into_iter().skip(usize::from(is_call_form)).collect(),
+        ..ArgumentInput::default()
     };
     let built =
         block_on(assemble_arguments(&input, validator.as_ref(), Validation::Required, &mut FixedReader).validate());
@@ -245,9 +246,9 @@ pub fn schema(data: &[u8]) {
         let words = quoting::split(&example.words.join(" ")).expect("an example that a shell can read");
         let input = match words.as_slice() {
             [option, json, rest @ ..] if option == "--args" => {
-                ArgumentInput { base_json: Some(json.clone()), call_form: Vec::new(), words: rest.to_vec() }
+                ArgumentInput { base_json: Some(json.clone()), words: rest.to_vec(), ..ArgumentInput::default() }
             }
-            words => ArgumentInput { base_json: None, call_form: Vec::new(), words: words.to_vec() },
+            words => ArgumentInput { words: words.to_vec(), ..ArgumentInput::default() },
         };
         let built =
             block_on(assemble_arguments(&input, Some(&validator), Validation::Required, &mut FixedReader).validate());

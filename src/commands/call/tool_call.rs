@@ -59,7 +59,7 @@ impl RawArguments {
     /// # Errors
     /// [`ErrorKind::Usage`] for an invalid call form.
     pub fn parse(target: &Target, tool: String, words: Vec<String>, base_json: Option<String>) -> Result<Self> {
-        let mut input = ArgumentInput { base_json, call_form: Vec::new(), words };
+        let mut input = ArgumentInput { base_json, words, ..ArgumentInput::default() };
         let (name, parse_failure) = match args::parse_call_form(&tool) {
             None => return Ok(RawArguments { tool, input, ambiguity: None }),
             Some(Ok(form)) => {
@@ -106,7 +106,14 @@ impl RawArguments {
         !self.input.words.is_empty() || !self.input.call_form.is_empty()
     }
 
-    /// Those of a batch line or a model: the arguments object as JSON text.
+    /// Those of a batch line: an object that was parsed.
+    #[must_use]
+    pub fn from_members(tool: String, members: Map<String, Value>) -> Self {
+        let input = ArgumentInput { base_object: Some(members), ..ArgumentInput::default() };
+        RawArguments { tool, input, ambiguity: None }
+    }
+
+    /// Those of a model: the arguments object as JSON text.
     #[must_use]
     pub fn from_object(tool: &str, object: String) -> Self {
         let input = ArgumentInput { base_json: Some(object), ..ArgumentInput::default() };
@@ -256,7 +263,8 @@ impl<'a> ToolCall<'a> {
                 other => return Ok(other),
             }
         }
-        if is_error_result(&result)
+        if tools.as_ref().is_some_and(|tools| tools.is_cached)
+            && is_error_result(&result)
             && let Some(news) = self.schema_change(tools.as_ref()).await
         {
             context.ui.warn(&news);
@@ -371,7 +379,7 @@ impl<'a> ToolCall<'a> {
                 ..call
             }
         };
-        let first = call(arguments.clone(), headers);
+        let first = call(arguments, headers);
         if wish.is_detached && session.would_create_task(&first).await? == Some(false) {
             return Err(Failure::new(ErrorKind::Failed, format!("'{name}' cannot be called with --detach"))
                 .cause("the server does not run it as a task")
@@ -381,9 +389,9 @@ impl<'a> ToolCall<'a> {
         if matches!(&reply, RequestOutcome::Error(error, _) if error.code == Some(code::HEADER_MISMATCH)) {
             // The schema has changed: the headers are built again, once (HTM-07). The call was rejected before execution.
             let tools = tool_cache.reload(context, session).await?;
-            if let Some(tool) = tools.find(name) {
-                let headers = tools::argument_headers(session, tool, &arguments);
-                reply = session.send(&call(arguments, headers)).await?;
+            if let (Some(tool), Some(Value::Object(arguments))) = (tools.find(name), first.params.get("arguments")) {
+                let headers = tools::argument_headers(session, tool, arguments);
+                reply = session.send(&call(arguments.clone(), headers)).await?;
             }
         }
         match reply {

@@ -119,7 +119,7 @@ impl BatchLine {
                 }
             },
             "request" => LineAction::Request(text, values),
-            _ => LineAction::Call(RawArguments::from_object(&text, object.map_or("{}", |object| object.1).to_owned())),
+            _ => LineAction::Call(RawArguments::from_members(text, values)),
         })
     }
 
