@@ -4,7 +4,9 @@
 //! and the child process is ended in the usual way.
 
 use std::future::Future;
+use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
+use std::task::Poll;
 
 use tokio::sync::watch;
 
@@ -67,14 +69,26 @@ impl Interrupt {
     /// # Errors
     /// [`ErrorKind::Interrupted`] or [`ErrorKind::Terminated`].
     pub async fn run_until_interrupted<T>(&self, future: impl Future<Output = T>) -> Result<T> {
+        if let Some(failure) = self.raised_failure() {
+            return Err(failure);
+        }
         // Boxed: otherwise this future would contain it twice, as the argument and pinned.
         let mut future = Box::pin(future);
+        // Often it is ready at once, and nothing has to be waited for.
+        if let Poll::Ready(value) = poll_once(&mut future).await {
+            return Ok(value);
+        }
         tokio::select! {
             biased;
             failure = self.interrupted() => Err(failure),
             value = &mut future => Ok(value),
         }
     }
+}
+
+/// Polls a future once.
+async fn poll_once<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
+    std::future::poll_fn(|task| Poll::Ready(Pin::new(&mut *future).poll(task))).await
 }
 
 fn interrupt_failure(kind: ErrorKind) -> Failure {

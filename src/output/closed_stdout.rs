@@ -21,6 +21,26 @@ pub async fn reader_gone() {
     let _: Duration = std::future::pending().await;
 }
 
+/// A pipe that is writable takes this many bytes at once (POSIX, `PIPE_BUF`: 512 or more).
+pub(super) const PIPE_BUF: usize = if cfg!(target_os = "linux") { 4096 } else { 512 };
+
+/// Whether this many bytes can be written to standard output without waiting for its reader.
+///
+#[cfg(unix)]
+pub(super) fn is_ready_for(length: usize) -> bool {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    let stdout = std::io::stdout();
+    let mut ends = [PollFd::new(&stdout, PollFlags::OUT)];
+    let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+    length <= PIPE_BUF && poll(&mut ends, Some(&at_once)).is_ok_and(|count| count > 0)
+}
+
+/// This system does not report it.
+#[cfg(not(unix))]
+pub(super) fn is_ready_for(_: usize) -> bool {
+    false
+}
+
 /// `poll` reports an error for a pipe without a reader and a hang-up for a socket without a peer; neither for files
 /// and terminals.
 #[cfg(unix)]

@@ -304,6 +304,15 @@ impl Ui {
         self.write_keeping_progress(&parts.iter().map(|part| part.as_bytes()).collect::<Vec<_>>())
     }
 
+    /// More bytes than this are never printed at once.
+    pub const MAX_AT_ONCE: usize = closed_stdout::PIPE_BUF;
+
+    /// Whether this many bytes of lines can be printed without waiting for a reader or a terminal.
+    #[must_use]
+    pub fn can_print_at_once(&self, length: usize) -> bool {
+        !self.terminal.stdout_is_tty && closed_stdout::is_ready_for(length)
+    }
+
     /// A table; nothing if it has no rows.
     ///
     /// # Errors

@@ -109,25 +109,22 @@ impl<T: Fn(usize)> Batch<'_, T> {
         // A slow reader of stdout delays new calls, but neither the running ones nor their time limits.
         let mut printing: Option<JoinHandle<Result<usize>>> = None;
         let mut more = Ok(true);
+        let interrupted = context.interrupt.interrupted();
+        tokio::pin!(interrupted);
         loop {
             let open = matches!(more, Ok(true));
             let room = running.len() + answers.len() < jobs;
             let is_early = args.rate.is_some() && Instant::now() < due;
-            tokio::select! {
+            let printed = tokio::select! {
                 biased;
                 // The running calls see it too, and end.
-                stop = context.interrupt.interrupted(), if open => more = Err(stop),
+                stop = &mut interrupted, if open => {
+                    more = Err(stop);
+                    None
+                }
                 printed = wait_printed(&mut printing), if printing.is_some() => {
                     printing = None;
-                    match printed {
-                        Ok(unfiltered) => failed += unfiltered,
-                        Err(failure) => {
-                            // Stdout is closed: the running calls are canceled, as by a signal.
-                            context.interrupt.raise(ErrorKind::Interrupted);
-                            more = more.and(Err(failure));
-                            answers.clear();
-                        }
-                    }
+                    Some(printed)
                 }
                 answer = running.next(), if running.len() > 0 => {
                     let Some(answer): Option<BatchResponse> = answer else { continue };
@@ -137,37 +134,60 @@ impl<T: Fn(usize)> Batch<'_, T> {
                     if !more.as_ref().is_err_and(is_output_failure) {
                         answers.push(answer);
                     }
+                    None
                 }
                 // Results that are ready together are printed together: those above come first.
                 () = std::future::ready(()), if printing.is_none() && !answers.is_empty() => {
-                    let ui = context.ui.clone();
-                    let ready = std::mem::take(&mut answers);
-                    printing = Some(tokio::task::spawn_blocking(move || print_responses(&ui, &ready)));
-                }
-                () = tokio::time::sleep_until(due), if open && room && is_early => {}
-                line = lines.next(), if open && room && !is_early => match line {
-                    None => more = Ok(false),
-                    Some(Err(failure)) => more = Err(failure),
-                    Some(Ok(line)) => {
-                        number += 1;
-                        if line.trim_ascii().is_empty() {
-                            continue;
-                        }
-                        let (line, action) = BatchLine::parse(&line, number);
-                        if self.done.contains(&line.id) {
-                            skipped += 1;
-                            continue;
-                        }
-                        if let Some(rate) = args.rate {
-                            due = due.max(Instant::now()) + Duration::from_secs_f64(1.0 / rate);
-                        }
-                        running.push(Box::pin(self.run_line(line, action)));
+                    let printed = print_at_once(&context.ui, &mut answers);
+                    if printed.is_ok() && !answers.is_empty() {
+                        let (ui, ready) = (context.ui.clone(), std::mem::take(&mut answers));
+                        printing = Some(tokio::task::spawn_blocking(move || print_responses(&ui, &ready)));
                     }
-                },
+                    Some(printed.map(|()| 0))
+                }
+                () = async { tokio::time::sleep_until(due).await }, if open && room && is_early => None,
+                line = lines.next(), if open && room && !is_early => {
+                    match line {
+                        None => more = Ok(false),
+                        Some(Err(failure)) => more = Err(failure),
+                        Some(Ok(line)) => {
+                            number += 1;
+                            if line.trim_ascii().is_empty() {
+                                continue;
+                            }
+                            let (line, action) = BatchLine::parse(&line, number);
+                            if self.done.contains(&line.id) {
+                                skipped += 1;
+                                continue;
+                            }
+                            if let Some(rate) = args.rate {
+                                due = due.max(Instant::now()) + Duration::from_secs_f64(1.0 / rate);
+                            }
+                            running.push(Box::pin(self.run_line(line, action)));
+                        }
+                    }
+                    None
+                }
                 else => break,
+            };
+            match printed {
+                None => {}
+                Some(Ok(unfiltered)) => failed += unfiltered,
+                Some(Err(failure)) => {
+                    // Stdout is closed: the running calls are canceled, as by a signal.
+                    context.interrupt.raise(ErrorKind::Interrupted);
+                    more = more.and(Err(failure));
+                    answers.clear();
+                }
             }
         }
         more?;
+        self.conclude(done, failed, skipped)
+    }
+
+    /// Reports how many lines were skipped, and how many calls failed.
+    fn conclude(&self, done: usize, failed: usize, skipped: usize) -> Result<Exit> {
+        let context = self.context;
         if let Some(stop) = context.interrupt.raised_failure() {
             return Err(stop);
         }
@@ -206,6 +226,26 @@ async fn wait_printed(printing: &mut Option<JoinHandle<Result<usize>>>) -> Resul
 /// Whether standard output can no longer be written.
 fn is_output_failure(failure: &Failure) -> bool {
     !matches!(failure.kind(), ErrorKind::Interrupted | ErrorKind::Terminated | ErrorKind::Usage)
+}
+
+/// Prints and removes the first results, as long as standard output takes them at once: to hand them over to another thread
+/// takes several times as long.
+fn print_at_once(ui: &Ui, answers: &mut Vec<BatchResponse>) -> Result<()> {
+    while !ui.has_filter() && !answers.is_empty() {
+        let (mut count, mut length) = (0, 0);
+        for answer in answers.iter() {
+            if count > 0 && length + answer.text.len() >= Ui::MAX_AT_ONCE {
+                break;
+            }
+            count += 1;
+            length += answer.text.len() + 1;
+        }
+        if !ui.can_print_at_once(length) {
+            break;
+        }
+        ui.print_json_lines(answers.drain(..count).as_slice().iter().map(|answer| &*answer.text))?;
+    }
+    Ok(())
 }
 
 /// Prints results. Returns for how many of the calls that did not fail the filter failed.
