@@ -8,6 +8,7 @@ use memchr::memchr2;
 
 use super::escape::is_harmful;
 use super::style::Style;
+use crate::protocol::json_string::push_quoted;
 
 /// Deeper levels are not indented further: otherwise the output would grow with the square of the depth of a hostile
 /// response.
@@ -169,7 +170,9 @@ pub fn one_line(text: &str) -> std::borrow::Cow<'_, str> {
 /// A JSON string token for this text.
 #[must_use]
 pub fn quote(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
+    let mut json = String::with_capacity(text.len() + 2);
+    push_quoted(&mut json, text);
+    json
 }
 
 #[cfg(test)]

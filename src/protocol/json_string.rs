@@ -10,6 +10,12 @@ pub fn parse_string(token: &str) -> Option<String> {
     serde_json::from_str(token).ok().or_else(|| serde_json::from_str(&replace_lone_surrogates(token)).ok())
 }
 
+/// A value as JSON. Unlike that of `to_string`, its memory does not grow byte by byte.
+#[must_use]
+pub fn encode_value(value: &serde_json::Value) -> String {
+    serde_json::to_string(value).unwrap_or_default()
+}
+
 /// Appends a text as a JSON string.
 pub fn push_quoted(json: &mut String, text: &str) {
     let is_plain = text.bytes().all(|byte| byte >= b' ' && byte != b'"' && byte != b'\\');

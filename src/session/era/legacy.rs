@@ -8,6 +8,7 @@ use tokio::sync::{Notify, RwLock as Gate};
 
 use crate::error::{ErrorKind, Failure, Result};
 use crate::protocol::json::parse_truncated;
+use crate::protocol::json_string::encode_value;
 use crate::protocol::revision::{Revision, RevisionPin, revisions_in, supported_revisions};
 use crate::protocol::rpc::RawJson;
 use crate::protocol::views::ServerInfo;
@@ -349,7 +350,7 @@ fn encode_params(params: &Map<String, Value>, is_task: bool, meta: Map<String, V
     for (name, value) in params {
         let is_replaced = (name == "_meta" && !meta.is_empty()) || (name == "task" && is_task);
         if !is_replaced {
-            push_member(&mut text, name, &value.to_string());
+            push_member(&mut text, name, &encode_value(value));
         }
     }
     if is_task {

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use crate::error::{ErrorKind, Failure};
 use crate::protocol::json::{MAX_DEPTH, members, parse_string, parse_value};
 use crate::protocol::json_cursor::find_member;
+use crate::protocol::json_string::encode_value;
 use crate::protocol::revision::{Revision, supported_revisions};
 use crate::protocol::rpc::{RawJson, RpcError};
 use crate::protocol::views::ServerInfo;
@@ -69,22 +70,11 @@ impl ModernEra {
 
     /// `params` of one request: those of the call, the answers to input requests, `_meta` (`ERA-01`, `ERA-02`).
     fn encode_params(&self, id: u64, call: &Operation, round: &InputRound) -> String {
-        let mut all = request_meta(&self.client_handler, id, call);
-        let has_own_identity = IDENTITY_MEMBERS.iter().any(|name| all.contains_key(*name));
-        let meta = if has_own_identity {
-            // What the request itself says, in `mcpipe request`, takes precedence.
-            for (name, value) in self.identity_members(call) {
-                all.entry(name).or_insert(value);
-            }
-            Value::Object(all).to_string()
-        } else {
-            let mut meta = String::from("{");
-            all.iter().for_each(|(name, value)| push_member(&mut meta, name, &value.to_string()));
-            meta + if all.is_empty() { "" } else { "," } + &self.identity_text(call) + "}"
-        };
-        let mut text = String::from("{");
+        let meta = self.encode_meta(id, call);
+        let mut text = String::with_capacity(256 + meta.len());
+        text.push('{');
         for (name, value) in call.params.iter().filter(|(name, _)| *name != "_meta") {
-            push_member(&mut text, name, &value.to_string());
+            push_member(&mut text, name, &encode_value(value));
         }
         if let Some(responses) = &round.input_responses {
             push_member(&mut text, "inputResponses", &Value::Object(responses.clone()).to_string());
@@ -96,6 +86,29 @@ impl ModernEra {
         push_member(&mut text, "_meta", &meta);
         text.push('}');
         text
+    }
+
+    /// `_meta` of one request.
+    fn encode_meta(&self, id: u64, call: &Operation) -> String {
+        let mut meta = String::from("{");
+        if self.client_handler.request_meta().is_empty() && !call.params.contains_key("_meta") {
+            // The usual case: no members but those of every request.
+            if call.wants_progress {
+                push_member(&mut meta, meta::PROGRESS_TOKEN, &id.to_string());
+            }
+        } else {
+            let mut all = request_meta(&self.client_handler, id, call);
+            if IDENTITY_MEMBERS.iter().any(|name| all.contains_key(*name)) {
+                // What the request itself says, in `mcpipe request`, takes precedence.
+                for (name, value) in self.identity_members(call) {
+                    all.entry(name).or_insert(value);
+                }
+                return Value::Object(all).to_string();
+            }
+            all.iter().for_each(|(name, value)| push_member(&mut meta, name, &encode_value(value)));
+        }
+        let separator = if meta.len() > 1 { "," } else { "" };
+        meta + separator + &self.identity_text(call) + "}"
     }
 
     /// The members of `_meta` that identify the client.

@@ -10,7 +10,8 @@ use crate::commands::read::skills::read_verified;
 use crate::commands::{prompt, request};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::output::json::quote;
-use crate::protocol::json::{members, parse_value};
+use crate::protocol::json_cursor::JsonCursor;
+use crate::protocol::json_string::parse_string;
 use crate::protocol::method;
 use crate::util::suggest::did_you_mean;
 
@@ -60,12 +61,16 @@ impl BatchLine {
         let text = std::str::from_utf8(line).map_err(|error| self.bad("is not UTF-8 text").caused_by(&error))?;
         let text = text.trim().trim_start_matches('\u{feff}');
         let raw: &RawValue = serde_json::from_str(text).map_err(|error| self.bad("is not JSON").caused_by(&error))?;
-        let Some(members) = members(raw) else {
+        let mut cursor = JsonCursor::new(raw.get());
+        if !cursor.enter_object() {
             return Err(self.bad("is not a JSON object").hint(LINE_HINT));
-        };
-        let find = |name: &str| members.iter().rev().find(|(key, _)| key == name).map(|(_, raw)| raw.get());
-        let text_of =
-            |name: &str| find(name).and_then(parse_value).and_then(|value| value.as_str().map(ToOwned::to_owned));
+        }
+        let mut members = Vec::with_capacity(LINE_MEMBERS.len());
+        while let Some(name) = cursor.next_member() {
+            members.push((name, cursor.take()));
+        }
+        let find = |name: &str| members.iter().rev().find(|(key, _)| key == name).map(|(_, json)| *json);
+        let text_of = |name: &str| find(name).and_then(parse_string);
         if let Some(id) = find("id") {
             id.clone_into(&mut self.id);
         }
@@ -76,7 +81,7 @@ impl BatchLine {
         if let Some((name, text)) = &wanted {
             self.action = (*name, quote(text));
         }
-        if let Some((other, _)) = members.iter().find(|(key, _)| !LINE_MEMBERS.contains(&key.as_str())) {
+        if let Some((other, _)) = members.iter().find(|(key, _)| !LINE_MEMBERS.contains(&&**key)) {
             let near = did_you_mean(other, LINE_MEMBERS)
                 .unwrap_or_else(|| format!("a line may have {}", LINE_MEMBERS.join(", ")));
             return Err(self.bad(&format!("has an unknown member '{other}'")).hint(near));
@@ -160,11 +165,20 @@ impl BatchLine {
 
     /// The printed line for it.
     pub fn response_json(&self, context: &Context, ended: &FinishedCall) -> String {
-        let server = self.server.as_ref().map(|server| format!(r#""server":{},"#, quote(server))).unwrap_or_default();
-        let (name, text) = &self.action;
-        let mut text = format!(r#"{{"id":{},{server}"{name}":{text}"#, self.id);
+        let (name, action) = &self.action;
+        let mut text = String::with_capacity(128 + ended.result.as_ref().map_or(0, |result| result.get().len()));
+        text += r#"{"id":"#;
+        text += &self.id;
+        if let Some(server) = &self.server {
+            text += r#","server":"#;
+            text += &quote(server);
+        }
+        for part in [r#",""#, name, r#"":"#, action] {
+            text += part;
+        }
         if let Some(result) = &ended.result {
-            text += &format!(r#","result":{}"#, result.get());
+            text += r#","result":"#;
+            text += result.get();
         }
         if let Some(failure) = &ended.failure {
             text += &format!(r#","error":{}"#, context.ui.redacted_failure_json(failure));
