@@ -51,6 +51,41 @@ fn a_recording_of_http_requests_holds_no_credential() {
 }
 
 #[test]
+fn a_recording_over_sse_or_a_websocket_holds_no_credential() {
+    let (sse, modern, legacy) = (
+        telling(Mcp::legacy("2024-11-05")).sse(),
+        telling(Mcp::modern()).websocket(),
+        telling(Mcp::legacy("2025-03-26")).websocket(),
+    );
+    for url in [sse.url("/sse"), modern.url("/ws"), legacy.url("/ws")] {
+        let sandbox = Sandbox::new();
+        let run = sandbox
+            .mcpipe(["call", &url, "echo", "text=hi", "--record", "run.rec"])
+            .args(["-H", "X-Api-Key: header-s3cret-1", "--bearer-env", "TOKEN"])
+            .env("TOKEN", "bearer-s3cret-3")
+            .env("GITHUB_TOKEN", "inherited-s3cret-5")
+            .run();
+        run.succeeds();
+        has_no_secret(
+            &sandbox,
+            &["query-s3cret-2", "variable-s3cret-4", "member-s3cret-6", "a8Kd93jfLs02Xm47QpZr61tY"],
+        );
+    }
+}
+
+#[test]
+fn a_recording_over_a_unix_socket_holds_no_secret_of_the_environment() {
+    let sandbox = Sandbox::new();
+    let path = sandbox.path().join("s");
+    let _seen = telling(Mcp::legacy("2025-11-25")).unix(&path);
+    let target = format!("unix:{}", path.display());
+    let run = sandbox.mcpipe(["call", &target, "echo", "text=hi", "--record", "run.rec"]);
+    run.env("GITHUB_TOKEN", "inherited-s3cret-5").run().succeeds();
+    let text = std::fs::read_to_string(sandbox.work().join("run.rec")).unwrap();
+    assert!(!text.contains("inherited-s3cret-5"), "{text}");
+}
+
+#[test]
 fn a_recording_of_a_process_holds_no_secret_of_its_environment() {
     let server = telling(Mcp::legacy("2025-11-25")).stdio();
     let sandbox = Sandbox::new();

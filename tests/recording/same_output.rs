@@ -5,16 +5,18 @@ use std::time::Duration;
 use serde_json::json;
 
 use crate::support::real::{
-    ListeningServer, everything_server, node_package_file, node_program, python_program, real_test_file,
+    ListeningServer, everything_server, node_package_file, node_program, parts_dir, python_program, real_test_file,
     typescript_server,
 };
+use crate::support::sockets::serve_processes;
 use crate::support::{HttpServer, Mcp, Reply, Run, Sandbox, ServerAction};
 
 /// Both runs of a command: against the server, and against the recording of that run. The target is the word `TARGET`.
 fn both(sandbox: &Sandbox, target: &str, words: &[&str]) -> (Run, Run) {
     let with = |target: &str, more: &[&str]| {
         let words = words.iter().map(|word| if *word == "TARGET" { target } else { word });
-        sandbox.mcpipe(words.chain(more.iter().copied())).run()
+        // A server of a Python package takes seconds to start.
+        sandbox.mcpipe(words.chain(more.iter().copied())).timeout(Duration::from_secs(90)).run()
     };
     let recorded = with(target, &["--record", "run.rec"]);
     (recorded, with("replay:run.rec", &[]))
@@ -78,6 +80,10 @@ fn commands() -> Vec<Vec<&'static str>> {
         vec!["prompt", "TARGET"],
         vec!["prompt", "TARGET", "greet", "name=Ada"],
         vec!["prompt", "TARGET", "nothing"],
+        vec!["request", "TARGET", "tools/list"],
+        vec!["request", "TARGET", "nothing"],
+        vec!["lock", "TARGET", "-o", "mcp.lock"],
+        vec!["test", "--init", "TARGET"],
     ]
 }
 
@@ -290,4 +296,70 @@ fn every_command_prints_the_same_for_the_python_servers() {
     let words = [python_program("python"), real_test_file("sdk.py"), "streamable-http".to_owned(), "PORT".to_owned()];
     let server = ListeningServer::start(&sandbox, &words, &[]);
     every_kind_of_command(&sandbox, &server.url("/mcp"), &["add", "a=2", "b=3"]);
+}
+
+/// The same for a Python server that listens on a port, written in its words as `PORT`.
+#[track_caller]
+fn every_kind_of_command_over_the_network(words: &[&str], scheme: &str, path: &str, call: &[&str]) {
+    let sandbox = Sandbox::new();
+    let server = ListeningServer::start(&sandbox, words, &[]);
+    let target = server.url(path).replace("http://", &format!("{scheme}://"));
+    every_kind_of_command(&sandbox, &target, call);
+    prints_the_same(&sandbox, &target, &["call", "TARGET", "break_down"]);
+}
+
+#[test]
+fn every_command_prints_the_same_for_the_python_servers_over_each_transport() {
+    let (python, add) = (python_program("python"), ["add", "a=2", "b=3"]);
+    let (paged, sdk) = (real_test_file("paged.py"), real_test_file("sdk.py"));
+    every_kind_of_command_over_the_network(&[&python, &paged, "http", "PORT"], "http", "/mcp", &["tool_24"]);
+    every_kind_of_command_over_the_network(&[&python, &sdk, "sse", "PORT"], "http", "/sse", &add);
+}
+
+#[test]
+fn every_command_prints_the_same_for_version_1_of_the_python_sdk() {
+    let python = parts_dir().join("python-websocket/bin/python").display().to_string();
+    let (sdk, websocket, add) = (real_test_file("sdk1.py"), real_test_file("websocket.py"), ["add", "a=2", "b=3"]);
+    for words in [&["streamable-http", "PORT"][..], &["streamable-http", "PORT", "stateless", "json"]] {
+        every_kind_of_command_over_the_network(
+            &[&[python.as_str(), sdk.as_str()][..], words].concat(),
+            "http",
+            "/mcp",
+            &add,
+        );
+    }
+    every_kind_of_command_over_the_network(&[&python, &sdk, "sse", "PORT"], "http", "/sse", &add);
+    every_kind_of_command_over_the_network(&[&python, &websocket, "PORT"], "ws", "/ws", &add);
+}
+
+#[test]
+fn every_command_prints_the_same_for_a_real_server_on_a_unix_socket() {
+    let sandbox = Sandbox::new();
+    let path = sandbox.path().join("s");
+    serve_processes(&path, &everything_server());
+    every_kind_of_command(&sandbox, &format!("unix:{}", path.display()), &["get-sum", "a=2", "b=3"]);
+}
+
+#[test]
+fn reading_skills_prints_and_saves_the_same() {
+    let sandbox = Sandbox::new();
+    let main = "---\nname: pdf\ndescription: Reads PDF files\n---\n\n# PDF\n";
+    sandbox.file("source/pdf/SKILL.md", main);
+    sandbox.file("source/pdf/forms/one.txt", "a form");
+    sandbox.file("source/pdf/picture.bin", [0, 159, 146, 150]);
+    let target = format!("{} {} source", python_program("python"), real_test_file("skills.py"));
+    prints_the_same(&sandbox, &target, &["list", "TARGET", "--skills", "--json"]);
+    let save = |target: &str, options: &[&str]| {
+        let words = [&["read", target, "skill://pdf/SKILL.md", "--save", "out"], options].concat();
+        sandbox.mcpipe(words).timeout(Duration::from_secs(90)).run()
+    };
+    let recorded = save(&target, &["--record", "run.rec"]);
+    std::fs::rename(sandbox.work().join("out"), sandbox.work().join("recorded")).unwrap();
+    save("replay:run.rec", &[]).succeeds().prints(recorded.succeeds().stdout());
+    let read = |name: &str| std::fs::read(sandbox.work().join(name)).unwrap();
+    for name in ["SKILL.md", "forms/one.txt", "picture.bin"] {
+        for directory in ["recorded/pdf", "out/pdf"] {
+            assert_eq!(read(&format!("{directory}/{name}")), read(&format!("source/pdf/{name}")), "{directory} {name}");
+        }
+    }
 }

@@ -86,3 +86,21 @@ impl Mcp {
         log
     }
 }
+
+/// Starts these words for each connection to `path`, with the connection as standard input and output, as inetd does.
+pub fn serve_processes(path: &Path, words: &[String]) {
+    use std::os::fd::OwnedFd;
+    let listener = UnixListener::bind(path).unwrap();
+    let words = words.to_vec();
+    std::thread::spawn(move || {
+        for socket in listener.incoming().map_while(Result::ok) {
+            let output = OwnedFd::from(socket.try_clone().unwrap());
+            let mut command = std::process::Command::new(&words[0]);
+            command.args(&words[1..]).stdin(OwnedFd::from(socket)).stdout(output).stderr(std::process::Stdio::null());
+            let mut child = command.spawn().unwrap();
+            // The command holds the other copies of the connection.
+            drop(command);
+            std::thread::spawn(move || child.wait());
+        }
+    });
+}
