@@ -14,6 +14,8 @@ const LEFT: f64 = 80.0;
 const RIGHT: f64 = 10.0;
 const TOP: f64 = 10.0;
 const BOTTOM: f64 = 30.0;
+/// The shortest time of the axis for when calls were due, in seconds: one call takes none.
+const MIN_SPAN: f64 = 0.001;
 /// The most columns of the plot: however many calls there are, a page stays small.
 const COLUMNS: usize = 360;
 
@@ -58,7 +60,9 @@ pub(super) fn histogram(times: &[Duration]) -> Vec<String> {
 /// longest.
 pub(super) fn plot(samples: &[Sample]) -> String {
     let max = |of: fn(&Sample) -> Duration| samples.iter().map(of).max().unwrap_or_default().as_secs_f64().max(1e-9);
-    let (span, top) = (max(|sample| sample.due), max(|sample| sample.time));
+    let (span, longest) = (max(|sample| sample.due).max(MIN_SPAN), max(|sample| sample.time));
+    let step = axis_step(longest);
+    let top = step * (longest / step).ceil();
     let (inner_width, inner_height) = (WIDTH - LEFT - RIGHT, HEIGHT - TOP - BOTTOM);
     let y = |seconds: f64| TOP + inner_height * (1.0 - seconds / top);
     let strokes = |is_failure: bool| {
@@ -81,41 +85,52 @@ pub(super) fn plot(samples: &[Sample]) -> String {
         path
     };
     let mut grid = String::new();
-    for part in [0.0, 0.25, 0.5, 0.75, 1.0] {
-        let at = y(top * part);
+    let ticks = (0..).map(|number| step * f64::from(number)).take_while(|tick| *tick < top + step / 2.0);
+    for tick in ticks {
+        let at = y(tick);
         let _ = write!(
             grid,
             "<path class=\"grid\" d=\"M{LEFT} {at:.1}H{}\"/><text x=\"{}\" y=\"{:.1}\" text-anchor=\"end\">{}</text>",
             WIDTH - RIGHT,
             LEFT - 8.0,
             at + 4.0,
-            axis_label(top * part, top)
+            time_label(tick, top)
         );
     }
     let bottom = HEIGHT - 8.0;
     let _ = write!(
         grid,
-        "<text x=\"{LEFT}\" y=\"{bottom}\">0 s</text><text x=\"{}\" y=\"{bottom}\" text-anchor=\"end\">{span:.2} s</text>",
-        WIDTH - RIGHT
+        "<text x=\"{LEFT}\" y=\"{bottom}\">0</text><text x=\"{}\" y=\"{bottom}\" text-anchor=\"end\">{}</text>",
+        WIDTH - RIGHT,
+        time_label(span, span)
     );
     format!(
-        "<svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"The response times of the calls by when they were due\">{grid}\
+        "<p class=\"dim\">How long each response took, by when the call was due; failed calls are red:</p>\n\
+         <svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"The response times of the calls by when they were due\">{grid}\
          <path class=\"calls\" d=\"{}\"/><path class=\"failed\" d=\"{}\"/></svg>\n",
         strokes(false),
         strokes(true)
     )
 }
 
-/// A time at the axis that goes up to `top`, in at most eight characters: more do not fit beside the plot.
-fn axis_label(seconds: f64, top: f64) -> String {
-    let milliseconds = seconds * 1000.0;
-    match top {
-        1000.0.. => format!("{seconds:.0} s"),
-        10.0.. => format!("{seconds:.1} s"),
-        0.1.. => format!("{milliseconds:.0} ms"),
-        0.01.. => format!("{milliseconds:.1} ms"),
-        0.001.. => format!("{milliseconds:.2} ms"),
-        _ => format!("{milliseconds:.3} ms"),
+/// The distance of the grid lines for times up to `longest`: a round number, with four steps at most.
+fn axis_step(longest: f64) -> f64 {
+    let power = 10_f64.powf((longest / 4.0).log10().floor());
+    let steps = [1.0, 2.0, 2.5, 5.0].map(|factor| factor * power);
+    steps.into_iter().find(|step| step * 4.0 >= longest).unwrap_or(10.0 * power)
+}
+
+/// A time at an axis that goes up to `top`, in at most eight characters: more do not fit beside the plot.
+fn time_label(seconds: f64, top: f64) -> String {
+    // Three digits of the largest; a float is printed without zeros at its end.
+    let rounded = |value: f64, top: f64| {
+        let scale = 10_f64.powf(2.0 - top.log10().floor()).max(1.0);
+        (value * scale).round() / scale
+    };
+    if top >= 10.0 {
+        format!("{} s", rounded(seconds, top))
+    } else {
+        format!("{} ms", rounded(seconds * 1000.0, top * 1000.0))
     }
 }
 
@@ -124,19 +139,27 @@ mod tests {
     use super::*;
 
     #[test]
-    fn labels_of_the_axis_are_short() {
-        for (seconds, label) in [
-            (0.0001234, "0.123 ms"),
-            (0.0012345, "1.23 ms"),
-            (0.0123, "12.3 ms"),
-            (0.3556, "356 ms"),
-            (9.9, "9900 ms"),
-            (12.34, "12.3 s"),
-            (99_999.0, "99999 s"),
+    fn grid_lines_are_at_round_times_with_short_labels() {
+        for (longest, expected) in [
+            (0.000_123_4, "0 ms, 0.05 ms, 0.1 ms, 0.15 ms"),
+            (0.001, "0 ms, 0.25 ms, 0.5 ms, 0.75 ms, 1 ms"),
+            (0.008_656, "0 ms, 2.5 ms, 5 ms, 7.5 ms, 10 ms"),
+            (0.3556, "0 ms, 100 ms, 200 ms, 300 ms, 400 ms"),
+            (2.73, "0 ms, 1000 ms, 2000 ms, 3000 ms"),
+            (12.34, "0 s, 5 s, 10 s, 15 s"),
+            (99_999.0, "0 s, 25000 s, 50000 s, 75000 s, 100000 s"),
         ] {
-            assert_eq!(axis_label(seconds, seconds), label);
+            let step = axis_step(longest);
+            let count = (longest / step).ceil();
+            let labels: Vec<String> = (0..5)
+                .map(f64::from)
+                .filter(|number| *number <= count)
+                .map(|number| time_label(step * number, step * count))
+                .collect();
+            assert_eq!(labels.join(", "), expected);
         }
-        assert_eq!(axis_label(0.0, 0.3556), "0 ms");
+        assert_eq!(time_label(0.004_2, 0.004_2), "4.2 ms");
+        assert_eq!(time_label(1.996, 1.996), "1996 ms");
     }
 
     #[test]
