@@ -83,6 +83,32 @@ fn a_suite_sends_one_request_for_each_call() {
 }
 
 #[test]
+fn a_suite_runs_against_a_recording_of_every_transport() {
+    let sandbox = Sandbox::new();
+    let socket = sandbox.path().join("s");
+    let (http, session) = (Mcp::modern().http(), Mcp::legacy("2025-11-25").http());
+    let (sse, websocket) = (Mcp::legacy("2024-11-05").sse(), Mcp::modern().websocket());
+    let _seen = Mcp::legacy("2025-11-25").unix(&socket);
+    let targets = [
+        http.url("/mcp"),
+        session.url("/mcp"),
+        sse.url("/sse"),
+        websocket.url("/ws"),
+        format!("unix:{}", socket.display()),
+    ];
+    let tests = "[[test]]\nname = \"adds\"\ncall = \"add\"\nargs = { a = 2, b = 3 }\nstructured = { total = 5 }\n\
+        [[test]]\nname = \"reads\"\nread = \"demo://hello\"\ntext = \"hello\\n\"\n\
+        [[test]]\nname = \"breaks\"\ncall = \"fail\"\nfails = \"failed\"\n";
+    for target in targets {
+        sandbox.file("suite.toml", format!("target = \"{target}\"\n{tests}"));
+        let recorded = sandbox.mcpipe(["test", "suite.toml", "--record", "run.rec"]).run();
+        recorded.exits(0).prints("ok\tadds\t-\nok\treads\t-\nok\tbreaks\t-\n");
+        let replayed = sandbox.mcpipe(["test", "suite.toml", "--target", "replay:run.rec"]).run();
+        replayed.exits(0).prints(recorded.stdout());
+    }
+}
+
+#[test]
 fn a_suite_runs_against_a_recording_of_the_configuration() {
     let server = Mcp::modern().stdio();
     let sandbox = Sandbox::new();

@@ -255,6 +255,28 @@ list = "tols"
 }
 
 #[test]
+fn a_target_or_a_time_that_cannot_be_used_is_named_with_its_line() {
+    let sandbox = Sandbox::new();
+    let run = |text: &str| {
+        sandbox.file("suite.toml", format!("{text}[[test]]\ncall = \"echo\"\nmax_time = 1\n"));
+        sandbox.mcpipe(["test", "suite.toml"]).run()
+    };
+    run("target = \"gone\"\n").exits(3).stderr_contains("suite.toml:1: no server named 'gone' is configured");
+    let several = run("\ntarget = [\"unix:/s\",\n\"\"]\n");
+    several.exits(3).stderr_contains("error: suite.toml:3: the target is empty");
+    run("target = \"ftp://x\"\n").exits(3).stderr_contains("error: suite.toml:1: unsupported URL scheme 'ftp'");
+    for (time, shown) in [("\"soon\"", "'soon'"), ("-1", "-1"), ("-0.5", "-0.5"), ("true", "a boolean")] {
+        let run = run(&format!("target = \"unix:/s\"\ntimeout = {time}\n"));
+        let expected = format!("suite.toml:2: 'timeout' must be a time such as \"2s\", not {shown}");
+        run.exits(3).stderr_contains(&expected);
+    }
+    // The target of the command line is no fault of the suite.
+    run("target = \"gone\"\n");
+    let run = sandbox.mcpipe(["test", "suite.toml", "--target", "also-gone"]).run();
+    run.exits(3).stderr_contains("error: no server named 'also-gone' is configured");
+}
+
+#[test]
 fn snapshots_are_written_and_compared() {
     let server = Mcp::legacy("2025-11-25")
         .on("tools/call", |call| {
@@ -360,7 +382,16 @@ fn directories_several_targets_and_entries_in_the_suite() {
     );
     sandbox.file("suites/notes.txt", "not a suite");
     let run = sandbox.mcpipe(["test", "suites"]).run();
-    run.exits(0).prints("suites/a.toml\tok\tsays\t-\nsuites/a.toml\tok\tsays\t-\nsuites/deep/b.toml\tok\tsays\t-\n");
+    let titles = [&one, &two].map(|server| format!("suites/a.toml ({})", server.target()));
+    let [first, second] = &titles;
+    run.exits(0).prints(&format!("{first}\tok\tsays\t-\n{second}\tok\tsays\t-\nsuites/deep/b.toml\tok\tsays\t-\n"));
+    let reports = ["--junit", "r.xml", "--markdown", "r.md", "--html", "r.html", "--tap"];
+    let tap = sandbox.mcpipe(["test", "suites/a.toml"]).args(reports).run();
+    tap.exits(0).prints(&format!("TAP version 14\n1..2\nok 1 - {first}: says\nok 2 - {second}: says\n"));
+    for report in ["r.xml", "r.md", "r.html"] {
+        let text = std::fs::read_to_string(sandbox.work().join(report)).unwrap();
+        assert!(titles.iter().all(|title| text.contains(title)), "{report}: {text}");
+    }
     assert!(two.wait_until_all_ended().iter().any(|process| process.env.get("A").is_some_and(|value| value == "b")));
     let count = two.processes().len();
     let run = sandbox.mcpipe(["test", "suites/deep", "--target", &one.target()]).run();
@@ -453,6 +484,29 @@ fn init_writes_a_suite_that_passes() {
         );
     }
     Sandbox::new().mcpipe(["test", "--init", "a", "b"]).run().exits(3);
+}
+
+#[test]
+fn a_suite_from_init_has_no_secret_and_names_the_options_that_it_needs() {
+    let server = Mcp::legacy("2025-11-25").http();
+    let sandbox = Sandbox::new();
+    let url = server.url("/mcp?api_key=s3cret-in-the-url");
+    let options = ["--header", "X-Api-Key: s3cret-in-a-header"];
+    let text = sandbox.mcpipe(["test", "--init", &url]).args(options).run().succeeds().stdout().to_owned();
+    let head: Vec<&str> = text.lines().skip(1).take(3).collect();
+    assert_eq!(
+        head,
+        [
+            "# It was written with options that it needs as well: mcpipe test FILE -H 'X-Api-Key: …'",
+            "# The URL has a secret, so it is not here: set the variable MCP_URL to it.",
+            "target = \"${MCP_URL}\"",
+        ]
+    );
+    assert!(!text.contains("s3cret"), "{text}");
+    sandbox.file("new.toml", &text);
+    let run = sandbox.mcpipe(["test", "new.toml"]).args(options).env("MCP_URL", &url).run();
+    run.exits(0).hides("s3cret").stdout_contains("ok\tcalls echo\t-\n");
+    sandbox.mcpipe(["test", "new.toml"]).run().exits(3).stderr_contains("new.toml:4: '${MCP_URL}'");
 }
 
 #[test]

@@ -147,7 +147,7 @@ pub async fn check(
             },
         );
     }
-    Ok(TestReport { target: name, file: None, results: checker.results })
+    Ok(TestReport { target: name, file: None, is_one_of_several: false, results: checker.results })
 }
 
 /// How servers are checked.

@@ -100,7 +100,7 @@ fn junit(ui: &Ui, reports: &[TestReport]) -> String {
             let _ = write!(
                 out,
                 r#"    <testcase name="{}" classname="{title}" time="{:.6}""#,
-                xml(&result.name),
+                xml(&report.shown_name(result)),
                 result.time.as_secs_f64()
             );
             match (&result.failure, result.outcome) {
@@ -153,7 +153,8 @@ pub(super) fn tap(ui: &Ui, reports: &[TestReport]) -> String {
         reports.iter().flat_map(|report| report.results.iter().map(move |result| (report, result))).collect();
     let mut out = format!("TAP version 14\n1..{}\n", all.len());
     for (number, (report, result)) in all.into_iter().enumerate() {
-        let name = if several { format!("{}: {}", report.title(), result.name) } else { result.name.clone() };
+        let name = report.shown_name(result);
+        let name = if several { format!("{}: {name}", report.title()) } else { name };
         // `#` begins a directive, a backslash escapes (TAP 14, "Escaping").
         let name = name.replace('\\', "\\\\").replace('#', "\\#").replace(['\n', '\r'], " ");
         let word = if result.outcome == Outcome::Fail { "not ok" } else { "ok" };
@@ -189,7 +190,7 @@ fn markdown(ui: &Ui, reports: &[TestReport]) -> String {
     }
     for report in reports {
         for (result, failure) in report.failures() {
-            let name = format!("{}: {}", report.title(), result.name);
+            let name = format!("{}: {}", report.title(), report.shown_name(result));
             let why = failure_text(ui, failure);
             let _ = writeln!(out, "| {} | {} |", markdown_cell(&name), markdown_cell(&why));
         }
@@ -209,7 +210,7 @@ fn annotations(ui: &Ui, reports: &[TestReport]) -> Vec<String> {
     let mut all = Vec::new();
     for report in reports {
         for (result, failure) in report.failures() {
-            let title = property(&format!("{}: {}", report.title(), result.name));
+            let title = property(&format!("{}: {}", report.title(), report.shown_name(result)));
             let place = match (&report.file, result.line) {
                 (Some(file), Some(line)) => format!("file={},line={line},", property(file)),
                 _ => String::new(),

@@ -18,7 +18,7 @@ pub(super) fn page(ui: &Ui, reports: &[TestReport]) -> String {
         format!("<p>{}</p>\n", if counts.is_empty() { "No tests were run.".into() } else { counts.join(", ") });
     for report in reports {
         let _ = writeln!(body, "<h2>{}</h2>", text(&ui.redacted(&report.title())));
-        if report.file.is_some() {
+        if report.file.is_some() && !report.is_one_of_several {
             let _ = writeln!(body, "<p class=\"dim\">{}</p>", text(&ui.redacted(&report.target)));
         }
         body.push_str("<ul>\n");
@@ -29,7 +29,6 @@ pub(super) fn page(ui: &Ui, reports: &[TestReport]) -> String {
 }
 
 fn add_result(body: &mut String, ui: &Ui, report: &TestReport, result: &TestResult) {
-    let name = if report.file.is_some() { result.name.clone() } else { result.name.replace('_', " ") };
     let detail =
         if result.detail.is_empty() { String::new() } else { format!(": {}", text(&ui.redacted(&result.detail))) };
     let _ = write!(
@@ -38,7 +37,7 @@ fn add_result(body: &mut String, ui: &Ui, report: &TestReport, result: &TestResu
         result.outcome.as_str(),
         result.outcome.word(),
         result.time.as_secs_f64() * 1000.0,
-        text(&ui.redacted(&name))
+        text(&ui.redacted(&report.shown_name(result)))
     );
     if let Some(failure) = &result.failure {
         let _ = write!(body, "\n<pre>{}</pre>", text(&failure_text(ui, failure)));

@@ -15,6 +15,11 @@ use crate::protocol::views::{ListItem, ListKind};
 use crate::schema::example_values;
 use crate::session::{CachePolicy, Session};
 use crate::target::Target;
+use crate::transport::Endpoint;
+use crate::transport::http::redacted_url;
+
+/// The variable with a URL that has a secret.
+const URL_VARIABLE: &str = "MCP_URL";
 
 /// The text of a suite for a server: its lists, and a call of each tool that says that it is read-only. Those are called
 /// to see whether they succeed.
@@ -22,11 +27,7 @@ use crate::target::Target;
 /// # Errors
 /// When the server cannot be used.
 pub(super) async fn suite_text(context: &Context, target: Target) -> Result<String> {
-    let mut text = format!(
-        "# Written by `mcpipe test --init`. Every key is described in docs/test.md; editors read `mcpipe test --schema`.\n\
-         target = {}\n",
-        toml_string(&target.name)
-    );
+    let mut text = head(&target);
     let (session, _) = context.test_session(target, false, None)?;
     let write = async |session: &Session| {
         for (word, kind) in LIST_WORDS {
@@ -48,6 +49,31 @@ pub(super) async fn suite_text(context: &Context, target: Target) -> Result<Stri
     };
     context.with_session(session, write).await?;
     Ok(text)
+}
+
+/// How the suite begins: what it is, and its server. Secrets in a URL stay out of the file, and so do the target options.
+fn head(target: &Target) -> String {
+    let mut text = "# Written by `mcpipe test --init`. Every key is described in docs/test.md; editors read `mcpipe test --schema`.\n"
+        .to_owned();
+    let without_options = "mcpipe test FILE";
+    let command = target.append_flags(without_options);
+    if command != without_options {
+        text += &format!("# It was written with options that it needs as well: {command}\n");
+    }
+    let has_secret = match &target.endpoint {
+        Endpoint::Http(endpoint) | Endpoint::WebSocket(endpoint) => {
+            redacted_url(&endpoint.url) != endpoint.url.as_str()
+        }
+        Endpoint::Stdio(_) | Endpoint::Unix(_) | Endpoint::Replay(_) => false,
+    };
+    if has_secret && !target.is_configured {
+        text += &format!(
+            "# The URL has a secret, so it is not here: set the variable {URL_VARIABLE} to it.\ntarget = \"${{{URL_VARIABLE}}}\"\n"
+        );
+    } else {
+        text += &format!("target = {}\n", toml_string(&target.name));
+    }
+    text
 }
 
 /// A test for each tool that says that it is read-only, and for which arguments can be made up.

@@ -87,8 +87,10 @@ async fn run_all(
     let check_options = CheckOptions { lock: args.locked.as_deref().zip(lock), keeps_exchange: args.html.is_some() };
     let jobs = usize::from(args.jobs.unwrap_or(DEFAULT_JOBS));
     let checks = work.targets.into_iter().map(|target| Job::Checks(Box::new(target)));
-    let suites =
-        work.suites.iter().flat_map(|(suite, targets)| targets.iter().map(move |target| Job::Suite(suite, target)));
+    let suites = work
+        .suites
+        .iter()
+        .flat_map(|(suite, targets)| targets.iter().map(move |target| Job::Suite(suite, (target, targets.len() > 1))));
     let mut running: LocalBoxStream<'_, Result<TestReport>> = stream::iter(checks.chain(suites))
         .map(|job| {
             let (options, check_options) = (&options, &check_options);
@@ -124,7 +126,8 @@ async fn run_all(
 /// One thing to test.
 enum Job<'a> {
     Checks(Box<Target>),
-    Suite(&'a Suite, &'a Target),
+    /// A suite, and one of its targets, with whether there are several.
+    Suite(&'a Suite, (&'a Target, bool)),
 }
 
 /// Resolves every target and reads every suite, before anything is connected.

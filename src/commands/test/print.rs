@@ -40,7 +40,7 @@ fn print_checks(context: &Context, report: &TestReport, in_column: bool) -> Resu
         };
         let more = result.seen.iter().filter(|_| context.global.verbose > 0);
         let outcome = Cell::new(result.outcome.word()).style(result.outcome.style());
-        let name = result.name.replace('_', " ");
+        let name = report.shown_name(result);
         for (outcome, name, detail) in std::iter::once((outcome, name, detail))
             .chain(more.map(|line| (Cell::default(), String::new(), line.clone())))
         {
@@ -134,10 +134,10 @@ pub(super) fn finish(context: &Context, reports: &[TestReport]) -> Exit {
         Some((report, failure))
     });
     let Some((report, (result, failure))) = failed else { return Exit::Done };
-    if report.file.is_some() {
+    if let Some(file) = &report.file {
         let count = sum(Outcome::Fail);
         let s = if count == 1 { "" } else { "s" };
-        let message = format!("{count} test{s} failed, the first at {}:{}", report.title(), result.line.unwrap_or(0));
+        let message = format!("{count} test{s} failed, the first at {file}:{}", result.line.unwrap_or(0));
         context.ui.report_failure(&Failure::new(ErrorKind::Mismatch, message));
         return Exit::Reported(ErrorKind::Mismatch);
     }
@@ -145,7 +145,7 @@ pub(super) fn finish(context: &Context, reports: &[TestReport]) -> Exit {
     let mut reported = failure.clone().server(&report.target);
     let details = reported.details_mut();
     details.kind = kind;
-    details.message = format!("{}: {}", result.name.replace('_', " "), details.message);
+    details.message = format!("{}: {}", report.shown_name(result), details.message);
     context.ui.report_failure(&reported);
     Exit::Reported(kind)
 }

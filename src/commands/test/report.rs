@@ -120,6 +120,8 @@ pub struct TestReport {
     pub target: String,
     /// The file of the suite.
     pub file: Option<String>,
+    /// Whether the suite runs against several targets, so that its file does not say which one this is.
+    pub is_one_of_several: bool,
     /// The tests, in order.
     pub results: Vec<TestResult>,
 }
@@ -131,10 +133,20 @@ impl TestReport {
         self.results.iter().filter(|result| result.outcome == outcome).count()
     }
 
-    /// The name of the report: the suite's file, else the target.
+    /// The name of the report: the suite's file, with the target if there are several, or the target alone.
     #[must_use]
     pub fn title(&self) -> String {
-        self.file.clone().unwrap_or_else(|| self.target.clone())
+        match &self.file {
+            Some(file) if self.is_one_of_several => format!("{file} ({})", self.target),
+            Some(file) => file.clone(),
+            None => self.target.clone(),
+        }
+    }
+
+    /// The name of a test for people: those of built-in checks are identifiers.
+    #[must_use]
+    pub fn shown_name(&self, result: &TestResult) -> String {
+        if self.file.is_some() { result.name.clone() } else { result.name.replace('_', " ") }
     }
 
     /// The failed tests, each with its failure.

@@ -36,9 +36,19 @@ pub(super) struct Suite {
 /// A server that a suite names.
 pub(super) enum SuiteTarget {
     /// A word, as on the command line.
-    Word(String),
+    Word(Located<String>),
     /// Keys as in the configuration.
     Entry(Box<ConfiguredServer>),
+}
+
+impl SuiteTarget {
+    /// The word, if it is one.
+    pub fn word(&self) -> Option<&Located<String>> {
+        match self {
+            SuiteTarget::Word(word) => Some(word),
+            SuiteTarget::Entry(_) => None,
+        }
+    }
 }
 
 /// What a test asks of the server.
@@ -225,7 +235,11 @@ impl SuiteReader<'_> {
             return vec![SuiteTarget::Entry(Box::new(ConfiguredServer::new(self.source, &member)))];
         }
         let texts = words.map(|member| texts(&member.value)).unwrap_or_default();
-        texts.into_iter().map(|(text, at)| SuiteTarget::Word(self.templates.text(text, at, &HashSet::new()))).collect()
+        let mut word = |(text, at)| Located {
+            value: self.templates.text(text, at, &HashSet::new()),
+            line: self.source.line_at(at),
+        };
+        texts.into_iter().map(|text| SuiteTarget::Word(word(text))).collect()
     }
 
     fn test(&mut self, node: &ConfigNode, number: usize) -> Option<SuiteTest> {
@@ -460,7 +474,15 @@ fn check_type(kind: FieldType, node: &ConfigNode) -> Result<(), (usize, String)>
         FieldType::Flag if matches!(node.value, ConfigValue::Bool(_)) => Ok(()),
         FieldType::Flag => must("true or false"),
         FieldType::Time if duration(node).is_some() => Ok(()),
-        FieldType::Time => must("a time such as \"2s\""),
+        FieldType::Time => {
+            let written = match &node.value {
+                ConfigValue::String(text) => format!("'{text}'"),
+                ConfigValue::Integer(number) => number.to_string(),
+                ConfigValue::Float(number) => number.to_string(),
+                _ => node.type_name().to_owned(),
+            };
+            Err((node.offset, format!("must be a time such as \"2s\", not {written}")))
+        }
         FieldType::Table if matches!(node.value, ConfigValue::Table(_)) => Ok(()),
         FieldType::Table => must("a table"),
         FieldType::Names => match &node.value {

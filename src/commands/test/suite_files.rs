@@ -121,6 +121,16 @@ fn check_snapshot_names(suite: &Suite, root: &ConfigNode) -> Result<()> {
     Ok(())
 }
 
+/// A failure with the line of the suite that leads to it.
+fn at_line(suite: &Suite, line: usize, mut failure: Failure) -> Failure {
+    let details = failure.details_mut();
+    details.message = format!("{}:{line}: {}", suite.source.display_path, details.message);
+    if details.kind == ErrorKind::Usage {
+        details.kind = ErrorKind::Config;
+    }
+    failure
+}
+
 /// The targets of a suite, resolved; `chosen` is that of the command line.
 ///
 /// # Errors
@@ -131,23 +141,16 @@ pub(super) async fn targets(
     chosen: Option<&str>,
     options: &TargetOptions,
 ) -> Result<Vec<Target>> {
-    let words: Vec<String> = match chosen {
-        Some(word) => vec![word.to_owned()],
-        None => suite
-            .targets
-            .iter()
-            .filter_map(|target| match target {
-                SuiteTarget::Word(word) => Some(word.clone()),
-                SuiteTarget::Entry(_) => None,
-            })
-            .collect(),
-    };
     let mut all = Vec::new();
-    for word in words {
-        let (target, _) = context.resolve_target([&word], &[], false, options).await?;
-        all.push(target);
+    if let Some(word) = chosen {
+        all.push(context.resolve_target([&word.to_owned()], &[], false, options).await?.0);
     }
-    if let (None, Some(SuiteTarget::Entry(entry))) = (chosen, suite.targets.first()) {
+    let own = suite.targets.iter().filter(|_| chosen.is_none());
+    for word in own.clone().filter_map(SuiteTarget::word) {
+        let resolved = context.resolve_target([&word.value], &[], false, options).await;
+        all.push(resolved.map_err(|failure| at_line(suite, word.line, failure))?.0);
+    }
+    if let Some(SuiteTarget::Entry(entry)) = own.clone().next() {
         let config = Config::of_server((**entry).clone());
         let mut target = context.resolve_configured(&config, &entry.name, options, false).await?;
         target.is_configured = false;

@@ -72,14 +72,14 @@ struct Attempt {
     has_written_snapshot: bool,
 }
 
-/// Runs a suite against one server.
+/// Runs a suite against one server, which may be one of several.
 ///
 /// # Errors
 /// When an option cannot be used, or mcpipe is interrupted.
 pub(super) async fn run(
     context: &Context,
     suite: &Suite,
-    target: &Target,
+    (target, is_one_of_several): (&Target, bool),
     options: &SuiteOptions<'_>,
     on_test: impl Fn(&str),
 ) -> Result<TestReport> {
@@ -113,7 +113,10 @@ pub(super) async fn run(
     }
     match stopped {
         Some(failure) => Err(failure),
-        None => Ok(TestReport { target: target.name.clone(), file: Some(suite.source.display_path.clone()), results }),
+        None => {
+            let (target, file) = (target.name.clone(), Some(suite.source.display_path.clone()));
+            Ok(TestReport { target, file, is_one_of_several, results })
+        }
     }
 }
 
