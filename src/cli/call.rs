@@ -216,6 +216,9 @@ impl CallArgs {
     }
 }
 
+/// The lowest rate, in calls per second: the times of all calls have to fit into a clock.
+const MIN_RATE: f64 = 1e-6;
+
 /// Calls per second.
 fn parse_rate(text: &str) -> Result<f64, String> {
     let (number, seconds) = match text.split_once('/') {
@@ -224,7 +227,8 @@ fn parse_rate(text: &str) -> Result<f64, String> {
         Some(_) => return Err("write it as 5/s or 300/m".to_owned()),
     };
     match number.trim().parse::<f64>() {
-        Ok(number) if number.is_finite() && number > 0.0 => Ok(number / seconds),
+        Ok(number) if number.is_finite() && number / seconds >= MIN_RATE => Ok(number / seconds),
+        Ok(number) if number > 0.0 => Err("it is out of range; write it as 5/s or 300/m".to_owned()),
         _ => Err("write it as 5/s or 300/m".to_owned()),
     }
 }

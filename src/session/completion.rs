@@ -39,7 +39,7 @@ impl Session {
             return Err(self.not_offered_failure("completion"));
         }
         if !given.is_empty() && revision >= Revision::V2025_06_18 {
-            call.params.insert("context".into(), json!({ "arguments": given }));
+            call.params.insert("context", json!({ "arguments": given }));
         }
         match self.send(&call).await? {
             RequestOutcome::Result(result) => Ok(result),

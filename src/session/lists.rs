@@ -190,7 +190,7 @@ impl Session {
                 return Err(self.invalid_result_failure(call.method, &format!("does not end after {MAX_PAGES} pages")));
             }
             let mut next = call.clone();
-            next.params.insert("cursor".into(), Value::String(cursor));
+            next.params.insert("cursor", Value::String(cursor));
             result = match self.send(&next).await? {
                 RequestOutcome::Result(result) => result,
                 RequestOutcome::Error(error, _) if error.code == Some(code::INVALID_PARAMS) => return Ok(None),

@@ -1,9 +1,11 @@
 //! A request to a server, independent of the protocol era.
 
-use std::sync::Arc;
+use std::ops::Deref;
+use std::sync::{Arc, OnceLock};
 
 use serde_json::{Map, Value};
 
+use crate::protocol::json_string::{encode_value, push_quoted};
 use crate::session::server_requests::ServerRequestLog;
 
 /// An operation for a server, independent of the era.
@@ -11,8 +13,8 @@ use crate::session::server_requests::ServerRequestLog;
 pub struct Operation {
     /// The method.
     pub method: &'static str,
-    /// The members of `params`, without `_meta`.
-    pub params: Map<String, Value>,
+    /// The members of `params`.
+    pub params: Params,
     /// The value of the `Mcp-Name` header, over modern HTTP (`HTM-03`).
     pub mcp_name: Option<String>,
     /// The `Mcp-Param-*` headers, over modern HTTP (`HTM-04`).
@@ -39,7 +41,7 @@ impl Operation {
     pub fn read_only(method: &'static str, params: Map<String, Value>) -> Self {
         Operation {
             method,
-            params,
+            params: Params::from(params),
             mcp_name: None,
             param_headers: Vec::new(),
             has_effects: false,
@@ -79,6 +81,68 @@ impl Operation {
         self.wants_progress = true;
         self
     }
+}
+
+/// The members of an operation's `params`. Clones share them and their text, so that repeated calls encode them once.
+#[derive(Clone, Debug, Default)]
+pub struct Params(Arc<EncodedMembers>);
+
+#[derive(Debug, Default)]
+struct EncodedMembers {
+    members: Map<String, Value>,
+    text: OnceLock<String>,
+}
+
+impl Clone for EncodedMembers {
+    /// To be changed, so without the text.
+    fn clone(&self) -> Self {
+        EncodedMembers { members: self.members.clone(), text: OnceLock::new() }
+    }
+}
+
+impl From<Map<String, Value>> for Params {
+    fn from(members: Map<String, Value>) -> Self {
+        Params(Arc::new(EncodedMembers { members, text: OnceLock::new() }))
+    }
+}
+
+impl Deref for Params {
+    type Target = Map<String, Value>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0.members
+    }
+}
+
+impl Params {
+    /// Adds or replaces a member.
+    pub fn insert(&mut self, name: &str, value: Value) {
+        let all = Arc::make_mut(&mut self.0);
+        all.text = OnceLock::new();
+        all.members.insert(name.to_owned(), value);
+    }
+
+    /// The members as a JSON object without its closing brace and without `_meta`, which differs between requests.
+    #[must_use]
+    pub fn open_object(&self) -> &str {
+        self.0.text.get_or_init(|| {
+            let mut text = String::from("{");
+            for (name, value) in self.iter().filter(|(name, _)| *name != "_meta") {
+                push_member(&mut text, name, &encode_value(value));
+            }
+            text
+        })
+    }
+}
+
+/// Adds a member to the text of an object that is not closed yet.
+pub(crate) fn push_member(text: &mut String, name: &str, value: &str) {
+    if text.len() > 1 {
+        text.push(',');
+    }
+    push_quoted(text, name);
+    text.push(':');
+    text.push_str(value);
 }
 
 /// Whether a tool runs as a task, by its `execution.taskSupport`.

@@ -270,7 +270,7 @@ impl LegacyEra {
         rpc.send_final_request(OutgoingRequest {
             id: rpc.next_id(),
             method: method::RESOURCES_UNSUBSCRIBE,
-            params: Some(Value::Object(params).to_string()),
+            params: Some(params.open_object().to_owned() + "}"),
             headers: Vec::new(),
             timeout: None,
             cancel_mode: CancelMode::Never,

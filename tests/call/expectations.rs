@@ -1,9 +1,11 @@
 //! `call --expect` and `call --repeat`.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use crate::support::pty::TerminalStreams;
-use crate::support::{Mcp, Sandbox};
+use crate::support::{Mcp, Sandbox, ServerAction};
 
 #[test]
 fn an_expectation_that_does_not_hold_exits_with_9() {
@@ -46,6 +48,12 @@ fn repeated_calls_are_measured() {
     call(&["--threshold", "p50"]).exits(2).stderr_contains("--threshold 'p50' is not a limit");
     call(&["--expect", ".isError"]).exits(9).stderr_contains("20 of 20 calls failed");
     sandbox.mcpipe(["call", "x", "y", "--rate", "5/s"]).run().exits(2);
+    for many in [["--repeat", "2"], ["--batch", "calls"]] {
+        for rate in ["1e-300/s", "1e309/s", "1e-5/m"] {
+            let run = sandbox.mcpipe(["call", "x", "--rate", rate]).args(many).run();
+            run.exits(2).stderr_contains("'--rate <N/s>': it is out of range");
+        }
+    }
 }
 
 #[test]
@@ -61,6 +69,64 @@ fn a_rate_spaces_the_calls_and_errors_are_counted_by_class() {
     let tolerated =
         sandbox.mcpipe(["call", &server.target(), "fail", "--repeat", "5", "--threshold", "errors<=100%"]).run();
     tolerated.exits(0);
+}
+
+#[test]
+fn a_stall_counts_for_the_calls_that_were_due_during_it() {
+    let server = Mcp::legacy("2025-11-25").on("tools/call", |call| {
+        let pause = (call.n == 0).then(|| ServerAction::Pause(Duration::from_millis(300)));
+        pause.into_iter().chain(call.text("x")).collect()
+    });
+    let server = server.stdio();
+    let words = ["call", &server.target(), "echo", "text=x", "--repeat", "20", "--rate", "100/s", "--json"];
+    let run = Sandbox::new().mcpipe(words).run();
+    let measured: Value = serde_json::from_slice(&run.succeeds().stdout).unwrap();
+    assert_eq!((&measured["calls"], &measured["errors"]), (&json!(20), &json!({})));
+    // The last call was due after 190 ms, and could be sent after 300 ms.
+    assert!(measured["latency_ms"]["p50"].as_f64().unwrap() >= 110.0, "{measured}");
+}
+
+#[test]
+fn repeated_calls_differ_only_in_their_ids() {
+    for server in [Mcp::modern().stdio(), Mcp::legacy("2025-11-25").stdio()] {
+        let words = ["call", &server.target(), "add", "a=2", "b=3", "--repeat", "5", "--jobs", "3", "--meta", "k=v"];
+        Sandbox::new().mcpipe(words).run().succeeds();
+        let messages = server.single_process().messages();
+        let mut calls: Vec<Value> = messages.into_iter().filter(|message| message["method"] == "tools/call").collect();
+        assert_eq!(calls.len(), 5);
+        let mut ids = Vec::new();
+        for call in &mut calls {
+            let id = call["id"].take();
+            assert_eq!(call["params"]["_meta"]["progressToken"].take(), id);
+            assert!(!ids.contains(&id), "{id}");
+            ids.push(id);
+        }
+        assert_eq!(calls[0]["params"]["arguments"], json!({"a": 2, "b": 3}));
+        assert_eq!(calls[0]["params"]["_meta"]["k"], "v");
+        assert!(calls.iter().all(|call| *call == calls[0]), "{calls:?}");
+    }
+}
+
+#[test]
+fn repeated_calls_that_are_invalid_are_not_sent_and_a_warning_comes_once() {
+    let schema = json!({"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]});
+    let tools = json!([{"name": "count", "inputSchema": schema, "outputSchema": schema}]);
+    let server = Mcp::modern().tools(tools).on("tools/call", |call| {
+        call.result(json!({"content": [{"type": "text", "text": "odd"}], "structuredContent": {"n": "x"}}))
+    });
+    let server = server.stdio();
+    let sandbox = Sandbox::new();
+    let call = |words: &[&str]| {
+        sandbox.mcpipe(["call", &server.target(), "count", "--repeat", "5", "--json"]).args(words).run()
+    };
+    let run = call(&["n=x"]);
+    assert_eq!(run.exits(2).prints("").json_error()["class"], "usage");
+    assert!(!server.single_process().methods().contains(&"tools/call".to_owned()));
+    let run = call(&["n=1"]);
+    assert_eq!(run.exits(0).stderr().matches("does not match the output schema").count(), 1, "{run:?}");
+    let run = call(&["n=1", "--strict"]);
+    let measured: Value = serde_json::from_slice(&run.exits(1).stdout).unwrap();
+    assert_eq!(measured["errors"], json!({"protocol": 5}));
 }
 
 #[test]

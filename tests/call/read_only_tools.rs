@@ -29,7 +29,7 @@ fn only_tools_that_declare_themselves_read_only_are_called() {
     sandbox.mcpipe(["call", "s", "add", "--no-validate", "--read-only"]).run().exits(8);
     sandbox.mcpipe(["call", "s", "unknown", "--no-validate", "--read-only"]).run().exits(8);
     sandbox.mcpipe(["call", "s", "add", "a=1", "b=2", "--read-only", "--dry-run"]).run().exits(8);
-    sandbox.mcpipe(["call", "s", "add", "a=1", "b=2", "--read-only", "--repeat", "2"]).run().exits(1);
+    sandbox.mcpipe(["call", "s", "add", "a=1", "b=2", "--read-only", "--repeat", "2"]).run().exits(8);
     assert_eq!(calls(&server), 0);
     sandbox.mcpipe(["call", "s", "echo", "text=hi", "--read-only"]).run().succeeds().prints("hi\n");
 }

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::commands::call::tool_call::{CallContext, CallOutcome, RawArguments, ToolCall};
-use crate::error::{ErrorKind, Failure};
+use crate::commands::call::tool_call::{CallContext, CallOutcome, RawArguments, ReadyCall, ToolCall};
+use crate::error::{ErrorKind, Failure, Result};
 use crate::protocol::rpc::RawJson;
 use crate::protocol::views::is_error_result;
 use crate::session::server_requests::ServerRequestLog;
@@ -37,33 +37,70 @@ impl FinishedCall {
 
 /// Runs one of several concurrent calls.
 pub async fn run_concurrent_call(way: CallContext<'_>, given: &RawArguments, number: u64) -> FinishedCall {
-    let CallContext { context, session, args, .. } = way;
     let questions = Arc::new(ServerRequestLog::default());
     let got = ToolCall::concurrent(way, given, &questions, number).run().await;
-    if let Some(unclear) = session.take_unanswered().or_else(|| session.take_declined()) {
-        context.ui.warn(&format!("{unclear}; the server did not say which of the running calls it was for"));
+    let (finished, misfit) = finish(way, take_failed_question(way, &questions), got);
+    misfit.iter().for_each(|misfit| way.context.ui.warn(&misfit.to_string()));
+    finished
+}
+
+/// The outcome of one of many calls with the same arguments.
+pub enum RepeatedCall {
+    /// The result is the same as one that was checked before, and has no fault.
+    Known,
+    /// The outcome, and how the result violates the tool's output schema if that is no failure.
+    Finished(FinishedCall, Option<Failure>),
+}
+
+/// Sends a call that was prepared, as one of several concurrent calls. A result that is equal to `known` is not checked.
+pub async fn repeat_call(
+    way: CallContext<'_>,
+    given: &RawArguments,
+    ready: &ReadyCall,
+    known: impl Fn(&RawJson) -> bool,
+) -> RepeatedCall {
+    let questions = Arc::new(ServerRequestLog::default());
+    let (call, ready) = (ToolCall::concurrent(way, given, &questions, 1), ready.with_log(&questions));
+    let sent = call.send(&ready).await;
+    let failed_question = take_failed_question(way, &questions);
+    if failed_question.is_none() && sent.as_ref().is_ok_and(known) {
+        return RepeatedCall::Known;
     }
+    let got = call.complete(&ready, sent).await;
+    let (finished, misfit) = finish(way, failed_question.or_else(|| take_failed_question(way, &questions)), got);
+    RepeatedCall::Finished(finished, misfit)
+}
+
+/// Why a request of the server during a call was not answered as configured, if one was not.
+fn take_failed_question(way: CallContext<'_>, questions: &ServerRequestLog) -> Option<Failure> {
+    if let Some(unclear) = way.session.take_unanswered().or_else(|| way.session.take_declined()) {
+        let unclear = format!("{unclear}; the server did not say which of the running calls it was for");
+        way.context.ui.warn(&unclear);
+    }
+    questions.take_unanswered().or_else(|| questions.take_declined())
+}
+
+/// The outcome of a call, and how its result violates the tool's output schema if that is no failure.
+fn finish(
+    way: CallContext<'_>,
+    failed_question: Option<Failure>,
+    got: Result<CallOutcome>,
+) -> (FinishedCall, Option<Failure>) {
+    let CallContext { session, args, .. } = way;
+    let failed = |failure: Failure| (FinishedCall::from_failure(failure), None);
     let (result, misfit) = match got {
         Ok(CallOutcome::Result(result, misfit)) => (result, misfit),
         Ok(CallOutcome::DryRun(request)) => {
-            return FinishedCall { result: None, failure: None, request: Some(request) };
+            return (FinishedCall { result: None, failure: None, request: Some(request) }, None);
         }
         Ok(CallOutcome::Task(_)) => {
-            return FinishedCall::from_failure(Failure::new(
-                ErrorKind::Bug,
-                "one of several concurrent calls was detached",
-            ));
+            return failed(Failure::new(ErrorKind::Bug, "one of several concurrent calls was detached"));
         }
-        Err(failure) => return FinishedCall::from_failure(failure.server(&session.target().name)),
+        Err(failure) => return failed(failure.server(&session.target().name)),
     };
-    let failed = is_error_result(&result);
-    let asked = questions.take_unanswered().or_else(|| questions.take_declined());
-    let mut failure = asked.or_else(|| session.malformed_tool_result(&result));
-    match misfit {
-        Some(misfit) if !failed && args.strict => failure = failure.or(Some(misfit)),
-        Some(misfit) if !failed => context.ui.warn(&misfit.to_string()),
-        _ => {}
-    }
+    let misfit = misfit.filter(|_| !is_error_result(&result));
+    let failure = failed_question.or_else(|| session.malformed_tool_result(&result));
+    let (failure, misfit) = if args.strict { (failure.or(misfit), None) } else { (failure, misfit) };
     let failure = failure.map(|failure| failure.server(&session.target().name));
-    FinishedCall { result: Some(result), failure, request: None }
+    (FinishedCall { result: Some(result), failure, request: None }, misfit)
 }

@@ -4,19 +4,14 @@ use serde_json::value::RawValue;
 
 use crate::error::{ErrorKind, Failure};
 use crate::protocol::json::{member, parse_value};
-use crate::protocol::views::{ListItem, is_error_result};
+use crate::protocol::views::is_error_result;
 use crate::schema::SchemaValidator;
 use crate::target::Target;
 
 /// How a result violates the tool's output schema; `None` if it matches. The result of a failed call is not checked.
-pub async fn violation(
-    target: &Target,
-    tool: &ListItem,
-    schema: &SchemaValidator,
-    result: &RawValue,
-) -> Option<Failure> {
-    let show_schema = || target.command_line("list", &[&crate::util::quoting::quote(tool.name()), "--json"]);
-    check_result(tool.name(), schema, result, show_schema).await
+pub async fn violation(target: &Target, tool: &str, schema: &SchemaValidator, result: &RawValue) -> Option<Failure> {
+    let show_schema = || target.command_line("list", &[&crate::util::quoting::quote(tool), "--json"]);
+    check_result(tool, schema, result, show_schema).await
 }
 
 /// The same; `show_schema` is the command that shows the schema.

@@ -3,29 +3,39 @@
 //! With `--rate`, the time of a call counts from when it was due, not from when it was sent: a server that stalls delays
 //! the calls that follow, and their users would have waited as well.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
+use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use futures_util::stream;
+use futures_util::stream::FuturesUnordered;
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
 use crate::cli::CallArgs;
-use crate::commands::call::concurrent::{FinishedCall, run_concurrent_call};
+use crate::commands::call::concurrent::{FinishedCall, RepeatedCall, repeat_call};
 use crate::commands::call::latency::{Sample, histogram, plot};
 use crate::commands::call::threshold::{Metric, Threshold};
-use crate::commands::call::tool_call::{CallContext, RawArguments};
+use crate::commands::call::tool_call::{CallContext, RawArguments, ToolCall};
 use crate::commands::context::{Context, Exit};
 use crate::commands::expect::check_expression;
 use crate::commands::html;
 use crate::commands::tools::ToolCache;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::output::details::key_value_table;
+use crate::protocol::rpc::RawJson;
 use crate::session::Session;
 
 /// How many calls are under way at once without `--jobs`.
 const DEFAULT_JOBS: u16 = 1;
+
+/// How late a timer may be: up to a millisecond, and then the process has to be scheduled.
+const TIMER_RESOLUTION: Duration = Duration::from_millis(2);
+
+/// The longest result that others are compared with, in bytes.
+const MAX_COMPARED_RESULT: usize = 64 * 1024;
 
 /// What came of all calls.
 #[derive(Debug, Default)]
@@ -38,6 +48,8 @@ struct Measurement {
     elapsed: Duration,
     /// Every call, if there will be a page.
     samples: Vec<Sample>,
+    /// Whether a result violated the output schema of the tool: all results may, so the user is warned once.
+    has_misfit: bool,
 }
 
 /// Makes the calls, and prints what came of them.
@@ -54,44 +66,73 @@ pub(super) async fn run(
     let thresholds: Vec<Threshold> = args.threshold.iter().map(|text| Threshold::parse(text)).collect::<Result<_>>()?;
     let tool_cache = ToolCache::default();
     let call_context = CallContext { context, session, tool_cache: &tool_cache, args, target: args.target.as_deref() };
-    // Connecting is not part of any call.
-    tool_cache.ensure_connected(session).await?;
-    // Nor is listing the tools.
-    if !args.no_validate {
-        tool_cache.get(context, session).await?;
-    } else if raw_arguments.need_schema() {
-        // Without the list, the values are strings.
-        let _ = tool_cache.get(context, session).await;
-    }
+    // All calls are the same: what comes before sending is done once, and is not part of any call.
+    let ready = ToolCall::concurrent(call_context, raw_arguments, &Arc::default(), 1).prepare().await?;
     let start = Instant::now();
     let jobs = usize::from(args.jobs.unwrap_or(DEFAULT_JOBS));
     let count = args.repeat.unwrap_or(1);
-    let one = |number: u32| async move {
-        let due = match args.rate {
-            Some(rate) => {
-                let due = start + Duration::from_secs_f64(f64::from(number) / rate);
-                tokio::time::sleep_until(due).await;
-                due
-            }
-            None => Instant::now(),
-        };
-        let finished = run_concurrent_call(call_context, raw_arguments, u64::from(number) + 1).await;
-        (due.duration_since(start), due.elapsed(), finished)
+    // A rate has a lower limit, so this is no overflow.
+    let due_time = |number: u32, rate: f64| start + Duration::from_secs_f64(f64::from(number) / rate);
+    // The last result without a fault: most servers respond to the same call with the same result.
+    let good_result: RefCell<Option<RawJson>> = RefCell::default();
+    let is_known = |result: &RawJson| good_result.borrow().as_ref().is_some_and(|good| good.get() == result.get());
+    let one = async |due: Instant, counts_from: Instant| {
+        let outcome = repeat_call(call_context, raw_arguments, &ready, is_known).await;
+        (due.duration_since(start), counts_from.elapsed(), outcome)
     };
-    let mut calls = stream::iter((0..count).map(one)).buffer_unordered(jobs);
     let mut measured = Measurement::default();
+    let mut running = FuturesUnordered::new();
+    let (mut next, mut awaited) = (0, None);
+    let mut stop = pin!(context.interrupt.interrupted());
+    let mut timer = pin!(tokio::time::sleep_until(start));
+    // While no timer is set, tokio writes to a pipe of its own for each one that is set, such as the deadline of each call.
+    let mut pending_timer = tokio::time::interval(Duration::from_millis(100));
     loop {
-        let next = tokio::select! {
-            biased;
-            stop = context.interrupt.interrupted() => return Err(stop),
-            next = calls.next() => next,
-        };
-        let Some((due, time, finished)) = next else { break };
-        let is_failure = measured.add(time, &finished, &args.expect);
-        if args.html.is_some() {
-            measured.samples.push(Sample { due, time, is_failure });
+        let now = Instant::now();
+        let mut next_due = None;
+        while next < count && running.len() < jobs {
+            let due = args.rate.map_or(now, |rate| due_time(next, rate));
+            if due > now {
+                next_due = Some(due);
+                break;
+            }
+            running.push(one(due, counts_from(due, awaited, now)));
+            next += 1;
         }
-        on_progress(measured.times.len());
+        if running.is_empty() && next_due.is_none() {
+            break;
+        }
+        if let Some(due) = next_due.filter(|_| next_due != awaited) {
+            timer.as_mut().reset(due);
+        }
+        awaited = next_due;
+        tokio::select! {
+            biased;
+            stop = &mut stop => return Err(stop),
+            Some((due, time, outcome)) = running.next() => {
+                measured.times.push(time);
+                let mut is_failure = false;
+                if let RepeatedCall::Finished(finished, misfit) = outcome {
+                    is_failure = measured.count_failure(&finished, &args.expect);
+                    match misfit {
+                        Some(misfit) if !std::mem::replace(&mut measured.has_misfit, true) => {
+                            context.ui.warn(&misfit.to_string());
+                        }
+                        None if !is_failure => {
+                            *good_result.borrow_mut() =
+                                finished.result.filter(|result| result.get().len() <= MAX_COMPARED_RESULT);
+                        }
+                        _ => {}
+                    }
+                }
+                if args.html.is_some() {
+                    measured.samples.push(Sample { due, time, is_failure });
+                }
+                on_progress(measured.times.len());
+            }
+            () = &mut timer, if next_due.is_some() => {}
+            _ = pending_timer.tick() => {}
+        }
     }
     measured.elapsed = start.elapsed();
     measured.times.sort_unstable();
@@ -105,10 +146,16 @@ pub(super) async fn run(
     measured.judge(context, session, &thresholds)
 }
 
+/// When the time of a call begins. `awaited` is the call that the timer was set for, if another could be started at once:
+/// how late the timer is does not count, since the server has no part in it.
+fn counts_from(due: Instant, awaited: Option<Instant>, now: Instant) -> Instant {
+    let is_timed = awaited.is_some_and(|awaited| due >= awaited) && now.duration_since(due) <= TIMER_RESOLUTION;
+    if is_timed { now } else { due }
+}
+
 impl Measurement {
-    /// Adds a call, and says whether it failed.
-    fn add(&mut self, time: Duration, finished: &FinishedCall, expectations: &[String]) -> bool {
-        self.times.push(time);
+    /// Whether a call failed, which is counted.
+    fn count_failure(&mut self, finished: &FinishedCall, expectations: &[String]) -> bool {
         let unmet = || {
             let result = finished.result.as_ref()?;
             expectations.iter().find_map(|expression| {
@@ -244,5 +291,25 @@ impl Measurement {
         let failure = Failure::new(kind, message).cause(format!("first: {first}")).server(&session.target().name);
         context.ui.report_failure(&failure);
         Ok(Exit::Reported(kind))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lateness_of_the_timer_does_not_count_and_a_stall_does() {
+        let start = Instant::now();
+        let at = |micros: u64| start + Duration::from_micros(micros);
+        // The timer was set for the call at 200, and came at 1,100: all calls up to then start together.
+        for due in [200, 400, 1000] {
+            assert_eq!(counts_from(at(due), Some(at(200)), at(1100)), at(1100));
+        }
+        // No call could be started when this one was due.
+        assert_eq!(counts_from(at(200), None, at(1100)), at(200));
+        assert_eq!(counts_from(at(200), Some(at(400)), at(1100)), at(200));
+        // More than a timer is late.
+        assert_eq!(counts_from(at(200), Some(at(200)), at(2300)), at(200));
     }
 }

@@ -139,6 +139,24 @@ pub struct CallContext<'a> {
     pub target: Option<&'a str>,
 }
 
+/// A call that nothing forbids, with valid arguments.
+#[derive(Clone)]
+pub struct ReadyCall {
+    /// What is sent.
+    operation: Operation,
+    /// The list that the arguments were checked against.
+    tools: Option<Rc<ToolList>>,
+}
+
+impl ReadyCall {
+    /// The same call with a log of its own for the server's requests.
+    #[must_use]
+    pub fn with_log(&self, server_requests: &Arc<ServerRequestLog>) -> Self {
+        let operation = Operation { server_requests: Some(server_requests.clone()), ..self.operation.clone() };
+        ReadyCall { operation, tools: self.tools.clone() }
+    }
+}
+
 /// One call in progress.
 pub struct ToolCall<'a> {
     call_context: CallContext<'a>,
@@ -203,6 +221,21 @@ impl<'a> ToolCall<'a> {
     /// # Errors
     /// When it is not allowed, or has no result.
     pub async fn run(&self) -> Result<CallOutcome> {
+        let ready = self.prepare().await?;
+        let CallContext { context, args, .. } = self.call_context;
+        if args.dry_run {
+            let Operation { method, params, .. } = ready.operation;
+            return context.dry_run_request(self.request_number, method, Map::clone(&params)).map(CallOutcome::DryRun);
+        }
+        let sent = self.send(&ready).await;
+        self.complete(&ready, sent).await
+    }
+
+    /// Checks the arguments, and everything that may forbid the call. What it returns can be sent several times.
+    ///
+    /// # Errors
+    /// When the arguments are invalid, or the call is not allowed.
+    pub async fn prepare(&self) -> Result<ReadyCall> {
         let CallContext { context, session, tool_cache, args, .. } = self.call_context;
         let name = self.raw_arguments.tool.as_str();
         let target = session.target();
@@ -211,46 +244,61 @@ impl<'a> ToolCall<'a> {
         }
         // An earlier call of the batch fetched the list: the server may have added tools since.
         let is_old = self.server_requests.is_some() && tool_cache.is_loaded();
-        let (mut tools, mut ready) = if args.no_validate {
+        let (mut tools, mut prepared) = if args.no_validate {
             (None, self.prepare_unvalidated().await)
         } else {
             let tools = tool_cache.get(context, session).await?;
-            let ready = self.prepare(&tools).await;
-            (Some(tools), ready)
+            let prepared = self.prepare_arguments(&tools).await;
+            (Some(tools), prepared)
         };
         // If the cached list rejects the arguments, the current one decides.
-        if let (Err(_), Some(seen)) = (&ready, &tools)
+        if let (Err(_), Some(seen)) = (&prepared, &tools)
             && let Some(fresh) =
                 tool_cache.refresh_if_stale(context, session, seen, is_old && seen.may_appear(name)).await?
         {
-            ready = self.prepare(&fresh).await;
+            prepared = self.prepare_arguments(&fresh).await;
             tools = Some(fresh);
         }
-        if let (Err(_), Some(seen)) = (&ready, &tools)
+        if let (Err(_), Some(seen)) = (&prepared, &tools)
             && let Some(later) = self.wait_for_tool(seen).await?
         {
-            ready = self.prepare(&later).await;
+            prepared = self.prepare_arguments(&later).await;
             tools = Some(later);
         }
-        let (arguments, headers) = ready?;
+        let (arguments, headers) = prepared?;
         self.check_declaration(tools.as_ref()).await?;
-        if args.dry_run {
-            return self.request_json(arguments).map(CallOutcome::DryRun);
-        }
-        if self.server_requests.is_some() && tools.as_ref().is_none_or(|tools| tools.is_cached) {
-            // Nothing has been sent to the server yet.
-            tool_cache.ensure_connected(session).await?;
-        }
         let tool = tools.as_ref().and_then(|tools| tools.find(name));
-        if let Some(defect) = tool.and_then(|tool| tool.defect(ListKind::Tools)) {
-            context.ui.warn(&defect);
+        if !args.dry_run {
+            if self.server_requests.is_some() && tools.as_ref().is_none_or(|tools| tools.is_cached) {
+                // Nothing has been sent to the server yet.
+                tool_cache.ensure_connected(session).await?;
+            }
+            if let Some(defect) = tool.and_then(|tool| tool.defect(ListKind::Tools)) {
+                context.ui.warn(&defect);
+            }
+            self.require_consent(tool, &arguments).await?;
         }
-        self.require_consent(tool, &arguments).await?;
+        let says = |hint: &str| tool.is_some_and(|tool| tool.boolean_annotation(hint) == Some(true));
         let support = tool.map_or(TaskSupport::Unknown, |tool| TaskSupport::of_tool(tool.value()));
-        let wish = TaskRequest { support, is_detached: args.detach };
-        let mut result = match self.send(tool, arguments, headers, wish).await {
+        let operation = Operation {
+            is_idempotent: says("readOnlyHint") || says("idempotentHint"),
+            task_request: Some(TaskRequest { support, is_detached: args.detach }),
+            server_requests: self.server_requests.clone(),
+            ..Session::tool_call_operation(name, arguments, headers)
+        };
+        Ok(ReadyCall { operation, tools })
+    }
+
+    /// Follows a call that was sent to its result, and checks that.
+    ///
+    /// # Errors
+    /// When it has no result.
+    pub async fn complete(&self, ready: &ReadyCall, sent: Result<RawJson>) -> Result<CallOutcome> {
+        let CallContext { context, session, .. } = self.call_context;
+        let tools = ready.tools.as_ref();
+        let mut result = match sent {
             Err(failure) if is_invalid_params(&failure) => {
-                return Err(match self.schema_change(tools.as_ref()).await {
+                return Err(match self.schema_change(tools).await {
                     Some(news) => failure.cause(news),
                     None => failure,
                 });
@@ -263,16 +311,16 @@ impl<'a> ToolCall<'a> {
                 other => return Ok(other),
             }
         }
-        if tools.as_ref().is_some_and(|tools| tools.is_cached)
+        if tools.is_some_and(|tools| tools.is_cached)
             && is_error_result(&result)
-            && let Some(news) = self.schema_change(tools.as_ref()).await
+            && let Some(news) = self.schema_change(tools).await
         {
             context.ui.warn(&news);
         }
-        let schema = tools.as_ref().zip(tool).and_then(|(tools, tool)| tools.validator(tool, SchemaUse::Output));
-        let violation = match (tool, schema) {
-            (Some(tool), Some(schema)) if session.malformed_tool_result(&result).is_none() => {
-                let check = output_schema::violation(target, tool, &schema, &result);
+        let name = self.raw_arguments.tool.as_str();
+        let violation = match tools.and_then(|tools| tools.validator(tools.find(name)?, SchemaUse::Output)) {
+            Some(schema) if session.malformed_tool_result(&result).is_none() => {
+                let check = output_schema::violation(session.target(), name, &schema, &result);
                 context.interrupt.run_until_interrupted(check).await?
             }
             _ => None,
@@ -358,45 +406,32 @@ impl<'a> ToolCall<'a> {
         }
     }
 
-    /// Sends the call and follows it to its result.
-    async fn send(
-        &self,
-        tool: Option<&ListItem>,
-        arguments: Map<String, Value>,
-        headers: Vec<(String, String)>,
-        wish: TaskRequest,
-    ) -> Result<RawJson> {
-        let CallContext { context, session, tool_cache, .. } = self.call_context;
+    /// Sends the call; a second time if the server refused its headers.
+    ///
+    /// # Errors
+    /// When the server does not respond with a result.
+    pub async fn send(&self, ready: &ReadyCall) -> Result<RawJson> {
+        let CallContext { context, session, tool_cache, args, .. } = self.call_context;
+        let operation = &ready.operation;
         let name = self.raw_arguments.tool.as_str();
-        let says = |hint: &str| tool.is_some_and(|tool| tool.boolean_annotation(hint) == Some(true));
-        let repeatable = says("readOnlyHint") || says("idempotentHint");
-        let call = |arguments, headers| {
-            let call = Session::tool_call_operation(name, arguments, headers);
-            Operation {
-                is_idempotent: repeatable,
-                task_request: Some(wish),
-                server_requests: self.server_requests.clone(),
-                ..call
-            }
-        };
-        let first = call(arguments, headers);
-        if wish.is_detached && session.would_create_task(&first).await? == Some(false) {
+        if args.detach && session.would_create_task(operation).await? == Some(false) {
             return Err(Failure::new(ErrorKind::Failed, format!("'{name}' cannot be called with --detach"))
                 .cause("the server does not run it as a task")
                 .hint("omit --detach"));
         }
-        let mut reply = session.send(&first).await?;
+        let mut reply = session.send(operation).await?;
         if matches!(&reply, RequestOutcome::Error(error, _) if error.code == Some(code::HEADER_MISMATCH)) {
             // The schema has changed: the headers are built again, once (HTM-07). The call was rejected before execution.
             let tools = tool_cache.reload(context, session).await?;
-            if let (Some(tool), Some(Value::Object(arguments))) = (tools.find(name), first.params.get("arguments")) {
-                let headers = tools::argument_headers(session, tool, arguments);
-                reply = session.send(&call(arguments.clone(), headers)).await?;
+            let arguments = operation.params.get("arguments").and_then(Value::as_object);
+            if let Some((tool, arguments)) = tools.find(name).zip(arguments) {
+                let param_headers = tools::argument_headers(session, tool, arguments);
+                reply = session.send(&Operation { param_headers, ..operation.clone() }).await?;
             }
         }
         match reply {
             RequestOutcome::Result(result) => Ok(result),
-            reply => Err(match &self.server_requests {
+            reply => Err(match &operation.server_requests {
                 Some(own) => session.failure_with_log(reply, method::TOOLS_CALL, own),
                 None => session.failure_from(reply, method::TOOLS_CALL),
             }),
@@ -404,7 +439,7 @@ impl<'a> ToolCall<'a> {
     }
 
     /// The arguments, checked against the tool's schema, and the headers that mirror them.
-    async fn prepare(&self, tools: &ToolList) -> Result<PreparedArguments> {
+    async fn prepare_arguments(&self, tools: &ToolList) -> Result<PreparedArguments> {
         let name = self.raw_arguments.tool.as_str();
         let session = self.call_context.session;
         let Some(tool) = tools.find(name) else { return Err(tools.unavailable_tool(session, name)) };
@@ -464,12 +499,6 @@ impl<'a> ToolCall<'a> {
             ));
         }
         Ok(built.arguments)
-    }
-
-    /// The request, as it would be sent.
-    fn request_json(&self, arguments: Map<String, Value>) -> Result<String> {
-        let call = Session::tool_call_operation(&self.raw_arguments.tool, arguments, Vec::new());
-        self.call_context.context.dry_run_request(self.request_number, call.method, call.params)
     }
 
     /// Asks the user if the configuration requires it and `--yes` was not given (`TOL-09`).

@@ -8,15 +8,15 @@ use tokio::sync::{Notify, RwLock as Gate};
 
 use crate::error::{ErrorKind, Failure, Result};
 use crate::protocol::json::parse_truncated;
-use crate::protocol::json_string::encode_value;
 use crate::protocol::revision::{Revision, RevisionPin, revisions_in, supported_revisions};
 use crate::protocol::rpc::RawJson;
 use crate::protocol::views::ServerInfo;
 use crate::protocol::{code, method, result_shape};
 use crate::secret::Secret;
 use crate::session::client_handler::ClientHandler;
-use crate::session::era::{Era, Operation, client_info, push_member, request_meta};
+use crate::session::era::{Era, Operation, client_info, request_meta};
 use crate::session::failure::forgotten_session_failure;
+use crate::session::operation::push_member;
 use crate::session::rpc_client::{CancelMode, OutgoingRequest, RequestOutcome, RpcClient};
 use crate::session::server_requests::MAX_INPUT_ROUNDS;
 use crate::transport::BoxFuture;
@@ -344,24 +344,6 @@ fn may_be_about_revision(code: Option<i64>) -> bool {
     !matches!(code, Some(code::PARSE_ERROR | code::METHOD_NOT_FOUND | code::HEADER_MISMATCH | code::MISSING_CAPABILITY))
 }
 
-/// `params`, with `task` if the call is sent as a task, and `_meta`; `None` if there are no members.
-fn encode_params(params: &Map<String, Value>, is_task: bool, meta: Map<String, Value>) -> Option<String> {
-    let mut text = String::from("{");
-    for (name, value) in params {
-        let is_replaced = (name == "_meta" && !meta.is_empty()) || (name == "task" && is_task);
-        if !is_replaced {
-            push_member(&mut text, name, &encode_value(value));
-        }
-    }
-    if is_task {
-        push_member(&mut text, "task", "{}");
-    }
-    if !meta.is_empty() {
-        push_member(&mut text, "_meta", &Value::Object(meta).to_string());
-    }
-    (text.len() > 1).then(|| text + "}")
-}
-
 impl Era for LegacyEra {
     fn revision(&self) -> Revision {
         self.revision.read().map_or(Revision::LATEST_LEGACY, |revision| *revision)
@@ -378,11 +360,20 @@ impl Era for LegacyEra {
     fn encode_request(&self, rpc: &RpcClient, call: &Operation) -> OutgoingRequest {
         let id = rpc.next_id();
         let meta = request_meta(&self.handshake.client_handler, id, call);
-        let is_task = call.task_request.is_some_and(|task_request| self.sends_as_task(task_request));
+        let mut params = call.params.open_object().to_owned();
+        if call.task_request.is_some_and(|task_request| self.sends_as_task(task_request)) {
+            push_member(&mut params, "task", "{}");
+        }
+        if !meta.is_empty() {
+            push_member(&mut params, "_meta", &Value::Object(meta).to_string());
+        } else if let Some(own) = call.params.get("_meta") {
+            push_member(&mut params, "_meta", &own.to_string());
+        }
+        params.push('}');
         OutgoingRequest {
             id,
             method: call.method,
-            params: encode_params(&call.params, is_task, meta),
+            params: Some(params).filter(|params| params != "{}"),
             headers: Vec::new(),
             timeout: self.handshake.request_timeout,
             cancel_mode: CancelMode::SendNotification,

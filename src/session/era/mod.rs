@@ -5,7 +5,6 @@ pub mod modern;
 
 use serde_json::{Map, Value, json};
 
-use crate::protocol::json_string::push_quoted;
 use crate::protocol::meta;
 use crate::protocol::revision::Revision;
 use crate::protocol::views::ServerInfo;
@@ -40,16 +39,6 @@ pub trait Era: Subscribe + TaskProtocol + Send + Sync {
 #[must_use]
 pub fn client_info() -> Value {
     json!({"name": "mcpipe", "version": env!("CARGO_PKG_VERSION")})
-}
-
-/// Appends a member to the text of an object that is being written.
-pub(super) fn push_member(object: &mut String, name: &str, value: &str) {
-    if object.len() > 1 {
-        object.push(',');
-    }
-    push_quoted(object, name);
-    object.push(':');
-    object.push_str(value);
 }
 
 /// The `_meta` of a request: the members that every request has, those of the request itself, and the request for

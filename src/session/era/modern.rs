@@ -14,8 +14,9 @@ use crate::protocol::rpc::{RawJson, RpcError};
 use crate::protocol::views::ServerInfo;
 use crate::protocol::{code, extension, headers, meta, method};
 use crate::session::client_handler::ClientHandler;
-use crate::session::era::{Era, Operation, client_info, push_member, request_meta};
+use crate::session::era::{Era, Operation, client_info, request_meta};
 use crate::session::input_requests::InputError;
+use crate::session::operation::push_member;
 use crate::session::rpc_client::{CancelMode, OutgoingRequest, RequestOutcome, RpcClient};
 use crate::session::server_requests::MAX_INPUT_ROUNDS;
 use crate::transport::BoxFuture;
@@ -71,11 +72,9 @@ impl ModernEra {
     /// `params` of one request: those of the call, the answers to input requests, `_meta` (`ERA-01`, `ERA-02`).
     fn encode_params(&self, id: u64, call: &Operation, round: &InputRound) -> String {
         let meta = self.encode_meta(id, call);
-        let mut text = String::with_capacity(256 + meta.len());
-        text.push('{');
-        for (name, value) in call.params.iter().filter(|(name, _)| *name != "_meta") {
-            push_member(&mut text, name, &encode_value(value));
-        }
+        let members = call.params.open_object();
+        let mut text = String::with_capacity(members.len() + meta.len() + 64);
+        text.push_str(members);
         if let Some(responses) = &round.input_responses {
             push_member(&mut text, "inputResponses", &Value::Object(responses.clone()).to_string());
         }

@@ -126,7 +126,7 @@ impl ModernEra {
         }
         answered.extend(responses.keys().cloned());
         let mut call = task_operation(method::TASKS_UPDATE, &task.id);
-        call.params.insert("inputResponses".into(), Value::Object(responses));
+        call.params.insert("inputResponses", Value::Object(responses));
         match self.request(rpc, &call).await {
             RequestOutcome::Result(_) => Ok(()),
             reply => Err(reply),

@@ -151,7 +151,7 @@ impl BatchLine {
                 }
                 LineAction::Prompt(name, arguments) if args.dry_run => {
                     let operation = prompt::get_prompt_call(&name, &arguments);
-                    return dry_run(operation.method, operation.params);
+                    return dry_run(operation.method, Map::clone(&operation.params));
                 }
                 LineAction::Request(method, params) if args.dry_run => return dry_run(&method, params),
                 LineAction::Read(uri) => read_verified(context, session, &uri).await?,
