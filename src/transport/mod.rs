@@ -51,7 +51,8 @@ pub async fn connect(endpoint: &Endpoint, options: &TransportOptions) -> Result<
     if let Some(session) = &options.kept {
         // Boxed, since most commands use no session.
         let connected = Box::pin(kept::connect(session, options)).await;
-        return recorded_transport::record(&options.recorder, endpoint.transport_kind(), connected);
+        let kind = connected.as_ref().map_or(endpoint.transport_kind(), |connected| connected.transport.kind());
+        return recorded_transport::record(&options.recorder, kind, connected);
     }
     let connected = match endpoint {
         Endpoint::Stdio(endpoint) => stdio::connect(endpoint, options),
@@ -77,6 +78,11 @@ pub async fn connect_sse(
     endpoint: &HttpEndpoint,
     options: &TransportOptions,
 ) -> Result<ConnectedTransport, http::SseConnectError> {
+    #[cfg(unix)]
+    if let Some(session) = &options.kept {
+        let connected = Box::pin(kept::connect_sse(session, options)).await?;
+        return Ok(recorded_transport::record(&options.recorder, TransportKind::Sse, Ok(connected))?);
+    }
     let connected = http::connect_sse(endpoint, options).await?;
     Ok(recorded_transport::record(&options.recorder, TransportKind::Sse, Ok(connected))?)
 }

@@ -86,6 +86,15 @@ fn stop_ends_the_server_of_a_killed_keeper() {
     assert!(server.single_process().eof);
 }
 
+#[test]
+fn listing_sessions_ends_the_server_of_a_killed_keeper() {
+    let (server, sessions) = (server(), Sessions::new());
+    sessions.start(&server.target());
+    kill(sessions.list()[0]["pid"].as_u64().unwrap());
+    sessions.sandbox.mcpipe(["session", "list"]).run().exits(0).prints("").stderr_is("no sessions\n");
+    sessions.assert_gone();
+}
+
 /// A sequence of numbers that looks random, and is the same in every run.
 struct Numbers(u64);
 

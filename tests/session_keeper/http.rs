@@ -8,7 +8,7 @@ use serde_json::json;
 use super::Sessions;
 use crate::support::mcp_http::LegacyHttpOptions;
 use crate::support::oauth::ProtectedServer;
-use crate::support::{HttpServer, Mcp, Reply, ServerAction, WebSocketEvent};
+use crate::support::{HttpServer, Mcp, Reply, ServerAction, WebSocketEvent, WebSocketServer};
 
 /// The methods of the requests to a server, with the HTTP method of those without a message.
 fn methods(server: &HttpServer) -> Vec<String> {
@@ -175,17 +175,121 @@ fn commands_share_one_unix_socket() {
 
 #[test]
 fn commands_share_one_stream_of_http_with_sse() {
-    let (server, sessions) = (Mcp::legacy("2024-11-05").sse(), Sessions::new());
-    let url = server.url("/sse");
-    sessions.run(&["session", "start", &url, "--transport", "sse", "-q"]).succeeds();
-    for text in ["one", "two"] {
-        let words = ["call", &url, "echo", &format!("text={text}"), "--transport", "sse"];
-        sessions.run(&words).succeeds().prints(&format!("{text}\n"));
+    // The transport is named, shown by the URL, or found out after a POST was refused.
+    let named: &[&str] = &["--transport", "sse"];
+    for (path, option) in [("/sse", named), ("/sse", &[]), ("/events", &[])] {
+        let (server, sessions) = (Mcp::legacy("2024-11-05").sse_at(path), Sessions::new());
+        let url = server.url(path);
+        sessions.run(&[&["session", "start", &url, "-q"], option].concat()).succeeds();
+        assert_eq!(sessions.list()[0]["transport"], "sse", "{path} {option:?}");
+        for text in ["one", "two"] {
+            let text_word = format!("text={text}");
+            sessions
+                .run(&[&["call", &url, "echo", &text_word], option].concat())
+                .succeeds()
+                .prints(&format!("{text}\n"));
+        }
+        // A command that knows nothing about the server.
+        let words = [&["call", &url, "echo", "text=three"], option].concat();
+        let other = sessions.sandbox.mcpipe(words).env("XDG_CACHE_HOME", sessions.sandbox.path().join("other"));
+        other.allow_leftovers().run().succeeds().prints("three\n");
+        sessions.stop_all();
+        let seen = methods(&server);
+        assert_eq!(seen.iter().filter(|name| *name == "GET").count(), 1, "{path} {option:?} {seen:?}");
+        let requests = server.requests();
+        let sent = requests.iter().filter(|request| request.target != path).map(|request| request.rpc_method());
+        let sent: Vec<String> = sent.filter(|method| method != "tools/list").collect();
+        let expected = ["initialize", "notifications/initialized", "tools/call", "tools/call", "tools/call"];
+        assert_eq!(sent, expected, "{path} {option:?}");
     }
+}
+
+#[test]
+fn commands_that_find_out_http_with_sse_at_the_same_time_share_one_stream() {
+    let (server, sessions) = (Mcp::legacy("2024-11-05").sse_at("/events"), Sessions::new());
+    let url = server.url("/events");
+    sessions.sandbox.config(&format!("[servers.demo]\nurl = \"{url}\"\nkeep_alive = \"1m\"\n"));
+    let call = |text: &str| sessions.sandbox.mcpipe(["call", "demo", "echo", text]).allow_leftovers().start();
+    let running: Vec<_> = ["text=a", "text=b", "text=c", "text=d"].map(call).into();
+    let printed: Vec<String> = running.into_iter().map(|run| run.wait().succeeds().stdout().to_owned()).collect();
+    assert_eq!(printed, ["a\n", "b\n", "c\n", "d\n"]);
     sessions.stop_all();
     let seen = methods(&server);
-    let count = |method: &str| seen.iter().filter(|name| *name == method).count();
-    assert_eq!((count("GET"), count("initialize"), count("tools/call")), (1, 1, 2), "{seen:?}");
+    assert_eq!(seen.iter().filter(|name| *name == "GET").count(), 1, "{seen:?}");
+}
+
+#[test]
+fn a_session_of_a_server_that_has_no_event_stream_fails_as_without_a_session() {
+    let server = HttpServer::start(|_| Reply::text("text/plain", "not here").with_status(404));
+    let sessions = Sessions::new();
+    for path in ["/sse", "/mcp"] {
+        let url = server.url(path);
+        let without = sessions.run(&["list", &url]);
+        let with = sessions.run(&["session", "start", &url]);
+        with.exits(without.code()).stderr_is(without.stderr());
+        sessions.assert_gone();
+    }
+}
+
+#[test]
+fn a_streamable_server_behind_a_url_of_http_with_sse_keeps_its_session() {
+    for mcp in [Mcp::modern(), Mcp::legacy("2025-11-25")] {
+        let script = mcp.http_script(LegacyHttpOptions::default());
+        let server = HttpServer::start(move |request| match request.method.as_str() {
+            "GET" => Reply::status(405),
+            _ => script(request),
+        });
+        let (sessions, url) = (Sessions::new(), server.url("/sse"));
+        sessions.start(&url);
+        sessions.run(&["call", &url, "echo", "text=one"]).succeeds().prints("one\n");
+        assert_eq!(sessions.list()[0]["transport"], "http");
+        let streams = methods(&server).iter().filter(|name| *name == "GET").count();
+        let words = ["call", &url, "echo", "text=two"];
+        let other = sessions.sandbox.mcpipe(words).env("XDG_CACHE_HOME", sessions.sandbox.path().join("other"));
+        other.allow_leftovers().run().succeeds().prints("two\n");
+        assert_eq!(methods(&server).iter().filter(|name| *name == "GET").count(), streams);
+        sessions.stop_all();
+    }
+}
+
+#[test]
+fn a_call_whose_websocket_breaks_fails_once_and_the_next_gets_another_connection() {
+    for mcp in [Mcp::modern(), Mcp::legacy("2025-11-25")] {
+        let script = mcp.ws_script();
+        let server = WebSocketServer::start(move |peer, event| match event {
+            WebSocketEvent::Text(text) if text.contains("\"die\"") => peer.disconnect(),
+            _ => script(peer, event),
+        });
+        let (sessions, url) = (Sessions::new(), server.url("/ws"));
+        sessions.start(&url);
+        let run = sessions.run(&["call", &url, "echo", "text=die"]);
+        run.exits(5).prints("").stderr_contains("the tool may have run");
+        sessions.run(&["call", &url, "echo", "text=hi"]).succeeds().prints("hi\n");
+        assert_eq!((server.handshakes().len(), sessions.list().len()), (2, 1));
+        assert_eq!(server.methods().iter().filter(|method| *method == "tools/call").count(), 2);
+        sessions.stop_all();
+    }
+}
+
+#[test]
+fn other_options_for_the_same_url_need_another_session() {
+    let (server, sessions) = (Mcp::legacy("2025-11-25").http(), Sessions::new());
+    let url = server.url("/mcp");
+    let call = |words: &[&str]| {
+        let words = [&["call", &url, "echo", "text=hi"], words].concat();
+        sessions.sandbox.mcpipe(words).env("TOKEN", "t").allow_leftovers().run().exits(0);
+    };
+    let count = || methods(&server).iter().filter(|name| *name == "initialize").count();
+    sessions.start(&url);
+    call(&[]);
+    assert_eq!(count(), 1);
+    let others: [&[&str]; 5] =
+        [&["-H", "A: b"], &["--bearer-env", "TOKEN"], &["--no-cookies"], &["--protocol", "legacy"], &["--insecure"]];
+    for (n, words) in others.iter().enumerate() {
+        call(words);
+        assert_eq!(count(), n + 2, "{words:?}");
+    }
+    sessions.stop_all();
 }
 
 #[test]

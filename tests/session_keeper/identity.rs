@@ -36,6 +36,31 @@ fn another_identity_does_not_get_into_a_session() {
 }
 
 #[test]
+fn another_configuration_does_not_get_into_a_session() {
+    let (server, sessions) = (Mcp::modern().stdio(), Sessions::new());
+    let words = server.words();
+    let entry = |key: &str| {
+        format!("[servers.demo]\ncommand = '{}'\nargs = ['{}']\nenv = {{ API_KEY = '{key}' }}\n", words[0], words[1])
+    };
+    let call = |words: &[&str]| sessions.run(&[&["call", "demo", "echo", "text=hi"], words].concat());
+    sessions.sandbox.config(&entry("alice"));
+    sessions.start("demo");
+    call(&[]).succeeds();
+    assert_eq!(server.processes().len(), 1);
+    // The same entry in another file is the same identity.
+    let same = sessions.sandbox.file("same.toml", entry("alice")).display().to_string();
+    call(&["--config", &same]).succeeds();
+    assert_eq!(server.processes().len(), 1);
+    let other = sessions.sandbox.file("other.toml", entry("bob")).display().to_string();
+    call(&["--config", &other]).succeeds();
+    assert_eq!(server.processes().len(), 2);
+    sessions.sandbox.config(&entry("carol"));
+    call(&[]).succeeds();
+    assert_eq!(server.processes().len(), 3);
+    sessions.stop_all();
+}
+
+#[test]
 fn the_files_of_a_session_are_private_and_have_no_secrets() {
     let (server, sessions) = (Mcp::modern().stdio(), Sessions::new());
     let target = format!("{} --token hunter2secret", server.target());

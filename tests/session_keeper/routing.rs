@@ -94,6 +94,33 @@ fn a_question_of_the_server_goes_to_the_command_whose_call_is_in_progress() {
 }
 
 #[test]
+fn what_a_modern_server_requires_is_asked_of_the_command_whose_call_requires_it() {
+    let mcp = Mcp::modern().on("tools/call", |call| match call.params().get("inputResponses") {
+        Some(answers) => call.text(&answers["who"].to_string()),
+        None => {
+            let params = json!({"message": "who?", "requestedSchema": {"type": "object", "properties": {}}});
+            let requests = json!({"who": {"method": "elicitation/create", "params": params}});
+            call.result(json!({"resultType": "input_required", "inputRequests": requests}))
+        }
+    });
+    let (server, sessions) = (mcp.stdio(), Sessions::new());
+    sessions.start(&server.target());
+    let start = |answer: &str| {
+        let words = ["call", &server.target(), "echo", "text=x", "--elicit", answer].map(ToOwned::to_owned);
+        sessions.sandbox.mcpipe(words).allow_leftovers().start()
+    };
+    // Unlike over a shared stream of an older server, several may be asked at the same time.
+    let running: Vec<_> = [("accept", 0), ("decline", 8)].map(|(answer, code)| (answer, code, start(answer))).into();
+    for (answer, code, run) in running {
+        let run = run.wait();
+        let shown = format!("{{\"action\":\"{answer}\"");
+        assert!(run.exits(code).stdout().starts_with(&shown), "{run:?}");
+    }
+    assert_eq!(server.processes().len(), 1);
+    sessions.stop_all();
+}
+
+#[test]
 fn a_question_that_could_belong_to_several_commands_is_refused() {
     let gate = Arc::new((Mutex::new(0), Condvar::new()));
     let shared = gate.clone();

@@ -46,10 +46,15 @@ impl Mcp {
 
     /// This server over HTTP+SSE: GET `/sse`, POST `/messages`.
     pub fn sse(self) -> HttpServer {
+        self.sse_at("/sse")
+    }
+
+    /// The same with another path of the stream.
+    pub fn sse_at(self, path: &'static str) -> HttpServer {
         let mcp = Arc::new(self);
         let feed = Feed::default();
         HttpServer::start(move |request| match (request.method.as_str(), request.target.as_str()) {
-            ("GET", "/sse") => {
+            ("GET", target) if target == path => {
                 assert_eq!(request.header("accept"), Some("text/event-stream"), "the Accept of HTTP+SSE");
                 Reply::sse().write("event: endpoint\ndata: /messages?session=7\n\n").feed(&feed)
             }

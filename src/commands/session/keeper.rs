@@ -6,7 +6,7 @@ use std::io::{self, Read};
 use std::os::unix::net::UnixListener as StdListener;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::Duration;
 
 use rustix::stdio::{dup2_stdout, stdout};
@@ -23,10 +23,13 @@ use crate::commands::session::log::LogFile;
 use crate::commands::session::resolution::Resolution;
 use crate::commands::session::router::{QueuedLine, Router, Upstream};
 use crate::error::{ErrorKind, Failure, Result};
+use crate::transport::http::SseConnectError;
 use crate::transport::kept::files::{SessionFiles, SessionRecord};
-use crate::transport::kept::{self, FrameReader, Greeting, check_peer};
+use crate::transport::kept::{self, FirstLine, FrameReader, Greeting, check_peer};
 use crate::transport::trace::Trace;
-use crate::transport::{Endpoint, Incoming, IncomingItem, TransportOptions, process};
+use crate::transport::{
+    ConnectedTransport, Endpoint, Incoming, IncomingItem, TransportKind, TransportOptions, process,
+};
 use crate::util::file_lock::FileLock;
 use crate::util::lock::lock;
 
@@ -219,16 +222,16 @@ impl Keeper {
         let (read_half, mut write_half) = stream.into_split();
         let mut reader = FrameReader::new(read_half);
         let Ok(Some(line)) = reader.next_line().await else { return };
-        let command = serde_json::from_str::<Value>(&line).unwrap_or_default();
-        match command.get("command").and_then(Value::as_str) {
-            Some(kept::CONNECT) => {
-                self.serve_client(reader, write_half).await;
+        let first: FirstLine = serde_json::from_str(&line).unwrap_or_default();
+        match first.command.as_str() {
+            kept::CONNECT => {
+                self.serve_client(&first, reader, write_half).await;
                 self.changed.notify_one();
             }
-            Some(kept::STATUS) => {
+            kept::STATUS => {
                 let _ = write_json(&mut write_half, &self.status()).await;
             }
-            Some(kept::STOP) => {
+            kept::STOP => {
                 if let Ok(stream) = reader.into_inner().reunite(write_half) {
                     lock(&self.stopping).push(stream);
                 }
@@ -239,12 +242,15 @@ impl Keeper {
     }
 
     fn status(&self) -> Value {
+        // While a connection is being opened, the lock is held.
+        let open = self.upstream.try_lock().ok().and_then(|open| Some(open.as_ref()?.transport.kind()));
+        let transport = open.unwrap_or(self.endpoint.transport_kind());
         let since = self.started.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
         let servers: Vec<u32> = process::started_groups().into_iter().map(|(group, _)| group).collect();
         json!({
             "name": self.record.name,
             "target": self.record.target,
-            "transport": self.endpoint.transport_kind().as_str(),
+            "transport": transport.as_str(),
             "pid": self.record.pid,
             "server_pids": servers,
             "commands": self.router.client_count(),
@@ -256,26 +262,26 @@ impl Keeper {
 
     async fn serve_client(
         self: &Arc<Self>,
+        first: &FirstLine,
         mut reader: FrameReader<tokio::net::unix::OwnedReadHalf>,
         mut write_half: OwnedWriteHalf,
     ) {
         self.connecting.fetch_add(1, Ordering::Relaxed);
         self.changed.notify_one();
-        let added = self.add_client().await;
+        let added = self.add_client(first).await;
         self.connecting.fetch_sub(1, Ordering::Relaxed);
-        let mut greeting = Greeting {
-            pid: self.record.pid,
-            transport: self.endpoint.transport_kind().as_str().to_owned(),
-            ..Greeting::default()
-        };
+        let mut greeting = Greeting { pid: self.record.pid, ..Greeting::default() };
         let AddedClient { number, lines, upstream } = match added {
             Ok(added) => added,
-            Err(failure) => {
+            Err(error) => {
+                greeting.has_no_stream = matches!(error, SseConnectError::NoStream(_));
+                let (SseConnectError::NoStream(failure) | SseConnectError::Failed(failure)) = error;
                 let _ = write_json(&mut write_half, &greeting.with_failure(&failure)).await;
                 return;
             }
         };
         greeting.first_id = Router::first_id(number);
+        greeting.transport = upstream.transport.kind().as_str().to_owned();
         if write_json(&mut write_half, &greeting).await.is_ok() {
             let writer = tokio::spawn(write_lines(write_half, lines));
             // An unreadable line ends the connection like its end does.
@@ -288,15 +294,21 @@ impl Keeper {
     }
 
     /// Adds a command to the connection to the server, which is opened if there is none.
-    async fn add_client(self: &Arc<Self>) -> Result<AddedClient> {
+    async fn add_client(self: &Arc<Self>, first: &FirstLine) -> Result<AddedClient, SseConnectError> {
         let mut open = self.upstream.lock().await;
         let upstream = match &*open {
-            Some(upstream) => upstream.clone(),
-            None => {
-                let connected = crate::transport::connect(&self.endpoint, &self.options).await?;
-                let upstream = Arc::new(Upstream { transport: connected.transport });
+            Some(upstream) if !first.needs_sse || upstream.transport.kind() == TransportKind::Sse => upstream.clone(),
+            Some(_) if self.router.was_ready() => {
+                let failure = Failure::new(ErrorKind::Protocol, "the session uses another transport than HTTP+SSE");
+                return Err(SseConnectError::NoStream(failure));
+            }
+            // A command that finds out the transport has tried another one. Others that do so at the same time have no
+            // response over that either, and follow.
+            _ => {
+                let connected = self.connect(first).await?;
+                let upstream = Arc::new(Upstream::new(connected.transport));
                 self.write_record();
-                tokio::spawn(Arc::clone(self).receive(upstream.clone(), connected.incoming));
+                tokio::spawn(Arc::clone(self).receive(Arc::downgrade(&upstream), connected.incoming));
                 open.insert(upstream).clone()
             }
         };
@@ -304,10 +316,24 @@ impl Keeper {
         Ok(AddedClient { number, lines, upstream })
     }
 
+    async fn connect(&self, first: &FirstLine) -> Result<ConnectedTransport, SseConnectError> {
+        match &self.endpoint {
+            Endpoint::Http(endpoint) if first.needs_sse => {
+                let connect_timeout = first.connect_timeout_ms.map(Duration::from_millis);
+                let options = TransportOptions { connect_timeout, ..self.options.clone() };
+                crate::transport::connect_sse(endpoint, &options).await
+            }
+            endpoint => Ok(crate::transport::connect(endpoint, &self.options).await?),
+        }
+    }
+
     /// Passes on what comes back from the server, until the connection ends.
-    async fn receive(self: Arc<Self>, upstream: Arc<Upstream>, mut incoming: mpsc::Receiver<Incoming>) {
+    async fn receive(self: Arc<Self>, upstream: Weak<Upstream>, mut incoming: mpsc::Receiver<Incoming>) {
         let failure = loop {
-            match incoming.recv().await {
+            // When another connection has replaced it, it ends with the last command that uses it.
+            let arrived = incoming.recv().await;
+            let Some(upstream) = upstream.upgrade() else { return };
+            match arrived {
                 Some(Incoming { request_id: None, item: IncomingItem::Failed(failure) }) => break failure,
                 Some(arrived) => self.router.route(&upstream, arrived).await,
                 None => break Failure::new(ErrorKind::Unreachable, "the connection to the server ended"),
@@ -315,7 +341,7 @@ impl Keeper {
         };
         // The next command gets a new connection; those that are connected to this one must not continue on it.
         let mut open = self.upstream.lock().await;
-        if open.take_if(|open| Arc::ptr_eq(open, &upstream)).is_some() {
+        if let Some(upstream) = open.take_if(|open| std::ptr::eq(Arc::as_ptr(open), upstream.as_ptr())) {
             self.router.fail_all(&failure).await;
             upstream.transport.close(false).await;
             self.write_record();

@@ -15,7 +15,7 @@ use crate::error::{ErrorKind, Failure, Result};
 use crate::output::{Cell, Column, Table};
 use crate::session::Session;
 use crate::transport::kept::files::{SessionFiles, session_dir};
-use crate::transport::kept::{self, FrameReader, end_dead_session};
+use crate::transport::kept::{self, FirstLine, FrameReader, end_dead_session};
 use crate::util::duration::format_lifetime;
 use crate::util::suggest::did_you_mean;
 
@@ -95,7 +95,7 @@ fn print_started(context: &Context, status: &SessionStatus) -> Result<Exit> {
 /// Asks the keeper about its session.
 async fn status(files: &SessionFiles) -> io::Result<SessionStatus> {
     let asking = async {
-        let stream = kept::request(files, kept::STATUS).await?;
+        let stream = kept::request(files, &FirstLine::new(kept::STATUS)).await?;
         let line = FrameReader::new(stream).next_line().await?.ok_or(io::ErrorKind::UnexpectedEof)?;
         Ok(serde_json::from_str(&line)?)
     };
@@ -190,7 +190,7 @@ pub(super) async fn stop(context: &Context, args: SessionStopArgs) -> Result<Exi
 /// Stops a session, and waits until its processes have ended.
 async fn stop_session(files: &SessionFiles) -> io::Result<()> {
     let stopping = async {
-        let mut stream = kept::request(files, kept::STOP).await?;
+        let mut stream = kept::request(files, &FirstLine::new(kept::STOP)).await?;
         // The keeper closes the connection when it exits; it writes nothing.
         let _ = stream.read(&mut [0]).await;
         Ok(())

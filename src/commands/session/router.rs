@@ -40,9 +40,16 @@ const MAX_SENDING: usize = 64;
 /// Names and values.
 type HttpHeaders = Vec<(String, String)>;
 
-/// The connection to the server.
+/// A connection to the server.
 pub(super) struct Upstream {
     pub(super) transport: Arc<dyn Transport>,
+    handshake: Mutex<SharedHandshake>,
+}
+
+impl Upstream {
+    pub(super) fn new(transport: Arc<dyn Transport>) -> Self {
+        Upstream { transport, handshake: Mutex::default() }
+    }
 }
 
 /// Something to write to a command.
@@ -79,7 +86,6 @@ struct RouterState {
     pending: HashMap<u64, String>,
     /// Who was asked by the requests of the server, by their IDs.
     asked: HashMap<String, u64>,
-    handshake: SharedHandshake,
     settings: SharedSettings,
     /// How many requests were sent for no command.
     own_requests: u64,
@@ -165,13 +171,13 @@ impl Router {
             }
             let requests: Vec<(u64, String)> = state.pending.extract_if(|id, _| client_of(*id) == client).collect();
             let asked: Vec<(String, u64)> = state.asked.extract_if(|_, other| *other == client).collect();
-            let running = matches!(&state.handshake, SharedHandshake::Running { id, .. } if client_of(*id) == client);
-            if running {
+            let handshake = lock(&upstream.handshake);
+            if matches!(&*handshake, SharedHandshake::Running { id, .. } if client_of(*id) == client) {
                 // Its response is still wanted.
                 state.pending.extend(requests.iter().filter(|(_, name)| name == method::INITIALIZE).cloned());
             }
             let unsubscribed = state.settings.remove(client);
-            (requests, asked, matches!(state.handshake, SharedHandshake::Done { .. }), unsubscribed)
+            (requests, asked, matches!(*handshake, SharedHandshake::Done { .. }), unsubscribed)
         };
         for (id, name) in requests.into_iter().filter(|(_, name)| name != method::INITIALIZE) {
             if is_legacy || !upstream.transport.kind().is_http() {
@@ -228,7 +234,7 @@ impl Router {
         let params = params.map(ToOwned::to_owned);
         let raw_id = raw_id.map(|id| id.get().to_owned());
         let action = match (name, id) {
-            (Some(name), Some(id)) if client_of(id) == client => self.take_request(id, &name, params, line),
+            (Some(name), Some(id)) if client_of(id) == client => self.take_request(upstream, id, &name, params, line),
             (Some(name), None) => self.take_notification(client, upstream, &name, params.as_deref(), line),
             (None, _) => self.take_response(client, raw_id.as_deref(), line),
             (Some(_), Some(_)) => Action::Nothing,
@@ -259,11 +265,12 @@ impl Router {
         Some((std::mem::take(&mut client.headers), client.sending.clone()))
     }
 
-    fn take_request(&self, id: u64, name: &str, params: Option<RawJson>, line: String) -> Action {
+    fn take_request(&self, upstream: &Upstream, id: u64, name: &str, params: Option<RawJson>, line: String) -> Action {
         let mut state = lock(&self.state);
+        let mut handshake = lock(&upstream.handshake);
         let kind = OutgoingKind::Request(id);
         let message = |method, body| Action::Send(OutgoingMessage { kind, method, body, headers: Vec::new() });
-        match (&mut state.handshake, name) {
+        match (&mut *handshake, name) {
             (SharedHandshake::Done { result, .. }, method::INITIALIZE) => {
                 let response = RpcResponse { id: Some(id), has_id: true, outcome: Ok(result.clone()) };
                 return Action::Answer(response_lines(response));
@@ -321,7 +328,7 @@ impl Router {
         line: String,
     ) -> Action {
         let mut state = lock(&self.state);
-        match (name, &mut state.handshake) {
+        match (name, &mut *lock(&upstream.handshake)) {
             (method::INITIALIZED, SharedHandshake::Done { is_confirmed, .. }) => {
                 if std::mem::replace(is_confirmed, true) {
                     return Action::Nothing;
@@ -435,13 +442,14 @@ impl Router {
         let mut state = lock(&self.state);
         state.pending.remove(&id);
         state.was_ready |= outcome.is_ok();
-        let is_running = matches!(&state.handshake, SharedHandshake::Running { id: running, .. } if *running == id);
+        let mut handshake = lock(&upstream.handshake);
+        let is_running = matches!(&*handshake, SharedHandshake::Running { id: running, .. } if *running == id);
         if !is_running {
             // The server has forgotten its session (2025-11-25, basic/transports, "Session Management"). The next command
             // opens another one.
-            let is_lost = status == Some(404) && matches!(state.handshake, SharedHandshake::Done { .. });
+            let is_lost = status == Some(404) && matches!(*handshake, SharedHandshake::Done { .. });
             if is_lost && upstream.transport.legacy_session().is_some_and(|http| http.forget_session()) {
-                state.handshake = SharedHandshake::New;
+                *handshake = SharedHandshake::New;
             }
             return Vec::new();
         }
@@ -453,7 +461,7 @@ impl Router {
             let name = member(result, "protocolVersion").and_then(|raw| serde_json::from_str::<String>(raw.get()).ok());
             http.set_revision(name.and_then(|name| Revision::parse(&name)).unwrap_or(Revision::LATEST_LEGACY));
         }
-        match std::mem::replace(&mut state.handshake, next) {
+        match std::mem::replace(&mut *handshake, next) {
             SharedHandshake::Running { waiting, .. } => waiting,
             SharedHandshake::New | SharedHandshake::Done { .. } => Vec::new(),
         }
@@ -557,7 +565,6 @@ impl Router {
     pub(super) async fn fail_all(&self, failure: &Failure) {
         let clients = {
             let mut state = lock(&self.state);
-            state.handshake = SharedHandshake::New;
             state.settings = SharedSettings::default();
             state.pending.clear();
             state.asked.clear();

@@ -17,7 +17,7 @@ use crate::session::negotiate::classify::{
 use crate::session::negotiate::{HandshakeResult, NegotiatedConnection, Negotiator, PROBE_TIMEOUT};
 use crate::session::rpc_client::{RequestOutcome, RpcClient};
 use crate::transport::http::SseConnectError;
-use crate::transport::{self, Endpoint, HttpEndpoint, HttpMode, TransportOptions};
+use crate::transport::{self, Endpoint, HttpEndpoint, HttpMode, TransportKind, TransportOptions};
 
 /// The outcome of a probe.
 enum HttpProbe {
@@ -120,6 +120,10 @@ impl Negotiator<'_> {
     /// than the era. Before any other request `server/discover` is sent.
     async fn negotiate_streamable(&self, first: &Operation) -> Result<(NegotiatedConnection, Option<RequestOutcome>)> {
         let rpc = self.connect().await?;
+        // A session has found it out.
+        if rpc.transport_kind() == TransportKind::Sse {
+            return Ok((self.negotiate_legacy(rpc).await?, None));
+        }
         let discover = Operation::read_only(method::DISCOVER, Map::new());
         let probe = if is_list(first.method) { first } else { &discover };
         let (probe, reply) = match self.probe_http(&rpc, probe, &discover).await {
@@ -283,11 +287,6 @@ impl Negotiator<'_> {
     /// The URL, if HTTP+SSE is possible there: that transport exists only in 2024-11-05.
     fn sse_candidate(&self) -> Option<&HttpEndpoint> {
         let Endpoint::Http(endpoint) = &self.target.endpoint else { return None };
-        // The keeper of a session has chosen the transport.
-        #[cfg(unix)]
-        if self.options.transport.kept.is_some() {
-            return None;
-        }
         let pinned = matches!(self.target.protocol, RevisionPin::Exact(revision) if revision != Revision::V2024_11_05);
         (endpoint.mode == HttpMode::Auto && !pinned).then_some(endpoint)
     }

@@ -44,8 +44,7 @@ pub(crate) use super::url::redacted_url;
 pub async fn connect(endpoint: &HttpEndpoint, options: &TransportOptions) -> Result<ConnectedTransport> {
     match endpoint.mode {
         HttpMode::Sse => connect_sse(endpoint, options).await.map_err(|error| match error {
-            SseConnectError::NoStream(response) => {
-                let failure = unexpected_response::unexpected_response_failure(&response);
+            SseConnectError::NoStream(failure) => {
                 let may_be_streamable = failure.kind() == ErrorKind::Protocol || failure.details().maybe_starting;
                 match may_be_streamable && failure.details().hint.is_none() {
                     true => failure.hint("omit --transport: the server may support the newer transport"),

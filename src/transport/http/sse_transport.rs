@@ -26,7 +26,7 @@ use crate::transport::url::{is_same_origin, redacted_url};
 #[derive(Debug)]
 pub enum SseConnectError {
     /// There is no event stream at the URL.
-    NoStream(Box<UnexpectedResponse>),
+    NoStream(Failure),
     /// There is one that cannot be used, or no response.
     Failed(Failure),
 }
@@ -79,11 +79,11 @@ async fn open_stream(client: &EndpointClient) -> Result<(EventStream, Url), SseC
     let request = HttpRequest { method: Method::GET, url: client.url.clone(), headers, body: None, may_log_in: true };
     let (response, url) = match client.send(request).await? {
         HttpResponse::Head(response, url) => (response, url),
-        HttpResponse::Unauthorized(unexpected) => return Err(SseConnectError::NoStream(Box::new(unexpected))),
+        HttpResponse::Unauthorized(unexpected) => return Err(no_stream(&unexpected)),
     };
     if !response.status().is_success() || response::media_type(&response) != "text/event-stream" {
         let unexpected = unexpected_response::from_response(response, &url, false).await;
-        return Err(SseConnectError::NoStream(Box::new(unexpected)));
+        return Err(no_stream(&unexpected));
     }
     let mut events = EventStream::new(response, url.clone(), MAX_MESSAGE);
     while let Some(event) = events.next_event().await? {
@@ -94,6 +94,10 @@ async fn open_stream(client: &EndpointClient) -> Result<(EventStream, Url), SseC
     }
     let message = format!("the event stream from {} ended without an 'endpoint' event", redacted_url(&url));
     Err(Failure::new(ErrorKind::Protocol, message).into())
+}
+
+fn no_stream(response: &UnexpectedResponse) -> SseConnectError {
+    SseConnectError::NoStream(unexpected_response::unexpected_response_failure(response))
 }
 
 /// The URL for messages: relative to the stream's URL, and of the same origin (`SSE-01`).

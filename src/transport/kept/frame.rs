@@ -24,6 +24,26 @@ const MESSAGE_PREFIX: &str = r#"{"jsonrpc":"#;
 /// How much is read at once.
 const BUFFER_SIZE: usize = 8 * 1024;
 
+/// The first line of a command.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub struct FirstLine {
+    /// What it wants: [`super::CONNECT`], [`super::STATUS`] or [`super::STOP`].
+    pub command: String,
+    /// It connects only over HTTP+SSE.
+    #[serde(default)]
+    pub needs_sse: bool,
+    /// The time limit for that, in milliseconds.
+    pub connect_timeout_ms: Option<u64>,
+}
+
+impl FirstLine {
+    /// A line with this command.
+    #[must_use]
+    pub fn new(command: &str) -> Self {
+        FirstLine { command: command.to_owned(), ..FirstLine::default() }
+    }
+}
+
 /// The first line of a keeper.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub struct Greeting {
@@ -35,6 +55,9 @@ pub struct Greeting {
     pub transport: String,
     /// Why the server cannot be reached.
     pub failure: Option<Value>,
+    /// The failure: there is no event stream at the URL.
+    #[serde(default)]
+    pub has_no_stream: bool,
 }
 
 impl Greeting {

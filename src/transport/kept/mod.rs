@@ -22,12 +22,13 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use self::files::{KeptSession, SessionFiles};
-pub use self::frame::{FrameReader, Greeting, item_lines};
+pub use self::frame::{FirstLine, FrameReader, Greeting, item_lines};
 pub use self::launch::end_dead_session;
 use crate::error::{ErrorKind, Failure, Result, RetryAdvice};
 use crate::transport::connection::{
     BoxFuture, CloseOutcome, ConnectedTransport, Transport, TransportKind, TransportOptions,
 };
+use crate::transport::http::SseConnectError;
 use crate::transport::message::{Incoming, IncomingItem, OutgoingKind, OutgoingMessage, incoming_channel};
 use crate::transport::message_writer::{LineFrameWriter, MessageWriter};
 use crate::transport::trace::{Trace, TraceEvent};
@@ -50,8 +51,38 @@ pub const STOP: &str = "stop";
 /// The keeper's own failure to reach the server; [`ErrorKind::Unreachable`] if there is no keeper and none can be
 /// started.
 pub(super) async fn connect(session: &KeptSession, options: &TransportOptions) -> Result<ConnectedTransport> {
+    let open = connect_to_keeper(session, options, &FirstLine::new(CONNECT)).await?;
+    match open.0.failure()? {
+        Some(failure) => Err(failure),
+        None => use_connection(session, options, open),
+    }
+}
+
+/// As [`connect`], over HTTP+SSE. The keeper opens its stream, unless the session has one.
+///
+/// # Errors
+/// As [`connect`]; [`SseConnectError::NoStream`] also if the session uses another transport.
+pub(super) async fn connect_sse(
+    session: &KeptSession,
+    options: &TransportOptions,
+) -> Result<ConnectedTransport, SseConnectError> {
+    let connect_timeout_ms = options.connect_timeout.and_then(|limit| u64::try_from(limit.as_millis()).ok());
+    let first = FirstLine { needs_sse: true, connect_timeout_ms, ..FirstLine::new(CONNECT) };
+    let open = connect_to_keeper(session, options, &first).await?;
+    match open.0.failure()? {
+        Some(failure) if open.0.has_no_stream => Err(SseConnectError::NoStream(failure)),
+        Some(failure) => Err(SseConnectError::Failed(failure)),
+        None => Ok(use_connection(session, options, open)?),
+    }
+}
+
+async fn connect_to_keeper(
+    session: &KeptSession,
+    options: &TransportOptions,
+    first: &FirstLine,
+) -> Result<OpenConnection> {
     let connecting = async {
-        let limited = open_connection(session);
+        let limited = open_connection(session, first);
         match options.connect_timeout {
             // The keeper has the same limit for reaching the server, and its failure says more.
             Some(limit) => timeout(limit + Duration::from_secs(1), limited).await.map_err(|_| {
@@ -61,10 +92,14 @@ pub(super) async fn connect(session: &KeptSession, options: &TransportOptions) -
             None => limited.await,
         }
     };
-    let (greeting, reader, writer) = options.interrupt.run_until_interrupted(connecting).await??;
-    if let Some(failure) = greeting.failure()? {
-        return Err(failure);
-    }
+    options.interrupt.run_until_interrupted(connecting).await?
+}
+
+fn use_connection(
+    session: &KeptSession,
+    options: &TransportOptions,
+    (greeting, reader, writer): OpenConnection,
+) -> Result<ConnectedTransport> {
     let kind = greeting.kind()?;
     options.trace.note(&format!("using the session {} (process {})", session.spec.name, greeting.pid));
     let (sender, incoming) = incoming_channel();
@@ -84,7 +119,7 @@ pub(super) async fn connect(session: &KeptSession, options: &TransportOptions) -
 
 type OpenConnection = (Greeting, FrameReader<OwnedReadHalf>, tokio::net::unix::OwnedWriteHalf);
 
-async fn open_connection(session: &KeptSession) -> Result<OpenConnection> {
+async fn open_connection(session: &KeptSession, first: &FirstLine) -> Result<OpenConnection> {
     let unreachable = |error: &io::Error| {
         Failure::new(ErrorKind::Unreachable, format!("cannot use the session '{}'", session.spec.name))
             .caused_by(error)
@@ -92,7 +127,7 @@ async fn open_connection(session: &KeptSession) -> Result<OpenConnection> {
     };
     let mut attempt = 1;
     loop {
-        let greeted = match request(&session.files, CONNECT).await {
+        let greeted = match request(&session.files, first).await {
             Ok(stream) => greet(stream).await,
             Err(error) => Err(error),
         };
@@ -124,10 +159,10 @@ fn is_missing(error: &io::Error) -> bool {
 ///
 /// # Errors
 /// If nothing listens there, or another user does.
-pub async fn request(files: &SessionFiles, command: &str) -> io::Result<UnixStream> {
+pub async fn request(files: &SessionFiles, first: &FirstLine) -> io::Result<UnixStream> {
     let mut stream = UnixStream::connect(files.socket()).await?;
     check_peer(&stream)?;
-    stream.write_all(format!("{}\n", json!({ "command": command })).as_bytes()).await?;
+    stream.write_all(format!("{}\n", serde_json::to_string(first)?).as_bytes()).await?;
     Ok(stream)
 }
 
