@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{BridgeClient, call, modern, text_of};
-use crate::support::{Mcp, Sandbox, StdioServer};
+use crate::support::{HttpServer, LegacyHttpOptions, Mcp, Sandbox, StdioServer};
 
 fn resources(uri: &'static str, text: &'static str) -> Mcp {
     Mcp::legacy("2025-11-25")
@@ -125,6 +125,49 @@ fn a_server_that_is_missing_does_not_stop_the_others() {
     let run = client.end();
     run.stderr_contains("mcpipe: warning: two: cannot connect: cannot start '")
         .stderr_contains("two: left out of tools/list");
+}
+
+#[test]
+fn a_server_that_comes_back_is_joined_again() {
+    let a = resources("a://x", "first").stdio();
+    let start = |address: &str| {
+        let script = Mcp::modern().http_script(LegacyHttpOptions::default());
+        HttpServer::start_at(address, move |request| script(request).until_close())
+    };
+    let server = start("127.0.0.1:0");
+    let address = server.address().to_string();
+    let sandbox = Sandbox::new();
+    configure(&sandbox, &[("one", &a)], &format!("[servers.two]\nurl = 'http://{address}/mcp'\n"));
+    drop(server);
+    let mut client = BridgeClient::start(&sandbox, &["one", "two"]);
+    client.initialize(json!({}));
+    assert_eq!(client.request(1, "tools/list", json!({}))["tools"].as_array().unwrap().len(), 1);
+    let _server = start(&address);
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    let names = loop {
+        client.ask("list", "tools/list", json!({}));
+        // Meanwhile the lists may have changed.
+        let listed = loop {
+            let message = client.next();
+            if message["id"] == "list" {
+                break message;
+            }
+            assert_eq!(message["method"].as_str().unwrap().split('/').next_back(), Some("list_changed"), "{message}");
+        };
+        let names: Vec<String> = listed["result"]["tools"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|tool| tool["name"].as_str().unwrap().to_owned())
+            .collect();
+        if names.len() > 1 {
+            break names;
+        }
+        assert!(std::time::Instant::now() < end, "the server is still left out");
+        // A failed connection is not repeated at once.
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    };
+    assert_eq!(names[..2], ["one__who", "two__echo"]);
 }
 
 #[test]

@@ -8,7 +8,10 @@ use serde_json::{Value, json};
 use super::{BridgeClient, call, text_of};
 use crate::support::http::Request;
 use crate::support::oauth::ProtectedServer;
-use crate::support::{HttpServer, LegacyHttpOptions, Mcp, ProcessEvent, Reply, Sandbox, StdioServer};
+use crate::support::{
+    Feed, HttpServer, LegacyHttpOptions, Mcp, ProcessEvent, Reply, Sandbox, StdioServer, WebSocketEvent,
+    WebSocketServer,
+};
 
 /// A legacy server over stdio that exits at `vendor/exit` and at a call of `crash`.
 fn exiting() -> StdioServer {
@@ -100,34 +103,113 @@ fn a_server_that_cannot_be_started_is_named_in_each_error() {
 }
 
 /// An HTTP server that can be stopped and started at the same address.
-fn echo_at(address: &str) -> HttpServer {
-    let script = Mcp::legacy("2025-11-25").http_script(LegacyHttpOptions::default());
+fn echo_at(address: &str, mcp: Mcp) -> HttpServer {
+    let script = mcp.http_script(LegacyHttpOptions::default());
     // Connections that are open already would be served on.
     HttpServer::start_at(address, move |request| script(request).until_close())
 }
 
 #[test]
 fn a_server_that_is_back_is_used_again() {
-    let server = echo_at("127.0.0.1:0");
-    let (address, url) = (server.address(), server.url("/mcp"));
-    let sandbox = Sandbox::new();
-    let mut client = BridgeClient::start(&sandbox, &[&url]);
-    client.initialize(json!({}));
-    assert_eq!(text_of(&client.request(1, "tools/call", call("echo", json!({"text": "a"})))), "a");
-    drop(server);
-    for id in 2..=3 {
-        let error = client.error(id, "tools/call", call("echo", json!({"text": "b"})));
-        assert_eq!((&error["code"], &error["data"]["class"]), (&json!(-32603), &json!("unreachable")));
+    for mcp in [Mcp::modern, || Mcp::legacy("2025-11-25")] {
+        let server = echo_at("127.0.0.1:0", mcp());
+        let (address, url) = (server.address(), server.url("/mcp"));
+        let sandbox = Sandbox::new();
+        let mut client = BridgeClient::start(&sandbox, &[&url]);
+        client.initialize(json!({}));
+        assert_eq!(text_of(&client.request(1, "tools/call", call("echo", json!({"text": "a"})))), "a");
+        drop(server);
+        for id in 2..=3 {
+            let error = client.error(id, "tools/call", call("echo", json!({"text": "b"})));
+            assert_eq!((&error["code"], &error["data"]["class"]), (&json!(-32603), &json!("unreachable")));
+            let message = error["message"].as_str().unwrap();
+            assert!(message.starts_with(&format!("cannot connect to {url}: Connection refused")), "{message}");
+        }
+        let server = echo_at(&address.to_string(), mcp());
+        assert_eq!(text_of(&client.request(4, "tools/call", call("echo", json!({"text": "c"})))), "c");
+        client.end();
+        let called = |request: &&Request| request.rpc_method() == "tools/call";
+        assert_eq!(server.requests().iter().filter(called).count(), 1);
     }
-    let server = echo_at(&address.to_string());
-    assert_eq!(text_of(&client.request(4, "tools/call", call("echo", json!({"text": "c"})))), "c");
-    client.end();
-    let called = |request: &&Request| request.rpc_method() == "tools/call";
-    assert_eq!(server.requests().iter().filter(called).count(), 1);
 }
 
 #[test]
-fn a_forgotten_session_is_opened_again_and_the_refused_call_repeated() {
+fn a_call_during_which_an_http_connection_breaks_is_not_repeated() {
+    for mcp in [Mcp::modern(), Mcp::legacy("2025-11-25")] {
+        let script = mcp.http_script(LegacyHttpOptions::default());
+        let server = HttpServer::start(move |request| match request.rpc_method().as_str() {
+            "tools/call" if request.text().contains("\"cut\"") => Reply::disconnect(),
+            _ => script(request),
+        });
+        let sandbox = Sandbox::new();
+        let mut client = BridgeClient::start(&sandbox, &[&server.url("/mcp")]);
+        client.initialize(json!({}));
+        let error = client.error(1, "tools/call", call("echo", json!({"text": "cut"})));
+        assert_eq!((&error["code"], &error["data"]["class"]), (&json!(-32603), &json!("unreachable")));
+        assert!(error["message"].as_str().unwrap().contains("the tool may have run"), "{error}");
+        assert_eq!(text_of(&client.request(2, "tools/call", call("echo", json!({"text": "b"})))), "b");
+        client.end();
+        let cut = |request: &&Request| request.text().contains("\"cut\"");
+        assert_eq!(server.requests().iter().filter(cut).count(), 1);
+    }
+}
+
+#[test]
+fn a_websocket_that_broke_is_opened_again() {
+    for mcp in [Mcp::modern(), Mcp::legacy("2025-11-25")] {
+        let script = mcp.ws_script();
+        let server = WebSocketServer::start(move |peer, event| match event {
+            WebSocketEvent::Text(text) if text.contains("\"cut\"") => peer.disconnect(),
+            _ => script(peer, event),
+        });
+        let sandbox = Sandbox::new();
+        let mut client = BridgeClient::start(&sandbox, &[&server.url("/ws")]);
+        client.initialize(json!({}));
+        let error = client.error(1, "tools/call", call("echo", json!({"text": "cut"})));
+        assert_eq!((&error["code"], &error["data"]["class"]), (&json!(-32603), &json!("unreachable")));
+        assert!(error["message"].as_str().unwrap().contains("the tool may have run"), "{error}");
+        assert_eq!(text_of(&client.request(2, "tools/call", call("echo", json!({"text": "b"})))), "b");
+        client.end().stderr_contains("mcpipe: warning: connected to the server again\n");
+        assert_eq!(server.handshakes().len(), 2);
+        assert_eq!(server.methods().iter().filter(|method| *method == "tools/call").count(), 2);
+    }
+}
+
+#[test]
+fn a_subscription_to_changes_that_ended_is_requested_again_and_changes_in_between_are_reported() {
+    let subscriptions = AtomicUsize::new(0);
+    let feed = Feed::default();
+    let mcp = Mcp::modern().capabilities(json!({"tools": {"listChanged": true}}));
+    let script = mcp.http_script(LegacyHttpOptions::default());
+    let server = HttpServer::start(move |request| {
+        if request.rpc_method() != "subscriptions/listen" {
+            return script(request);
+        }
+        let notification = |method: &str, mut params: Value| {
+            params["_meta"] = json!({"io.modelcontextprotocol/subscriptionId": request.id()});
+            json!({"jsonrpc": "2.0", "method": method, "params": params})
+        };
+        let filter = request.json()["params"]["notifications"].clone();
+        let accepted = notification("notifications/subscriptions/acknowledged", json!({"notifications": filter}));
+        let stream = Reply::sse().event(&accepted);
+        match subscriptions.fetch_add(1, Ordering::SeqCst) {
+            0 => stream.event(&notification("notifications/tools/list_changed", json!({}))),
+            _ => stream.feed(&feed),
+        }
+    });
+    let sandbox = Sandbox::new();
+    let mut client = BridgeClient::start(&sandbox, &[&server.url("/mcp")]);
+    client.initialize(json!({}));
+    for _ in 0..2 {
+        assert_eq!(client.next()["method"], "notifications/tools/list_changed");
+    }
+    client.end();
+    let listens = |request: &&Request| request.rpc_method() == "subscriptions/listen";
+    assert_eq!(server.requests().iter().filter(listens).count(), 2);
+}
+
+/// A legacy server whose session has the number that the test sets, and the bridge in front of it.
+fn forgetful() -> (HttpServer, Arc<AtomicUsize>) {
     let sessions = Arc::new(AtomicUsize::new(1));
     let counted = sessions.clone();
     let script = Mcp::legacy("2025-11-25").http_script(LegacyHttpOptions::default());
@@ -143,6 +225,12 @@ fn a_forgotten_session_is_opened_again_and_the_refused_call_repeated() {
         request.headers.retain(|(name, _)| !name.eq_ignore_ascii_case("mcp-session-id"));
         script(&request)
     });
+    (server, sessions)
+}
+
+#[test]
+fn a_forgotten_session_is_opened_again_and_the_refused_call_repeated() {
+    let (server, sessions) = forgetful();
     let sandbox = Sandbox::new();
     let mut client = BridgeClient::start(&sandbox, &[&server.url("/mcp")]);
     client.initialize(json!({}));
@@ -150,6 +238,26 @@ fn a_forgotten_session_is_opened_again_and_the_refused_call_repeated() {
     sessions.store(2, Ordering::SeqCst);
     assert_eq!(text_of(&client.request(2, "tools/call", call("echo", json!({"text": "b"})))), "b");
     client.end();
+}
+
+#[test]
+fn calls_at_the_same_time_survive_a_forgotten_session() {
+    let (server, sessions) = forgetful();
+    let sandbox = Sandbox::new();
+    let mut client = BridgeClient::start(&sandbox, &[&server.url("/mcp")]);
+    client.initialize(json!({}));
+    for round in 0..4 {
+        sessions.fetch_add(1, Ordering::SeqCst);
+        for n in 0..30 {
+            client.ask(n, "tools/call", call("echo", json!({"text": format!("{round} {n}")})));
+        }
+        for _ in 0..30 {
+            let message = client.next();
+            assert_eq!(text_of(&message["result"]), format!("{round} {}", message["id"]), "{message}");
+        }
+    }
+    client.end();
+    assert_eq!(server.requests().iter().filter(|request| request.rpc_method() == "initialize").count(), 5);
 }
 
 /// Logs in with what calls require.

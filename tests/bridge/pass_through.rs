@@ -192,6 +192,39 @@ fn cancellations_pass_in_both_directions() {
 }
 
 #[test]
+fn a_cancellation_reaches_an_http_server_in_the_form_of_its_era() {
+    for mcp in [Mcp::modern(), Mcp::legacy("2025-11-25")] {
+        let is_modern = mcp.modern;
+        let script = mcp.http_script(crate::support::LegacyHttpOptions::default());
+        let server = crate::support::HttpServer::start(move |request| match request.rpc_method().as_str() {
+            "tools/call" => crate::support::Reply::sse().then_stall(),
+            _ => script(request),
+        });
+        let sandbox = Sandbox::new();
+        let mut client = BridgeClient::start(&sandbox, &[&server.url("/mcp")]);
+        client.initialize(json!({}));
+        client.ask("mine", "tools/call", call("echo", json!({"text": "hi"})));
+        let called = server.wait_for("the call", |request| request.rpc_method() == "tools/call");
+        let params = json!({"requestId": "mine", "reason": "not needed"});
+        client.send(&json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": params}));
+        if is_modern {
+            // 2026-07-28, basic/patterns/cancellation: the client closes the stream.
+            let end = std::time::Instant::now() + std::time::Duration::from_secs(10);
+            while server.abandoned().is_empty() {
+                assert!(std::time::Instant::now() < end, "the stream is still open");
+                std::thread::sleep(std::time::Duration::from_millis(2));
+            }
+        } else {
+            let cancels = |request: &crate::support::Request| request.rpc_method() == "notifications/cancelled";
+            let sent = server.wait_for("the cancellation", cancels).json();
+            assert_eq!(sent["params"], json!({"requestId": called.id(), "reason": "not needed"}));
+        }
+        client.request(2, "tools/list", json!({}));
+        client.end();
+    }
+}
+
+#[test]
 fn the_end_of_the_input_cancels_what_is_under_way_and_ends_the_server() {
     let server = Mcp::legacy("2025-11-25").on("tools/call", |_| Vec::new()).stdio();
     let sandbox = Sandbox::new();

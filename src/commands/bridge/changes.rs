@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use serde_json::value::RawValue;
@@ -228,11 +229,32 @@ impl Upstream {
             {
                 return self.options.trace.note("the server does not support subscriptions");
             }
+            connection.missed_changes.store(true, Ordering::Relaxed);
             if started.elapsed() > most {
                 delay = first;
             }
             tokio::time::sleep(delay).await;
             delay = (delay * 2).min(most);
+        }
+    }
+
+    /// The server has accepted a subscription. After one that ended, lists may have changed in between.
+    pub(super) async fn take_acknowledgement(&self, connection: &Connection) {
+        if connection.missed_changes.swap(false, Ordering::Relaxed) {
+            self.guard.forget_table().await;
+            self.report_possible_changes(connection).await;
+        }
+    }
+
+    /// Lets the client fetch the lists again, which may have changed.
+    pub(super) async fn report_possible_changes(&self, connection: &Connection) {
+        let capabilities = self.introduction(connection)["capabilities"].clone();
+        for (_, capability, notification) in LISTS {
+            if capabilities[capability]["listChanged"] == true
+                || (self.is_joined && capabilities[capability].is_object())
+            {
+                self.report_change(notification, None).await;
+            }
         }
     }
 

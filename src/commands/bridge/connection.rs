@@ -1,6 +1,7 @@
 //! One connection to a server, and the requests that wait for its responses.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -37,8 +38,10 @@ pub struct ClientRequest {
     pub attempts: u32,
     /// How many times the client was asked for input during it.
     pub rounds: u32,
-    /// The session over HTTP in which it was sent.
+    /// The number of the session over HTTP in which it was sent.
     pub session: u64,
+    /// Whether it named a session.
+    pub is_in_session: bool,
 }
 
 /// Who waits for a response.
@@ -75,6 +78,8 @@ pub struct Connection {
     reader: OnceLock<AbortHandle>,
     /// Counts the sessions over HTTP; held while a new one is opened.
     pub session_number: tokio::sync::Mutex<u64>,
+    /// A subscription to changes ended, so that some may have been missed.
+    pub missed_changes: AtomicBool,
 }
 
 impl Connection {
@@ -89,6 +94,7 @@ impl Connection {
             opening: OnceLock::new(),
             reader: OnceLock::new(),
             session_number: tokio::sync::Mutex::new(0),
+            missed_changes: AtomicBool::new(false),
         }
     }
 

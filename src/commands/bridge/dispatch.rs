@@ -239,7 +239,9 @@ impl Upstream {
                 }
                 self.report_change(name, params.as_deref()).await;
             }
-            method::SUBSCRIPTIONS_ACKNOWLEDGED if !self.passes_changes(connection) => {}
+            method::SUBSCRIPTIONS_ACKNOWLEDGED if !self.passes_changes(connection) => {
+                self.take_acknowledgement(connection).await;
+            }
             _ => {
                 let params = params.map(|params| self.with_client_subscription(connection, params));
                 self.client.notify(name, params).await;

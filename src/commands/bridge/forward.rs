@@ -26,7 +26,8 @@ impl Upstream {
     pub async fn forward(self: &Arc<Self>, message: ClientMessage) {
         let id = message.id().to_owned();
         let method = message.method().to_owned();
-        let request = ClientRequest { id, method, kept: None, attempts: 0, rounds: 0, session: 0 };
+        let request =
+            ClientRequest { id, method, kept: None, attempts: 0, rounds: 0, session: 0, is_in_session: false };
         Box::pin(self.send_request(request, message)).await;
     }
 
@@ -70,11 +71,15 @@ impl Upstream {
         }
         self.remember(&message);
         request.attempts += 1;
-        request.session = *connection.session_number.lock().await;
+        // Held until the request has its headers: while a session over HTTP is renewed, there is no ID to send.
+        let session = connection.session_number.lock().await;
+        request.session = *session;
+        request.is_in_session = connection.transport().legacy_session().is_some_and(|http| http.session_id().is_some());
         let number = self.next_id();
         let name = static_name(message.method());
         let body = message.into_body(Some(&number.to_string()), &edit);
         if let Err(refused) = connection.register(number, Pending::Client(request)) {
+            drop(session);
             let (mut failure, waiting) = *refused;
             failure.details_mut().is_unsent = true;
             if let Pending::Client(request) = waiting {
@@ -83,7 +88,9 @@ impl Upstream {
             return Ok(());
         }
         let message = OutgoingMessage { kind: OutgoingKind::Request(number), method: name, body, headers };
-        if let Err(failure) = connection.transport().send(message).await
+        let sent = connection.transport().send(message).await;
+        drop(session);
+        if let Err(failure) = sent
             && let Some(Pending::Client(request)) = connection.take(number)
         {
             self.finish(&connection, number, request, RequestOutcome::Failed(failure)).await;
@@ -166,9 +173,7 @@ impl Upstream {
                 Self::has_headers(connection)
             }
             RequestOutcome::Error(..) | RequestOutcome::UnexpectedResponse(_) => {
-                let has_session =
-                    connection.transport().legacy_session().is_some_and(|http| http.session_id().is_some());
-                !connection.is_modern() && has_session && is_session_lost(outcome)
+                !connection.is_modern() && request.is_in_session && is_session_lost(outcome)
             }
             RequestOutcome::Failed(failure) => {
                 let details = failure.details();

@@ -198,18 +198,7 @@ impl Upstream {
                 let _ = connection.own_request(self.next_id(), name, Some(&params), Vec::new(), limit).await;
             }
         }
-        let capabilities = self.introduction(connection)["capabilities"].clone();
-        for (capability, notification) in [
-            ("tools", method::TOOLS_CHANGED),
-            ("resources", method::RESOURCES_CHANGED),
-            ("prompts", method::PROMPTS_CHANGED),
-        ] {
-            if capabilities[capability]["listChanged"] == true
-                || (self.is_joined && capabilities[capability].is_object())
-            {
-                self.report_change(notification, None).await;
-            }
-        }
+        self.report_possible_changes(connection).await;
     }
 
     /// Opens a new session over HTTP in place of session `number`, which the server has forgotten; once for all requests
