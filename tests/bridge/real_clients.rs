@@ -1,4 +1,5 @@
-//! Clients of the official SDKs, of both generations, that start `mcpipe bridge` in place of the server.
+//! Clients of the official SDKs, of both generations, and command-line clients that start `mcpipe bridge` in place of the
+//! server.
 
 use std::process::{Command, Stdio};
 use std::time::Duration;
@@ -7,8 +8,8 @@ use serde_json::Value;
 
 use crate::support::Sandbox;
 use crate::support::real::{
-    ListeningServer, copy_beside_packages, everything_server, node_program, python_program, real_test_file,
-    typescript_server,
+    ListeningServer, copy_beside_packages, everything_server, node_program, old_python_program, parts_dir,
+    python_program, real_test_file, typescript_server,
 };
 
 const KINDS: [&str; 4] = ["v1", "auto", "legacy", "2026-07-28"];
@@ -16,24 +17,34 @@ const KINDS: [&str; 4] = ["v1", "auto", "legacy", "2026-07-28"];
 /// The clients of this kind: the program and its arguments before the command of the server.
 fn clients(sandbox: &Sandbox, kind: &str) -> Vec<Vec<String>> {
     let typescript = vec![node_program(), copy_beside_packages(sandbox, "client.mjs"), kind.to_owned()];
-    let python = vec![python_program("python"), real_test_file("client.py"), kind.to_owned()];
-    if kind == "v1" { vec![typescript] } else { vec![typescript, python] }
+    let python = match kind {
+        "v1" => vec![old_python_program(), real_test_file("client1.py")],
+        _ => vec![python_program("python"), real_test_file("client.py"), kind.to_owned()],
+    };
+    vec![typescript, python]
 }
 
 /// Runs a client that starts this server; what it got.
 #[track_caller]
 fn run(sandbox: &Sandbox, client: &[String], server: &[String]) -> Value {
-    // The environment of a sandboxed mcpipe.
+    let (status, got) = run_command(sandbox, &[client, server].concat());
+    assert_eq!(status, 0, "{client:?} {server:?}");
+    got
+}
+
+/// Runs a program in the environment of a sandboxed mcpipe: its exit code, and the JSON that it printed.
+#[track_caller]
+fn run_command(sandbox: &Sandbox, words: &[String]) -> (i32, Value) {
     let command = sandbox.mcpipe(["--version"]).command(&[]);
-    let mut real = Command::new(&client[0]);
-    real.args(&client[1..]).args(server).current_dir(sandbox.work()).env_clear().stdin(Stdio::null());
+    let mut real = Command::new(&words[0]);
+    real.args(&words[1..]).current_dir(sandbox.work()).env_clear().stdin(Stdio::null());
     real.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
     let output = real.output().expect("the client starts");
     let (stdout, stderr) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "{client:?} {server:?}\n{stdout}\n{stderr}");
     let left = crate::support::process::wait_until_gone(Duration::from_secs(5), || sandbox.leftovers());
-    assert!(left.is_empty(), "{client:?} {server:?} left {left:?}");
-    serde_json::from_str(&stdout).unwrap_or_else(|error| panic!("{error}: {stdout}\n{stderr}"))
+    assert!(left.is_empty(), "{words:?} left {left:?}");
+    let json = serde_json::from_str(&stdout).unwrap_or_else(|error| panic!("{error}: {words:?}\n{stdout}\n{stderr}"));
+    (output.status.code().unwrap_or(-1), json)
 }
 
 fn bridge(words: &[&str], server: &[String]) -> Vec<String> {
@@ -48,23 +59,46 @@ fn bridge(words: &[&str], server: &[String]) -> Vec<String> {
 
 /// Compares what clients get from a server with what they get from a bridge to it.
 #[track_caller]
-fn get_the_same(sandbox: &Sandbox, server: &[String]) {
-    for client in KINDS.iter().flat_map(|kind| clients(sandbox, kind)) {
+fn get_the_same(sandbox: &Sandbox, server: &[String], is_ours: impl Fn(&[String]) -> bool) {
+    let all = KINDS.iter().flat_map(|kind| clients(sandbox, kind));
+    for client in all.filter(|client| is_ours(client)) {
         let direct = run(sandbox, &client, server);
         assert_eq!(run(sandbox, &client, &bridge(&[], server)), direct, "{client:?} {server:?}");
     }
 }
 
-#[test]
-fn a_bridge_to_a_typescript_server_is_the_same_for_every_client() {
-    let sandbox = Sandbox::new();
-    get_the_same(&sandbox, &[typescript_server(&sandbox), vec!["stdio".to_owned()]].concat());
+fn is_typescript(client: &[String]) -> bool {
+    client[0] == node_program()
+}
+
+fn a_typescript_server(sandbox: &Sandbox) -> Vec<String> {
+    [typescript_server(sandbox), vec!["stdio".to_owned()]].concat()
+}
+
+fn a_python_server() -> Vec<String> {
+    vec![python_program("python"), real_test_file("sdk.py"), "stdio".to_owned()]
 }
 
 #[test]
-fn a_bridge_to_a_python_server_is_the_same_for_every_client() {
+fn a_bridge_to_a_typescript_server_is_the_same_for_typescript_clients() {
     let sandbox = Sandbox::new();
-    get_the_same(&sandbox, &[python_program("python"), real_test_file("sdk.py"), "stdio".to_owned()]);
+    get_the_same(&sandbox, &a_typescript_server(&sandbox), is_typescript);
+}
+
+#[test]
+fn a_bridge_to_a_typescript_server_is_the_same_for_python_clients() {
+    let sandbox = Sandbox::new();
+    get_the_same(&sandbox, &a_typescript_server(&sandbox), |client| !is_typescript(client));
+}
+
+#[test]
+fn a_bridge_to_a_python_server_is_the_same_for_typescript_clients() {
+    get_the_same(&Sandbox::new(), &a_python_server(), is_typescript);
+}
+
+#[test]
+fn a_bridge_to_a_python_server_is_the_same_for_python_clients() {
+    get_the_same(&Sandbox::new(), &a_python_server(), |client| !is_typescript(client));
 }
 
 #[test]
@@ -106,6 +140,72 @@ fn every_client_reaches_a_typescript_server_over_http() {
 fn every_client_reaches_a_python_server_over_http() {
     let words = [python_program("python"), real_test_file("sdk.py"), "streamable-http".to_owned(), "PORT".to_owned()];
     reach(&Sandbox::new(), &words, "total");
+}
+
+/// Lets mcporter and the Inspector reach a server over HTTP; `total` is the member of the result of `add`.
+#[track_caller]
+fn command_line_clients_reach(server: &[String], total: &str) {
+    let sandbox = Sandbox::new();
+    let server = ListeningServer::start(&sandbox, server, &[]);
+    let bridge = bridge(&[&server.url("/mcp")], &[]);
+    let client = |script: &str| {
+        vec![node_program(), parts_dir().join("clients/node_modules").join(script).display().to_string()]
+    };
+    let names = |listed: &Value| -> Vec<String> {
+        let tools = listed["tools"].as_array().unwrap_or_else(|| panic!("no tools: {listed}"));
+        tools.iter().map(|tool| tool["name"].as_str().unwrap().to_owned()).collect()
+    };
+
+    let mcporter = |command: &str, words: &[&str]| {
+        let words = words.iter().map(|word| (*word).to_owned());
+        let mut all = client("mcporter/dist/cli.js");
+        all.extend([command.to_owned(), "--stdio".to_owned(), bridge.join(" ")].into_iter().chain(words));
+        run_command(&sandbox, &all)
+    };
+    let (status, listed) = mcporter("list", &["--json"]);
+    assert_eq!((status, &listed["status"]), (0, &"ok".into()), "{listed}");
+    assert_eq!(names(&listed)[..2], ["add", "break_down"]);
+    let (status, added) = mcporter("call", &["add", "a=2", "b=3", "--output", "json"]);
+    assert_eq!((status, &added[total]), (0, &5.into()), "{added}");
+
+    let inspector = |words: &[&str]| {
+        let script = "@modelcontextprotocol/inspector/clients/launcher/build/index.js";
+        let words = words.iter().map(|word| (*word).to_owned());
+        let all = [client(script), vec!["--cli".to_owned()], bridge.clone()].concat();
+        run_command(&sandbox, &all.into_iter().chain(words).collect::<Vec<_>>())
+    };
+    let (status, listed) = inspector(&["--method", "tools/list"]);
+    assert_eq!(status, 0, "{listed}");
+    assert_eq!(names(&listed)[..2], ["add", "break_down"]);
+    let call = ["--method", "tools/call", "--tool-name"];
+    let (status, added) = inspector(&[&call[..], &["add", "--tool-arg", "a=2", "b=3"]].concat());
+    assert_eq!((status, &added["structuredContent"][total]), (0, &5.into()), "{added}");
+    // It reports a tool's error with an exit code of its own.
+    let (_, broken) = inspector(&[&call[..], &["break_down"]].concat());
+    assert_eq!(broken["isError"], true, "{broken}");
+    let (_, read) = inspector(&["--method", "resources/read", "--uri", "demo://hello"]);
+    assert_eq!(read["contents"][0]["text"], "hello", "{read}");
+}
+
+#[test]
+fn command_line_clients_reach_a_modern_server_over_http() {
+    let sandbox = Sandbox::new();
+    command_line_clients_reach(
+        &[typescript_server(&sandbox), vec!["http".to_owned(), "PORT".to_owned()]].concat(),
+        "sum",
+    );
+}
+
+#[test]
+fn command_line_clients_reach_a_server_with_a_handshake_over_http() {
+    let words = [old_python_program(), real_test_file("sdk1.py"), "streamable-http".to_owned(), "PORT".to_owned()];
+    command_line_clients_reach(&words, "result");
+}
+
+#[test]
+fn every_client_reaches_a_server_with_a_handshake_over_http() {
+    let words = [old_python_program(), real_test_file("sdk1.py"), "streamable-http".to_owned(), "PORT".to_owned()];
+    reach(&Sandbox::new(), &words, "result");
 }
 
 #[test]

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::support::real::{
-    ListeningServer, everything_server, node_package_file, node_program, parts_dir, python_program, real_test_file,
-    typescript_server,
+    ListeningServer, everything_server, node_package_file, node_program, old_python_program, python_program,
+    real_test_file, typescript_server,
 };
 use crate::support::{Run, Sandbox};
 
@@ -153,7 +153,7 @@ fn the_official_python_sdk_over_http_and_sse() {
 #[test]
 fn version_1_of_the_official_python_sdk_over_http() {
     let sandbox = Sandbox::new();
-    let old = parts_dir().join("python-websocket/bin/python").display().to_string();
+    let old = old_python_program();
     for (path, manner) in [
         ("/mcp", "streamable-http"),
         ("/mcp", "streamable-http json"),
@@ -182,11 +182,7 @@ fn version_1_of_the_official_python_sdk_over_http() {
 #[test]
 fn the_official_python_sdk_over_a_web_socket() {
     let sandbox = Sandbox::new();
-    let words = [
-        parts_dir().join("python-websocket/bin/python").display().to_string(),
-        real_test_file("websocket.py"),
-        "PORT".to_owned(),
-    ];
+    let words = [old_python_program(), real_test_file("websocket.py"), "PORT".to_owned()];
     let server = ListeningServer::start(&sandbox, &words, &[]);
     let url = server.url("/ws").replace("http://", "ws://");
     sandbox.mcpipe(["call", &url, "add", "a=2", "b=3"]).run().succeeds().prints("5\n");

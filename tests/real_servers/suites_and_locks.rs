@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use crate::support::real::{
-    ListeningServer, everything_server, node_package_file, node_program, parts_dir, python_program, real_test_file,
-    typescript_server,
+    ListeningServer, everything_server, node_package_file, node_program, old_python_program, parts_dir, python_program,
+    real_test_file, typescript_server,
 };
 use crate::support::sockets::serve_processes;
 use crate::support::{Run, Sandbox};
@@ -145,7 +145,7 @@ fn two_versions_of_a_server_differ_where_they_do() {
     let configure = |server: &ListeningServer| {
         sandbox.config(&format!("[servers.demo]\nurl = \"{}\"\n", server.url("/mcp")));
     };
-    let old = start(parts_dir().join("python-websocket/bin/python").display().to_string(), "sdk1.py");
+    let old = start(old_python_program(), "sdk1.py");
     configure(&old);
     sandbox.mcpipe(["lock", "demo"]).run().exits(0);
     sandbox.mcpipe(["lock", "--check", "--strict"]).run().exits(0);

@@ -38,6 +38,11 @@ pub fn python_program(program: &str) -> String {
     parts_dir().join("python/bin").join(program).display().to_string()
 }
 
+/// Python with version 1 of the official SDK.
+pub fn old_python_program() -> String {
+    parts_dir().join("python-websocket/bin/python").display().to_string()
+}
+
 /// A file of `tests/real`.
 pub fn real_test_file(name: &str) -> String {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/real").join(name).display().to_string()
