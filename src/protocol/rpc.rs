@@ -12,9 +12,9 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::json::{members, parse_truncated, replace_lone_surrogates};
+use super::json::{members, parse_truncated};
 use super::json_cursor::type_name;
-use super::json_string::push_quoted;
+use super::json_string::{parse_string, push_quoted};
 
 /// Raw JSON text.
 pub type RawJson = Box<RawValue>;
@@ -152,7 +152,7 @@ pub enum ParseError {
 }
 
 /// The members of a message, as parts of its text.
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 pub(crate) struct RawMessage<'a> {
     #[serde(borrow, default, deserialize_with = "deserialize_present")]
     pub(crate) id: Option<&'a RawValue>,
@@ -191,7 +191,7 @@ pub fn parse(text: &str) -> Result<Vec<RpcMessage>, ParseError> {
 pub struct MessageText {
     text: String,
     messages: Vec<RpcMessage>,
-    /// Where the result of the only message is in the text; the message holds `null` in its place.
+    /// Where the result of the only message is in the text; the message holds another in its place.
     result: Option<Range<usize>>,
 }
 
@@ -212,7 +212,8 @@ impl MessageText {
         let result = envelope.result.as_mut().map(|raw| {
             // It is a part of the text.
             let start = raw.get().as_ptr().addr() - text.as_ptr().addr();
-            start..start + std::mem::replace(raw, RawValue::NULL).get().len()
+            let placeholder = if raw.get() == "null" { RawValue::NULL } else { RawValue::TRUE };
+            start..start + std::mem::replace(raw, placeholder).get().len()
         });
         match envelope_message(envelope) {
             Ok(message) => {
@@ -270,21 +271,37 @@ fn parse_one(text: &str) -> Result<RpcMessage, ParseError> {
         let json = serde_json::from_str::<&RawValue>(text).is_ok();
         return Err(if json { ParseError::NotRpc } else { ParseError::NotJson });
     }
-    let envelope = match serde_json::from_str::<RawMessage>(text) {
-        Ok(envelope) => envelope,
-        Err(error) if error.is_data() => return Err(ParseError::NotRpc),
-        // Half of a surrogate pair in the method or in a member's name.
-        Err(_) => match replace_lone_surrogates(text) {
-            Cow::Owned(text) => return parse_one(&text),
-            Cow::Borrowed(_) => return Err(ParseError::NotJson),
-        },
-    };
-    envelope_message(envelope)
+    match serde_json::from_str::<RawMessage>(text) {
+        Ok(envelope) => envelope_message(envelope),
+        Err(_) => envelope_message(read_envelope(text)?),
+    }
+}
+
+/// Reads an envelope that has half of a surrogate pair in a name or in the method, or two members of one name: of these
+/// the last one counts, as it does for parsers of JavaScript and Python.
+fn read_envelope(text: &str) -> Result<RawMessage<'_>, ParseError> {
+    let raw: &RawValue = serde_json::from_str(text).map_err(|_| ParseError::NotJson)?;
+    let mut envelope = RawMessage::default();
+    for (name, value) in members(raw).ok_or(ParseError::NotRpc)? {
+        match name.as_str() {
+            "id" => envelope.id = Some(value),
+            "method" if value.get() == "null" => envelope.method = None,
+            "method" => envelope.method = Some(parse_string(value.get()).ok_or(ParseError::NotRpc)?.into()),
+            "params" => envelope.params = Some(value),
+            "result" => envelope.result = Some(value),
+            "error" => envelope.error = Some(value),
+            _ => {}
+        }
+    }
+    Ok(envelope)
 }
 
 fn envelope_message(envelope: RawMessage<'_>) -> Result<RpcMessage, ParseError> {
     let not_null = |raw: &&RawValue| raw.get() != "null";
-    if let Some(method) = envelope.method {
+    let has_outcome = envelope.error.into_iter().chain(envelope.result).any(|raw| not_null(&raw));
+    // Some servers copy the method of the request into the response.
+    let is_response = has_outcome && envelope.id.is_some_and(|id| not_null(&id));
+    if let Some(method) = envelope.method.filter(|_| !is_response) {
         let method = method.into_owned();
         let params = envelope.params.filter(not_null).map(ToOwned::to_owned);
         return Ok(match envelope.id.filter(not_null) {
@@ -382,6 +399,8 @@ mod tests {
             r#"{"id":1,"result":"\ud83d"}"#.to_owned(),
             r#"{"method":"a","params":{},"result":1}"#.to_owned(),
             r#"[{"id":1,"result":{}},{"id":2,"result":[]}]"#.to_owned(),
+            r#"{"id":1,"method":"a","params":{},"result":{"b":1}}"#.to_owned(),
+            r#"{"id":null,"id":1,"result":{"b":1},"result":{}}"#.to_owned(),
             r#"{"jsonrpc":"2.0"}"#.to_owned(),
             "INFO".to_owned(),
         ] {
@@ -410,6 +429,9 @@ mod tests {
             r#"{"id":7.0,"result":{}}"#,
             r#"{"id":7,"result":{},"error":null}"#,
             r#"[{"id":7,"result":{}}]"#,
+            r#"{"id":7,"method":"tools/call","params":{},"result":{}}"#,
+            r#"{"id":null,"result":null,"id":7,"result":{}}"#,
+            r#"{"\ud83d":1,"id":7,"method":null,"result":{},"method":null}"#,
         ] {
             let answer = response(text);
             assert_eq!(answer.id, Some(7), "{text}");
@@ -440,6 +462,7 @@ mod tests {
         assert_eq!(parse("42").err(), Some(ParseError::NotRpc));
         assert_eq!(parse("{\"level\":\"info\"}").err(), Some(ParseError::NotRpc));
         assert_eq!(parse("[1]").err(), Some(ParseError::NotRpc));
+        assert_eq!(parse(r#"{"id":1,"method":5}"#).err(), Some(ParseError::NotRpc));
     }
 
     #[test]
@@ -457,6 +480,8 @@ mod tests {
     #[test]
     fn null_id_marks_a_notification() {
         assert!(matches!(parse(r#"{"id":null,"method":"x"}"#).as_deref(), Ok([RpcMessage::Notification { .. }])));
-        assert!(matches!(parse(r#"{"id":"a","method":"x"}"#).as_deref(), Ok([RpcMessage::Request { .. }])));
+        for text in [r#"{"id":"a","method":"x"}"#, r#"{"id":1,"method":"x","result":null,"error":null}"#] {
+            assert!(matches!(parse(text).as_deref(), Ok([RpcMessage::Request { .. }])), "{text}");
+        }
     }
 }

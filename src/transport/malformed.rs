@@ -5,8 +5,10 @@
 //! the wait for that response. Everything else is skipped (`STD-09`).
 
 use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
 
 use crate::error::{ErrorKind, Failure};
+use crate::protocol::json::members;
 use crate::protocol::rpc::{self, RpcMessage};
 use crate::transport::message::{BrokenResponse, Certainty};
 
@@ -57,6 +59,7 @@ pub fn recover(text: &str) -> Recovered {
             Err(Some(error)) if recovered.broken.is_none() => {
                 recovered.broken = broken_response(text, at, &error);
             }
+            Err(None) if recovered.broken.is_none() => recovered.broken = response_without_outcome(&text[at..]),
             Err(_) => {}
         }
         if attempts == MAX_ATTEMPTS {
@@ -112,6 +115,20 @@ fn broken_response(text: &str, at: usize, error: &serde_json::Error) -> Option<B
         .hint("use -v to see what it sent");
     failure.details_mut().has_response = true;
     Some(BrokenResponse { id, certainty, failure })
+}
+
+/// The response that this JSON should be, if it is marked as a message and names its request. JavaScript omits a result that
+/// is `undefined`.
+fn response_without_outcome(text: &str) -> Option<BrokenResponse> {
+    let raw: &RawValue = serde_json::from_str(text).ok()?;
+    let names: Vec<String> = members(raw)?.into_iter().map(|(name, _)| name).collect();
+    let has = |wanted: &str| names.iter().any(|name| name == wanted);
+    let id = Outline::of(raw.get()).id.filter(|_| has("jsonrpc") && !has("method"))?;
+    let start: String = raw.get().chars().take(200).collect();
+    let mut failure = Failure::new(ErrorKind::Protocol, "the server's response has neither a result nor an error")
+        .cause(format!("it came as {start}"));
+    failure.details_mut().has_response = true;
+    Some(BrokenResponse { id: Some(id), certainty: Certainty::Certain, failure })
 }
 
 /// How much of the end of an unfinished message is quoted, in characters.
@@ -336,6 +353,28 @@ mod tests {
             r#"got {"jsonrpc":"2.0","id":7,"method":"x","result":NaN}"#,
             r#"{"jsonrpc":"2.0","id":7,"method":"tools/call","params":{"result":NaN}}"#,
             r#"INFO {"jsonrpc":"2.0","result":NaN}"#,
+        ] {
+            assert_eq!(broken(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_response_without_an_outcome_is_recognized() {
+        let broken = |text: &str| recover(text).broken.map(|broken| (broken.id, broken.certainty));
+        for text in [
+            r#"{"jsonrpc":"2.0","id":7}"#,
+            r#" {"id":"7","jsonrpc":"2.0","error":null} "#,
+            r#"{"jsonrpc":"2.0","id":7,"data":{"result":{}}}"#,
+        ] {
+            assert_eq!(broken(text), Some((Some(7), Certainty::Certain)), "{text}");
+        }
+        for text in [
+            r#"{"status":"ok","id":7}"#,
+            r#"{"id":7}"#,
+            r#"{"jsonrpc":"2.0","id":null}"#,
+            r#"{"jsonrpc":"2.0","id":7,"method":5}"#,
+            r#"{"jsonrpc":"2.0","id":7} done"#,
+            r#"got {"jsonrpc":"2.0","params":{"id":7}}"#,
         ] {
             assert_eq!(broken(text), None, "{text}");
         }

@@ -65,7 +65,9 @@ fn over_http(mcp: impl Fn() -> Mcp, distort: Distort, check: impl Fn(&str, Run))
 
 #[test]
 fn a_complete_answer_beside_other_text_is_read() {
-    let cases: [(&str, Distort); 5] = [
+    let cases: [(&str, Distort); 7] = [
+        ("with two ids", |line| line.replacen('{', "{\"id\":null,", 1)),
+        ("with the method", |line| line.replacen('{', "{\"method\":\"tools/call\",", 1)),
         ("after a log", |line| format!("Progress... {line}")),
         ("after a log with braces", |line| format!("{{a: 1}} {{\"x\": {{}}}} {line}")),
         ("before a log", |line| format!("{line}done")),
@@ -185,6 +187,35 @@ fn an_answer_that_is_not_json_is_reported_at_once() {
         }
         over_http(mcp, distort, check);
     }
+}
+
+#[test]
+fn an_answer_without_result_and_error_is_reported_at_once() {
+    let cases: [Distort; 2] = [
+        |line| without_result(line).to_string(),
+        |line| {
+            let mut message = without_result(line);
+            message["error"] = Value::Null;
+            message.to_string()
+        },
+    ];
+    for distort in cases {
+        let mcp = || distorted(Mcp::legacy("2025-06-18"), distort, None);
+        let check = |wire: &str, run: Run| {
+            assert_eq!((run.code(), run.stdout()), (7, ""), "{wire}: {run:?}");
+            let expected = "mcpipe: error: the server's response has neither a result nor an error\n  it came as {";
+            assert!(run.stderr().starts_with(expected), "{wire}: {run:?}");
+            assert!(run.stderr().contains("the tool may have run\n"), "{wire}: {run:?}");
+        };
+        over_streams(mcp, check);
+        over_http(mcp, distort, check);
+    }
+}
+
+fn without_result(line: &str) -> Value {
+    let mut message: Value = serde_json::from_str(line).unwrap();
+    message.as_object_mut().unwrap().remove("result");
+    message
 }
 
 #[test]
