@@ -42,6 +42,8 @@ impl<R: AsyncRead + Unpin> LineReader<R> {
 
     /// The next line.
     pub(super) async fn next_line(&mut self) -> InputText {
+        // A full buffer may hold thousands of short lines, and reading them without a pause would stop all timers.
+        tokio::task::consume_budget().await;
         let (end, is_cut) = loop {
             if let Some(found) = memchr(b'\n', &self.buffer[self.searched..]) {
                 break (self.searched + found, false);
@@ -336,6 +338,28 @@ mod tests {
             };
             tokio::join!(written, read);
         }
+    }
+
+    #[tokio::test]
+    async fn short_lines_do_not_stop_timers() {
+        /// A stream that always has more line feeds.
+        struct LineFeeds;
+
+        impl AsyncRead for LineFeeds {
+            fn poll_read(
+                self: std::pin::Pin<&mut Self>,
+                _: &mut std::task::Context<'_>,
+                buffer: &mut tokio::io::ReadBuf<'_>,
+            ) -> std::task::Poll<std::io::Result<()>> {
+                buffer.put_slice(&vec![b'\n'; buffer.remaining()]);
+                std::task::Poll::Ready(Ok(()))
+            }
+        }
+
+        let mut reader = LineReader::new(LineFeeds, 5);
+        let read_all = async { while let InputText::Text { .. } = reader.next_line().await {} };
+        let ended = tokio::time::timeout(std::time::Duration::from_millis(1), read_all).await;
+        assert!(ended.is_err(), "the stream has no end");
     }
 
     #[test]
