@@ -46,7 +46,7 @@ impl CompletionQuery {
         given.shift_remove(&self.argument);
         let result = session.complete(reference, &self.argument, &self.prefix, &given).await?;
         if context.ui.is_json() {
-            context.ui.print_raw_json(&result)?;
+            context.ui.print_document(result.into())?;
             return Ok(Exit::Done);
         }
         let value = parse_value(result.get()).unwrap_or(Value::Null);

@@ -1,9 +1,13 @@
 //! Expectations of `test` and `call --expect`: whether they hold of a result, and what was seen if they do not.
 
-use serde_json::{Map, Value, json};
+use std::fmt::{self, Write};
+
+use serde_json::{Map, Value};
 
 use crate::error::{ErrorKind, Failure, Result};
+use crate::output::document::JsonDocument;
 use crate::output::jq::{JqFilter, JqOutput};
+use crate::output::json::quote;
 
 /// The most characters of a value that are shown.
 const MAX_SHOWN: usize = 400;
@@ -15,21 +19,18 @@ const MAX_SHOWN: usize = 400;
 pub(crate) fn matches(regex: &str, text: &str) -> Result<bool> {
     let filter = JqFilter::new(".[0] as $regex | .[1] | test($regex)", Vec::new)?;
     let mut holds = false;
-    filter.run(&json!([regex, text]).to_string(), |output| {
-        holds = output == JqOutput::Json("true".to_owned());
+    filter.run(JsonDocument::from_strings([regex, text]), |output| {
+        holds = output.is_true();
         Ok(())
     })?;
     Ok(holds)
 }
 
 /// The outputs of an expression over a document.
-fn outputs(filter: &JqFilter, document: &str) -> Result<Vec<Value>, String> {
+fn outputs(filter: &JqFilter, document: &mut JsonDocument<'_>) -> Result<Vec<JqOutput>, String> {
     let mut all = Vec::new();
-    let run = filter.run(document, |output| {
-        all.push(match output {
-            JqOutput::Text(bytes) => Value::String(String::from_utf8_lossy(&bytes).into_owned()),
-            JqOutput::Json(text) => serde_json::from_str(&text).unwrap_or(Value::String(text)),
-        });
+    let run = filter.run(document.share(), |output| {
+        all.push(output);
         Ok(())
     });
     match run {
@@ -42,30 +43,32 @@ fn outputs(filter: &JqFilter, document: &str) -> Result<Vec<Value>, String> {
 ///
 /// # Errors
 /// Why there is none.
-pub(crate) fn first_output(expression: &str, document: &str) -> Result<Value, String> {
+pub(crate) fn first_output(expression: &str, document: &mut JsonDocument<'_>) -> Result<Value, String> {
     let filter = JqFilter::new(expression, Vec::new).map_err(|failure| failure.to_string())?;
-    outputs(&filter, document)?.into_iter().next().ok_or_else(|| "it has no output".to_owned())
+    match outputs(&filter, document)?.into_iter().next().ok_or("it has no output")? {
+        JqOutput::Text(bytes) => Ok(Value::String(String::from_utf8_lossy(&bytes).into_owned())),
+        JqOutput::Json(json) => {
+            let text = json.to_string();
+            Ok(serde_json::from_str(&text).unwrap_or(Value::String(text)))
+        }
+    }
 }
 
 /// The first output of an expression, as text: numbers keep every digit.
 ///
 /// # Errors
 /// Why there is none.
-pub(crate) fn first_output_text(expression: &str, document: &str) -> Result<String, String> {
+pub(crate) fn first_output_text(expression: &str, document: &mut JsonDocument<'_>) -> Result<String, String> {
     let filter = JqFilter::new(expression, Vec::new).map_err(|failure| failure.to_string())?;
-    let mut first = None;
-    let run = filter.run(document, |output| {
-        if let JqOutput::Json(text) = output {
-            first.get_or_insert(text);
-        }
-        Ok(())
+    let first = outputs(&filter, document)?.into_iter().find_map(|output| match output {
+        JqOutput::Json(json) => Some(json.to_string()),
+        JqOutput::Text(_) => None,
     });
-    run.map_err(|failure| failure.details().causes.first().cloned().unwrap_or_else(|| failure.to_string()))?;
     first.ok_or_else(|| "it has no output".to_owned())
 }
 
 /// Whether an expression is true of a document; if not, what it saw, a line each.
-pub(crate) fn check_expression(expression: &str, document: &str) -> Option<Vec<String>> {
+pub(crate) fn check_expression(expression: &str, document: &mut JsonDocument<'_>) -> Option<Vec<String>> {
     let filter = match JqFilter::new(expression, Vec::new) {
         Ok(filter) => filter,
         Err(failure) => return Some(vec![failure.to_string()]),
@@ -74,20 +77,52 @@ pub(crate) fn check_expression(expression: &str, document: &str) -> Option<Vec<S
         Ok(seen) => seen,
         Err(why) => return Some(vec![format!("the expression failed: {why}")]),
     };
-    if !seen.is_empty() && seen.iter().all(|value| *value == Value::Bool(true)) {
+    if !seen.is_empty() && seen.iter().all(JqOutput::is_true) {
         return None;
     }
-    if let Some((left, right)) = compared_values(expression, document) {
-        return Some(difference(&left, &right, "left", "right"));
+    if let Some([left, right]) = compared_values(expression, document).as_deref() {
+        return Some(lines_of_both([("left", show_output(left)), ("right", show_output(right))]));
     }
-    let shown: Vec<String> = seen.iter().map(show).collect();
+    let shown: Vec<String> = seen.iter().map(show_output).collect();
     Some(vec![if shown.is_empty() { "it has no output".to_owned() } else { format!("it is {}", shown.join(", ")) }])
 }
 
 /// How two values differ, a line for each.
 pub(crate) fn difference(left: &Value, right: &Value, left_name: &str, right_name: &str) -> Vec<String> {
-    let width = left_name.len().max(right_name.len());
-    vec![format!("{left_name:>width$}: {}", show(left)), format!("{right_name:>width$}: {}", show(right))]
+    lines_of_both([(left_name, show(left)), (right_name, show(right))])
+}
+
+fn lines_of_both(both: [(&str, String); 2]) -> Vec<String> {
+    let width = both.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
+    both.into_iter().map(|(name, shown)| format!("{name:>width$}: {shown}")).collect()
+}
+
+/// An output on one line, shortened. Not much more than what is shown is copied.
+fn show_output(output: &JqOutput) -> String {
+    match output {
+        JqOutput::Text(bytes) => {
+            let most = bytes.len().min(MAX_SHOWN * char::MAX_LEN_UTF8);
+            let end = if most < bytes.len() { "…" } else { "" };
+            shorten(&quote(&(String::from_utf8_lossy(&bytes[..most]) + end)))
+        }
+        JqOutput::Json(json) => {
+            let mut beginning = Beginning(String::new());
+            // It refuses more than what is shown.
+            let _ = write!(beginning, "{json}");
+            shorten(&beginning.0)
+        }
+    }
+}
+
+/// The beginning of a text: one character more than what is shown.
+struct Beginning(String);
+
+impl fmt::Write for Beginning {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let room = (MAX_SHOWN + 1).saturating_sub(self.0.chars().count());
+        self.0.extend(text.chars().take(room));
+        if room == 0 { Err(fmt::Error) } else { Ok(()) }
+    }
 }
 
 /// A value on one line, shortened.
@@ -103,20 +138,14 @@ pub(crate) fn shorten(text: &str) -> String {
 }
 
 /// Both sides of an expression that compares two values last.
-fn compared_values(expression: &str, document: &str) -> Option<(Value, Value)> {
+fn compared_values(expression: &str, document: &mut JsonDocument<'_>) -> Option<Vec<JqOutput>> {
     let (pipe, at, length) = last_comparison(expression)?;
     let (prefix, left) = match pipe {
         Some(pipe) => (&expression[..pipe], &expression[pipe + 1..at]),
         None => (".", &expression[..at]),
     };
-    let both = format!("{prefix} | [({left}), ({})]", &expression[at + length..]);
-    match first_output(&both, document).ok()? {
-        Value::Array(mut both) if both.len() == 2 => {
-            let right = both.pop()?;
-            Some((both.pop()?, right))
-        }
-        _ => None,
-    }
+    let both = format!("first({prefix}) | ({left}), ({})", &expression[at + length..]);
+    outputs(&JqFilter::new(&both, Vec::new).ok()?, document).ok()
 }
 
 /// The only comparison outside of parentheses and strings: the last pipe before it, its position and its length. `None`
@@ -192,7 +221,7 @@ pub(crate) fn is_equal(one: &Value, other: &Value) -> bool {
 ///
 /// # Errors
 /// [`ErrorKind::Mismatch`].
-pub(crate) fn check_options(expressions: &[String], result: &str) -> Result<()> {
+pub(crate) fn check_options(expressions: &[String], result: &mut JsonDocument<'_>) -> Result<()> {
     let unmet: Vec<(&String, Vec<String>)> =
         expressions.iter().filter_map(|expression| Some((expression, check_expression(expression, result)?))).collect();
     let failure = match unmet.as_slice() {
@@ -229,7 +258,27 @@ pub(crate) fn check_option(expression: &str) -> Result<()> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::borrow::Cow;
+
+    use serde_json::json;
+
     use super::*;
+
+    fn check(expression: &str, document: &str) -> Option<Vec<String>> {
+        check_expression(expression, &mut JsonDocument::from(Cow::from(document)))
+    }
+
+    #[test]
+    fn long_values_are_shortened() {
+        let long = |count| "é\n".repeat(count);
+        let document = json!({"a": long(300), "b": long(10_000), "c": [long(10_000)]}).to_string();
+        let shown = |expression: &str| check(expression, &document).unwrap().remove(0);
+        let text = format!("it is {}…", &json!(long(300)).to_string().chars().take(MAX_SHOWN).collect::<String>());
+        assert_eq!(shown(".a"), text);
+        assert_eq!(shown(".b"), text);
+        assert_eq!(shown(".c").replace("[", ""), format!("{}…", text.chars().take(MAX_SHOWN + 5).collect::<String>()));
+        assert_eq!(shown(".b == 1"), text.replace("it is", " left:"));
+    }
 
     #[test]
     fn both_sides_of_a_comparison_are_shown() {
@@ -241,14 +290,14 @@ mod tests {
             (r#".b == "x""#, r#""x == y""#, r#""x""#),
             (".a[0] != 1", "1", "1"),
         ] {
-            let seen = check_expression(expression, document).unwrap();
+            let seen = check(expression, document).unwrap();
             assert_eq!(seen, [format!(" left: {left}"), format!("right: {right}")], "{expression}");
         }
-        assert_eq!(check_expression(".a | length == 2", document), None);
-        assert_eq!(check_expression(".a[] > 0", document), None);
-        assert_eq!(check_expression(".a[0] == 1 and .a[1] == 3", document).unwrap(), ["it is false"]);
-        assert_eq!(check_expression("empty", document).unwrap(), ["it has no output"]);
-        assert!(check_expression(".b | keys", document).unwrap()[0].starts_with("the expression failed: "));
+        assert_eq!(check(".a | length == 2", document), None);
+        assert_eq!(check(".a[] > 0", document), None);
+        assert_eq!(check(".a[0] == 1 and .a[1] == 3", document).unwrap(), ["it is false"]);
+        assert_eq!(check("empty", document).unwrap(), ["it has no output"]);
+        assert!(check(".b | keys", document).unwrap()[0].starts_with("the expression failed: "));
     }
 
     #[test]

@@ -135,7 +135,7 @@ pub async fn print_kinds(
         return Err(failures.swap_remove(0));
     }
     if context.ui.is_json() {
-        context.ui.print_json_text(&lists_json(&lists))?;
+        context.ui.print_json_text(lists_json(&lists))?;
     } else {
         print_lists(context, session, &lists, filter.grep.is_some())?;
     }

@@ -51,7 +51,7 @@ pub async fn run(context: &Context, args: PromptArgs) -> Result<Exit> {
             let result = progress.show_during(get_prompt(context, session, name, &arguments)).await?;
             match args.form {
                 Some(form) => print_prompt_messages(context, &result, form)?,
-                None if context.ui.is_json() => context.ui.print_raw_json(&result)?,
+                None if context.ui.is_json() => context.ui.print_document(result.into())?,
                 None => context.ui.print_prompt(&result)?,
             }
             session.take_declined().map_or(Ok(Exit::Done), Err)

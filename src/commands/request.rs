@@ -1,6 +1,5 @@
 //! `request`: any request or notification, and the result as it came.
 
-use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use crate::args::ArgumentReader;
@@ -47,7 +46,7 @@ pub async fn run(context: &Context, args: RequestArgs) -> Result<Exit> {
         let (tool_cache, target) = (ToolCache::default(), args.target.as_deref());
         let call_context = CallContext { context, session, tool_cache: &tool_cache, args: &call_args, target };
         let result = progress.show_during(send(call_context, &method, params)).await?;
-        print_result(context, session, &method, &result)
+        print_result(context, session, &method, result)
     };
     context.with_session(session, exchange).await
 }
@@ -116,12 +115,13 @@ async fn allow_tool_call(call_context: CallContext<'_>, params: &Map<String, Val
     Ok(listed.find(name).map(|tool| tools::argument_headers(session, tool, &arguments)).unwrap_or_default())
 }
 
-fn print_result(context: &Context, session: &Session, method: &str, result: &RawValue) -> Result<Exit> {
-    context.ui.print_raw_json(result)?;
+fn print_result(context: &Context, session: &Session, method: &str, result: RawJson) -> Result<Exit> {
+    let is_failure = method == method::TOOLS_CALL && is_error_result(&result);
+    context.ui.print_document(result.into())?;
     if let Some(reason) = session.take_unanswered().or_else(|| session.take_declined()) {
         return Err(reason);
     }
-    if method == method::TOOLS_CALL && is_error_result(result) {
+    if is_failure {
         return Err(Failure::new(ErrorKind::Failed, "the tool reported an error"));
     }
     Ok(Exit::Done)

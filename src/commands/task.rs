@@ -111,7 +111,7 @@ async fn wait(context: &Context, args: TaskWaitArgs) -> Result<Exit> {
         print_tool_result(
             context,
             session,
-            &result,
+            result,
             &ResultOptions { structured_only: args.structured, save: args.save.as_deref(), ..ResultOptions::default() },
             None,
         )
@@ -127,7 +127,7 @@ async fn cancel(context: &Context, one: TaskIdArgs) -> Result<Exit> {
         let answer = forget_if_unknown(context, session, &id, session.cancel_task(&id).await)?;
         remove_handle(context, session, &id);
         if context.ui.is_json() {
-            context.ui.print_raw_json(&answer)?;
+            context.ui.print_document(answer.into())?;
         } else if Task::parse(&answer).is_some_and(|task| task.status == "cancelled") {
             context.ui.note("the task was canceled");
         } else {
@@ -161,7 +161,7 @@ async fn list(context: &Context, args: TaskListArgs) -> Result<Exit> {
 fn print_tasks(context: &Context, tasks: &[RawJson]) -> Result<Exit> {
     if context.ui.is_json() {
         let all: Vec<&str> = tasks.iter().map(|task| task.get()).collect();
-        context.ui.print_json_text(&format!(r#"{{"tasks":[{}]}}"#, all.join(",")))?;
+        context.ui.print_json_text(format!(r#"{{"tasks":[{}]}}"#, all.join(",")))?;
         return Ok(Exit::Done);
     }
     if tasks.is_empty() {

@@ -297,25 +297,6 @@ pub fn has_binary(result: &RawValue) -> bool {
     content_blocks(result).unwrap_or_default().iter().any(|block| matches!(block, ContentBlock::Binary(_)))
 }
 
-/// Structured content as its own JSON text: `structuredContent`, present even if it is `null`
-/// (`TOL-03`), else the only text, if that is JSON.
-///
-/// # Errors
-/// [`ErrorKind::Protocol`] if there is neither.
-pub fn structured_content(result: &RawValue) -> Result<String> {
-    if let Some(json) = find_member(result.get(), "structuredContent") {
-        return Ok(json.to_owned());
-    }
-    if let Some([ContentBlock::Text(text)]) = content_blocks(result).as_deref() {
-        let text = text.decode();
-        if serde_json::from_str::<&RawValue>(text.trim()).is_ok() {
-            return Ok(text.trim().to_owned());
-        }
-    }
-    Err(Failure::new(ErrorKind::Protocol, "the result has no structured content, and its text is not JSON")
-        .hint("omit --structured, or use --json to see the whole result"))
-}
-
 /// Writes a resource into the file that the user named.
 ///
 /// # Errors
@@ -332,11 +313,10 @@ pub fn write_resource(result: &RawValue, path: &Path) -> Result<()> {
 pub fn resource_bytes(result: &RawValue) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     for entry in contents_entries(result)? {
-        match entry_data(entry)? {
-            FileData::Text(text) => text.pieces().for_each(|piece| bytes.extend_from_slice(piece.as_bytes())),
-            FileData::Bytes(more) => bytes.extend_from_slice(&more),
-            FileData::Base64(data) => bytes.extend(decode_base64(&data).unwrap_or_default()),
-        }
+        entry_data(entry)?.write_pieces(|piece| -> Result<()> {
+            bytes.extend_from_slice(piece);
+            Ok(())
+        })?;
     }
     Ok(bytes)
 }

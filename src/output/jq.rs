@@ -3,24 +3,25 @@
 //! The filter is compiled once, before anything is sent, so that a mistake in it is reported first. Numbers that it
 //! does not compute with keep every digit.
 
+use std::fmt::{self, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use bytes::Bytes;
 use jaq_core::data::JustLut;
 use jaq_core::load::{self, Arena, File, Loader};
 use jaq_core::{Compiler, Ctx, Exn, Vars};
-use jaq_json::{Num, Val, read};
+use jaq_json::Val;
 
+use super::document::JsonDocument;
+use super::jq_value::write_json;
 use crate::error::{ErrorKind, Failure, Result};
-use crate::protocol::json::{nesting_depth, replace_lone_surrogates};
 
 type JqData = JustLut<Val>;
 
-/// Deeper documents are refused: they are read by recursion.
-const MAX_DEPTH: usize = 1200;
 /// The number of characters of a filter's error message that are shown.
 const MAX_ERROR_LENGTH: usize = 200;
-/// The greatest whole number up to which a double is exact, 2^53.
-const MAX_EXACT_INTEGER: f64 = 9_007_199_254_740_992.0;
+/// How much of an output is written at a time.
+const PIECE: usize = 32 * 1024;
 
 /// Functions of jq that the library does not define.
 const DEFINITIONS: &str = r#"
@@ -49,9 +50,82 @@ impl std::fmt::Debug for JqFilter {
 #[derive(Debug, PartialEq, Eq)]
 pub enum JqOutput {
     /// A string: printed without quotes.
-    Text(Vec<u8>),
+    Text(Bytes),
     /// Anything else, as JSON on one line.
-    Json(String),
+    Json(JqValue),
+}
+
+/// A value that is not a string. Its text is JSON.
+#[derive(Debug, PartialEq, Eq)]
+pub struct JqValue(Val);
+
+impl fmt::Display for JqValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_json(f, &self.0)
+    }
+}
+
+impl JqOutput {
+    /// Whether it is `true`.
+    #[must_use]
+    pub fn is_true(&self) -> bool {
+        matches!(self, JqOutput::Json(JqValue(Val::Bool(true))))
+    }
+
+    /// Writes it and a line feed, piece by piece: a large output is not copied as a whole.
+    ///
+    /// # Errors
+    /// The first error of `write`.
+    pub fn write_line<E>(&self, write: impl FnMut(&[u8]) -> std::result::Result<(), E>) -> std::result::Result<(), E> {
+        let mut pieces = Pieces { waiting: Vec::new(), write, failed: None };
+        match self {
+            JqOutput::Text(text) => pieces.push(text),
+            JqOutput::Json(json) => drop(write!(pieces, "{json}")),
+        }
+        pieces.push(b"\n");
+        pieces.flush();
+        pieces.failed.map_or(Ok(()), Err)
+    }
+}
+
+/// Collects short pieces of an output, and writes long ones.
+struct Pieces<W, E> {
+    waiting: Vec<u8>,
+    write: W,
+    failed: Option<E>,
+}
+
+impl<E, W: FnMut(&[u8]) -> std::result::Result<(), E>> Pieces<W, E> {
+    fn push(&mut self, piece: &[u8]) {
+        if self.waiting.len() + piece.len() > PIECE {
+            self.flush();
+        }
+        if piece.len() > PIECE {
+            self.pass_on(piece);
+        } else {
+            self.waiting.extend_from_slice(piece);
+        }
+    }
+
+    fn flush(&mut self) {
+        let mut waiting = std::mem::take(&mut self.waiting);
+        self.pass_on(&waiting);
+        waiting.clear();
+        self.waiting = waiting;
+    }
+
+    fn pass_on(&mut self, piece: &[u8]) {
+        if self.failed.is_none() && !piece.is_empty() {
+            self.failed = (self.write)(piece).err();
+        }
+    }
+}
+
+impl<E, W: FnMut(&[u8]) -> std::result::Result<(), E>> Write for Pieces<W, E> {
+    fn write_str(&mut self, piece: &str) -> fmt::Result {
+        self.push(piece.as_bytes());
+        if self.failed.is_some() { Err(fmt::Error) } else { Ok(()) }
+    }
 }
 
 impl JqFilter {
@@ -86,15 +160,8 @@ impl JqFilter {
     ///
     /// # Errors
     /// [`ErrorKind::Failed`] if the filter fails on this document; those of `print`.
-    pub fn run(&self, document: &str, mut print: impl FnMut(JqOutput) -> Result<()>) -> Result<()> {
-        // The library refuses what JavaScript writes for a string that it cut inside an emoji.
-        let document = replace_lone_surrogates(document);
-        if nesting_depth(&document) > MAX_DEPTH {
-            return Err(Failure::new(ErrorKind::Failed, "--jq: the document is nested too deeply to be filtered"));
-        }
-        let input = read::parse_single(document.as_bytes()).map_err(|error| {
-            Failure::new(ErrorKind::Protocol, "--jq: the server's response is not JSON").caused_by(&error)
-        })?;
+    pub fn run(&self, document: JsonDocument<'_>, mut print: impl FnMut(JqOutput) -> Result<()>) -> Result<()> {
+        let input = document.into_value()?;
         let pairs = self.environment.iter();
         let environment: jaq_json::Map =
             pairs.map(|(name, value)| (Val::from(name.clone()), Val::from(value.clone()))).collect();
@@ -137,27 +204,8 @@ fn truncate(text: &str) -> String {
 
 fn to_output(value: Val) -> JqOutput {
     match value {
-        Val::TStr(text) | Val::BStr(text) => JqOutput::Text(text.to_vec()),
-        value => JqOutput::Json(restore_integers(value).to_string()),
-    }
-}
-
-/// Whole numbers that were computed as doubles, without the fraction that they do not have: `4 / 2` is 2.
-fn restore_integers(value: Val) -> Val {
-    match value {
-        Val::Num(Num::Float(number))
-            if number.fract() == 0.0
-                && number.abs() <= MAX_EXACT_INTEGER
-                && (number != 0.0 || number.is_sign_positive()) =>
-        {
-            #[expect(clippy::cast_possible_truncation, reason = "it is whole and small enough")]
-            Val::from(number as isize)
-        }
-        Val::Arr(items) => items.iter().cloned().map(restore_integers).collect(),
-        Val::Obj(members) => {
-            Val::obj(members.iter().map(|(key, value)| (key.clone(), restore_integers(value.clone()))).collect())
-        }
-        value => value,
+        Val::TStr(text) | Val::BStr(text) => JqOutput::Text(*text),
+        value => JqOutput::Json(JqValue(value)),
     }
 }
 
@@ -188,18 +236,19 @@ fn parse_errors(text: &str, error: load::Error<&str>) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::borrow::Cow;
+
+    use super::super::jq_value::MAX_DEPTH;
     use super::*;
 
     fn run(filter: &str, document: &str) -> String {
         let mut all = String::new();
         let filter = JqFilter::new(filter, || vec![("A".into(), "b".into())]).unwrap();
-        let ended = filter.run(document, |output| {
-            match output {
-                JqOutput::Text(bytes) => all.push_str(&String::from_utf8(bytes).unwrap()),
-                JqOutput::Json(text) => all.push_str(&text),
-            }
-            all.push('\n');
-            Ok(())
+        let ended = filter.run(JsonDocument::from(Cow::from(document)), |output| {
+            output.write_line(|piece| {
+                all.push_str(std::str::from_utf8(piece).unwrap());
+                Ok(())
+            })
         });
         match ended {
             Ok(()) => all,
@@ -264,6 +313,39 @@ mod tests {
         assert_eq!(run("1, .a", "1"), failed);
         assert_eq!(run("halt_error", "\"\""), "Failed: --jq: the filter halted with 5");
         assert_eq!(run("error(\"no\")", "1"), "Failed: --jq: the filter failed on the result: \"no\"");
+    }
+
+    #[test]
+    fn a_large_output_is_written_in_pieces() {
+        let long = "x\\n".repeat(100_000);
+        let document = document_text(&long);
+        for filter in [".", ".a[0]", ".a[1]"] {
+            let (mut pieces, mut text) = (Vec::new(), String::new());
+            let document = JsonDocument::from(Cow::from(&document));
+            let run = JqFilter::new(filter, Vec::new).unwrap().run(document, |output| {
+                output.write_line(|piece| {
+                    pieces.push(piece.len());
+                    text.push_str(std::str::from_utf8(piece).unwrap());
+                    Ok(())
+                })
+            });
+            run.unwrap();
+            match filter {
+                "." => assert!(
+                    text.trim_end() == document_text(&long)
+                        && pieces.len() > 10
+                        && pieces.iter().all(|piece| *piece <= PIECE)
+                ),
+                ".a[0]" => assert_eq!(pieces, [200_000, 1]),
+                _ => assert_eq!((text.as_str(), pieces.as_slice()), ("1\n", &[2][..])),
+            }
+        }
+        let failed = JqOutput::Text(Bytes::from_static(b"a")).write_line(|_| Err("no"));
+        assert_eq!(failed, Err("no"));
+    }
+
+    fn document_text(long: &str) -> String {
+        format!(r#"{{"a":["{long}",1,"{long}"]}}"#)
     }
 
     #[test]

@@ -8,10 +8,10 @@ use serde_json::value::RawValue;
 
 use super::content::{
     ContentBlock, JsonObject, content_blocks, contents_entries, entry_data, list_items, parse_blocks,
-    resource_contents, structured_content, write_resource,
+    resource_contents, write_resource,
 };
+use super::document::JsonDocument;
 use super::escape::collapse_whitespace;
-use super::jq::JqOutput;
 use super::json::{JsonStyle, escape_unsafe, pretty, quote};
 use super::save::{FileData, FileNaming, FileSaver, write_file};
 use super::{Style, Ui};
@@ -26,25 +26,25 @@ impl Ui {
     ///
     /// # Errors
     /// When it cannot be written, or a block to be saved is not base64 (after all others were printed).
-    pub fn print_tool_result(&self, result: &RawValue, save: Option<&Path>) -> Result<()> {
+    pub fn print_tool_result(&self, result: JsonDocument<'_>, save: Option<&Path>) -> Result<()> {
         let made = save.map(FileSaver::new).transpose();
-        if self.is_json() {
+        let Some(raw) = result.raw().filter(|_| !self.is_json()) else {
             return self.save_and_print_json(result, made);
-        }
+        };
         let (saver, not_made) = match made {
             Ok(saver) => (saver, Ok(())),
             Err(failure) => (None, Err(failure)),
         };
-        self.print_tool_blocks(result, saver)?;
+        self.print_tool_blocks(raw, saver)?;
         not_made
     }
 
     /// The JSON document, and its binary content in files. The result is printed even if a file cannot be written.
-    fn save_and_print_json(&self, result: &RawValue, saver: Result<Option<FileSaver>>) -> Result<()> {
+    fn save_and_print_json(&self, result: JsonDocument<'_>, saver: Result<Option<FileSaver>>) -> Result<()> {
         let mut outcome = Ok(());
         match saver {
             Ok(Some(mut saver)) => {
-                for block in content_blocks(result).unwrap_or_default() {
+                for block in result.raw().and_then(content_blocks).unwrap_or_default() {
                     let ContentBlock::Binary(binary) = block else { continue };
                     match binary.save(&mut saver) {
                         Ok(path) => self.print_saved_path(&path)?,
@@ -55,7 +55,7 @@ impl Ui {
             Ok(None) => {}
             Err(failure) => outcome = Err(failure),
         }
-        self.print_raw_json(result)?;
+        self.print_document(result)?;
         outcome
     }
 
@@ -87,8 +87,8 @@ impl Ui {
     ///
     /// # Errors
     /// [`ErrorKind::Protocol`] if there is none.
-    pub fn print_structured(&self, result: &RawValue) -> Result<()> {
-        self.print_json_text(&structured_content(result)?)
+    pub fn print_structured(&self, result: JsonDocument<'_>) -> Result<()> {
+        self.print_document(result.into_structured()?)
     }
 
     /// Prints a prompt for people: each message after its role.
@@ -168,13 +168,13 @@ impl Ui {
     ///
     /// # Errors
     /// When something is not base64, the filter fails, or the file cannot be written.
-    pub fn write_tool_result_to(&self, result: &RawValue, file: &Path, structured_only: bool) -> Result<()> {
+    pub fn write_tool_result_to(&self, result: JsonDocument<'_>, file: &Path, structured_only: bool) -> Result<()> {
         if structured_only {
-            return self.write_json_to(&structured_content(result)?, file);
+            return self.write_json_to(result.into_structured()?, file);
         }
-        if self.is_json() {
-            return self.write_json_to(result.get(), file);
-        }
+        let Some(result) = result.raw().filter(|_| !self.is_json()) else {
+            return self.write_json_to(result, file);
+        };
         let line = |text: String| FileData::Bytes((text + "\n").into_bytes().into());
         let pretty = |json: &str| line(pretty(json, JsonStyle { color: false, escape_unsafe: false }));
         let blocks = match content_blocks(result) {
@@ -208,29 +208,28 @@ impl Ui {
     }
 
     /// A JSON document, or what the filter makes of it, into a file.
-    fn write_json_to(&self, document: &str, file: &Path) -> Result<()> {
+    fn write_json_to(&self, document: JsonDocument<'_>, file: &Path) -> Result<()> {
         let Some(filter) = &self.options.jq else {
-            let parts = [document.as_bytes(), b"\n"];
-            return write_file(file, &parts.map(|part| FileData::Bytes(part.into())));
+            let text = document.into_text()?;
+            return write_file(file, &[text.as_bytes(), b"\n"].map(|part| FileData::Bytes(part.into())));
         };
-        let mut text = Vec::new();
+        let mut outputs = Vec::new();
         filter.run(document, |output| {
-            match output {
-                JqOutput::Json(json) => text.extend_from_slice(json.as_bytes()),
-                JqOutput::Text(bytes) => text.extend(bytes),
-            }
-            text.push(b'\n');
+            outputs.push(FileData::Filtered(output));
             Ok(())
         })?;
-        write_file(file, &[FileData::Bytes(text.into())])
+        write_file(file, &outputs)
     }
 
     /// A resource into the one file that the user named; with `--json` the document, or what the filter makes of it.
     ///
     /// # Errors
     /// When something is not base64, the filter fails, or the file cannot be written.
-    pub fn write_resource_to(&self, result: &RawValue, file: &Path) -> Result<()> {
-        if self.is_json() { self.write_json_to(result.get(), file) } else { write_resource(result, file) }
+    pub fn write_resource_to(&self, result: JsonDocument<'_>, file: &Path) -> Result<()> {
+        match result.raw() {
+            Some(raw) if !self.is_json() => write_resource(raw, file),
+            _ => self.write_json_to(result, file),
+        }
     }
 
     /// A resource into files in `directory`, whose names are printed.
@@ -321,7 +320,7 @@ mod tests {
 
     /// A tool result as it is written to a pipe.
     fn piped(result: &str) -> String {
-        render_both(|ui| ui.print_tool_result(&raw(result), None)).0
+        render_both(|ui| ui.print_tool_result(raw(result).into(), None)).0
     }
 
     #[test]
@@ -338,7 +337,7 @@ mod tests {
         let expected = "one\ntwo\x1b[2J\n[image/png, 3 B; --save DIR writes it]\n[audio, 2 B; --save DIR writes it]\n\
             [link a b demo://a, x/y, 12.3 kB]\n[link demo://a]\nembedded\n\
             [demo://b, application/pdf, 4 B; --save DIR writes it]\n[unknown content type 'hologram'; --json shows it]\n";
-        let (pipe, terminal) = render_both(|ui| ui.print_tool_result(&raw(result), None));
+        let (pipe, terminal) = render_both(|ui| ui.print_tool_result(raw(result).into(), None));
         assert_eq!(pipe, expected);
         assert_eq!(terminal, expected.replace('\x1b', "\\x1b"));
     }
@@ -370,29 +369,13 @@ mod tests {
     }
 
     #[test]
-    fn tol_03_structured_is_exact_and_present_by_key() {
-        let structured = |text: &str| structured_content(&raw(text));
-        assert_eq!(structured(r#"{"structuredContent":null}"#).unwrap(), "null");
-        assert_eq!(structured(r#"{"structuredContent":false,"content":[]}"#).unwrap(), "false");
-        assert_eq!(structured(r#"{"structuredContent":{"a": 1E2, "a":2}}"#).unwrap(), r#"{"a": 1E2, "a":2}"#);
-        assert_eq!(structured(r#"{"content":[{"type":"text","text":" {\"a\":1.0}\n"}]}"#).unwrap(), r#"{"a":1.0}"#);
-        for none in [
-            r#"{"content":[{"type":"text","text":"no"}]}"#,
-            r#"{"content":[{"type":"text","text":"1"},{"type":"text","text":"2"}]}"#,
-            "{}",
-        ] {
-            assert_eq!(structured(none).unwrap_err().kind(), ErrorKind::Protocol, "{none}");
-        }
-    }
-
-    #[test]
     fn save_writes_files_and_prints_their_names() {
         let directory = tempfile::tempdir().unwrap();
         let seen = ui(UiOptions::default(), Terminal::default());
         let result =
             raw(r#"{"content":[{"type":"image","data":"AAEC","mimeType":"image/png"},{"type":"image","data":"%"},
                 {"type":"text","text":"t"},{"type":"resource","resource":{"uri":"x://h/../b.bin","blob":"AA"}}]}"#);
-        let failure = seen.ui.print_tool_result(&result, Some(directory.path())).unwrap_err();
+        let failure = seen.ui.print_tool_result(result.into(), Some(directory.path())).unwrap_err();
         assert_eq!(failure.kind(), ErrorKind::Protocol);
         let path = |name: &str| directory.path().join(name);
         assert_eq!(seen.out.text(), format!("{}\nt\n{}\n", path("image-1.png").display(), path("b.bin").display()));

@@ -11,6 +11,7 @@ use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
 use super::escape::is_harmful;
+use super::jq::JqOutput;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::protocol::json::JsonText;
 use crate::util::atomic_write::{replace_file, temporary_in};
@@ -107,14 +108,21 @@ pub enum FileData<'a> {
     Bytes(Cow<'a, [u8]>),
     /// Base64 that is decoded while it is written. It is valid.
     Base64(Cow<'a, str>),
+    /// The output of a filter, and a line feed.
+    Filtered(JqOutput),
 }
 
 impl FileData<'_> {
-    fn write_to(&self, file: &mut fs::File) -> io::Result<()> {
+    /// Writes it piece by piece.
+    pub(super) fn write_pieces<E>(
+        &self,
+        mut write: impl FnMut(&[u8]) -> std::result::Result<(), E>,
+    ) -> std::result::Result<(), E> {
         match self {
-            FileData::Text(text) => text.pieces().try_for_each(|piece| file.write_all(piece.as_bytes())),
-            FileData::Bytes(bytes) => file.write_all(bytes),
-            FileData::Base64(text) => write_decoded(text, |piece| file.write_all(piece)),
+            FileData::Text(text) => text.pieces().try_for_each(|piece| write(piece.as_bytes())),
+            FileData::Bytes(bytes) => write(bytes),
+            FileData::Base64(text) => write_decoded(text, write),
+            FileData::Filtered(output) => output.write_line(write),
         }
     }
 }
@@ -161,7 +169,7 @@ impl FileSaver {
             // `create_new` follows no link and replaces no file, whoever created it in the meantime.
             match OpenOptions::new().write(true).create_new(true).open(&path) {
                 Ok(mut file) => {
-                    if let Err(error) = data.write_to(&mut file) {
+                    if let Err(error) = data.write_pieces(|piece| file.write_all(piece)) {
                         let _ = fs::remove_file(&path);
                         return Err(file_write_failure(&path, &error));
                     }
@@ -262,7 +270,7 @@ pub fn write_file(path: &Path, data: &[FileData<'_>]) -> Result<()> {
     // A file may be writable in a directory that is not.
     let Ok(mut file) = builder.tempfile_in(parent) else { return write_directly(path, data) };
     data.iter()
-        .try_for_each(|part| part.write_to(file.as_file_mut()))
+        .try_for_each(|part| part.write_pieces(|piece| file.as_file_mut().write_all(piece)))
         .map_err(|error| file_write_failure(path, &error))?;
     if let Some(existing) = existing {
         // A file without write permission is refused, as with a shell's `>`.
@@ -274,7 +282,9 @@ pub fn write_file(path: &Path, data: &[FileData<'_>]) -> Result<()> {
 
 fn write_directly(path: &Path, data: &[FileData<'_>]) -> Result<()> {
     let mut file = fs::File::create(path).map_err(|error| create_failure(path, &error))?;
-    data.iter().try_for_each(|part| part.write_to(&mut file)).map_err(|error| file_write_failure(path, &error))
+    data.iter()
+        .try_for_each(|part| part.write_pieces(|piece| file.write_all(piece)))
+        .map_err(|error| file_write_failure(path, &error))
 }
 
 fn create_failure(path: &Path, error: &std::io::Error) -> Failure {

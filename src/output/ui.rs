@@ -12,9 +12,10 @@ use serde_json::value::RawValue;
 
 use super::closed_stdout;
 use super::content::BinaryContent;
+use super::document::JsonDocument;
 use super::escape;
 use super::image_format::ImageMode;
-use super::jq;
+use super::jq::{JqFilter, JqOutput};
 use super::json;
 use super::progress_line::ProgressSlot;
 use super::redact;
@@ -32,7 +33,7 @@ pub struct UiOptions {
     /// `--json`: results and messages are JSON.
     pub json: bool,
     /// `--jq`: results are JSON and filtered, messages stay text.
-    pub jq: Option<Arc<jq::JqFilter>>,
+    pub jq: Option<Arc<JqFilter>>,
     /// `--quiet`: no notes and no warnings.
     pub quiet: bool,
     /// How many times `-v` was given.
@@ -225,7 +226,7 @@ impl Ui {
     /// # Errors
     /// As [`Ui::print_text`].
     pub fn print_raw_json(&self, raw: &RawValue) -> Result<()> {
-        self.print_json_text(raw.get())
+        self.print_document(raw.into())
     }
 
     /// A JSON document of mcpipe, in the same way.
@@ -233,38 +234,44 @@ impl Ui {
     /// # Errors
     /// As [`Ui::print_text`].
     pub fn print_json_value(&self, value: &Value) -> Result<()> {
-        self.print_json_text(&value.to_string())
+        self.print_json_text(value.to_string())
     }
 
     /// A JSON document given as text, in the same way.
     ///
     /// # Errors
     /// As [`Ui::print_text`].
-    pub fn print_json_text(&self, text: &str) -> Result<()> {
-        if self.events_to_stdout() {
-            return self.print_json_line(text);
-        }
-        match &self.options.jq {
-            Some(filter) => self.print_filtered(filter, text),
-            None => self.print_json_document(text),
-        }
+    pub fn print_json_text<'a>(&self, text: impl Into<Cow<'a, str>>) -> Result<()> {
+        self.print_document(text.into().into())
     }
 
-    fn print_json_document(&self, text: &str) -> Result<()> {
-        if self.terminal.stdout_is_tty { self.print_json_pretty(text) } else { self.write(&[text.as_bytes(), b"\n"]) }
+    /// A JSON document, in the same way. One that owns its text is filtered in the memory of the text.
+    ///
+    /// # Errors
+    /// As [`Ui::print_text`].
+    pub fn print_document(&self, document: JsonDocument<'_>) -> Result<()> {
+        if let Some(filter) = &self.options.jq {
+            return self.print_filtered(filter, document);
+        }
+        let text = document.into_text()?;
+        match self.terminal.stdout_is_tty {
+            _ if self.events_to_stdout() => self.print_json_lines([&*text]),
+            true => self.print_json_pretty(&text),
+            false => self.write(&[text.as_bytes(), b"\n"]),
+        }
     }
 
     /// The output of the filter for a JSON document: strings as they are, everything else as JSON.
-    fn print_filtered(&self, filter: &jq::JqFilter, text: &str) -> Result<()> {
+    fn print_filtered(&self, filter: &JqFilter, document: JsonDocument<'_>) -> Result<()> {
         // A filter may run forever.
         interrupt::enter_blocking();
-        filter.run(text, |output| match output {
-            jq::JqOutput::Json(text) => self.print_json_document(&text),
-            jq::JqOutput::Text(bytes) => match std::str::from_utf8(&bytes) {
+        filter.run(document, |output| match &output {
+            JqOutput::Json(json) if self.terminal.stdout_is_tty => self.print_json_pretty(&json.to_string()),
+            JqOutput::Text(bytes) if self.terminal.stdout_is_tty => match std::str::from_utf8(bytes) {
                 Ok(text) => self.write(&[self.escape_for_stdout(text).as_bytes(), b"\n"]),
-                Err(_) if self.terminal.stdout_is_tty => self.print_line(&String::from_utf8_lossy(&bytes)),
-                Err(_) => self.write(&[&bytes, b"\n"]),
+                Err(_) => self.print_line(&String::from_utf8_lossy(bytes)),
             },
+            output => output.write_line(|piece| self.write(&[piece])),
         })
     }
 
@@ -284,11 +291,12 @@ impl Ui {
     ///
     /// # Errors
     /// As [`Ui::print_text`].
-    pub fn print_json_line(&self, text: &str) -> Result<()> {
-        if let Some(filter) = &self.options.jq {
-            return self.print_filtered(filter, text);
+    pub fn print_json_line<'a>(&self, text: impl Into<Cow<'a, str>>) -> Result<()> {
+        let text = text.into();
+        match &self.options.jq {
+            Some(filter) => self.print_filtered(filter, text.into()),
+            None => self.print_json_lines([&*text]),
         }
-        self.print_json_lines([text])
     }
 
     /// Several JSON documents, each as one line, written together and without the filter.

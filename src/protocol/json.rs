@@ -131,6 +131,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use serde_json::json;
 
+    use super::super::json_string::decode_in_place;
     use super::*;
 
     fn nested(levels: usize) -> String {
@@ -149,6 +150,9 @@ mod tests {
             (r#""é\ud83d\u0041""#, "é\u{fffd}A"),
         ] {
             assert_eq!(parse_string(text).as_deref(), Some(string), "{text}");
+            let mut content = text.trim_matches('"').to_owned().into_bytes();
+            let length = decode_in_place(&mut content).unwrap();
+            assert_eq!(&content[..length], string.as_bytes(), "{text}");
             assert_eq!(parse_value(text), Some(json!(string)), "{text}");
         }
         assert_eq!(parse_value(r#"{"k\ud83d":1}"#).unwrap().to_string(), "{\"k\u{fffd}\":1}");

@@ -42,6 +42,12 @@ impl<'a> JsonText<'a> {
         json.strip_prefix('"')?.strip_suffix('"').map(JsonText)
     }
 
+    /// The JSON between its quotes.
+    #[must_use]
+    pub fn encoded(self) -> &'a str {
+        self.0
+    }
+
     /// How long it is at most, in bytes.
     #[must_use]
     pub fn max_len(self) -> usize {
@@ -110,6 +116,25 @@ fn decode_piece(content: &str, limit: usize) -> (Cow<'_, str>, &str) {
         }
     }
     (text.into(), rest)
+}
+
+/// Decodes the content of a JSON string where it is, and returns its new length: no escape is shorter than the character
+/// that it stands for. `None` if it is not the content of a JSON string.
+#[must_use]
+pub fn decode_in_place(content: &mut [u8]) -> Option<usize> {
+    let (mut from, mut to) = (0, 0);
+    while let Some(plain) = memchr(b'\\', &content[from..]) {
+        content.copy_within(from..from + plain, to);
+        (from, to) = (from + plain, to + plain);
+        let (character, length) = decode_escape(content, from);
+        if character.len_utf8() > length {
+            return None;
+        }
+        to += character.encode_utf8(content.get_mut(to..from + length)?).len();
+        from += length;
+    }
+    content.copy_within(from.., to);
+    Some(to + content.len() - from)
 }
 
 /// The character that the escape at this index stands for, and the length of the escape.

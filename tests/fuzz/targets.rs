@@ -17,6 +17,7 @@ use mcpipe::models::reply::parse_reply;
 use mcpipe::models::results::{CompletedToolCall, result_messages};
 use mcpipe::models::tools::{NamedTool, tool_definitions};
 use mcpipe::models::{ModelApi, tool_names, typescript};
+use mcpipe::output::document::JsonDocument;
 use mcpipe::output::escape;
 use mcpipe::protocol::rpc::{self, MessageText, RpcMessage};
 use mcpipe::protocol::views::{self, ListItem, ListKind};
@@ -227,6 +228,9 @@ fn read_result(result: &RawValue) {
     let _ = json::members(result);
     if let Some(value) = json::parse_value(result.get()) {
         let _ = views::ServerInfo::from_result(&value);
+        // What filters read is the same, except for the sign of an integer zero.
+        let read = JsonDocument::from(result).share().into_text().expect("a document that filters can read");
+        assert!(result.get().contains("-0") || json::parse_value(&read) == Some(value), "{result} became {read}");
     }
 }
 

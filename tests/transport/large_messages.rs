@@ -6,8 +6,8 @@ use crate::support::mcp_http::LegacyHttpOptions;
 use crate::support::{HttpServer, Mcp, Reply, Sandbox};
 
 const SIZE: usize = 16 << 20;
-/// What a run takes with a small message: the binary of the tests.
-const BASE: u64 = 32 << 20;
+/// What a run takes with a small message: the binary of the tests, and the filters that it compiles.
+const BASE: u64 = 36 << 20;
 
 /// A server whose tool and resource are a text with escapes.
 fn server() -> Mcp {
@@ -23,12 +23,18 @@ fn server() -> Mcp {
 #[track_caller]
 fn runs_in_bounds(target: &str, words: &[&str]) {
     let sandbox = Sandbox::new();
-    let run = sandbox.mcpipe([words[0], target]).args(words[1..].to_vec()).timeout(std::time::Duration::from_secs(60));
+    runs_in_bounds_in(&sandbox, &[&[words[0], target], &words[1..]].concat(), "");
+}
+
+/// The same in a directory with files, for other commands, and with this input.
+#[track_caller]
+fn runs_in_bounds_in(sandbox: &Sandbox, words: &[&str], input: &str) {
+    let run = sandbox.mcpipe(words.to_vec()).stdin(input).timeout(std::time::Duration::from_secs(60));
     let (run, peak) = run.start().wait_measuring_memory();
     run.exits(0);
     let message = (SIZE as u64).max(run.stdout.len() as u64);
     let limit = BASE + message + message / 2;
-    assert!(peak < limit, "{words:?} at {target}: {} MiB of at most {} were used", peak >> 20, limit >> 20);
+    assert!(peak < limit, "{words:?}: {} MiB of at most {} were used", peak >> 20, limit >> 20);
 }
 
 #[test]
@@ -65,6 +71,70 @@ fn a_large_blob_takes_one_and_a_half_times_its_size() {
         &["read", "test://a"],
     ] {
         runs_in_bounds(&server.target(), words);
+    }
+}
+
+#[test]
+fn a_filtered_result_takes_one_and_a_half_times_its_size() {
+    let server = server().stdio();
+    let text = ".content[0].text";
+    for words in [
+        &["call", "echo", "text=hi", "--jq", text][..],
+        &["call", "echo", "text=hi", "--jq", ".content"],
+        &["call", "echo", "text=hi", "--jq", ".content[0].text | length"],
+        &["call", "echo", "text=hi", "--jq", ".content", "-o", "file"],
+        &["call", "echo", "text=hi", "--jq", text, "-o", "file"],
+        &["read", "test://a", "--jq", ".contents[].text"],
+        &["read", "test://a", "--jq", ".contents", "-o", "file"],
+        &["request", "tools/call", r#"{"name":"echo","arguments":{"text":"hi"}}"#, "--jq", text],
+    ] {
+        runs_in_bounds(&server.target(), words);
+    }
+}
+
+#[test]
+fn an_expectation_of_a_large_result_takes_one_and_a_half_times_its_size() {
+    let server = server().stdio();
+    let expectation = r#".content[0].text | startswith("a line with")"#;
+    runs_in_bounds(&server.target(), &["call", "echo", "text=hi", "--expect", expectation]);
+    runs_in_bounds(&server.target(), &["call", "echo", "text=hi", "--expect", expectation, "--jq", ".content"]);
+    runs_in_bounds(&server.target(), &["call", "echo", "text=hi", "--repeat", "2", "--expect", expectation]);
+    let sandbox = Sandbox::new();
+    let suite = format!("target = \"{}\"\n[[test]]\ncall = \"echo\"\nargs = {{ text = \"hi\" }}\n", server.target());
+    let sandbox_suite = format!("{suite}expect = '{expectation}'\ncapture = {{ type = \".content[0].type\" }}\n");
+    sandbox.file("suite.toml", sandbox_suite);
+    runs_in_bounds_in(&sandbox, &["test", "suite.toml"], "");
+}
+
+#[test]
+fn a_large_result_of_a_batch_takes_one_and_a_half_times_its_size() {
+    let server = server().stdio();
+    let (sandbox, line) = (Sandbox::new(), r#"{"tool":"echo","arguments":{"text":"hi"}}"#);
+    let command = ["call", &server.target(), "--batch", "-"];
+    runs_in_bounds_in(&sandbox, &command, line);
+    runs_in_bounds_in(&sandbox, &[&command[..], &["--jq", ".result.content[0].text"]].concat(), line);
+    runs_in_bounds_in(&sandbox, &[&command[..], &["--jq", ".result"]].concat(), line);
+}
+
+#[test]
+fn large_structured_content_takes_one_and_a_half_times_its_size() {
+    let line = "a line with \"quotes\" of a long text that a server sends at once ....................\n";
+    let content = json!({"text": line.repeat(SIZE / (line.len() + 3))});
+    let text = json!({"content": [{"type": "text", "text": content.to_string()}]});
+    let server = Mcp::legacy("2025-11-25")
+        .on("tools/call", move |call| match call.argument("text").as_str() {
+            Some("text") => call.result(text.clone()),
+            _ => call.result(json!({"content": [], "structuredContent": content})),
+        })
+        .stdio();
+    for argument in ["text=hi", "text=text"] {
+        for words in [
+            &["call", "echo", argument, "--structured"][..],
+            &["call", "echo", argument, "--structured", "--jq", ".text"],
+            &["call", "echo", argument, "--structured", "--jq", ".", "-o", "file"],
+        ] {
+            runs_in_bounds(&server.target(), words);
+        }
     }
 }
 

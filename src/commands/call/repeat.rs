@@ -25,6 +25,7 @@ use crate::commands::html;
 use crate::commands::tools::ToolCache;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::output::details::key_value_table;
+use crate::output::document::JsonDocument;
 use crate::protocol::rpc::RawJson;
 use crate::session::Session;
 
@@ -112,8 +113,8 @@ pub(super) async fn run(
             Some((due, time, outcome)) = running.next() => {
                 measured.times.push(time);
                 let mut is_failure = false;
-                if let RepeatedCall::Finished(finished, misfit) = outcome {
-                    is_failure = measured.count_failure(&finished, &args.expect);
+                if let RepeatedCall::Finished(mut finished, misfit) = outcome {
+                    is_failure = measured.count_failure(&mut finished, &args.expect);
                     match misfit {
                         Some(misfit) if !std::mem::replace(&mut measured.has_misfit, true) => {
                             context.ui.warn(&misfit.to_string());
@@ -155,18 +156,24 @@ fn counts_from(due: Instant, awaited: Option<Instant>, now: Instant) -> Instant 
 
 impl Measurement {
     /// Whether a call failed, which is counted.
-    fn count_failure(&mut self, finished: &FinishedCall, expectations: &[String]) -> bool {
-        let unmet = || {
-            let result = finished.result.as_ref()?;
+    fn count_failure(&mut self, finished: &mut FinishedCall, expectations: &[String]) -> bool {
+        let is_failure = finished.is_failure();
+        let mut unmet = || {
+            let result = finished.result.as_ref().filter(|_| !expectations.is_empty())?;
+            // A large result is not compared with the next one, and its memory becomes that of the value.
+            let mut result = match result.get().len() {
+                0..=MAX_COMPARED_RESULT => JsonDocument::from(&**result),
+                _ => JsonDocument::from(finished.result.take()?),
+            };
             expectations.iter().find_map(|expression| {
-                let seen = check_expression(expression, result.get())?;
+                let seen = check_expression(expression, &mut result)?;
                 let failure = Failure::new(ErrorKind::Mismatch, format!("not true: {expression}"));
                 Some(seen.into_iter().fold(failure, Failure::cause))
             })
         };
-        let failure = match &finished.failure {
-            Some(failure) => failure.clone(),
-            None if finished.is_failure() => Failure::new(ErrorKind::Failed, "the tool reported an error"),
+        let failure = match finished.failure.take() {
+            Some(failure) => failure,
+            None if is_failure => Failure::new(ErrorKind::Failed, "the tool reported an error"),
             None => match unmet() {
                 Some(failure) => failure,
                 None => return false,

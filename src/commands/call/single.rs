@@ -83,11 +83,12 @@ pub async fn run(context: &Context, args: &CallArgs) -> Result<Exit> {
                     output: args.output_file(),
                     limit: args.max_bytes.map(|limit| (limit, raw_arguments.tool.as_str())),
                     strict: args.strict,
+                    expectations: &args.expect,
                 };
-                let printed = print_tool_result(context, session, &result, &shown, misfit);
-                suggest_saving(call_context, &raw_arguments.tool, typed.as_deref().unwrap_or_default(), &result).await;
-                let exit = printed?;
-                expect::check_options(&args.expect, result.get()).map(|()| exit)
+                let typed = typed.as_deref().filter(|_| content::has_binary(&result)).unwrap_or_default();
+                let printed = print_tool_result(context, session, result, &shown, misfit);
+                suggest_saving(call_context, &raw_arguments.tool, typed).await;
+                printed
             }
             CallOutcome::Task(task) => print_handle(context, session, &task, &call.task_origin()).await,
         }
@@ -97,12 +98,12 @@ pub async fn run(context: &Context, args: &CallArgs) -> Result<Exit> {
 
 /// The command that also saves the binary content, of which a terminal shows only a line. It calls the tool again, so only
 /// a tool that declares itself read-only gets it.
-async fn suggest_saving(call_context: CallContext<'_>, tool: &str, typed: &[String], result: &RawValue) {
+async fn suggest_saving(call_context: CallContext<'_>, tool: &str, typed: &[String]) {
     let CallContext { context, session, tool_cache, args, .. } = call_context;
     let is_shown = !(context.ui.is_json() || args.structured || args.save.is_some() || args.output.is_some());
     // What was read from standard input is gone.
     let is_repeatable = args.object.as_deref() != Some("-") && !typed.iter().any(|word| word.ends_with("=@-"));
-    if typed.is_empty() || !is_shown || !is_repeatable || !content::has_binary(result) || !tool_cache.is_loaded() {
+    if typed.is_empty() || !is_shown || !is_repeatable || !tool_cache.is_loaded() {
         return;
     }
     let tools = tool_cache.get(context, session).await;

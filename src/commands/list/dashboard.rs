@@ -226,7 +226,7 @@ fn print_table(context: &Context, asked: &[ServerOverview]) -> Result<()> {
         .collect();
     let ui = &context.ui;
     if ui.is_json() {
-        ui.print_json_text(&json_documents::servers(&rows))
+        ui.print_json_text(json_documents::servers(&rows))
     } else {
         ui.print_table(&servers_table(&rows))
     }
@@ -254,7 +254,7 @@ fn print_matches(context: &Context, asked: &[ServerOverview], word: &str) -> Res
             let name = Value::String(one.name.clone());
             servers.push(format!(r#"{{"name":{name},"lists":{}}}"#, json_documents::lists(lists)));
         }
-        return ui.print_json_text(&format!(r#"{{"servers":[{}]}}"#, servers.join(",")));
+        return ui.print_json_text(format!(r#"{{"servers":[{}]}}"#, servers.join(",")));
     }
     let kinds: Vec<ListKind> =
         [ListKind::Tools, ListKind::Resources, ListKind::Templates, ListKind::Prompts, ListKind::Skills].into();

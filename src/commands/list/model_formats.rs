@@ -160,7 +160,7 @@ fn print_server_tools(context: &Context, args: &ListArgs, form: ToolFormat, offe
     for change in changes {
         ui.warn(&change);
     }
-    ui.print_json_text(&text)
+    ui.print_json_text(text)
 }
 
 /// One interface per server; equal names are numbered, since TypeScript would merge them.

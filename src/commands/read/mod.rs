@@ -9,7 +9,6 @@ use std::pin::pin;
 use std::time::Duration;
 
 use futures_util::future::{join, join_all};
-use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 use tokio::time::sleep;
 
@@ -212,7 +211,7 @@ fn print_outcomes(
     let mut exit = Exit::Done;
     for result in results {
         let printed = result.and_then(|got| match got {
-            ReadOutcome::Resource(result) => print_resource(context, args, &result),
+            ReadOutcome::Resource(result) => print_resource(context, args, result),
             ReadOutcome::Skill(skill) => skill.print(context),
         });
         match printed {
@@ -229,16 +228,16 @@ fn print_outcomes(
     Ok(exit)
 }
 
-fn print_resource(context: &Context, args: &ReadArgs, result: &RawValue) -> Result<()> {
+fn print_resource(context: &Context, args: &ReadArgs, result: RawJson) -> Result<()> {
     let ui = &context.ui;
     if let Some(directory) = &args.save {
-        let saved = ui.save_resource(result, directory);
-        return if ui.is_json() { ui.print_raw_json(result).and(saved) } else { saved };
+        let saved = ui.save_resource(&result, directory);
+        return if ui.is_json() { ui.print_document(result.into()).and(saved) } else { saved };
     }
     match args.output_file() {
-        Some(file) => ui.write_resource_to(result, file),
-        None if ui.is_json() => ui.print_raw_json(result),
-        None => ui.print_resource(result),
+        Some(file) => ui.write_resource_to(result.into(), file),
+        None if ui.is_json() => ui.print_document(result.into()),
+        None => ui.print_resource(&result),
     }
 }
 
@@ -273,6 +272,6 @@ fn print_json(context: &Context, args: &ReadArgs, uris: &[String], results: Vec<
         }
     }
     text.push_str("]}");
-    context.ui.print_json_text(&text)?;
+    context.ui.print_json_text(text)?;
     Ok(exit)
 }

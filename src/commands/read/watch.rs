@@ -83,14 +83,14 @@ impl ResourceWatch<'_> {
     fn print(&self, uri: &str, result: &RawJson) -> Result<()> {
         let ui = &self.context.ui;
         if let Some(file) = self.args.output_file() {
-            ui.write_resource_to(result, file)
+            ui.write_resource_to((&**result).into(), file)
         } else if !ui.is_json() {
             ui.print_resource_document(result)
         } else if self.uris.len() == 1 {
             ui.print_json_line(result.get())
         } else {
             let uri = serde_json::Value::String(uri.to_owned());
-            ui.print_json_line(&format!(r#"{{"uri":{uri},"result":{}}}"#, result.get()))
+            ui.print_json_line(format!(r#"{{"uri":{uri},"result":{}}}"#, result.get()))
         }
     }
 }

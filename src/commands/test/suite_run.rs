@@ -1,6 +1,8 @@
 //! Runs the tests of a suite, one after the other over one connection.
 
-use std::cell::Cell;
+use std::borrow::Cow;
+use std::cell::{Cell, LazyCell};
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -22,6 +24,7 @@ use crate::commands::tools::ToolCache;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::output::ExchangeLog;
 use crate::output::content::{ContentBlock, content_blocks, resource_contents};
+use crate::output::document::JsonDocument;
 use crate::output::json::{JsonStyle, pretty};
 use crate::protocol::json::{member, parse_value};
 use crate::protocol::method;
@@ -262,14 +265,15 @@ impl Connection {
             let message = format!("it took {}, more than {}", format_duration(time), format_duration(limit.value));
             attempt.problem(limit.line, message, Vec::new());
         }
-        let text = result.as_ref().map(|result| result_text(&test.action, result)).unwrap_or_default();
+        let text =
+            LazyCell::new(|| result.as_ref().map(|result| result_text(&test.action, result)).unwrap_or_default());
         let is_error = result.as_ref().is_some_and(|result| is_error_result(result));
         let seen_kind = failure.as_ref().map(Failure::kind).or(is_error.then_some(ErrorKind::Failed));
-        let said = failure.as_ref().map_or_else(|| text.clone(), ToString::to_string);
+        let said = || failure.as_ref().map_or_else(|| Cow::from(&**text), |failure| failure.to_string().into());
         match (&test.fails, seen_kind) {
             (None, None) => {}
             (None, Some(_)) => {
-                attempt.failure = Some(failure.unwrap_or_else(|| {
+                attempt.failure = Some(failure.clone().unwrap_or_else(|| {
                     Failure::new(ErrorKind::Failed, "the tool reported an error").cause(shorten(&text))
                 }));
                 return Ok(attempt);
@@ -280,22 +284,30 @@ impl Connection {
             }
             (Some(wanted), Some(kind)) if kind != wanted.value => {
                 let message = format!("it failed as '{}', not as '{}'", kind.as_str(), wanted.value.as_str());
-                attempt.problem(wanted.line, message, vec![shorten(&said)]);
+                attempt.problem(wanted.line, message, vec![shorten(&said())]);
             }
             (Some(_), Some(_)) => {
                 if let Some(message) = &test.message
-                    && expect::matches(&captures.fill_text(&message.value), &said).ok() != Some(true)
+                    && expect::matches(&captures.fill_text(&message.value), &said()).ok() != Some(true)
                 {
                     let what = format!("the message does not match /{}/", message.value);
-                    attempt.problem(message.line, what, vec![format!("message: {}", shorten(&said))]);
+                    attempt.problem(message.line, what, vec![format!("message: {}", shorten(&said()))]);
                 }
             }
         }
+        let mut problems: Vec<(usize, Problem)> =
+            result.iter().flat_map(|result| check_result(test, captures, &text, result)).collect();
+        drop(text);
         if let Some(result) = result {
-            attempt.check(test, captures, &text, &result);
+            let whole = test.snapshot.filter(|_| test.volatile.is_empty()).map(|_| result.get().to_owned());
+            // From here on the result is held as a value, in the memory of its text.
+            let mut document = JsonDocument::from(result);
+            problems.extend(check_expressions(test, captures, &mut document));
+            problems.sort_by_key(|(index, _)| *index);
+            attempt.problems.extend(problems.into_iter().map(|(_, problem)| problem));
             for capture in &test.captures {
                 let (name, expression) = &capture.value;
-                match expect::first_output(&captures.fill_expression(expression), result.get()) {
+                match expect::first_output(&captures.fill_expression(expression), &mut document) {
                     Ok(Value::Null) => attempt.problem(capture.line, format!("'{name}' captured null"), Vec::new()),
                     Ok(value) => attempt.captured.push((name.clone(), value)),
                     Err(why) => attempt.problem(capture.line, format!("'{name}' captured nothing: {why}"), Vec::new()),
@@ -303,7 +315,11 @@ impl Connection {
             }
             if let Some(line) = test.snapshot {
                 let path = snapshot_path(&suite.source.path, &test.name);
-                attempt.compare_snapshot(line, path, &test.volatile, &result, options.update)?;
+                let kept = match whole {
+                    Some(whole) => Ok(whole),
+                    None => expect::first_output_text(&format!("del({})", test.volatile.join(", ")), &mut document),
+                };
+                attempt.compare_snapshot(line, path, kept, options.update)?;
             }
         }
         Ok(attempt)
@@ -388,67 +404,14 @@ impl Attempt {
         self.problems.push(Problem { line, message: message.into(), seen });
     }
 
-    fn check(&mut self, test: &SuiteTest, captures: &Captures, text: &str, result: &RawJson) {
-        for expectation in &test.expectations {
-            let line = expectation.line;
-            let shown = || vec![format!("text: {}", show(&text.into()))];
-            match &expectation.value {
-                Check::Text(wanted) => {
-                    let wanted = captures.fill_text(wanted);
-                    if wanted != text {
-                        let seen = difference(&wanted.as_str().into(), &text.into(), "expected", "found");
-                        self.problem(line, "the text is not equal", seen);
-                    }
-                }
-                Check::Contains(wanted) => {
-                    let wanted = captures.fill_text(wanted);
-                    if !text.contains(&wanted) {
-                        self.problem(line, format!("the text does not contain {}", show(&wanted.into())), shown());
-                    }
-                }
-                Check::Matches(regex) => {
-                    if expect::matches(&captures.fill_text(regex), text).ok() != Some(true) {
-                        self.problem(line, format!("the text does not match /{regex}/"), shown());
-                    }
-                }
-                Check::Structured(wanted) => {
-                    let found = member(result, "structuredContent").and_then(|raw| parse_value(raw.get()));
-                    for (name, wanted, found) in expect::missing_members(&captures.fill_table(wanted), found.as_ref()) {
-                        let (message, seen) = match found {
-                            Some(found) => (
-                                format!("structured.{name} is not equal"),
-                                difference(&wanted, &found, "expected", "found"),
-                            ),
-                            None => {
-                                (format!("structured.{name} is missing"), vec![format!("expected: {}", show(&wanted))])
-                            }
-                        };
-                        self.problem(line, message, seen);
-                    }
-                }
-                Check::Expression(expression) => {
-                    let expression = captures.fill_expression(expression);
-                    if let Some(seen) = expect::check_expression(&expression, result.get()) {
-                        self.problem(line, format!("not true: {expression}"), seen);
-                    }
-                }
-            }
-        }
-    }
-
     /// Compares a result to its snapshot, or writes it.
     fn compare_snapshot(
         &mut self,
         line: usize,
         path: PathBuf,
-        volatile: &[String],
-        result: &RawJson,
+        kept: std::result::Result<String, String>,
         update: bool,
     ) -> Result<()> {
-        let kept = match volatile {
-            [] => Ok(result.get().to_owned()),
-            paths => expect::first_output_text(&format!("del({})", paths.join(", ")), result.get()),
-        };
         let kept = match kept {
             Ok(kept) => pretty(&kept, JsonStyle { color: false, escape_unsafe: false }) + "\n",
             Err(why) => {
@@ -546,6 +509,73 @@ fn result_text(action: &Action, result: &RawJson) -> String {
         _ => None,
     });
     texts.collect::<Vec<_>>().join("\n")
+}
+
+/// What does not hold of a result and its text, with the number of the expectation. Expressions are checked afterwards,
+/// by [`check_expressions`].
+fn check_result(
+    test: &SuiteTest,
+    captures: &Captures,
+    text: &impl Deref<Target = String>,
+    result: &RawJson,
+) -> Vec<(usize, Problem)> {
+    let mut problems = Vec::new();
+    let shown = || vec![format!("text: {}", show(&text.as_str().into()))];
+    for (index, expectation) in test.expectations.iter().enumerate() {
+        let mut problem = |message: String, seen| {
+            problems.push((index, Problem { line: expectation.line, message, seen }));
+        };
+        match &expectation.value {
+            Check::Text(wanted) => {
+                let wanted = captures.fill_text(wanted);
+                if wanted != **text {
+                    let seen = difference(&wanted.as_str().into(), &text.as_str().into(), "expected", "found");
+                    problem("the text is not equal".to_owned(), seen);
+                }
+            }
+            Check::Contains(wanted) => {
+                let wanted = captures.fill_text(wanted);
+                if !text.contains(&wanted) {
+                    problem(format!("the text does not contain {}", show(&wanted.into())), shown());
+                }
+            }
+            Check::Matches(regex) => {
+                if expect::matches(&captures.fill_text(regex), text).ok() != Some(true) {
+                    problem(format!("the text does not match /{regex}/"), shown());
+                }
+            }
+            Check::Structured(wanted) => {
+                let found = member(result, "structuredContent").and_then(|raw| parse_value(raw.get()));
+                for (name, wanted, found) in expect::missing_members(&captures.fill_table(wanted), found.as_ref()) {
+                    let (message, seen) = match found {
+                        Some(found) => (
+                            format!("structured.{name} is not equal"),
+                            difference(&wanted, &found, "expected", "found"),
+                        ),
+                        None => (format!("structured.{name} is missing"), vec![format!("expected: {}", show(&wanted))]),
+                    };
+                    problem(message, seen);
+                }
+            }
+            Check::Expression(_) => {}
+        }
+    }
+    problems
+}
+
+/// The expressions that are not true of a result, with the number of the expectation.
+fn check_expressions(test: &SuiteTest, captures: &Captures, document: &mut JsonDocument<'_>) -> Vec<(usize, Problem)> {
+    let mut problems = Vec::new();
+    for (index, expectation) in test.expectations.iter().enumerate() {
+        if let Check::Expression(expression) = &expectation.value {
+            let expression = captures.fill_expression(expression);
+            if let Some(seen) = expect::check_expression(&expression, document) {
+                let message = format!("not true: {expression}");
+                problems.push((index, Problem { line: expectation.line, message, seen }));
+            }
+        }
+    }
+    problems
 }
 
 /// The command that does the same once.

@@ -22,6 +22,9 @@ const LINE_MEMBERS: [&str; 8] = ["tool", "arguments", "id", "server", "read", "p
 /// How a line is written.
 pub(super) const LINE_HINT: &str = r#"a line is {"tool":"NAME","arguments":{…},"id":…}"#;
 
+/// A result of this size in bytes is not copied into its line: the line is written around it.
+const LARGE_RESULT: usize = 64 * 1024;
+
 /// One line of a batch, as far as it could be parsed.
 pub(super) struct BatchLine {
     number: u64,
@@ -164,9 +167,10 @@ impl BatchLine {
     }
 
     /// The printed line for it.
-    pub fn response_json(&self, context: &Context, ended: &FinishedCall) -> String {
+    pub fn response_json(&self, context: &Context, ended: FinishedCall) -> String {
         let (name, action) = &self.action;
-        let mut text = String::with_capacity(128 + ended.result.as_ref().map_or(0, |result| result.get().len()));
+        let size = ended.result.as_ref().map(|result| result.get().len()).filter(|size| *size < LARGE_RESULT);
+        let mut text = String::with_capacity(128 + size.unwrap_or_default());
         text += r#"{"id":"#;
         text += &self.id;
         if let Some(server) = &self.server {
@@ -176,9 +180,15 @@ impl BatchLine {
         for part in [r#",""#, name, r#"":"#, action] {
             text += part;
         }
-        if let Some(result) = &ended.result {
+        if let Some(result) = ended.result {
             text += r#","result":"#;
-            text += result.get();
+            if size.is_some() {
+                text += result.get();
+            } else {
+                let mut result = Box::<str>::from(result).into_string();
+                result.insert_str(0, &text);
+                text = result;
+            }
         }
         if let Some(failure) = &ended.failure {
             text += &format!(r#","error":{}"#, context.ui.redacted_failure_json(failure));

@@ -141,7 +141,7 @@ impl<T: Fn(usize)> Batch<'_, T> {
                     let printed = print_at_once(&context.ui, &mut answers);
                     if printed.is_ok() && !answers.is_empty() {
                         let (ui, ready) = (context.ui.clone(), std::mem::take(&mut answers));
-                        printing = Some(tokio::task::spawn_blocking(move || print_responses(&ui, &ready)));
+                        printing = Some(tokio::task::spawn_blocking(move || print_responses(&ui, ready)));
                     }
                     Some(printed.map(|()| 0))
                 }
@@ -210,7 +210,7 @@ impl<T: Fn(usize)> Batch<'_, T> {
         let is_failure = ended.is_failure();
         let text = match ended.request {
             Some(request) => request,
-            None => line.response_json(self.context, &ended),
+            None => line.response_json(self.context, ended),
         };
         BatchResponse { text, is_failure }
     }
@@ -249,13 +249,13 @@ fn print_at_once(ui: &Ui, answers: &mut Vec<BatchResponse>) -> Result<()> {
 }
 
 /// Prints results. Returns for how many of the calls that did not fail the filter failed.
-fn print_responses(ui: &Ui, answers: &[BatchResponse]) -> Result<usize> {
+fn print_responses(ui: &Ui, answers: Vec<BatchResponse>) -> Result<usize> {
     if !ui.has_filter() {
         return ui.print_json_lines(answers.iter().map(|answer| &*answer.text)).map(|()| 0);
     }
     let mut unfiltered = 0;
     for answer in answers {
-        match ui.print_json_line(&answer.text) {
+        match ui.print_json_line(answer.text) {
             Err(failure) if failure.kind() == ErrorKind::Failed => {
                 ui.report_failure(&failure);
                 unfiltered += usize::from(!answer.is_failure);
