@@ -11,7 +11,7 @@ use super::escape::collapse_whitespace;
 use super::save::{FileData, FileNaming, FileSaver, decode_base64, decoded_length, write_decoded, write_file};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::protocol::json::JsonText;
-use crate::protocol::json_cursor::{JsonCursor, find_member};
+use crate::protocol::json_cursor::JsonCursor;
 
 /// A content block, or one entry of a resource's `contents`.
 #[derive(Clone, Debug)]

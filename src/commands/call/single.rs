@@ -128,7 +128,7 @@ async fn print_handle(context: &Context, session: &Session, task: &Task, place: 
         let task: &RawValue = &task.raw;
         let mut text = handle.json().to_string();
         text.truncate(text.len() - 1);
-        context.ui.print_json_text(&format!(r#"{text},"task":{}}}"#, task.get()))?;
+        context.ui.print_json_text(format!(r#"{text},"task":{}}}"#, task.get()))?;
     } else {
         context.ui.print_line(&task.id)?;
         let wait = format!("mcpipe task wait {}", crate::util::quoting::quote(&task.id));

@@ -14,7 +14,7 @@ use crate::output::{Cell, Column, Table};
 pub(super) fn print_report(context: &Context, report: &TestReport, is_named: bool) -> Result<()> {
     let ui = &context.ui;
     if ui.is_json() {
-        return report.results.iter().try_for_each(|result| ui.print_json_line(&json_line(context, report, result)));
+        return report.results.iter().try_for_each(|result| ui.print_json_line(json_line(context, report, result)));
     }
     let in_column = is_named && !ui.terminal().stdout_is_tty;
     if is_named && !in_column {
