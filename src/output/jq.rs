@@ -3,25 +3,21 @@
 //! The filter is compiled once, before anything is sent, so that a mistake in it is reported first. Numbers that it
 //! does not compute with keep every digit.
 
-use std::fmt::{self, Write};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use bytes::Bytes;
 use jaq_core::data::JustLut;
 use jaq_core::load::{self, Arena, File, Loader};
 use jaq_core::{Compiler, Ctx, Exn, Vars};
 use jaq_json::Val;
 
 use super::document::JsonDocument;
-use super::jq_value::write_json;
+pub use super::jq_value::JqOutput;
 use crate::error::{ErrorKind, Failure, Result};
 
 type JqData = JustLut<Val>;
 
 /// The number of characters of a filter's error message that are shown.
 const MAX_ERROR_LENGTH: usize = 200;
-/// How much of an output is written at a time.
-const PIECE: usize = 32 * 1024;
 
 /// Functions of jq that the library does not define.
 const DEFINITIONS: &str = r#"
@@ -43,88 +39,6 @@ pub struct JqFilter {
 impl std::fmt::Debug for JqFilter {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Filter")
-    }
-}
-
-/// One output of a filter.
-#[derive(Debug, PartialEq, Eq)]
-pub enum JqOutput {
-    /// A string: printed without quotes.
-    Text(Bytes),
-    /// Anything else, as JSON on one line.
-    Json(JqValue),
-}
-
-/// A value that is not a string. Its text is JSON.
-#[derive(Debug, PartialEq, Eq)]
-pub struct JqValue(Val);
-
-impl fmt::Display for JqValue {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write_json(f, &self.0)
-    }
-}
-
-impl JqOutput {
-    /// Whether it is `true`.
-    #[must_use]
-    pub fn is_true(&self) -> bool {
-        matches!(self, JqOutput::Json(JqValue(Val::Bool(true))))
-    }
-
-    /// Writes it and a line feed, piece by piece: a large output is not copied as a whole.
-    ///
-    /// # Errors
-    /// The first error of `write`.
-    pub fn write_line<E>(&self, write: impl FnMut(&[u8]) -> std::result::Result<(), E>) -> std::result::Result<(), E> {
-        let mut pieces = Pieces { waiting: Vec::new(), write, failed: None };
-        match self {
-            JqOutput::Text(text) => pieces.push(text),
-            JqOutput::Json(json) => drop(write!(pieces, "{json}")),
-        }
-        pieces.push(b"\n");
-        pieces.flush();
-        pieces.failed.map_or(Ok(()), Err)
-    }
-}
-
-/// Collects short pieces of an output, and writes long ones.
-struct Pieces<W, E> {
-    waiting: Vec<u8>,
-    write: W,
-    failed: Option<E>,
-}
-
-impl<E, W: FnMut(&[u8]) -> std::result::Result<(), E>> Pieces<W, E> {
-    fn push(&mut self, piece: &[u8]) {
-        if self.waiting.len() + piece.len() > PIECE {
-            self.flush();
-        }
-        if piece.len() > PIECE {
-            self.pass_on(piece);
-        } else {
-            self.waiting.extend_from_slice(piece);
-        }
-    }
-
-    fn flush(&mut self) {
-        let mut waiting = std::mem::take(&mut self.waiting);
-        self.pass_on(&waiting);
-        waiting.clear();
-        self.waiting = waiting;
-    }
-
-    fn pass_on(&mut self, piece: &[u8]) {
-        if self.failed.is_none() && !piece.is_empty() {
-            self.failed = (self.write)(piece).err();
-        }
-    }
-}
-
-impl<E, W: FnMut(&[u8]) -> std::result::Result<(), E>> Write for Pieces<W, E> {
-    fn write_str(&mut self, piece: &str) -> fmt::Result {
-        self.push(piece.as_bytes());
-        if self.failed.is_some() { Err(fmt::Error) } else { Ok(()) }
     }
 }
 
@@ -171,7 +85,7 @@ impl JqFilter {
                 Ok(value) => {
                     let truthy = !matches!(value, Val::Null | Val::Bool(false));
                     self.last_is_truthy.store(truthy, Ordering::Relaxed);
-                    print(to_output(value))?;
+                    print(value.into())?;
                 }
                 Err(exception) => return exception_result(exception),
             }
@@ -199,13 +113,6 @@ fn truncate(text: &str) -> String {
     match text.char_indices().nth(MAX_ERROR_LENGTH) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_owned(),
-    }
-}
-
-fn to_output(value: Val) -> JqOutput {
-    match value {
-        Val::TStr(text) | Val::BStr(text) => JqOutput::Text(*text),
-        value => JqOutput::Json(JqValue(value)),
     }
 }
 
@@ -238,7 +145,9 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use std::borrow::Cow;
 
-    use super::super::jq_value::MAX_DEPTH;
+    use bytes::Bytes;
+
+    use super::super::jq_value::{MAX_DEPTH, PIECE};
     use super::*;
 
     fn run(filter: &str, document: &str) -> String {

@@ -12,6 +12,8 @@ use crate::protocol::json_string::decode_in_place;
 pub(super) const MAX_DEPTH: usize = 1200;
 /// The greatest whole number up to which a double is exact, 2^53.
 const MAX_EXACT_INTEGER: f64 = 9_007_199_254_740_992.0;
+/// How much of an output is written at a time.
+pub(super) const PIECE: usize = 32 * 1024;
 
 /// Why a text was not read.
 #[derive(Debug, PartialEq, Eq)]
@@ -198,6 +200,97 @@ pub(super) fn write_json(to: &mut dyn Write, value: &Val) -> fmt::Result {
             write!(to, "{number:.0}")
         }
         value => write!(to, "{value}"),
+    }
+}
+
+/// One output of a filter.
+#[derive(Debug, PartialEq, Eq)]
+pub enum JqOutput {
+    /// A string: printed without quotes.
+    Text(Bytes),
+    /// Anything else, as JSON on one line.
+    Json(JqValue),
+}
+
+/// A value that is not a string. Its text is JSON.
+#[derive(Debug, PartialEq, Eq)]
+pub struct JqValue(Val);
+
+impl fmt::Display for JqValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_json(f, &self.0)
+    }
+}
+
+impl From<Val> for JqOutput {
+    fn from(value: Val) -> Self {
+        match value {
+            Val::TStr(text) | Val::BStr(text) => JqOutput::Text(*text),
+            value => JqOutput::Json(JqValue(value)),
+        }
+    }
+}
+
+impl JqOutput {
+    /// Whether it is `true`.
+    #[must_use]
+    pub fn is_true(&self) -> bool {
+        matches!(self, JqOutput::Json(JqValue(Val::Bool(true))))
+    }
+
+    /// Writes it and a line feed, piece by piece: a large output is not copied as a whole.
+    ///
+    /// # Errors
+    /// The first error of `write`.
+    pub fn write_line<E>(&self, write: impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
+        let mut pieces = Pieces { waiting: Vec::new(), write, failed: None };
+        match self {
+            JqOutput::Text(text) => pieces.push(text),
+            JqOutput::Json(json) => drop(write!(pieces, "{json}")),
+        }
+        pieces.push(b"\n");
+        pieces.flush();
+        pieces.failed.map_or(Ok(()), Err)
+    }
+}
+
+/// Collects short pieces of an output, and writes long ones.
+struct Pieces<W, E> {
+    waiting: Vec<u8>,
+    write: W,
+    failed: Option<E>,
+}
+
+impl<E, W: FnMut(&[u8]) -> Result<(), E>> Pieces<W, E> {
+    fn push(&mut self, piece: &[u8]) {
+        if self.waiting.len() + piece.len() > PIECE {
+            self.flush();
+        }
+        if piece.len() > PIECE {
+            self.pass_on(piece);
+        } else {
+            self.waiting.extend_from_slice(piece);
+        }
+    }
+
+    fn flush(&mut self) {
+        let mut waiting = std::mem::take(&mut self.waiting);
+        self.pass_on(&waiting);
+        waiting.clear();
+        self.waiting = waiting;
+    }
+
+    fn pass_on(&mut self, piece: &[u8]) {
+        if self.failed.is_none() && !piece.is_empty() {
+            self.failed = (self.write)(piece).err();
+        }
+    }
+}
+
+impl<E, W: FnMut(&[u8]) -> Result<(), E>> Write for Pieces<W, E> {
+    fn write_str(&mut self, piece: &str) -> fmt::Result {
+        self.push(piece.as_bytes());
+        if self.failed.is_some() { Err(fmt::Error) } else { Ok(()) }
     }
 }
 

@@ -11,7 +11,7 @@ use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
 use super::escape::is_harmful;
-use super::jq::JqOutput;
+use super::jq_value::JqOutput;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::protocol::json::JsonText;
 use crate::util::atomic_write::{replace_file, temporary_in};

@@ -98,7 +98,7 @@ fn an_expectation_of_a_large_result_takes_one_and_a_half_times_its_size() {
     let expectation = r#".content[0].text | startswith("a line with")"#;
     runs_in_bounds(&server.target(), &["call", "echo", "text=hi", "--expect", expectation]);
     runs_in_bounds(&server.target(), &["call", "echo", "text=hi", "--expect", expectation, "--jq", ".content"]);
-    runs_in_bounds(&server.target(), &["call", "echo", "text=hi", "--repeat", "2", "--expect", expectation]);
+    runs_in_bounds(&server.target(), &["call", "echo", "text=hi", "--repeat", "1", "--expect", expectation]);
     let sandbox = Sandbox::new();
     let suite = format!("target = \"{}\"\n[[test]]\ncall = \"echo\"\nargs = {{ text = \"hi\" }}\n", server.target());
     let sandbox_suite = format!("{suite}expect = '{expectation}'\ncapture = {{ type = \".content[0].type\" }}\n");
