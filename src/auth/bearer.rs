@@ -14,7 +14,7 @@ use crate::auth::challenge;
 use crate::auth::clock::unix_seconds;
 use crate::auth::http_client::OAuthHttpClient;
 use crate::auth::interaction::UserInteraction;
-use crate::config::bearer::BearerSource;
+use crate::config::bearer::{BearerSource, strip_bearer_scheme};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::secret::Secret;
 use crate::transport::{Authorize, BoxFuture, UnexpectedResponse};
@@ -246,15 +246,14 @@ fn read_token_file(path: &Path) -> Result<Secret> {
     let mut text = String::new();
     let file = std::fs::File::open(path).map_err(|error| unreadable(path, &error))?;
     file.take(MAX_TOKEN_BYTES).read_to_string(&mut text).map_err(|error| unreadable(path, &error))?;
-    let token = text.trim();
-    let token = token.strip_prefix("Bearer ").unwrap_or(token).trim_start();
+    let token = strip_bearer_scheme(text.trim());
     let wrong = |why: &str| Failure::new(ErrorKind::Config, format!("'{}' {why}", path.display()));
     if token.is_empty() {
         return Err(wrong("contains no bearer token: it is empty"));
     }
     // RFC 6750 §2.1: a token has no white space; a header cannot carry control characters.
     if token.contains(|c: char| c.is_whitespace() || c.is_control()) {
-        return Err(wrong("does not contain one bearer token: it contains white space"));
+        return Err(wrong("does not contain one bearer token: it contains spaces"));
     }
     Ok(Secret::new(token))
 }

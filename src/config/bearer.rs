@@ -13,6 +13,15 @@ pub enum BearerSource {
     GitLabOidc(String),
 }
 
+/// The token in text that may be the whole value of an `Authorization` header. Schemes ignore letter case (RFC 9110 §11.1).
+#[must_use]
+pub fn strip_bearer_scheme(text: &str) -> &str {
+    match text.split_at_checked("Bearer ".len()) {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("Bearer ") => token.trim_start(),
+        _ => text,
+    }
+}
+
 /// The forms, for messages.
 const FORMS: &str = "\"file:PATH\", \"github-oidc:AUDIENCE\" or \"gitlab-oidc:AUDIENCE\"";
 

@@ -75,6 +75,7 @@ pub fn target_from_url(
     let name = place.display_url.clone();
     let headers = flag_headers(options, environment)?;
     let (endpoint, warnings) = http_endpoint(place, Vec::new(), headers, None, options, environment)?;
+    let endpoint = http_or_websocket(endpoint);
     ad_hoc_target(name, endpoint, options, defaults, warnings)
 }
 
@@ -256,14 +257,21 @@ fn configured_url_endpoint(
         }
         headers.push(("Authorization".to_owned(), token));
     }
-    if let Some(proxy) = settings.proxy.as_ref().filter(|_| options.proxy.is_none()) {
-        parse::parse_proxy(proxy.value.reveal()).map_err(|why| fault(proxy.offset, why))?;
+    let (mut endpoint, warnings) =
+        http_endpoint(place, headers, flag_headers(options, environment)?, Some(settings), options, environment)?;
+    if let (None, Some(set)) = (&endpoint.proxy, &settings.proxy) {
+        let proxy = parse::parse_proxy(set.value.reveal()).map_err(|why| fault(set.offset, why))?;
+        endpoint.proxy = Some(proxy);
     }
-    Ok(http_endpoint(place, headers, flag_headers(options, environment)?, Some(settings), options, environment)?)
+    Ok((http_or_websocket(endpoint), warnings))
+}
+
+fn http_or_websocket(endpoint: HttpEndpoint) -> Endpoint {
+    if endpoint.url.scheme().starts_with("ws") { Endpoint::WebSocket(endpoint) } else { Endpoint::Http(endpoint) }
 }
 
 /// Headers of options replace configured ones with the same name, and any `Authorization` replaces that of the URL's
-/// password.
+/// password. Its proxy is that of `--proxy`.
 fn http_endpoint(
     place: ParsedUrl,
     mut headers: Vec<(String, Secret)>,
@@ -271,7 +279,7 @@ fn http_endpoint(
     settings: Option<&ServerSettings>,
     options: &TargetOptions,
     environment: &Environment,
-) -> Result<(Endpoint, Vec<String>)> {
+) -> Result<(HttpEndpoint, Vec<String>)> {
     headers.retain(|(name, _)| !flags.iter().any(|(flag, _)| flag.eq_ignore_ascii_case(name)));
     headers.extend(flags);
     let authorized = headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("authorization"));
@@ -279,8 +287,7 @@ fn http_endpoint(
     let configured = |get: fn(&ServerSettings) -> Option<PathBuf>| settings.and_then(get);
     let insecure = options.insecure || settings.is_some_and(|settings| settings.insecure);
     let mut warnings = Vec::new();
-    let scheme = place.url.scheme().to_owned();
-    if insecure && matches!(scheme.as_str(), "https" | "wss") {
+    if insecure && matches!(place.url.scheme(), "https" | "wss") {
         warnings.push(format!(
             "the certificate of {} is NOT verified: anyone on the network path can read and change everything",
             place.url.host_str().unwrap_or_default()
@@ -292,11 +299,8 @@ fn http_endpoint(
         Some(_) => options.key.clone(),
         None => options.key.clone().or_else(|| configured(|settings| settings.key.clone())),
     };
-    let proxy = match (&options.proxy, settings.and_then(|settings| settings.proxy.as_ref())) {
-        (Some(flag), _) => Some(parse::parse_proxy(flag).map_err(|why| Failure::new(ErrorKind::Usage, why))?),
-        (None, Some(set)) => parse::parse_proxy(set.value.reveal()).ok(),
-        (None, None) => None,
-    };
+    let proxy = options.proxy.as_deref().map(parse::parse_proxy).transpose();
+    let proxy = proxy.map_err(|why| Failure::new(ErrorKind::Usage, why))?;
     let endpoint = HttpEndpoint {
         url: place.url,
         headers,
@@ -312,7 +316,6 @@ fn http_endpoint(
             .or_else(|| configured(|settings| settings.unix_socket.clone())),
         no_cookies: options.no_cookies || settings.is_some_and(|settings| settings.no_cookies),
     };
-    let endpoint = if scheme.starts_with("ws") { Endpoint::WebSocket(endpoint) } else { Endpoint::Http(endpoint) };
     Ok((endpoint, warnings))
 }
 

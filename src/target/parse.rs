@@ -6,6 +6,7 @@ use base64::Engine as _;
 use reqwest::Url;
 use reqwest::header::{HeaderName, HeaderValue};
 
+use crate::config::bearer::strip_bearer_scheme;
 use crate::config::redact;
 use crate::env::Environment;
 use crate::error::{ErrorKind, Failure, Result};
@@ -13,7 +14,7 @@ use crate::secret::Secret;
 use crate::util::loopback;
 
 /// The supported schemes of proxies.
-const PROXY_SCHEMES: [&str; 5] = ["http", "https", "socks4", "socks5", "socks5h"];
+const PROXY_SCHEMES: [&str; 6] = ["http", "https", "socks4", "socks4a", "socks5", "socks5h"];
 
 /// Parses the value of one `--header`, of which `number` counts from 1: `Name: value`, `Name;` (sent empty), or `@FILE`
 /// with one header per line, as in curl.
@@ -146,13 +147,15 @@ fn basic_auth_header(url: &Url) -> Option<Secret> {
     Some(Secret::new(format!("Basic {}", base64::engine::general_purpose::STANDARD.encode(pair))))
 }
 
-/// Parses the URL of a proxy.
+/// Parses the URL of a proxy. As in curl, an empty one means no proxy, and `host:port` alone means an HTTP proxy.
 ///
 /// # Errors
 /// What is wrong, without the URL, which may contain a password.
 pub fn parse_proxy(text: &str) -> Result<Secret, String> {
     let supported = || format!("use {}://", PROXY_SCHEMES.join("://, "));
-    // As in curl, `host:port` alone means an HTTP proxy.
+    if text.is_empty() {
+        return Ok(Secret::default());
+    }
     let text = if text.contains("://") { text.to_owned() } else { format!("http://{text}") };
     let url = Url::parse(&text).map_err(|error| format!("invalid proxy URL: {error}"))?;
     if !PROXY_SCHEMES.contains(&url.scheme()) {
@@ -171,10 +174,7 @@ pub fn parse_proxy(text: &str) -> Result<Secret, String> {
 pub fn bearer_header_from_env(variable: &str, environment: &Environment) -> Result<Secret, String> {
     let token = environment.get_raw(variable).map(str::trim).unwrap_or_default();
     // Variables often hold the whole value of the header.
-    let token = match token.split_at_checked(7) {
-        Some((scheme, rest)) if scheme.eq_ignore_ascii_case("bearer ") => rest.trim_start(),
-        _ => token,
-    };
+    let token = strip_bearer_scheme(token);
     if token.is_empty() {
         let state = if environment.get_raw(variable).is_some() { "is empty" } else { "is not set" };
         return Err(format!("the variable {variable} for the bearer token {state}"));

@@ -54,6 +54,11 @@ fn a_failing_proxy_or_socket_is_named() {
     let run = list(&[]).env("http_proxy", "http://u:hunter2@127.0.0.1:1").run();
     run.exits(5).stderr_contains("through the proxy http://127.0.0.1:1").hides("hunter2");
     run.stderr_contains("hint: check the proxy that http_proxy sets, or use none: --proxy ''");
+    // The hint works when it is pasted.
+    let run = list(&["--proxy", ""]).env("http_proxy", "http://127.0.0.1:1").run();
+    run.exits(5).stderr_contains(&format!("error: cannot connect to {url}\n")).hides("proxy");
+    let run = list(&["--proxy", "socks4a://127.0.0.1:1"]).run();
+    run.exits(5).stderr_contains("through the proxy socks4a://127.0.0.1:1");
     let run = list(&["--unix-socket", "/nosock"]).run();
     run.exits(5)
         .stderr_contains("error: cannot connect to the socket /nosock")

@@ -8,7 +8,7 @@ use reqwest::header::{HeaderMap, HeaderName, HeaderValue, USER_AGENT};
 use reqwest::{Client, ClientBuilder};
 
 use super::dns::Resolver;
-use super::proxy::parse_proxy;
+use super::proxy::configured_proxy;
 use super::tls::{self, HttpVersions};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::secret::Secret;
@@ -121,7 +121,7 @@ fn client_builder(
     }
     match configured {
         Some(url) if url.reveal().is_empty() => builder = builder.no_proxy(),
-        Some(url) => builder = builder.proxy(parse_proxy(url)?),
+        Some(url) => builder = builder.proxy(configured_proxy(url)?),
         // A proxy elsewhere cannot reach this machine.
         None if loopback => builder = builder.no_proxy(),
         // reqwest reads `http_proxy`, `https_proxy`, `all_proxy` and `no_proxy`, in either case.
