@@ -88,6 +88,23 @@ impl ErrorKind {
         all.into_iter().find(|kind| kind.as_str() == name)
     }
 
+    /// What an HTTP response other than the expected one means by its status: 401 and 403 concern credentials; 404, 407,
+    /// 408, 425, 429, 5xx and redirects mean that the server was not reached.
+    #[must_use]
+    pub fn from_http_status(status: u16) -> Self {
+        match status {
+            401 | 403 => ErrorKind::Auth,
+            300..=399 | 404 | 407 | 408 | 425 | 429 | 500.. => ErrorKind::Unreachable,
+            _ => ErrorKind::Protocol,
+        }
+    }
+
+    /// Whether the user or a signal ended the command.
+    #[must_use]
+    pub fn is_interrupt(self) -> bool {
+        matches!(self, ErrorKind::Interrupted | ErrorKind::Terminated)
+    }
+
     /// The name under `class` in the JSON error line.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -154,6 +171,8 @@ pub struct FailureDetails {
     pub hint: Option<String>,
     /// Whether the hint is only to wait longer: a caller that knows the option for it replaces the hint.
     pub suggests_waiting: bool,
+    /// Whether the hint only names what was probably meant, which also helps a model.
+    pub is_name_hint: bool,
     /// The target as the user named it.
     pub server: Option<String>,
     /// The JSON-RPC error that caused it.
@@ -198,6 +217,7 @@ impl Failure {
             causes: Vec::new(),
             hint: None,
             suggests_waiting: false,
+            is_name_hint: false,
             server: None,
             rpc: None,
             stderr_tail: Vec::new(),
@@ -240,7 +260,16 @@ impl Failure {
     pub fn hint(mut self, hint: impl Into<String>) -> Self {
         self.0.hint = Some(hint.into());
         self.0.suggests_waiting = false;
+        self.0.is_name_hint = false;
         self
+    }
+
+    /// Sets a hint that only names what was probably meant.
+    #[must_use]
+    pub fn name_hint(self, hint: impl Into<String>) -> Self {
+        let mut failure = self.hint(hint);
+        failure.0.is_name_hint = true;
+        failure
     }
 
     /// The message, its causes and the hint, for a warning of one line.

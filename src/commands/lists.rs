@@ -130,7 +130,7 @@ pub async fn print_kinds(
         }
     }
     let FetchedLists { lists, mut failures } = gathered;
-    let interrupted = |failure: &Failure| matches!(failure.kind(), ErrorKind::Interrupted | ErrorKind::Terminated);
+    let interrupted = |failure: &Failure| failure.kind().is_interrupt();
     if !failures.is_empty() && (lists.is_empty() || failures.iter().any(interrupted)) {
         return Err(failures.swap_remove(0));
     }

@@ -131,10 +131,10 @@ async fn explain_failure(session: &Session, name: &str, given: &Map<String, Valu
     let Some(prompt) = listing.find(name) else {
         let entries = listing.parsed_items();
         let nearest = nearest_names(name, entries.iter().map(|entry| entry.name()));
-        return failure.hint(match nearest.first() {
-            Some(nearest) => format!("did you mean {nearest}?"),
-            None => format!("list the prompts: {}", session.target().command_line("prompt", &[])),
-        });
+        return match nearest.first() {
+            Some(nearest) => failure.name_hint(format!("did you mean {nearest}?")),
+            None => failure.hint(format!("list the prompts: {}", session.target().command_line("prompt", &[]))),
+        };
     };
     let problems = missing_arguments(&prompt, given).into_iter().chain(unknown_arguments(&prompt, given));
     problems.fold(failure, |failure, problem| failure.cause(problem.to_string()))

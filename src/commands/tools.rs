@@ -15,7 +15,7 @@ use crate::protocol::views::{ListItem, ListKind};
 use crate::schema::{SchemaValidator, collect_header_params};
 use crate::session::{CachePolicy, Listing, Session};
 use crate::target::Target;
-use crate::util::suggest::nearest_names;
+use crate::util::suggest::did_you_mean;
 
 /// The tools that may be used, and why others may not.
 pub struct ToolList {
@@ -96,13 +96,13 @@ impl ToolList {
                 .cause("it lists the tool only for clients that can answer its requests for input")
                 .hint(format!("add {options}, or run it at a terminal"));
         }
-        match nearest_names(name, self.entries.iter().map(ListItem::name)).as_slice() {
-            [] if options.is_empty() => failure.hint(format!("list its tools: {}", target.command_line("list", &[]))),
-            [] => failure.hint(format!(
+        match did_you_mean(name, self.entries.iter().map(ListItem::name)) {
+            Some(hint) => failure.name_hint(hint),
+            None if options.is_empty() => failure.hint(format!("list its tools: {}", target.command_line("list", &[]))),
+            None => failure.hint(format!(
                 "list its tools: {} (some servers show a tool only to clients that offer {options})",
                 target.command_line("list", &[])
             )),
-            nearest => failure.hint(format!("did you mean {}?", nearest.join(" or "))),
         }
     }
 }

@@ -41,7 +41,7 @@ impl Ui {
     pub fn failure_text(&self, failure: &Failure) -> String {
         let failure = self.without_secrets(failure);
         let details = failure.details();
-        let near = details.hint.iter().filter(|hint| hint.starts_with("did you mean"));
+        let near = details.hint.iter().filter(|_| details.is_name_hint);
         let lines: Vec<&str> =
             std::iter::once(&details.message).chain(&details.causes).chain(near).map(String::as_str).collect();
         lines.join("\n")

@@ -131,8 +131,10 @@ fn rpc_failure(error: RpcError, status: Option<u16>, asked: &str, target: &Targe
         Some(code::MISSING_CAPABILITY) => missing_capability(&error, &said),
         _ => {
             let kind = match status {
-                Some(401 | 403) => ErrorKind::Auth,
-                Some(407 | 408 | 425 | 429 | 500..) => ErrorKind::Unreachable,
+                // With 404 the server answers that it does not know the method (Streamable HTTP of the modern revisions).
+                Some(status @ (401 | 403 | 405..)) if ErrorKind::from_http_status(status) != ErrorKind::Protocol => {
+                    ErrorKind::from_http_status(status)
+                }
                 _ if matches!(error.defect, Some(RpcErrorDefect::NotAnObject(_))) => ErrorKind::Protocol,
                 _ => ErrorKind::Failed,
             };
@@ -190,32 +192,33 @@ fn missing_capability(error: &RpcError, said: &str) -> Failure {
 fn unexpected_response_failure(refusal: &UnexpectedResponse, asked: &str, target: &Target) -> Failure {
     let status = refusal.status;
     let url = &refusal.url;
+    let kind = ErrorKind::from_http_status(status);
     let failure = match status {
         401 if target.has_own_credentials() => {
             let hint = target.bearer_hint().unwrap_or_else(|| {
                 "check the token: --bearer-env or -H Authorization, or bearer_env or headers in the configuration"
                     .to_owned()
             });
-            Failure::new(ErrorKind::Auth, "the server refused the credentials that are configured (HTTP 401)")
-                .hint(hint)
+            Failure::new(kind, "the server refused the credentials that are configured (HTTP 401)").hint(hint)
         }
-        401 => Failure::new(ErrorKind::Auth, "the server requires authentication (HTTP 401)")
+        401 => Failure::new(kind, "the server requires authentication (HTTP 401)")
             .hint(format!("pass the credentials that it requires: {}", credentials_hint(target))),
-        403 => Failure::new(ErrorKind::Auth, "the server refused access (HTTP 403)").hint(
-            target.bearer_hint().unwrap_or_else(|| {
+        403 => {
+            Failure::new(kind, "the server refused access (HTTP 403)").hint(target.bearer_hint().unwrap_or_else(|| {
                 format!("check the token or the headers that are sent: {}", credentials_hint(target))
-            }),
-        ),
-        404 => Failure::new(ErrorKind::Unreachable, format!("no MCP server at {url} (HTTP 404)"))
+            }))
+        }
+        404 => Failure::new(kind, format!("no MCP server at {url} (HTTP 404)"))
             .hint("check the path of the URL; servers often listen at /mcp or /sse"),
-        408 | 425 => Failure::new(ErrorKind::Unreachable, format!("the server rejected the request (HTTP {status})"))
+        408 | 425 => Failure::new(kind, format!("the server rejected the request (HTTP {status})"))
             .hint(retry_hint(refusal.retry_after)),
-        407 => Failure::new(ErrorKind::Unreachable, "the proxy requires authentication (HTTP 407)")
+        407 => Failure::new(kind, "the proxy requires authentication (HTTP 407)")
             .hint("put the credentials into the proxy's URL: --proxy http://USER:PASSWORD@HOST:PORT"),
-        429 => Failure::new(ErrorKind::Unreachable, "the server received too many requests (HTTP 429)")
-            .hint(retry_hint(refusal.retry_after)),
+        429 => {
+            Failure::new(kind, "the server received too many requests (HTTP 429)").hint(retry_hint(refusal.retry_after))
+        }
         500.. => {
-            let failure = Failure::new(ErrorKind::Unreachable, format!("the server failed (HTTP {status})"));
+            let failure = Failure::new(kind, format!("the server failed (HTTP {status})"));
             match refusal.retry_after {
                 None if status == 500 => failure.hint("see the server's log; -vv shows the exchange"),
                 None if matches!(status, 502..=504) => {
@@ -226,19 +229,16 @@ fn unexpected_response_failure(refusal: &UnexpectedResponse, asked: &str, target
             }
         }
         300..=399 => redirect_failure(refusal, target),
-        202 | 204 => Failure::new(
-            ErrorKind::Protocol,
-            format!("the server accepted {asked} but sent no response (HTTP {status})"),
-        ),
+        202 | 204 => Failure::new(kind, format!("the server accepted {asked} but sent no response (HTTP {status})")),
         200..=299 if is_login_page(refusal) => {
             login_page_failure(format!("the server sent a sign-in page instead of a response to {asked}"), target)
         }
         200..=299 => {
-            let kind = refusal.content_type.as_deref().unwrap_or("no content type");
-            Failure::new(ErrorKind::Protocol, format!("the response to {asked} is not a JSON-RPC message ({kind})"))
+            let media_type = refusal.content_type.as_deref().unwrap_or("no content type");
+            Failure::new(kind, format!("the response to {asked} is not a JSON-RPC message ({media_type})"))
                 .hint("check that the URL is that of an MCP server")
         }
-        _ => Failure::new(ErrorKind::Protocol, format!("the server refused {asked} (HTTP {status})"))
+        _ => Failure::new(kind, format!("the server refused {asked} (HTTP {status})"))
             .hint("check that the URL is that of an MCP server"),
     };
     let mut failure = failure.retry_advice(RetryAdvice::from_status(status, refusal.retry_after));

@@ -169,7 +169,7 @@ impl ClientHandler {
             Ok(result) => (Some(rpc::response(id, &result.to_string())), None),
             Err(InputError::Rejected { code, message, .. }) => (Some(rpc::error_response(id, code, &message)), None),
             Err(InputError::Unanswered(failure)) => {
-                if matches!(failure.kind(), ErrorKind::Interrupted | ErrorKind::Terminated) {
+                if failure.kind().is_interrupt() {
                     return (None, None);
                 }
                 let answer = failed(&failure);
@@ -345,7 +345,7 @@ impl ServerRequestLog {
     #[must_use]
     pub fn asked_again_failure(&self) -> Failure {
         let declined = || Failure::new(ErrorKind::Refused, "the server's request for input was declined");
-        self.take_declined().unwrap_or_else(declined).cause("the server insists on it")
+        self.take_declined().unwrap_or_else(declined).cause("the server asked again after it was declined")
     }
 
     /// The failure for a server that sends too many requests.

@@ -6,6 +6,7 @@ use crate::env::programs::looks_like_path;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::util::loopback::is_loopback_host;
 use crate::util::quoting;
+use crate::util::suggest::did_you_mean_one_of;
 
 /// The kind of a word.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,7 +87,7 @@ pub fn unknown_server(config: &Config, name: &str, environment: &Environment) ->
     if let Some(url) = guess_url(name, near.is_empty()) {
         return failure.cause("a URL begins with https:// or http://").hint(format!("did you mean {url} ?"));
     }
-    if let Some(hint) = did_you_mean(&near) {
+    if let Some(hint) = did_you_mean_one_of(&near) {
         return failure.hint(hint);
     }
     let failure = if config.servers().is_empty() { failure.cause("no servers are configured") } else { failure };
@@ -109,7 +110,7 @@ pub fn unknown_server(config: &Config, name: &str, environment: &Environment) ->
 /// The failure for a name that is not configured, if only a configured one is allowed.
 #[must_use]
 pub fn server_not_configured(config: &Config, name: &str) -> Failure {
-    let hint = did_you_mean(&nearest_servers(config, name));
+    let hint = did_you_mean_one_of(&nearest_servers(config, name));
     let list = || format!("list the configured servers: {}", config.append_config_flag("mcpipe config list"));
     no_such_server(config, name).hint(hint.unwrap_or_else(list))
 }
@@ -127,11 +128,6 @@ fn nearest_servers<'a>(config: &'a Config, name: &str) -> Vec<&'a str> {
         Some((server, _)) => config.suggest(server),
         None => near,
     }
-}
-
-/// `did you mean demo or mem?`
-fn did_you_mean(near: &[&str]) -> Option<String> {
-    (!near.is_empty()).then(|| format!("did you mean {}?", near.join(" or ")))
 }
 
 /// Last labels that make a word of two labels a host name rather than `SERVER.TOOL`.

@@ -37,7 +37,12 @@ pub fn nearest_name<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str
 /// `did you mean a?`, `did you mean a or b?`; `None` if nothing is similar.
 #[must_use]
 pub fn did_you_mean<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<String> {
-    let names = nearest_names(word, candidates);
+    did_you_mean_one_of(&nearest_names(word, candidates))
+}
+
+/// `did you mean a or b?` for names that were already found; `None` if there are none.
+#[must_use]
+pub fn did_you_mean_one_of(names: &[&str]) -> Option<String> {
     (!names.is_empty()).then(|| format!("did you mean {}?", names.join(" or ")))
 }
 

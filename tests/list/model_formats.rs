@@ -113,9 +113,11 @@ fn what_may_not_be_used_is_absent_and_one_tool_may_be_chosen() {
     sandbox
         .mcpipe(["list", "demo", "add", "--for", "openai"])
         .run()
-        .exits(1)
+        .exits(8)
         .prints("")
-        .stderr_contains("no tool 'add'");
+        .stderr_contains("does not allow the tool 'add'");
+    let run = sandbox.mcpipe(["list", "demo", "fial", "--for", "openai"]).run();
+    run.exits(1).prints("").stderr_contains("no tool 'fial'").stderr_contains("hint: did you mean fail?\n");
     sandbox.mcpipe(["list", "demo", "--for", "openai", "--prompts"]).run().exits(2);
     sandbox.mcpipe(["list", "demo", "--for", "cobol"]).run().exits(2).stderr_contains("possible values");
 }

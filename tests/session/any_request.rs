@@ -3,7 +3,7 @@
 use expect_test::expect;
 use serde_json::{Value, json};
 
-use crate::support::{Mcp, Sandbox};
+use crate::support::{HttpServer, LegacyHttpOptions, Mcp, Reply, Sandbox};
 
 #[test]
 fn the_result_is_printed_as_it_came() {
@@ -107,6 +107,21 @@ fn a_requested_call_over_http_has_the_headers_of_the_protocol() {
     let requests = server.requests();
     let call = requests.iter().find(|request| request.header("mcp-method") == Some("tools/call")).unwrap();
     assert_eq!((call.header("mcp-name"), call.header("mcp-param-region")), (Some("t"), Some("eu")));
+}
+
+#[test]
+fn a_status_has_the_same_exit_code_for_a_request_and_a_notification() {
+    for (status, code) in [(401, 4), (403, 4), (404, 5), (407, 5), (425, 5), (429, 5), (503, 5), (415, 7)] {
+        let behave = Mcp::legacy("2025-11-25").http_script(LegacyHttpOptions::default());
+        let server = HttpServer::start(move |request| match request.rpc_method() == "x/y" {
+            true => Reply::status(status),
+            false => behave(request),
+        });
+        for notify in [None, Some("--notify")] {
+            let words = ["request", &server.url("/mcp"), "x/y", "--retries", "0"];
+            Sandbox::new().mcpipe(words).args(notify).run().exits(code).prints("");
+        }
+    }
 }
 
 #[test]

@@ -25,7 +25,7 @@ use crate::protocol::method;
 use crate::protocol::result_shape::shape_error;
 use crate::session::Session;
 use crate::target::Target;
-use crate::util::suggest::nearest_names;
+use crate::util::suggest::did_you_mean;
 
 /// Runs the tool calls of a model's response.
 ///
@@ -253,9 +253,9 @@ async fn find_tool_server<'a>(
         return Err(trouble);
     }
     let failure = Failure::new(ErrorKind::Failed, format!("no server has a tool '{}'", asked.name));
-    Err(match nearest_names(&asked.name, known.iter().map(String::as_str)).as_slice() {
-        [] => failure,
-        nearest => failure.hint(format!("did you mean {}?", nearest.join(" or "))),
+    Err(match did_you_mean(&asked.name, known.iter().map(String::as_str)) {
+        Some(hint) => failure.name_hint(hint),
+        None => failure,
     })
 }
 

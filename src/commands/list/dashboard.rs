@@ -15,7 +15,7 @@ use crate::commands::lists::{
     DEFAULT_JOBS, FetchedLists, ListFilter, fetch_entries, note_no_servers, selected_kinds, signature,
 };
 use crate::config::LazyConfig;
-use crate::error::{ErrorKind, Failure, Result};
+use crate::error::{Failure, Result};
 use crate::output::list_tables::{ServerRow, ServerState, kind_table, servers_table};
 use crate::output::{Progress, Table, json_documents};
 use crate::protocol::views::{ListItem, ListKind, ServerInfo};
@@ -202,7 +202,7 @@ async fn query_server(
 }
 
 fn is_interrupted(one: &ServerOverview) -> bool {
-    one.failure.as_ref().is_some_and(|failure| matches!(failure.kind(), ErrorKind::Interrupted | ErrorKind::Terminated))
+    one.failure.as_ref().is_some_and(|failure| failure.kind().is_interrupt())
 }
 
 /// The table of servers.

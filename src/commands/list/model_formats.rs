@@ -6,6 +6,7 @@ use futures_util::{StreamExt, stream};
 use serde_json::Value;
 
 use crate::cli::{ListArgs, ToolFormat};
+use crate::commands;
 use crate::commands::context::{Context, Exit};
 use crate::commands::lists::{DEFAULT_JOBS, ListFilter, fetch_entries, note_no_servers};
 use crate::config::LazyConfig;
@@ -13,10 +14,9 @@ use crate::error::{ErrorKind, Failure, Result};
 use crate::models::tools::NamedTool;
 use crate::models::{ModelApi, tool_names, tools, typescript};
 use crate::protocol::views::{ListItem, ListKind};
-use crate::session::Session;
+use crate::session::{CachePolicy, Session};
 use crate::target::Target;
 use crate::transport::Endpoint;
-use crate::util::suggest::nearest_names;
 
 /// The tools of one server.
 struct ServerTools {
@@ -40,22 +40,17 @@ pub async fn print_tools(context: &Context, args: &ListArgs, form: ToolFormat) -
         return Err(Failure::new(ErrorKind::Usage, format!("unexpected argument '{extra}' after the tool")));
     }
     let progress = context.progress(&format!("querying {}", target.name));
-    let (server, look) = (short_name(&target), target.command_line("list", &[]));
+    let server = short_name(&target);
     let session = context.listing_session(target, Some(progress.clone()))?;
-    let operation =
-        async |session: &Session| fetch_entries(context, session, ListKind::Tools, ListFilter::from_args(args)).await;
-    let mut tools = progress.show_during(context.with_session(session, operation)).await?;
-    if let Some(tool) = rest.first() {
-        let known: Vec<String> = tools.iter().map(|entry| entry.name().to_owned()).collect();
-        tools.retain(|entry| entry.name() == tool);
-        if tools.is_empty() {
-            let failure = Failure::new(ErrorKind::Failed, format!("the server has no tool '{tool}'")).server(&server);
-            return Err(match nearest_names(tool, known.iter().map(String::as_str)).as_slice() {
-                [] => failure.hint(format!("list its tools: {look}")),
-                nearest => failure.hint(format!("did you mean {}?", nearest.join(" or "))),
-            });
+    let operation = async |session: &Session| match rest.first() {
+        Some(name) => {
+            let tools = commands::tools::fetch_tools(context, session, CachePolicy::Bypass).await?;
+            let tool = tools.find(name).cloned();
+            tool.map(|tool| vec![tool]).ok_or_else(|| tools.unavailable_tool(session, name))
         }
-    }
+        None => fetch_entries(context, session, ListKind::Tools, ListFilter::from_args(args)).await,
+    };
+    let tools = progress.show_during(context.with_session(session, operation)).await?;
     print_server_tools(context, args, form, vec![ServerTools { server, prefix: None, tools }])?;
     Ok(Exit::Done)
 }

@@ -279,7 +279,7 @@ impl Checker<'_> {
 
     /// The steps up to the one at which connecting failed.
     async fn add_failed_connection(&mut self, failure: Failure, provider: Option<&TokenProvider>) -> Result<()> {
-        if matches!(failure.kind(), ErrorKind::Interrupted | ErrorKind::Terminated) {
+        if failure.kind().is_interrupt() {
             return Err(failure);
         }
         let endpoint = &self.session.target().endpoint;
@@ -431,7 +431,7 @@ impl Checker<'_> {
                     lists.push((kind, items));
                     finding
                 }
-                Err(failure) if matches!(failure.kind(), ErrorKind::Interrupted | ErrorKind::Terminated) => {
+                Err(failure) if failure.kind().is_interrupt() => {
                     return Err(failure);
                 }
                 Err(failure) => Finding::Fail(failure),
@@ -512,7 +512,7 @@ impl Checker<'_> {
         session.close().await;
         match connected {
             Ok(_) => Ok(Finding::warn(format!("a web page can use the server: Origin: {FOREIGN_ORIGIN} is accepted"))),
-            Err(failure) if matches!(failure.kind(), ErrorKind::Interrupted | ErrorKind::Terminated) => Err(failure),
+            Err(failure) if failure.kind().is_interrupt() => Err(failure),
             Err(_) => Ok(Finding::ok("refused")),
         }
     }

@@ -170,7 +170,7 @@ impl SuiteRun<'_> {
                     }
                     None => continue,
                 },
-                Err(failure) if matches!(failure.kind(), ErrorKind::Interrupted | ErrorKind::Terminated) => {
+                Err(failure) if failure.kind().is_interrupt() => {
                     return Err(failure);
                 }
                 Err(failure) => Attempt::from_failure(failure),
@@ -253,7 +253,7 @@ impl Connection {
         let (result, failure) = self.perform(context, test, captures, options.locked).await;
         let time = began.elapsed();
         if let Some(failure) = &failure
-            && matches!(failure.kind(), ErrorKind::Interrupted | ErrorKind::Terminated)
+            && failure.kind().is_interrupt()
         {
             return Err(failure.clone());
         }
@@ -415,7 +415,7 @@ impl Attempt {
         let kept = match kept {
             Ok(kept) => pretty(&kept, JsonStyle { color: false, escape_unsafe: false }) + "\n",
             Err(why) => {
-                self.problem(line, format!("'volatile' cannot be left out: {why}"), Vec::new());
+                self.problem(line, format!("cannot apply 'volatile': {why}"), Vec::new());
                 return Ok(());
             }
         };

@@ -9,6 +9,7 @@ use reqwest::{Response, Url};
 use crate::error::{ErrorKind, Failure, RetryAdvice};
 use crate::transport::message::UnexpectedResponse;
 use crate::transport::url::{redacted_url, url_for_trace};
+use crate::util::duration::format_duration;
 use crate::util::http_date::parse_http_date;
 
 /// The nonce for the next DPoP proof (RFC 9449 §8).
@@ -85,21 +86,21 @@ fn parse_retry_after(value: &str, now: SystemTime) -> Option<Duration> {
 
 /// The failure that a response means, if nothing more is known about the server.
 ///
-/// 401 and 403 are [`ErrorKind::Auth`]; 404, 408, 429, 5xx and redirects are [`ErrorKind::Unreachable`];
-/// everything else is [`ErrorKind::Protocol`].
+/// Its kind is [`ErrorKind::from_http_status`].
 #[must_use]
 pub(super) fn unexpected_response_failure(response: &UnexpectedResponse) -> Failure {
     let UnexpectedResponse { url, status, .. } = response;
-    let (kind, message) = match status {
-        401 => (ErrorKind::Auth, format!("{url} requires authentication (HTTP 401)")),
-        403 => (ErrorKind::Auth, format!("{url} denied access (HTTP 403)")),
-        404 => (ErrorKind::Unreachable, format!("not an MCP server at {url} (HTTP 404)")),
-        429 => (ErrorKind::Unreachable, format!("too many requests to {url} (HTTP 429)")),
-        300..=399 => (ErrorKind::Unreachable, format!("{url} redirects to another URL (HTTP {status})")),
-        408 | 500.. => (ErrorKind::Unreachable, format!("{url} returned HTTP {status}")),
-        _ => (ErrorKind::Protocol, format!("{url} returned HTTP {status}")),
+    let message = match status {
+        401 => format!("{url} requires authentication (HTTP 401)"),
+        403 => format!("{url} refused access (HTTP 403)"),
+        404 => format!("no MCP server at {url} (HTTP 404)"),
+        407 => "the proxy requires authentication (HTTP 407)".to_owned(),
+        429 => format!("{url} received too many requests (HTTP 429)"),
+        300..=399 => format!("{url} redirects to another URL (HTTP {status})"),
+        _ => format!("{url} returned HTTP {status}"),
     };
-    let mut failure = Failure::new(kind, message).retry_advice(RetryAdvice::from_status(*status, response.retry_after));
+    let mut failure = Failure::new(ErrorKind::from_http_status(*status), message)
+        .retry_advice(RetryAdvice::from_status(*status, response.retry_after));
     if *status == 404 {
         failure = failure.maybe_starting();
     }
@@ -110,7 +111,7 @@ pub(super) fn unexpected_response_failure(response: &UnexpectedResponse) -> Fail
         failure = failure.cause(if short.len() < first.len() { format!("{short}…") } else { short });
     }
     if let (429 | 503, Some(wait)) = (*status, response.retry_after) {
-        failure = failure.hint(format!("try again in {} s", wait.as_secs().max(1)));
+        failure = failure.hint(format!("try again in {}", format_duration(wait)));
     }
     failure
 }
@@ -149,7 +150,7 @@ mod tests {
             failure.kind()
         };
         assert_eq!([401, 403].map(kind), [ErrorKind::Auth; 2]);
-        assert_eq!([302, 404, 408, 429, 500, 503, 599].map(kind), [ErrorKind::Unreachable; 7]);
+        assert_eq!([302, 404, 407, 408, 425, 429, 500, 503, 599].map(kind), [ErrorKind::Unreachable; 9]);
         assert_eq!([200, 204, 400, 405, 415].map(kind), [ErrorKind::Protocol; 5]);
     }
 }
