@@ -346,6 +346,15 @@ pub fn request(id: u64, method: &str, params: Option<&str>) -> String {
     text + "}"
 }
 
+/// The `params` of `notifications/cancelled`, as raw JSON; `id` is a request ID as JSON.
+#[must_use]
+pub fn cancelled_params(id: impl fmt::Display, reason: Option<&str>) -> String {
+    match reason {
+        Some(reason) => format!(r#"{{"requestId":{id},"reason":{}}}"#, Value::from(reason)),
+        None => format!(r#"{{"requestId":{id}}}"#),
+    }
+}
+
 /// Encodes a notification, without a line end. `params` is raw JSON.
 #[must_use]
 pub fn notification(method: &str, params: Option<&str>) -> String {

@@ -211,7 +211,7 @@ impl RpcState {
         let ids: Vec<u64> =
             lock(&self.pending).keys().copied().filter(|id| only.is_none_or(|only| *id == only)).collect();
         for id in &ids {
-            let params = format!(r#"{{"requestId":{id},"reason":"given up"}}"#);
+            let params = rpc::cancelled_params(id, Some("given up"));
             let tell = self.notify(method::CANCELLED, Some(&params), Vec::new());
             let _ = tokio::time::timeout(Duration::from_millis(500), tell).await;
         }

@@ -237,7 +237,7 @@ impl RpcClient {
     pub async fn cancel(&self, id: u64, how: CancelMode, reason: &str) {
         lock(&self.state.pending).remove(&id);
         if how == CancelMode::SendNotification {
-            let params = format!(r#"{{"requestId":{id},"reason":"{reason}"}}"#);
+            let params = rpc::cancelled_params(id, Some(reason));
             // The server may be stuck, so the time for this message is limited.
             let tell = self.notify(method::CANCELLED, Some(&params), Vec::new());
             let _ = tokio::time::timeout(FINAL_MESSAGE_TIMEOUT, tell).await;

@@ -218,7 +218,7 @@ impl Upstream {
                 outcome = connection.own_request(number, method::SUBSCRIPTIONS_LISTEN, params.as_deref(), headers, None) => outcome,
                 () = self.wanted_changed.notified() => {
                     if !connection.is_http() {
-                        let params = format!(r#"{{"requestId":{number}}}"#);
+                        let params = rpc::cancelled_params(number, None);
                         let _ = connection.send_one_way(rpc::notification(method::CANCELLED, Some(&params))).await;
                     }
                     continue;

@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 use super::wire::ClientMessage;
 use crate::error::Failure;
 use crate::output::{ProtocolOutput, Ui, failure_json};
-use crate::protocol::rpc::RawJson;
+use crate::protocol::rpc::{self, RawJson};
 use crate::protocol::{code, meta, method};
 use crate::util::lock::lock;
 
@@ -170,7 +170,7 @@ impl ClientLink {
     /// Cancels a request to the client.
     pub async fn cancel_asked(&self, id: u64) {
         if lock(&self.asked).remove(&id).is_some() {
-            let params = RawValue::from_string(format!(r#"{{"requestId":{id}}}"#)).ok();
+            let params = RawValue::from_string(rpc::cancelled_params(id, None)).ok();
             self.notify(method::CANCELLED, params).await;
         }
     }

@@ -222,7 +222,7 @@ impl Upstream {
                 let Ok(number) = id.trim_matches('"').parse() else { return };
                 match connection.take(number) {
                     Some(Pending::Client(request)) => {
-                        let params = format!(r#"{{"requestId":{}}}"#, request.id);
+                        let params = rpc::cancelled_params(request.id, None);
                         self.client.notify(name, RawValue::from_string(params).ok()).await;
                     }
                     Some(Pending::Own(sender)) => drop(sender),

@@ -62,7 +62,7 @@ impl Upstream {
             }
         }
         if connection.pending_count() >= MAX_PENDING {
-            return Err(Failure::new(ErrorKind::Unreachable, "too many requests are under way at the server"));
+            return Err(Failure::new(ErrorKind::Unreachable, "too many requests to the server are in progress"));
         }
         let edit = self.edit(&connection);
         let is_asked = connection.is_modern() && !self.hello.is_modern() && MAY_ASK.contains(&message.method());
@@ -225,7 +225,7 @@ impl Upstream {
         let opens_stream = message.method() == method::INITIALIZED;
         let body = message.into_body(None, &self.edit(&connection));
         if let Err(failure) = connection.send_one_way(body).await {
-            self.options.trace.note(&format!("the server did not take a notification: {failure}"));
+            self.options.trace.note(&format!("the server did not accept a notification: {failure}"));
         }
         if opens_stream && let Some(http) = connection.transport().legacy_session() {
             http.listen().await;

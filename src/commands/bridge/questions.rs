@@ -81,7 +81,7 @@ impl Upstream {
             if ![method::ELICITATION_CREATE, method::SAMPLING_CREATE_MESSAGE, method::ROOTS_LIST]
                 .contains(&name.as_str())
             {
-                return Err(broken(&format!("has the method {name}, which it must not have")));
+                return Err(broken(&format!("has the method {name}, which is not allowed there")));
             }
             let params: Option<&RawValue> =
                 member_text(question, "params").and_then(|params| serde_json::from_str(params).ok());
@@ -199,7 +199,7 @@ impl Upstream {
             return self.client.send_error(message.id(), code::INVALID_PARAMS, text).await;
         }
         if let Err(failure) = connection.send_one_way(body).await {
-            self.options.trace.note(&format!("the server did not take an answer: {failure}"));
+            self.options.trace.note(&format!("the server did not accept an answer: {failure}"));
         }
         if let Some((question, name, params)) = further {
             let held = HeldRequest { question, since: Instant::now(), ..held };
@@ -222,7 +222,7 @@ impl Upstream {
         };
         for held in old {
             drop(held.connection.take(held.number));
-            let params = format!(r#"{{"requestId":{},"reason":"no answer to a question"}}"#, held.number);
+            let params = rpc::cancelled_params(held.number, Some("no answer to a question"));
             let _ = held.connection.send_one_way(rpc::notification(method::CANCELLED, Some(&params))).await;
         }
     }

@@ -207,7 +207,7 @@ impl Upstream {
             let cancels = connection.opening().is_some() && !(connection.is_modern() && connection.is_http());
             let farewell = async {
                 for id in connection.client_requests().into_iter().filter(|_| cancels) {
-                    let params = format!(r#"{{"requestId":{id},"reason":"the client has ended"}}"#);
+                    let params = rpc::cancelled_params(id, Some("the client has ended"));
                     let _ = connection.send_one_way(rpc::notification(method::CANCELLED, Some(&params))).await;
                 }
             };

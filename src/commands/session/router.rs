@@ -181,7 +181,7 @@ impl Router {
         };
         for (id, name) in requests.into_iter().filter(|(_, name)| name != method::INITIALIZE) {
             if is_legacy || !upstream.transport.kind().is_http() {
-                let params = format!(r#"{{"requestId":{id},"reason":"{name}: the client disconnected"}}"#);
+                let params = rpc::cancelled_params(id, Some(&format!("{name}: the client disconnected")));
                 send_one_way(upstream, method::CANCELLED, rpc::notification(method::CANCELLED, Some(&params)));
             }
             upstream.transport.abandon(id);
