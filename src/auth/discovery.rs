@@ -33,7 +33,7 @@ impl DiscoveryResult {
     #[must_use]
     pub fn missing_endpoint(&self, what: &str) -> Failure {
         let issuer = &self.authorization_server.issuer;
-        Failure::new(ErrorKind::Auth, format!("cannot log in at the authorization server {issuer}"))
+        Failure::new(ErrorKind::Auth, format!("cannot log in to the authorization server {issuer}"))
             .cause(format!("its metadata names no {what}"))
     }
 }

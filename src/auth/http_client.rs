@@ -189,7 +189,7 @@ impl OAuthHttpClient {
         }
         let answer = self.send_checked(Method::POST, &url, headers, Some(body)).await?;
         if (300..400).contains(&answer.status) {
-            let what = format!("{} redirects elsewhere (HTTP {})", redacted_url(&url), answer.status);
+            let what = format!("{} redirects to another host (HTTP {})", redacted_url(&url), answer.status);
             return Err(Failure::new(ErrorKind::Auth, what).cause("credentials do not follow a redirect"));
         }
         Ok(answer)

@@ -113,7 +113,7 @@ pub fn parse_token_response(status: u16, body: &[u8]) -> Result<Result<TokenResp
         _ => (TokenType::Bearer, None),
     };
     if access.chars().any(|c| c.is_control() || c.is_whitespace()) {
-        return Err("the access token contains blanks or control characters".into());
+        return Err("the access token contains spaces or control characters".into());
     }
     Ok(Ok(TokenResponse {
         access_token: Secret::new(access),

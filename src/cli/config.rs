@@ -302,7 +302,7 @@ Examples:
   mcpipe config add wiki https://wiki.example.com/mcp --bearer-env WIKI --check")
 )]
 pub struct ConfigAddArgs {
-    /// The server's name: letters, digits, '_', '-' and '.'
+    /// The server's name: letters, digits, '_', '-', '.' and '/'
     #[arg(value_name = "NAME")]
     pub name: String,
     /// Its URL or command line, or registry:WHICH: a server in the MCP registry

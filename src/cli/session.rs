@@ -66,7 +66,7 @@ pub enum SessionCommand {
     Stop(SessionStopArgs),
     /// Print what the server of a session printed on stderr
     ///
-    /// Of a long log, the newest part: at least 512 KiB.
+    /// Only the newest part of a long log is kept: at least 512 KiB.
     Logs(SessionLogsArgs),
     /// Keep a session; started by mcpipe itself
     #[command(hide = true)]
@@ -94,7 +94,7 @@ pub struct SessionStartArgs {
     /// The name of the session [default: that of the server]
     #[arg(long, value_name = "NAME")]
     pub name: Option<String>,
-    /// End the session when it was not used for TIME [default: keep_alive of the server, else 10m]
+    /// End the session when it has not been used for TIME [default: keep_alive of the server, else 10m]
     #[arg(long, value_name = "TIME", value_parser = parse_duration, allow_negative_numbers = true)]
     pub idle: Option<Duration>,
 

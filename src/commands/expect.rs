@@ -230,10 +230,9 @@ pub(crate) fn check_options(expressions: &[String], result: &mut JsonDocument<'_
             let failure = Failure::new(ErrorKind::Mismatch, format!("not true: {expression}"));
             return Err(seen.iter().cloned().fold(failure, Failure::cause));
         }
-        several => Failure::new(
-            ErrorKind::Mismatch,
-            format!("{} of {} expectations do not hold", several.len(), expressions.len()),
-        ),
+        several => {
+            Failure::new(ErrorKind::Mismatch, format!("{} of {} expectations failed", several.len(), expressions.len()))
+        }
     };
     Err(unmet.into_iter().fold(failure, |failure, (expression, seen)| {
         seen.into_iter().fold(failure.cause(format!("not true: {expression}")), Failure::cause)

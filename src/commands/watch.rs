@@ -9,7 +9,7 @@ use crate::util::duration::format_duration;
 /// Says at a terminal how a watch ends.
 pub fn note_watching(context: &Context) {
     if context.ui.terminal().stdout_is_tty {
-        context.ui.note("watching; Ctrl-C ends");
+        context.ui.note("watching; press Ctrl-C to stop");
     }
 }
 

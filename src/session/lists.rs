@@ -246,7 +246,7 @@ impl Session {
 
     pub(crate) fn invalid_result_failure(&self, method: &str, what: &str) -> Failure {
         Failure::new(ErrorKind::Protocol, format!("the server's response to {method} {what}"))
-            .hint("-v shows what it sent")
+            .hint("use -v to see what it sent")
             .server(&self.target.name)
     }
 

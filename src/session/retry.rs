@@ -96,7 +96,7 @@ impl RetryPolicy {
     /// Reports the n-th retry: to the user, or only to the trace if the operation has no effects.
     pub fn report_retry(&self, call: &Operation, advice: RetryAdvice, pause: Duration, n: u32, trace: &Trace) {
         let why = match advice {
-            RetryAdvice { retry_after: Some(_), .. } => "the server asks for a later retry",
+            RetryAdvice { retry_after: Some(_), .. } => "the server asked to retry later",
             RetryAdvice { is_http_status: true, .. } => "the server could not accept the request",
             RetryAdvice { is_unprocessed: true, .. } => "the server could not be reached",
             RetryAdvice { is_unprocessed: false, .. } => "the connection was lost",

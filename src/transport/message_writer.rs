@@ -86,7 +86,7 @@ impl<E: Send + Sync + 'static> MessageWriter<E> {
     /// waiting is not written unless writing has begun.
     ///
     /// # Errors
-    /// [`ErrorKind::Bug`] if the connection has been closed.
+    /// [`ErrorKind::Bug`] if the connection was closed.
     pub(super) async fn send(&self, message: OutgoingMessage) -> Result<Option<Arc<E>>, Failure> {
         let (done, written) = oneshot::channel();
         let message = QueuedMessage { text: message.body, must_send: message.kind == OutgoingKind::OneWay, done };
@@ -123,7 +123,7 @@ impl<E: Send + Sync + 'static> MessageWriter<E> {
 
 /// The failure of sending after [`MessageWriter::close`].
 pub(super) fn closed_failure() -> Failure {
-    Failure::new(ErrorKind::Bug, "the connection has been closed")
+    Failure::new(ErrorKind::Bug, "the connection was closed")
 }
 
 impl<E> Drop for MessageWriter<E> {

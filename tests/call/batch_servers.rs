@@ -241,7 +241,7 @@ fn after_failures_in_a_row_the_other_lines_fail_at_once_until_the_server_recover
     assert_eq!(all[6]["result"]["content"][0]["text"], "x", "the other server is not affected");
     assert_eq!(all.last().unwrap()["result"]["content"][0]["text"], "last");
     assert_eq!(calls(&server), 2 + 2, "{run:?}");
-    run.stderr_contains("2 failures in a row; its lines are not sent for now");
+    run.stderr_contains("2 failures in a row; skipping its lines for now");
 }
 
 #[test]

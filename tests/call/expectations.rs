@@ -20,7 +20,7 @@ fn an_expectation_that_does_not_hold_exits_with_9() {
     run.stderr_is("mcpipe: error: not true: .structuredContent.total == 6\n   left: 5\n  right: 6\n");
     let both = call(&["--expect", ".isError", "--expect", ".content | length > 1", "--json"]);
     assert_eq!(both.exits(9).json_error()["class"], "mismatch");
-    both.stderr_contains("2 of 2 expectations do not hold");
+    both.stderr_contains("2 of 2 expectations failed");
     let started = server.wait_until_all_ended().len();
     call(&["--expect", ".a ["]).exits(2).stderr_contains("--expect: '.a [' is not a valid jq expression");
     assert_eq!(server.processes().len(), started, "nothing is started");

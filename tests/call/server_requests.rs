@@ -426,7 +426,8 @@ fn mrt_04_who_declined_is_not_asked_the_same_again() {
         })
         .stdio();
     let run = call(&server, &["--elicit", "decline"]);
-    run.exits(8).stderr_contains("the server's request for input was declined\n  the server insists on it");
+    run.exits(8)
+        .stderr_contains("the server's request for input was declined\n  the server asked again after it was declined");
     assert_eq!(server.single_process().methods().iter().filter(|method| *method == "tools/call").count(), 2);
 }
 

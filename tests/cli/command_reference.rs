@@ -325,8 +325,10 @@ fn sentence(text: &str) -> String {
 }
 
 fn lower_first(text: &str) -> String {
-    // `MCP` and `HTTP+SSE` stay as they are.
-    if text.chars().nth(1).is_some_and(|second| second.is_ascii_uppercase()) || text.starts_with("TypeScript") {
+    // `MCP`, `OpenAI` and names stay as they are.
+    const NAMES: [&str; 3] = ["Anthropic", "Google", "Streamable"];
+    let first = text.split([' ', '\'', ',']).next().unwrap_or_default();
+    if first.chars().skip(1).any(|c| c.is_ascii_uppercase()) || NAMES.contains(&first) {
         return text.to_owned();
     }
     let mut chars = text.chars();

@@ -113,7 +113,7 @@ fn add_writes_what_was_meant_and_says_what_is_missing() {
         exit: 2
         --- stderr
         mcpipe: error: 'a b' is not a valid server name
-          a name consists of letters, digits, '_', '-', '.' and '/', and begins with a letter or digit
+          a name consists of letters, digits, '_', '-', '.' and '/', begins with a letter or digit, and does not end with '.' or '/'
         hint: use 'a-b'
     "#]]
     .assert_eq(&add(&["a b", "https://other.example/mcp"]));
@@ -281,7 +281,7 @@ fn remove_and_rename_take_full_names_only() {
         exit: 2
         --- stderr
         mcpipe: error: 'a b' is not a valid server name
-          a name consists of letters, digits, '_', '-', '.' and '/', and begins with a letter or digit
+          a name consists of letters, digits, '_', '-', '.' and '/', begins with a letter or digit, and does not end with '.' or '/'
         hint: use 'a-b'
     "#]]
     .assert_eq(&config(&sandbox, &["rename", "files", "a b"]));

@@ -17,7 +17,9 @@ fn screen(name: &str, value: &str, options: &[&str]) -> String {
     let run = Sandbox::new().mcpipe(["call", &server.target(), "image"]).args(options.iter().copied());
     let seen = run.env(name, value).env("NO_COLOR", "1").at_terminal(TerminalStreams::ALL).wait();
     seen.exits(0);
-    seen.screen.replace("\x1b[K", "")
+    // On a busy machine a progress line comes first, and is erased.
+    let printed = seen.screen.rsplit_once("\r\x1b[2K").map_or(seen.screen.as_str(), |(_, rest)| rest);
+    printed.replace("\x1b[K", "")
 }
 
 const LINE: &str = "[image/png, 70 B; --save DIR writes it]\r\n";

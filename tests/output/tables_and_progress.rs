@@ -200,5 +200,5 @@ fn a_watch_at_a_terminal_separates_versions() {
     terminal.wait_for("version 1");
     terminal.type_keys("\u{3}");
     let screen = terminal.wait().exits(130).final_screen().replace("\r\n", "\n");
-    assert!(screen.starts_with("version 0\nwatching; Ctrl-C ends\n\ndemo://a\nversion 1\n"), "{screen}");
+    assert!(screen.starts_with("version 0\nwatching; press Ctrl-C to stop\n\ndemo://a\nversion 1\n"), "{screen}");
 }

@@ -82,7 +82,7 @@ fn a_call_that_was_turned_away_unread_is_sent_again_and_said() {
         let server = faulty("tools/call", 1, move |_| Reply::status(status).header("Retry-After", "1"));
         let run = sandbox.mcpipe(["call", &server.url("/"), "add", "a=1", "b=2"]).run();
         run.exits(0).prints("3\n");
-        run.stderr_contains("mcpipe: warning: the server asks for a later retry: tools/call again in 1.")
+        run.stderr_contains("mcpipe: warning: the server asked to retry later: tools/call again in 1.")
             .stderr_contains("(1 of 2)");
         assert!(run.elapsed >= Duration::from_secs(1), "Retry-After is honoured: {run:?}");
         assert_eq!(count(&server, "tools/call"), 2);

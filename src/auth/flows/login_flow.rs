@@ -243,7 +243,7 @@ pub(super) async fn checked_browser_url(http: &OAuthHttpClient, text: &str) -> R
     let refused = || Failure::new(ErrorKind::Auth, "the authorization server names a page that must not be opened");
     // The parser silently drops blanks and control characters, so what is shown would not be what is opened.
     if text.chars().any(|c| c.is_control() || c.is_whitespace()) {
-        return Err(refused().cause("its URL contains blanks or control characters"));
+        return Err(refused().cause("its URL contains spaces or control characters"));
     }
     let url = browser::parse_page_url(text).map_err(|why| refused().cause(why))?;
     http.check_browser_url(&url).await?;

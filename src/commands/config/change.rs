@@ -185,7 +185,7 @@ pub(super) fn check_server_name(name: &str) -> Result<()> {
         return Ok(());
     }
     let failure = Failure::new(ErrorKind::Usage, format!("'{name}' is not a valid server name"))
-        .cause("a name consists of letters, digits, '_', '-', '.' and '/', and begins with a letter or digit");
+        .cause("a name consists of letters, digits, '_', '-', '.' and '/', begins with a letter or digit, and does not end with '.' or '/'");
     let near: String = crate::config::file::mcp_json::sanitize_name(name).chars().filter(char::is_ascii).collect();
     Err(if near.is_empty() { failure } else { failure.hint(format!("use '{near}'")) })
 }

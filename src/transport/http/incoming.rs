@@ -96,11 +96,11 @@ impl ConnectionTasks {
     /// Starts a task for a request. It must call [`ConnectionTasks::finished`] at its end.
     ///
     /// # Errors
-    /// If the connection has been closed.
+    /// If the connection was closed.
     pub(super) fn spawn_for_request(&self, id: u64, work: impl Future<Output = ()> + Send + 'static) -> Result<()> {
         let mut tasks = lock(&self.0);
         if tasks.is_closed {
-            return Err(Failure::new(ErrorKind::Unreachable, "the connection has been closed"));
+            return Err(Failure::new(ErrorKind::Unreachable, "the connection was closed"));
         }
         // The lock is held, so that the task cannot finish before it is registered.
         let handle = tokio::spawn(work).abort_handle();

@@ -99,7 +99,7 @@ impl<'a> BatchServers<'a> {
             && circuit.borrow_mut().count(permission, &ended, limit, Instant::now())
         {
             let name = &session.target().name;
-            self.context.ui.warn(&format!("{name}: {limit} failures in a row; its lines are not sent for now"));
+            self.context.ui.warn(&format!("{name}: {limit} failures in a row; skipping its lines for now"));
         }
         ended
     }
