@@ -289,3 +289,17 @@ fn lines_that_are_done_are_skipped() {
     let ids: Vec<Value> = lines(third.exits(0)).iter().map(|line| line["id"].clone()).collect();
     assert_eq!(ids, [json!("a"), json!("b"), json!("c")]);
 }
+
+#[test]
+fn a_line_that_cannot_be_read_is_not_skipped_for_the_id_of_another_one() {
+    let server = Mcp::modern().stdio();
+    let sandbox = Sandbox::new();
+    let input = "not json\n{\"tool\":\"echo\",\"arguments\":{\"text\":\"x\"},\"id\":1}\n";
+    let calls = sandbox.file("calls.ndjson", input);
+    sandbox.file("done.ndjson", "{\"id\":1,\"tool\":\"echo\",\"result\":{}}\n");
+    let words = ["call", &server.target(), "--batch", calls.to_str().unwrap(), "--skip-done", "done.ndjson"];
+    let run = sandbox.mcpipe(words).run();
+    run.exits(1).stderr_contains("1 line skipped: done before\n");
+    let all = lines(&run);
+    assert!(all.len() == 1 && all[0]["error"]["message"] == "line 1 is not JSON", "{run:?}");
+}

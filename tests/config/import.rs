@@ -262,10 +262,18 @@ fn secrets_go_where_they_are_told_to() {
     let sandbox = world();
     expect![[r#"
         wrote 2 servers to ~/.config/mcpipe/config.toml
-        2 hold secrets as plain text; use --secrets keychain (or variables) to store references instead
+        2 hold secrets as plain text; to store references instead, run it again with --force --secrets keychain (or variables)
     "#]]
     .assert_eq(&import(&sandbox, &["--yes"]));
     assert!(text(&sandbox).contains("Bearer s3cret-value"), "what nobody asked to move is kept");
+    let again = ["--yes", "--only", "api", "--secrets", "variables"];
+    let run = sandbox.mcpipe(["config", "import", "cursor"]).args(again).run();
+    run.exits(0)
+        .stdout_contains("with its secrets as plain text; --force replaces them")
+        .stderr_is("nothing to write\n");
+    import(&sandbox, &["--force", "--yes", "--only", "api", "--secrets", "variables"]);
+    assert!(text(&sandbox).contains("Bearer ${API_TOKEN}") && !text(&sandbox).contains("s3cret"), "{}", text(&sandbox));
+    assert!(text(&sandbox).contains("an0ther-value"), "the entry that was not named is unchanged");
 
     let sandbox = world();
     expect![[r#"

@@ -33,6 +33,7 @@ pub(super) fn import(context: &mut ConfigContext<'_>, args: &ConfigImportArgs) -
             .unwrap_or_default(),
         all_projects: args.all,
         replace_existing: args.force,
+        moves_secrets: args.secrets != ImportedSecretMode::Keep,
         project: args.project.then(|| file.parent().map(std::path::Path::to_owned)).flatten(),
         target_file: file.clone(),
     };
@@ -94,7 +95,10 @@ pub(super) fn import(context: &mut ConfigContext<'_>, args: &ConfigImportArgs) -
     let open = |step: &&ImportStep| step.server.secrets.iter().any(|finding| finding.reference.is_none());
     let secrets = plan.written_steps().filter(open).count();
     if secrets > 0 {
-        let hint = "use --secrets keychain (or variables) to store references instead";
+        let hint = match written {
+            true => "to store references instead, run it again with --force --secrets keychain (or variables)",
+            false => "use --secrets keychain (or variables) to store references instead",
+        };
         report
             .notes
             .push(format!("{secrets} {} secrets as plain text; {hint}", if secrets == 1 { "holds" } else { "hold" }));

@@ -64,6 +64,8 @@ pub struct ImportOptions {
     pub all_projects: bool,
     /// Entries replace configured servers with the same name.
     pub replace_existing: bool,
+    /// Secrets are replaced by references.
+    pub moves_secrets: bool,
     /// The file that is written.
     pub target_file: PathBuf,
     /// The directory of the project whose file that is, unless it is the user's.
@@ -389,8 +391,13 @@ fn decide_action(config: &Config, wish: &ImportOptions, found: &ClientFile, entr
     if server.source.path == found.path {
         return ImportAction::Skip("mcpipe reads this file directly, after 'mcpipe config trust'".to_owned());
     }
-    if server.entry.is_equivalent(&entry.config) {
+    let is_same = server.entry.is_equivalent(&entry.config);
+    if is_same && !(wish.moves_secrets && !entry.secrets.is_empty()) {
         return ImportAction::Identical(at);
+    }
+    if is_same && !wish.replace_existing {
+        let why = format!("it is configured at {at} with its secrets as plain text; --force replaces them");
+        return ImportAction::Skip(why);
     }
     // A definition in another file would stay there and override this one, or be overridden.
     if wish.replace_existing && server.source.path == wish.target_file {
