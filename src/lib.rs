@@ -122,10 +122,10 @@ fn dispatch(context: Context, command: Command) -> Result<Exit> {
             run_connected(context, watches_stdout, async |context| commands::list::run(context, args).await)
         }
         Command::Call(args) => {
-            run_connected(context, watches_stdout, async |context| commands::call::run(context, args).await)
+            run_connected(context, watches_stdout, async |context| commands::call::run(context, *args).await)
         }
         Command::Read(args) => {
-            run_connected(context, watches_stdout, async |context| commands::read::run(context, args).await)
+            run_connected(context, watches_stdout, async |context| Box::pin(commands::read::run(context, args)).await)
         }
         Command::Prompt(args) => {
             run_connected(context, watches_stdout, async |context| commands::prompt::run(context, args).await)

@@ -33,7 +33,7 @@ pub(super) fn parse(arguments: &[OsString]) -> Option<Cli> {
         "call" => {
             let tool = positionals.next();
             let args = positionals.by_ref().collect();
-            Command::Call(CallArgs { target, tool, args, command, global, ..CallArgs::default() })
+            Command::Call(Box::new(CallArgs { target, tool, args, command, global, ..CallArgs::default() }))
         }
         "list" => {
             let tool = positionals.next();

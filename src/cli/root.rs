@@ -125,7 +125,7 @@ pub enum Command {
     /// List servers, or the tools, resources and prompts of one
     List(ListArgs),
     /// Call a tool
-    Call(CallArgs),
+    Call(Box<CallArgs>),
     /// Read resources
     Read(ReadArgs),
     /// Get a prompt

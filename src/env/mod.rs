@@ -328,10 +328,10 @@ mod tests {
         }
         #[cfg(windows)]
         {
-            let dir = |variables| dir(&home(variables)).unwrap();
-            assert_eq!(dir(&[("XDG_CONFIG_HOME", r"D:\cfg"), ("AppData", r"C:\a")]), r"D:\cfg\mcpipe");
-            assert_eq!(dir(&[("XDG_CONFIG_HOME", "/cfg"), ("AppData", r"C:\a")]), r"C:\a\mcpipe");
-            assert_eq!(dir(&[]), r"/home/ada\AppData\Roaming\mcpipe");
+            let dir = |variables| dir(&home(variables));
+            assert_eq!(dir(&[("XDG_CONFIG_HOME", r"D:\cfg"), ("AppData", r"C:\a")]).as_deref(), Some(r"D:\cfg\mcpipe"));
+            assert_eq!(dir(&[("XDG_CONFIG_HOME", "/cfg"), ("AppData", r"C:\a")]).as_deref(), Some(r"C:\a\mcpipe"));
+            assert_eq!(dir(&[]).as_deref(), Some(r"/home/ada\AppData\Roaming\mcpipe"));
         }
         let no_variables: [(&str, &str); 0] = [];
         assert_eq!(dir(&Environment::new(no_variables, Path::new("/"))), None);

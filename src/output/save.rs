@@ -264,6 +264,7 @@ pub fn write_file(path: &Path, data: &[FileData<'_>]) -> Result<()> {
         return write_directly(path, data);
     }
     let parent = place.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
+    #[cfg_attr(not(unix), expect(unused_mut, reason = "only Unix has a mode to set"))]
     let mut builder = temporary_in(parent);
     #[cfg(unix)]
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
