@@ -392,7 +392,8 @@ fn decide_action(config: &Config, wish: &ImportOptions, found: &ClientFile, entr
         return ImportAction::Skip("mcpipe reads this file directly, after 'mcpipe config trust'".to_owned());
     }
     let is_same = server.entry.is_equivalent(&entry.config);
-    if is_same && !(wish.moves_secrets && !entry.secrets.is_empty()) {
+    let has_secrets_to_move = wish.moves_secrets && !entry.secrets.is_empty();
+    if is_same && !has_secrets_to_move {
         return ImportAction::Identical(at);
     }
     if is_same && !wish.replace_existing {
