@@ -38,7 +38,8 @@ impl DoneLines {
         })
     }
 
-    /// Whether the line with this ID (JSON) is done.
+    /// Whether the line with this ID (JSON) is done. For a line that can be read: another has no result, and its number
+    /// may be the ID of a line that has one.
     pub fn contains(&self, id: &str) -> bool {
         !self.0.is_empty() && self.0.contains(&comparable(id))
     }

@@ -156,7 +156,6 @@ impl<T: Fn(usize)> Batch<'_, T> {
                                 continue;
                             }
                             let (line, action) = BatchLine::parse(&line, number);
-                            // A line that cannot be read has no result, and its number may be the ID of another line.
                             if action.is_ok() && self.done.contains(&line.id) {
                                 skipped += 1;
                                 continue;
