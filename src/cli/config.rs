@@ -288,13 +288,13 @@ mcpipe config add [OPTIONS] <NAME> <TARGET>
     after_help = short_help!("\
 Examples:
   mcpipe config add linear https://mcp.linear.app/mcp
-  mcpipe config add gh 'docker run -i ghcr.io/o/server' -e 'TOKEN=${GH_TOKEN}'
+  mcpipe config add gh 'docker run -i -e TOKEN ghcr.io/o/server' -e 'TOKEN=${GH_TOKEN}'
   mcpipe config add files -- npx -y @modelcontextprotocol/server-filesystem ."),
     after_long_help = long_help!("\
 Examples:
   mcpipe config add linear https://mcp.linear.app/mcp
   mcpipe config add files --project -- npx -y @scope/server-filesystem .
-  mcpipe config add gh 'docker run -i ghcr.io/o/server' -e 'TOKEN=${GH_TOKEN}'
+  mcpipe config add gh 'docker run -i -e TOKEN ghcr.io/o/server' -e 'TOKEN=${GH_TOKEN}'
   mcpipe config add api https://api.example.com/mcp --bearer-env API_TOKEN
   mcpipe config add api https://api.example.com/mcp --allow-tool 'get_*'
   mcpipe config add crm https://crm.example.com/mcp --client-id cli --scope read
