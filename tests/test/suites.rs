@@ -105,6 +105,29 @@ fn a_suite_that_passes() {
     run_suite(&server, PASSING, &["--effects", "--filter", "effects"]).exits(0).prints("ok\twith effects\t-\n");
 }
 
+#[test]
+fn a_run_without_any_test_is_a_usage_error() {
+    let server = Mcp::modern().stdio();
+    let error = |suite: &str, words: &[&str]| run_suite(&server, suite, words).exits(2).prints("").stderr().to_owned();
+    assert_eq!(
+        error(PASSING, &["--filter", "refuss txt"]),
+        "mcpipe: error: no test has a name that contains 'refuss txt'\nhint: did you mean --filter 'refuses text'?\n"
+    );
+    assert_eq!(
+        error(PASSING, &["--filter", "refusess"]),
+        "mcpipe: error: no test has a name that contains 'refusess'\nhint: did you mean --filter refuses?\n"
+    );
+    assert_eq!(
+        error(PASSING, &["--filter", "zzz"]),
+        "mcpipe: error: no test has a name that contains 'zzz'\n\
+        hint: use a part of the name of a test, in the same case\n"
+    );
+    let empty = error("", &[]);
+    assert!(empty.starts_with("mcpipe: error: no tests in "), "{empty}");
+    assert!(empty.ends_with("\nhint: add one: [[test]], with call, read, prompt, list or request\n"), "{empty}");
+    assert!(server.processes().is_empty(), "nothing was started");
+}
+
 const FAILING: &str = r#"
 [[test]]
 name = "wrong"

@@ -30,6 +30,8 @@ use crate::commands::test::suite_run::SuiteOptions;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::output::Progress;
 use crate::target::Target;
+use crate::util::quoting;
+use crate::util::suggest::nearest_name;
 
 /// What the command line asks to test.
 struct Work {
@@ -55,6 +57,7 @@ pub async fn run(context: &Context, args: TestArgs) -> Result<Exit> {
     if args.init {
         return Box::pin(init(context, work)).await;
     }
+    check_any_test(&work.suites, args.filter.as_deref())?;
     let count = work.targets.len() + work.suites.iter().map(|(_, targets)| targets.len()).sum::<usize>();
     let first = work.targets.first().or_else(|| work.suites.first().and_then(|(_, targets)| targets.first()));
     let progress = context.progress(&match first {
@@ -160,6 +163,25 @@ async fn find_work(context: &Context, args: &TestArgs) -> Result<Work> {
             .hint("name a suite: a file that ends in .toml, or a directory with such files"));
     }
     Ok(work)
+}
+
+/// Refuses suites of which no test would run: a typing error in a filter must not look like success.
+fn check_any_test(suites: &[(Suite, Vec<Target>)], filter: Option<&str>) -> Result<()> {
+    let names = || suites.iter().flat_map(|(suite, _)| &suite.tests).map(|test| test.name.as_str());
+    if suites.is_empty() || names().any(|name| filter.is_none_or(|word| name.contains(word))) {
+        return Ok(());
+    }
+    let Some(filter) = filter.filter(|_| names().next().is_some()) else {
+        let files: Vec<&str> = suites.iter().map(|(suite, _)| suite.source.display_path.as_str()).collect();
+        return Err(Failure::new(ErrorKind::Usage, format!("no tests in {}", files.join(", ")))
+            .hint("add one: [[test]], with call, read, prompt, list or request"));
+    };
+    let words = names().flat_map(str::split_whitespace);
+    let hint = nearest_name(filter, names().chain(words)).map_or_else(
+        || "use a part of the name of a test, in the same case".to_owned(),
+        |name| format!("did you mean --filter {}?", quoting::quote(name)),
+    );
+    Err(Failure::new(ErrorKind::Usage, format!("no test has a name that contains '{filter}'")).hint(hint))
 }
 
 /// The first option that is given and applies only to suites.

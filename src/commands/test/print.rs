@@ -124,11 +124,7 @@ pub(super) fn finish(context: &Context, reports: &[TestReport]) -> Exit {
         .filter(|(count, _)| *count > 0)
         .map(|(count, word)| format!("{count} {word}"))
         .collect();
-    if counted.is_empty() {
-        context.ui.note("no tests were run");
-    } else {
-        context.ui.note(&counted.join(", "));
-    }
+    context.ui.note(&counted.join(", "));
     let failed = reports.iter().find_map(|report| {
         let failure = report.results.iter().find_map(|result| Some((result, result.failure.as_ref()?)))?;
         Some((report, failure))
