@@ -53,7 +53,8 @@ pub struct SessionArgs {
 pub enum SessionCommand {
     /// Start a session
     ///
-    /// Starts the server, or connects to it, and keeps it. If the session is running, nothing changes.
+    /// Starts the server, or connects to it, and keeps it. If the session is running, nothing
+    /// changes; another name or idle time than it has is an error.
     Start(Box<SessionStartArgs>),
     /// List sessions
     ///
@@ -95,7 +96,7 @@ pub struct SessionStartArgs {
     #[arg(long, value_name = "NAME")]
     pub name: Option<String>,
     /// End the session when it has not been used for TIME [default: keep_alive of the server, else 10m]
-    #[arg(long, value_name = "TIME", value_parser = parse_duration, allow_negative_numbers = true)]
+    #[arg(long, value_name = "TIME", value_parser = parse_idle, allow_negative_numbers = true)]
     pub idle: Option<Duration>,
 
     /// How to reach the server.
@@ -137,4 +138,12 @@ pub struct SessionLogsArgs {
     /// The name of a session
     #[arg(value_name = "NAME")]
     pub name: String,
+}
+
+/// A time after which an unused session ends: not 0, which for time limits means none.
+fn parse_idle(text: &str) -> Result<Duration, String> {
+    match parse_duration(text)? {
+        Duration::ZERO => Err("expected a positive duration such as 30s, 10m or 24h".to_owned()),
+        idle => Ok(idle),
+    }
 }

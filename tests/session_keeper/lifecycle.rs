@@ -78,8 +78,34 @@ fn a_session_is_started_once() {
         .exits(2)
         .stderr_contains("there is a session 'relay' for another");
     start(&[&target, "-e", "A=1"]).exits(0).stderr_is("started the session 'relay-2'\n");
+    // What the running session cannot change is not ignored.
+    for (option, setting) in [(["--name", "other"], "name"), (["--idle", "1h"], "idle time")] {
+        start(&[&[target.as_str()], &option[..]].concat()).exits(2).stderr_is(&format!(
+            "mcpipe: error: the session 'relay' is already running with another {setting}\n\
+            hint: stop it first: mcpipe session stop relay\n"
+        ));
+    }
+    start(&[&target, "--name", "relay", "--idle", "10m"]).exits(0);
     assert_eq!(server.processes().len(), 2);
     sessions.stop_all();
+}
+
+#[test]
+fn names_idle_times_and_targets_of_sessions_are_checked() {
+    let sessions = Sessions::new();
+    let start = |words: &[&str]| sessions.run(&[&["session", "start"], words].concat());
+    start(&["--name", "x y/z", "--", "server"]).exits(2).stderr_is(
+        "mcpipe: error: 'x y/z' is not a valid session name\n  \
+        a name consists of letters, digits, '_', '-', '.' and '/', begins with a letter or digit, \
+        and does not end with '.' or '/'\n\
+        hint: use 'x-y/z'\n",
+    );
+    start(&["--idle", "0", "--", "server"]).exits(2).stderr_contains("expected a positive duration such as 30s");
+    start(&["foo", "--", "server", "a b"]).exits(2).stderr_is(
+        "mcpipe: error: 'foo' and a command after `--` are two targets\n\
+        hint: to name the session: mcpipe session start --name foo -- server 'a b'\n",
+    );
+    sessions.assert_gone();
 }
 
 #[test]

@@ -27,7 +27,7 @@ use crate::util::secret_names::looks_secret;
 
 /// `config add NAME TARGET`.
 pub(super) fn add(context: &ConfigContext<'_>, args: &ConfigAddArgs) -> Result<ConfigReport> {
-    change::check_server_name(&args.name)?;
+    change::check_name("server", &args.name)?;
     let path = change::file_to_change(context, args.project)?;
     let described = registry::resolve(context, args)?;
     let args = described.as_ref().map_or(args, |(args, _)| args);

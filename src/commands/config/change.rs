@@ -162,7 +162,7 @@ pub(super) fn remove(context: &ConfigContext<'_>, name: &str, project: bool) -> 
 
 /// `config rename NAME NEW_NAME`.
 pub(super) fn rename(context: &ConfigContext<'_>, name: &str, new_name: &str, project: bool) -> Result<ConfigReport> {
-    check_server_name(new_name)?;
+    check_name("server", new_name)?;
     let (path, is_project, _) = file_with_server(context, name, project)?;
     let draft = ConfigFileDraft::open(context.environment, path, is_project)?;
     let text = rewrite::rename(&draft.text, name, new_name).map_err(|problem| {
@@ -176,15 +176,15 @@ pub(super) fn rename(context: &ConfigContext<'_>, name: &str, new_name: &str, pr
     Ok(report)
 }
 
-/// Whether a name can be typed as a target.
-pub(super) fn check_server_name(name: &str) -> Result<()> {
+/// Whether a name of a server or a session can be typed without quotes; `noun` says what it is the name of.
+pub(in crate::commands) fn check_name(noun: &str, name: &str) -> Result<()> {
     let good = name.starts_with(|c: char| c.is_ascii_alphanumeric())
         && name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | '/'))
         && !name.ends_with(['.', '/']);
     if good {
         return Ok(());
     }
-    let failure = Failure::new(ErrorKind::Usage, format!("'{name}' is not a valid server name"))
+    let failure = Failure::new(ErrorKind::Usage, format!("'{name}' is not a valid {noun} name"))
         .cause("a name consists of letters, digits, '_', '-', '.' and '/', begins with a letter or digit, and does not end with '.' or '/'");
     let near: String = crate::config::file::mcp_json::sanitize_name(name).chars().filter(char::is_ascii).collect();
     Err(if near.is_empty() { failure } else { failure.hint(format!("use '{near}'")) })

@@ -9,6 +9,7 @@ use tokio::io::AsyncReadExt;
 use tokio::time::timeout;
 
 use crate::cli::{SessionLogsArgs, SessionStartArgs, SessionStopArgs};
+use crate::commands::config::check_name;
 use crate::commands::context::{Context, Exit};
 use crate::commands::session::connection::{DEFAULT_IDLE, can_be_kept, default_name, free_name};
 use crate::error::{ErrorKind, Failure, Result};
@@ -17,6 +18,7 @@ use crate::session::Session;
 use crate::transport::kept::files::{SessionFiles, session_dir};
 use crate::transport::kept::{self, FirstLine, FrameReader, end_dead_session};
 use crate::util::duration::format_lifetime;
+use crate::util::quoting;
 use crate::util::suggest::did_you_mean;
 
 /// How long a keeper may take to describe its session.
@@ -49,6 +51,15 @@ struct RunningSession {
 /// # Errors
 /// If the server cannot be reached, or the name is taken.
 pub(super) async fn start(context: &Context, args: SessionStartArgs) -> Result<Exit> {
+    if let Some(word) = args.target.as_ref().filter(|_| !args.command.is_empty()) {
+        let command: Vec<&str> = args.command.iter().map(String::as_str).collect();
+        let command = quoting::quote_without_secrets(&command).join(" ");
+        return Err(Failure::new(ErrorKind::Usage, format!("'{word}' and a command after `--` are two targets"))
+            .hint(format!("to name the session: mcpipe session start --name {} -- {command}", quoting::quote(word))));
+    }
+    if let Some(name) = &args.name {
+        check_name("session", name)?;
+    }
     let (target, _) = context.resolve_target(&args.target, &args.command, false, &args.target_options).await?;
     if !can_be_kept(&target) {
         return Err(Failure::new(ErrorKind::Usage, "a recording needs no session"));
@@ -57,6 +68,7 @@ pub(super) async fn start(context: &Context, args: SessionStartArgs) -> Result<E
     let files = context.session_files(&target, &options)?;
     end_dead_session(&files).await;
     if let Ok(status) = status(&files).await {
+        check_unchanged(&status, args.name.as_deref(), args.idle)?;
         context.ui.note(&format!("the session '{}' is already running", status.name));
         return print_started(context, &status);
     }
@@ -83,6 +95,19 @@ pub(super) async fn start(context: &Context, args: SessionStartArgs) -> Result<E
     })?;
     context.ui.note(&format!("started the session '{}'", status.name));
     print_started(context, &status)
+}
+
+/// Refuses a name or an idle time that a running session does not have: its process keeps what it was started with.
+fn check_unchanged(status: &SessionStatus, name: Option<&str>, idle: Option<Duration>) -> Result<()> {
+    let setting = if name.is_some_and(|name| name != status.name) {
+        "name"
+    } else if idle.is_some_and(|idle| idle.as_millis() != u128::from(status.idle_ms)) {
+        "idle time"
+    } else {
+        return Ok(());
+    };
+    let message = format!("the session '{}' is already running with another {setting}", status.name);
+    Err(Failure::new(ErrorKind::Usage, message).hint(format!("stop it first: mcpipe session stop {}", status.name)))
 }
 
 fn print_started(context: &Context, status: &SessionStatus) -> Result<Exit> {
