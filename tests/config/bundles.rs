@@ -67,7 +67,7 @@ fn a_bundle_is_unpacked_and_started_only_after_it_is_trusted() {
     "#]]
     .assert_eq(&call().run().snapshot());
     expect![[r#"
-        exit: 3
+        exit: 8
         --- stderr
         mcpipe: error: [ROOT]/work/demo.mcpb is not trusted
           cannot prompt: not a terminal

@@ -228,7 +228,7 @@ fn a_file_that_its_owner_made_read_only_is_refused_and_left_untouched() {
     // Commands that change nothing still work.
     sandbox.mcpipe(["config", "check"]).run().exits(0);
     sandbox.mcpipe(["config", "add", "b", "https://b.example/mcp", "--dry-run"]).run().exits(0);
-    sandbox.mcpipe(["config", "import", "other.json"]).run().exits(0);
+    sandbox.mcpipe(["config", "import", "other.json", "--dry-run"]).run().exits(0);
     // Behind a link the permissions of the file count.
     let real = sandbox.path().join("home/dot files.toml");
     std::fs::rename(&file, &real).unwrap();

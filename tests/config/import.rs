@@ -50,7 +50,7 @@ fn every_client_is_read_at_its_real_place() {
         let path = put(&sandbox, path, &fixture(file));
         let before = std::fs::read(&path).unwrap();
         let dry = sandbox.mcpipe(["config", "import", client, "--json"]).run();
-        let document = dry.exits(0).json();
+        let document = dry.exits(8).json();
         assert_eq!(document["written"], false);
         assert!(!user_file(&sandbox).exists(), "{client}: nothing is written unasked");
         let added = names(&document, "add");
@@ -188,7 +188,7 @@ fn the_whole_command_is_visible_and_secrets_are_not() {
     let run = sandbox.mcpipe(["config", "import", "cursor"]).run();
     run.hides("s3cret").hides("t0k").hides("\u{1b}").hides("\u{202e}");
     expect![[r#"
-        exit: 0
+        exit: 8
         --- stdout
         Cursor, ~/.cursor/mcp.json
 
@@ -211,19 +211,28 @@ fn the_whole_command_is_visible_and_secrets_are_not() {
             note: '${command:touch ran}' cannot be expanded by mcpipe and remains text
             note: '${keychain:MINE}' cannot be expanded by mcpipe and remains text
         --- stderr
-        nothing was written; use --yes to write 3 servers to ~/.config/mcpipe/config.toml
-        2 hold secrets as plain text; use --secrets keychain (or variables) to store references instead
+        2 servers hold secrets as plain text; use --secrets keychain (or variables) to store references instead
         ~/.cursor/mcp.json:5: 'odd' cannot be imported: it has neither a URL nor a command
+        mcpipe: error: nothing was written to ~/.config/mcpipe/config.toml
+          cannot prompt: not a terminal
+        hint: use --yes to write 3 servers
     "#]]
     .assert_eq(&run.snapshot());
     let json = sandbox.mcpipe(["config", "import", "cursor", "--json"]).run();
     expect![[r#"
-        exit: 0
+        exit: 8
         --- stdout
         {"file":"[ROOT]/home/.config/mcpipe/config.toml","written":false,"files":[{"client":"cursor","file":"[ROOT]/home/.cursor/mcp.json","servers":4}],"servers":[{"name":"docs","original_name":"docs","from":"Cursor, ~/.cursor/mcp.json","line":2,"project":null,"action":"add","defined_at":null,"reason":null,"disabled":false,"command_line":"npx -y 'docs; rm -rf ~\u001b[2K<202E>' --token [redacted]","settings":["env.API_KEY = \"[redacted]\""],"notes":[],"secrets":[{"key":"env.API_KEY","name":"API_KEY","reference":null},{"key":"args[3]","name":"DOCS_TOKEN","reference":null}]},{"name":"web","original_name":"web","from":"Cursor, ~/.cursor/mcp.json","line":3,"project":null,"action":"add","defined_at":null,"reason":null,"disabled":true,"url":"https://web.example/mcp","settings":["headers.Authorization = \"Bearer [redacted]\"","disabled = true"],"notes":[],"secrets":[{"key":"headers.Authorization","name":"WEB_TOKEN","reference":null}]},{"name":"cmd","original_name":"cmd","from":"Cursor, ~/.cursor/mcp.json","line":4,"project":null,"action":"add","defined_at":null,"reason":null,"disabled":false,"command_line":"true","settings":["env.A = \"$${command:touch ran}\"","env.B = \"$${keychain:MINE}\""],"notes":["'${command:touch ran}' cannot be expanded by mcpipe and remains text","'${keychain:MINE}' cannot be expanded by mcpipe and remains text"],"secrets":[]}],"problems":["~/.cursor/mcp.json:5: 'odd' cannot be imported: it has neither a URL nor a command"]}
+        --- stderr
+        {"error":{"class":"refused","code":8,"message":"nothing was written to ~/.config/mcpipe/config.toml","causes":["cannot prompt: not a terminal"],"hint":"use --yes to write 3 servers","server":null,"rpc":null}}
     "#]].assert_eq(&json.hides("s3cret").snapshot().replace('\u{202e}', "<202E>"));
+    sandbox
+        .mcpipe(["config", "import", "cursor", "--dry-run"])
+        .run()
+        .exits(0)
+        .stderr_contains("nothing was written; use --yes");
     // With `--quiet` too, stdout shows what would be written.
-    sandbox.mcpipe(["config", "import", "cursor", "-q"]).run().exits(0).stdout_contains("runs  npx -y 'docs; rm -rf ~");
+    sandbox.mcpipe(["config", "import", "cursor", "-q"]).run().exits(8).stdout_contains("runs  npx -y 'docs; rm -rf ~");
 }
 
 #[test]
@@ -262,7 +271,7 @@ fn secrets_go_where_they_are_told_to() {
     let sandbox = world();
     expect![[r#"
         wrote 2 servers to ~/.config/mcpipe/config.toml
-        2 hold secrets as plain text; to store references instead, run it again with --force --secrets keychain (or variables)
+        2 servers hold secrets as plain text; to store references instead, run it again with --force --secrets keychain (or variables)
     "#]]
     .assert_eq(&import(&sandbox, &["--yes"]));
     assert!(text(&sandbox).contains("Bearer s3cret-value"), "what nobody asked to move is kept");

@@ -56,14 +56,14 @@ fn nothing_of_a_project_runs_before_it_is_trusted() {
     "#]].assert_eq(&sandbox.mcpipe(["list"]).run().snapshot());
     // Without a terminal there is no question.
     expect![[r#"
-        exit: 3
+        exit: 8
         --- stderr
         mcpipe: error: [ROOT]/work/.mcp.json is not trusted
           cannot prompt: not a terminal
         hint: review the file, then run: mcpipe config trust --yes [ROOT]/work/.mcp.json
     "#]]
     .assert_eq(&sandbox.mcpipe(["config", "trust"]).run().snapshot());
-    sandbox.mcpipe(["config", "trust", "--json"]).run().exits(3).prints("");
+    sandbox.mcpipe(["config", "trust", "--json"]).run().exits(8).prints("");
     assert!(!ran(&sandbox));
 }
 
@@ -264,5 +264,5 @@ fn what_is_trusted_already_is_not_asked_about_again() {
     assert!(!seen.final_screen().contains("go on?"), "{}", seen.final_screen());
     // Changed content is asked about.
     sandbox.file(".mcp.json", "{\"mcpServers\": {}}");
-    sandbox.mcpipe(["config", "trust"]).run().exits(3).stderr_contains("is not trusted");
+    sandbox.mcpipe(["config", "trust"]).run().exits(8).stderr_contains("is not trusted");
 }

@@ -87,25 +87,32 @@ pub(super) fn import(context: &mut ConfigContext<'_>, args: &ConfigImportArgs) -
         if store.is_none() {
             report.notes.extend(secret_source_notes(&plan));
         }
-    } else if count > 0 {
+    } else if count > 0 && args.dry_run {
         report.notes.push(format!("nothing was written; use --yes to write {count} {} to {shown}", server_noun(count)));
-    } else {
+    } else if count == 0 {
         report.notes.push("nothing to write".to_owned());
     }
-    let open = |step: &&ImportStep| step.server.secrets.iter().any(|finding| finding.reference.is_none());
-    let secrets = plan.written_steps().filter(open).count();
-    if secrets > 0 {
-        let hint = match written {
-            true => "to store references instead, run it again with --force --secrets keychain (or variables)",
-            false => "use --secrets keychain (or variables) to store references instead",
-        };
-        report
-            .notes
-            .push(format!("{secrets} {} secrets as plain text; {hint}", if secrets == 1 { "holds" } else { "hold" }));
-    }
+    report.notes.extend(plain_secrets_note(&plan, written));
     report.notes.extend(plan.diagnostics.iter().map(|problem| escape_untrusted(&problem.to_string())));
-    report.failure = plan.read_failures.into_iter().next();
+    let unconfirmed = (count > 0 && !args.dry_run && !written).then(|| {
+        Failure::new(ErrorKind::Refused, format!("nothing was written to {shown}"))
+            .cause("cannot prompt: not a terminal")
+            .hint(format!("use --yes to write {count} {}", server_noun(count)))
+    });
+    report.failure = plan.read_failures.into_iter().next().or(unconfirmed);
     Ok(report)
+}
+
+/// How many of the entries hold secrets as plain text, and how to store references instead.
+fn plain_secrets_note(plan: &ImportPlan, written: bool) -> Option<String> {
+    let open = |step: &&ImportStep| step.server.secrets.iter().any(|finding| finding.reference.is_none());
+    let count = plan.written_steps().filter(open).count();
+    let hold = if count == 1 { "server holds" } else { "servers hold" };
+    let hint = match written {
+        true => "to store references instead, run it again with --force --secrets keychain (or variables)",
+        false => "use --secrets keychain (or variables) to store references instead",
+    };
+    (count > 0).then(|| format!("{count} {hold} secrets as plain text; {hint}"))
 }
 
 /// Stores the secrets that are not stored yet; `stored` collects the names of those that may be new in the store.

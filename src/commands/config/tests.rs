@@ -272,7 +272,7 @@ fn trust_shows_everything_in_full_and_asks() {
     let text = "{\"mcpServers\": {\"x\": {\"command\": \"sh\", \"args\": [\"-c\", \"rm -rf \\u202e~\"], \"env\": {\"A\": \"${HOME}\"}},\n\
         \"y\": {\"url\": \"https://y/\", \"headers\": {\"Authorization\": \"Bearer \\u001b[2Jx\"}}}}";
     let mut world = ConfigCommandFixture::new().with_file("project/.mcp.json", text);
-    world.assert_fails(&["trust"], ErrorKind::Config, "cannot prompt: not a terminal");
+    world.assert_fails(&["trust"], ErrorKind::Refused, "cannot prompt: not a terminal");
     world.answer = Some(false);
     world.assert_fails(&["trust"], ErrorKind::Refused, "~/project/.mcp.json is not trusted");
     assert!(world.run(&["list"]).out.contains("untrusted"));
@@ -526,7 +526,18 @@ fn import_shows_all_and_writes_nothing_without_consent() {
     assert_eq!(said.json["written"], false);
     assert!(said.out.contains("runs  npx -y 'docs; rm\\u{1b}[2K' --token [redacted]"), "{}", said.out);
     assert!(said.out.contains("mine   skipped: another server has this name, at ~/.config/mcpipe/config.toml:1"));
-    assert!(said.notes.contains("nothing was written; use --yes to write 1 server"), "{}", said.notes);
+    world.assert_fails(
+        &["import", "cursor"],
+        ErrorKind::Refused,
+        "nothing was written to ~/.config/mcpipe/config.toml",
+    );
+    world.assert_fails(&["import", "cursor"], ErrorKind::Refused, "use --yes to write 1 server");
+    let dry = world.run(&["import", "cursor", "--dry-run"]);
+    assert!(
+        dry.failure.is_none() && dry.notes.contains("nothing was written; use --yes to write 1 server"),
+        "{}",
+        dry.notes
+    );
     assert!(said.notes.contains("'odd' cannot be imported: it has neither a URL nor a command"), "{}", said.notes);
     for text in [&said.out, &said.notes, &said.json.to_string()] {
         assert!(!text.contains("s3cret") && !text.contains("t0k") && !text.contains('\u{1b}'), "{text}");

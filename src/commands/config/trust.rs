@@ -85,7 +85,7 @@ fn confirm_trust(context: &mut ConfigContext<'_>, display_path: &str, descriptio
     match (context.confirm)(&question)? {
         Some(true) => Ok(()),
         Some(false) => Err(Failure::new(ErrorKind::Refused, format!("{display_path} is not trusted"))),
-        None => Err(Failure::new(ErrorKind::Config, format!("{display_path} is not trusted"))
+        None => Err(Failure::new(ErrorKind::Refused, format!("{display_path} is not trusted"))
             .cause("cannot prompt: not a terminal")
             .hint(format!(
                 "review the file, then run: mcpipe config trust --yes {}",
