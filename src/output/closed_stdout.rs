@@ -25,7 +25,6 @@ pub async fn reader_gone() {
 pub(super) const PIPE_BUF: usize = if cfg!(target_os = "linux") { 4096 } else { 512 };
 
 /// Whether this many bytes can be written to standard output without waiting for its reader.
-///
 #[cfg(unix)]
 pub(super) fn is_ready_for(length: usize) -> bool {
     use rustix::event::{PollFd, PollFlags, Timespec, poll};

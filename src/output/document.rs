@@ -88,9 +88,10 @@ impl<'a> JsonDocument<'a> {
         }
         jq_value::parse(self.into_text()?.into_owned()).map_err(|error| match error {
             ReadError::TooDeep => {
-                Failure::new(ErrorKind::Failed, "--jq: the document is nested too deeply to be filtered")
+                Failure::new(ErrorKind::Failed, "the document is nested too deeply for a jq expression")
+                    .hint("use --json without --jq or --expect")
             }
-            ReadError::NotJson => Failure::new(ErrorKind::Protocol, "--jq: the server's response is not JSON"),
+            ReadError::NotJson => Failure::new(ErrorKind::Protocol, "the document for a jq expression is not JSON"),
         })
     }
 

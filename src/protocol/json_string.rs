@@ -161,7 +161,7 @@ fn decode_escape(bytes: &[u8], at: usize) -> (char, usize) {
     (character, 2)
 }
 
-/// The UTF-16 unit of an escape `\uXXXX` at this index.
+/// The UTF-16 unit of the `\u` escape at this index.
 fn escaped_unit(bytes: &[u8], at: usize) -> Option<u16> {
     match bytes.get(at..at + 6) {
         Some([b'\\', b'u', digits @ ..]) => u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok(),

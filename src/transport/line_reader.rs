@@ -285,19 +285,20 @@ mod tests {
         assert!(matches!(reader.next_line().await, InputText::TooLong), "without waiting for the end of the line");
     }
 
+    async fn write_in_pieces(mut server: tokio::io::DuplexStream, text: &str, length: usize) {
+        for piece in text.as_bytes().chunks(length) {
+            tokio::io::AsyncWriteExt::write_all(&mut server, piece).await.unwrap();
+        }
+    }
+
     #[tokio::test]
     async fn lines_are_the_same_however_they_arrive() {
         let long = "x".repeat(3 * CHUNK);
         let text = format!("a\n\nb{long}\nc\n{long}\n{long}d\nlast");
         for piece in [97, CHUNK - 1, CHUNK, text.len()] {
-            let (stream, mut server) = tokio::io::duplex(CHUNK * 2);
+            let (stream, server) = tokio::io::duplex(CHUNK * 2);
             let mut reader = LineReader::new(stream, 4 * CHUNK);
-            let written = async {
-                for piece in text.as_bytes().chunks(piece) {
-                    tokio::io::AsyncWriteExt::write_all(&mut server, piece).await.unwrap();
-                }
-                drop(server);
-            };
+            let written = write_in_pieces(server, &text, piece);
             let read = async {
                 let mut lines = Vec::new();
                 while let InputText::Text { text, is_cut, .. } = reader.next_line().await {
@@ -316,14 +317,9 @@ mod tests {
         let long = format!("[{}]", "1,".repeat(CHUNK));
         let text = format!("header\n{{\n}}{long}rest\n{{}}");
         for piece in [97, text.len()] {
-            let (stream, mut server) = tokio::io::duplex(CHUNK);
+            let (stream, server) = tokio::io::duplex(CHUNK);
             let mut reader = LineReader::new(stream, 4 * CHUNK);
-            let written = async {
-                for piece in text.as_bytes().chunks(piece) {
-                    tokio::io::AsyncWriteExt::write_all(&mut server, piece).await.unwrap();
-                }
-                drop(server);
-            };
+            let written = write_in_pieces(server, &text, piece);
             let read = async {
                 let is = |got: &InputText, expected: &str, cut: bool| {
                     assert!(matches!(got, InputText::Text { text, is_cut, .. } if text == expected && *is_cut == cut));

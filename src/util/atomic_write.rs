@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tempfile::{Builder, NamedTempFile};
 
-/// Temporary files and directories are named `.mcpipe-XXXXXX.tmp`, with letters and digits for the `X`.
+/// The name of a temporary file or directory: this prefix, random letters and digits, and the suffix.
 const TEMPORARY_PREFIX: &str = ".mcpipe-";
 const TEMPORARY_SUFFIX: &str = ".tmp";
 const RANDOM_LENGTH: usize = 6;

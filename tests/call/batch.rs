@@ -166,6 +166,7 @@ fn a_bad_line_is_an_answer_and_not_the_end() {
     assert_eq!(all, expected.map(|(id, came)| (id, came.to_owned())));
     let lines = lines(&run);
     assert_eq!(lines[0]["error"]["message"], "line 1 is not JSON");
+    assert_eq!(lines[0]["error"]["hint"], r#"a line is {"tool":"NAME","arguments":{…},"id":…}"#);
     assert_eq!(lines[0]["tool"], Value::Null);
     assert_eq!(lines[4]["error"]["hint"], "did you mean arguments?");
     assert_eq!(

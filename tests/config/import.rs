@@ -283,6 +283,12 @@ fn secrets_go_where_they_are_told_to() {
     import(&sandbox, &["--force", "--yes", "--only", "api", "--secrets", "variables"]);
     assert!(text(&sandbox).contains("Bearer ${API_TOKEN}") && !text(&sandbox).contains("s3cret"), "{}", text(&sandbox));
     assert!(text(&sandbox).contains("an0ther-value"), "the entry that was not named is unchanged");
+    assert_eq!(text(&sandbox).matches("# Imported from ").count(), 2, "{}", text(&sandbox));
+    // At the start of a file too, the comment of an import goes with its entry.
+    let first = "# Imported from Cursor\n[servers.api]\nurl = \"http://a.invalid/\"\nallow_http = true\n";
+    std::fs::write(user_file(&sandbox), format!("{first}\n[defaults]\ncredential_store = \"file\"\n")).unwrap();
+    import(&sandbox, &["--force", "--yes", "--only", "api", "--secrets", "variables"]);
+    assert_eq!(text(&sandbox).matches("# Imported from ").count(), 1, "{}", text(&sandbox));
 
     let sandbox = world();
     expect![[r#"

@@ -8,6 +8,7 @@ import json
 import os
 import sys
 
+from client_calls import call_everything
 from mcp import Client, StdioServerParameters
 from mcp.shared.exceptions import MCPError
 from mcp.types import ElicitResult
@@ -19,30 +20,10 @@ async def answer(*_):
 
 async def main(mode, command, *args):
     server = StdioServerParameters(command=command, args=list(args), env=dict(os.environ))
-    steps = []
-
-    async def progress(done, *_):
-        steps.append(done)
-
     async with Client(server, mode=mode, elicitation_callback=answer) as client:
-        tools = sorted(tool.name for tool in (await client.list_tools()).tools)
-        got = {
-            # Without server/discover it is unknown.
-            "server": client.server_info and client.server_info.name,
-            "tools": tools,
-            "resource": (await client.read_resource("demo://hello")).contents[0].text,
-            "prompt": (await client.get_prompt("greet", {"who": "Ada"})).messages[0].content.text,
-            "add": (await client.call_tool("add", {"a": 2, "b": 3})).structured_content,
-            "broken": (await client.call_tool("break_down", {})).is_error,
-        }
-        try:
-            got["asked"] = (await client.call_tool("ask", {})).content[0].text
-        except MCPError as error:  # A server may be unable to ask in this revision.
-            got["asked"] = str(error)
-        if "count" in tools:
-            counted = await client.call_tool("count", {"steps": 2}, progress_callback=progress)
-            # The SDK itself may drop those that arrive together with the result.
-            got |= {"counted": counted.content[0].text, "reported": len(steps) > 0}
+        # Without server/discover it is unknown.
+        name = client.server_info and client.server_info.name
+        got = {"server": name} | await call_everything(client, MCPError, "structured_content", "is_error")
     print(json.dumps(got))
 
 

@@ -71,7 +71,7 @@ impl Upstream {
         }
         self.remember(&message);
         request.attempts += 1;
-        // Held until the request has its headers: while a session over HTTP is renewed, there is no ID to send.
+        // Held until the request has its headers: while an HTTP session is being opened again, its ID is not known.
         let session = connection.session_number.lock().await;
         request.session = *session;
         request.is_in_session = connection.transport().legacy_session().is_some_and(|http| http.session_id().is_some());

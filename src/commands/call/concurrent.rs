@@ -48,7 +48,7 @@ pub async fn run_concurrent_call(way: CallContext<'_>, given: &RawArguments, num
 pub enum RepeatedCall {
     /// The result is the same as one that was checked before, and has no fault.
     Known,
-    /// The outcome, and how the result violates the tool's output schema if that is no failure.
+    /// The outcome, and how the result violates the tool's output schema: with `--strict` that is the failure instead.
     Finished(FinishedCall, Option<Failure>),
 }
 
@@ -80,7 +80,7 @@ fn take_failed_question(way: CallContext<'_>, questions: &ServerRequestLog) -> O
     questions.take_unanswered().or_else(|| questions.take_declined())
 }
 
-/// The outcome of a call, and how its result violates the tool's output schema if that is no failure.
+/// The outcome of a call, and how its result violates the tool's output schema: with `--strict` that is the failure instead.
 fn finish(
     way: CallContext<'_>,
     failed_question: Option<Failure>,

@@ -72,7 +72,7 @@ pub(super) async fn run(
     let start = Instant::now();
     let jobs = usize::from(args.jobs.unwrap_or(DEFAULT_JOBS));
     let count = args.repeat.unwrap_or(1);
-    // A rate has a lower limit, so this is no overflow.
+    // `--rate` has a lower limit, so the sum cannot overflow.
     let due_time = |number: u32, rate: f64| start + Duration::from_secs_f64(f64::from(number) / rate);
     // The last result without a fault: most servers respond to the same call with the same result.
     let good_result: RefCell<Option<RawJson>> = RefCell::default();

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::client_file::sanitized_name;
-use super::render::toml_block;
+use super::render::{ORIGIN_COMMENT, toml_block};
 use super::{
     ClientFile, ImportClient, ImportedServer, client_files, discover_files, read_client_file, recognize_file,
     searched_paths,
@@ -372,8 +372,10 @@ impl ImportPlan {
         let mut text = text.to_owned();
         for step in self.written_steps().filter(|step| matches!(step.action, ImportAction::Replace(_))) {
             let name = step.server.name.as_str();
-            match rewrite::remove(&text, name) {
-                Ok(without) => text = without,
+            // A comment at the start of a file is kept as that of the file: here it may be that of the entry.
+            let above = if text.starts_with(ORIGIN_COMMENT) { "\n" } else { "" };
+            match rewrite::remove(&format!("{above}{text}"), name) {
+                Ok(without) => text = without.strip_prefix(above).unwrap_or(&without).to_owned(),
                 Err(RewriteError::ServerNotFound) => {}
                 Err(problem) => return Err((problem, name)),
             }

@@ -59,12 +59,15 @@ fn toml_value(node: &ConfigNode) -> Option<Toml> {
     })
 }
 
+/// How the comment above an imported entry begins.
+pub(super) const ORIGIN_COMMENT: &str = "# Imported from ";
+
 /// The text of an entry's tables, under a comment that says where it comes from: what [`rewrite::add`](crate::config::file::rewrite::add) adds to a file.
 #[must_use]
 pub fn toml_block(entry: &ImportedServer, from: &str) -> String {
     let mut made = toml_table(&entry.config);
     let from: String = from.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
-    made.decor_mut().set_prefix(format!("# Imported from {from}\n"));
+    made.decor_mut().set_prefix(format!("{ORIGIN_COMMENT}{from}\n"));
     let mut servers = Table::new();
     servers.set_implicit(true);
     servers.insert(&entry.name, Item::Table(made));

@@ -55,7 +55,7 @@ pub struct Greeting {
     pub transport: String,
     /// Why the server cannot be reached.
     pub failure: Option<Value>,
-    /// The failure: there is no event stream at the URL.
+    /// Whether the failure is that the URL has no event stream.
     #[serde(default)]
     pub has_no_stream: bool,
 }

@@ -61,9 +61,11 @@ impl BatchLine {
     }
 
     fn read_members(&mut self, line: &[u8]) -> Result<LineAction> {
-        let text = std::str::from_utf8(line).map_err(|error| self.bad("is not UTF-8 text").caused_by(&error))?;
+        let text = std::str::from_utf8(line)
+            .map_err(|error| self.bad("is not UTF-8 text").caused_by(&error).hint(LINE_HINT))?;
         let text = text.trim().trim_start_matches('\u{feff}');
-        let raw: &RawValue = serde_json::from_str(text).map_err(|error| self.bad("is not JSON").caused_by(&error))?;
+        let raw: &RawValue =
+            serde_json::from_str(text).map_err(|error| self.bad("is not JSON").caused_by(&error).hint(LINE_HINT))?;
         let mut cursor = JsonCursor::new(raw.get());
         if !cursor.enter_object() {
             return Err(self.bad("is not a JSON object").hint(LINE_HINT));
