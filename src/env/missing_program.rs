@@ -68,10 +68,12 @@ mod tests {
 
     #[test]
     fn a_line_for_a_shell_gets_a_command_without_one() {
+        let quoted = if cfg!(windows) { "\"cd x && y\"" } else { "'cd x && y'" };
+        let with_shell = format!("no shell is run; to use one, replace the command with: -- sh -c {quoted}");
         for (line, expected) in [
             (&["server"][..], "install server, or give its full path"),
             (&["npx -y a"], "pass the arguments separately from the program 'npx' (in a configuration: args)"),
-            (&["cd x && y"], "no shell is run; to use one, replace the command with: -- sh -c 'cd x && y'"),
+            (&["cd x && y"], &with_shell),
             (&["A=1 y"], "no shell is run; set variables with -e A=1, or replace the command with: -- env A=1 y"),
             (&["a=2", "b:=3"], "put arguments before --; the server's command follows it"),
         ] {

@@ -143,7 +143,19 @@ mod tests {
         let _ = temporary_in(dir.path());
         assert_eq!(names(), before, "new ones may be in use");
         let old = std::time::SystemTime::now() - 2 * LEFTOVER_AGE;
-        before.iter().for_each(|name| fs::File::open(dir.path().join(name)).unwrap().set_modified(old).unwrap());
+        let make_old = |path: &Path| {
+            let mut options = fs::OpenOptions::new();
+            #[cfg(unix)]
+            options.read(true);
+            // FILE_WRITE_ATTRIBUTES and FILE_FLAG_BACKUP_SEMANTICS, which opens directories.
+            #[cfg(windows)]
+            std::os::windows::fs::OpenOptionsExt::custom_flags(
+                std::os::windows::fs::OpenOptionsExt::access_mode(&mut options, 0x100),
+                0x0200_0000,
+            );
+            options.open(path).unwrap().set_modified(old).unwrap();
+        };
+        before.iter().for_each(|name| make_old(&dir.path().join(name)));
         let file = temporary_in(dir.path()).tempfile_in(dir.path()).unwrap();
         let new = file.path().file_name().unwrap().to_str().unwrap().to_owned();
         let mut expected: std::collections::BTreeSet<String> = kept.iter().map(|name| (*name).to_owned()).collect();
@@ -152,7 +164,7 @@ mod tests {
             expected.insert(".mcpipe-linked.tmp".to_owned());
         }
         assert_eq!(names(), expected);
-        fs::File::open(file.path()).unwrap().set_modified(old).unwrap();
+        make_old(file.path());
         let _ = temporary_in(dir.path());
         assert!(!file.path().exists(), "the pattern is that of the names that are given");
     }

@@ -22,6 +22,7 @@ use crate::commands::runtime::block_on;
 use crate::config::{Config, json_schema};
 use crate::error::Result;
 use crate::output::{Cell, Table};
+#[cfg(unix)]
 pub(in crate::commands) use change::check_name;
 pub use probe::ProbeResult;
 pub use report::{ConfigContext, ConfigReport, ReportBody};

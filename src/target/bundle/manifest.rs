@@ -301,16 +301,20 @@ mod tests {
         for (key, option) in &options {
             references.set(key, option, given.get(key.as_str()).copied());
         }
-        assert_eq!(references.arguments("${user_config.dirs}"), ["/home/me/a", "/work/b"]);
+        // Windows writes the same paths with its own separator.
+        let arguments = |references: &References<'_>, text: &str| {
+            references.arguments(text).iter().map(|argument| argument.replace('\\', "/")).collect::<Vec<_>>()
+        };
+        assert_eq!(arguments(&references, "${user_config.dirs}"), ["/home/me/a", "/work/b"]);
         assert_eq!(references.arguments("${user_config.none}"), [""; 0]);
         assert_eq!(references.arguments("-k=${user_config.key}"), ["-k=${HOME}"]);
         assert_eq!(
-            references.arguments("${__dirname}${/}x ${user_config.flag} ${OTHER} $"),
+            arguments(&references, "${__dirname}${/}x ${user_config.flag} ${OTHER} $"),
             ["/dir/x true ${OTHER} $"]
         );
-        assert_eq!(references.variable("${user_config.dirs}").unwrap(), "/home/me/a,/work/b");
+        assert_eq!(references.variable("${user_config.dirs}").unwrap().replace('\\', "/"), "/home/me/a,/work/b");
         assert_eq!(references.variable("x${user_config.none}"), None);
         references.set("dirs", &options["dirs"], Some(r#"["~/c", "/d"]"#));
-        assert_eq!(references.arguments("${user_config.dirs}"), ["/home/me/c", "/d"]);
+        assert_eq!(arguments(&references, "${user_config.dirs}"), ["/home/me/c", "/d"]);
     }
 }

@@ -30,7 +30,9 @@ async fn no_such_host() {
     let failure = request_failure("http://nowhere.invalid/mcp", &TransportOptions::default()).await;
     let details = failure.details();
     assert_eq!(details.kind, ErrorKind::Unreachable);
-    assert!(details.causes.len() == 1 && details.causes[0].contains("lookup"), "{details:?}");
+    // WSAHOST_NOT_FOUND of Winsock.
+    let reason = if cfg!(windows) { "os error 11001" } else { "lookup" };
+    assert!(details.causes.len() == 1 && details.causes[0].contains(reason), "{details:?}");
     assert!(details.hint.as_ref().unwrap().contains("nowhere.invalid"));
 }
 
