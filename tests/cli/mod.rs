@@ -3,6 +3,7 @@
 mod command_reference;
 mod config_reference;
 mod documented_commands;
+mod documented_runs;
 mod exit_codes;
 mod generated_docs;
 mod json_documents;

@@ -12,7 +12,7 @@ use crate::support::pty::TerminalStreams;
 use crate::support::{Mcp, Sandbox, StdioServer};
 
 /// Writes an archive with these files, each with its mode.
-fn archive(sandbox: &Sandbox, name: &str, files: &[(&str, u32, String)]) -> PathBuf {
+pub fn archive(sandbox: &Sandbox, name: &str, files: &[(&str, u32, String)]) -> PathBuf {
     let mut packed = Vec::new();
     let mut zip = ZipArchiveWriter::new(&mut packed);
     for (path, mode, content) in files {

@@ -1,6 +1,6 @@
 //! The configuration, its commands and imports.
 
-mod bundles;
+pub mod bundles;
 mod client_files;
 mod commands;
 mod edit_commands;
