@@ -252,6 +252,10 @@ impl UserInteraction for TestUser {
     fn register_secret(&self, secret: &Secret) {
         self.secrets.lock().unwrap().push(secret.reveal().to_owned());
     }
+
+    fn forget_secret(&self, secret: &Secret) {
+        self.secrets.lock().unwrap().retain(|known| known != secret.reveal());
+    }
 }
 
 /// Gets a URL and follows redirects, on a thread of its own: a browser in five lines.

@@ -248,6 +248,10 @@ impl UserInteraction for TerminalUser {
     fn register_secret(&self, secret: &Secret) {
         self.ui.redact(secret.reveal());
     }
+
+    fn forget_secret(&self, secret: &Secret) {
+        self.ui.forget_secret(secret.reveal());
+    }
 }
 
 #[cfg(test)]

@@ -31,14 +31,15 @@ pub struct KnownSecrets(BTreeSet<(std::cmp::Reverse<usize>, String)>);
 impl KnownSecrets {
     /// Adds one; also in the form it has inside a JSON string.
     pub fn add(&mut self, secret: &str) {
-        let secret = secret.trim();
-        if secret.chars().count() < MIN_SECRET_LENGTH {
-            return;
+        if secret.trim().chars().count() >= MIN_SECRET_LENGTH {
+            self.0.extend(forms(secret));
         }
-        let quoted = quote(secret);
-        for form in [secret, &quoted[1..quoted.len() - 1]] {
-            // The longest first: one secret may hold another.
-            self.0.insert((std::cmp::Reverse(form.len()), form.to_owned()));
+    }
+
+    /// Removes one that was added.
+    pub fn remove(&mut self, secret: &str) {
+        for form in forms(secret) {
+            self.0.remove(&form);
         }
     }
 
@@ -162,6 +163,13 @@ impl KnownSecrets {
         };
         self.0.iter().filter_map(|(_, secret)| ends(secret)).max()
     }
+}
+
+/// A secret as such, and as inside a JSON string. The longest come first: one secret may contain another.
+fn forms(secret: &str) -> [(std::cmp::Reverse<usize>, String); 2] {
+    let plain = secret.trim();
+    let quoted = quote(plain);
+    [plain, &quoted[1..quoted.len() - 1]].map(|form| (std::cmp::Reverse(form.len()), form.to_owned()))
 }
 
 /// The message without the values of members that hold secrets (credentials, and `requestState`: 2026-07-28, basic/patterns/mrtr).
@@ -351,6 +359,16 @@ mod tests {
         ] {
             assert_eq!(redact_url(text), shown);
         }
+    }
+
+    #[test]
+    fn a_secret_that_was_removed_is_shown() {
+        let mut known = KnownSecrets::default();
+        known.add("first\"token");
+        known.add("second");
+        known.remove("first\"token");
+        let text = r#"first"token first\"token second"#;
+        assert_eq!(known.redact(text), r#"first"token first\"token [redacted]"#);
     }
 
     #[test]

@@ -123,6 +123,11 @@ impl Ui {
         lock(&self.known_secrets).add(secret);
     }
 
+    /// Ends [`Ui::redact`] for a text that is no longer a secret.
+    pub fn forget_secret(&self, secret: &str) {
+        lock(&self.known_secrets).remove(secret);
+    }
+
     /// The text without known secrets.
     #[must_use]
     pub fn redacted(&self, text: &str) -> String {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::state::{LoadedCredentials, ProviderInner, ProviderState, TokenSource};
 use crate::auth::clock::unix_seconds;
-use crate::auth::credentials::{ClientRegistration, Credentials, match_server, server_id};
+use crate::auth::credentials::{ClientRegistration, Credentials, TokenSet, match_server, server_id};
 use crate::auth::flows::{TokenOutcome, refresh_tokens};
 use crate::auth::metadata::{is_same_issuer, resource_covers_server};
 use crate::auth::store::CredentialSummary;
@@ -16,6 +16,8 @@ use crate::util::lock::lock;
 
 /// How long before it expires a token is refreshed, in seconds.
 const REFRESH_MARGIN_SECS: u64 = 30;
+/// How many replaced tokens are still redacted: until it expires, a replaced token may still be valid.
+const MAX_REPLACED_TOKENS: usize = 8;
 
 impl ProviderInner {
     pub(super) fn server_id(&self) -> String {
@@ -104,10 +106,10 @@ impl ProviderInner {
     }
 
     fn register_secrets(&self, credentials: &Credentials) {
-        let tokens = credentials.tokens.iter().flat_map(|tokens| [Some(&tokens.access), tokens.refresh.as_ref()]);
+        let tokens = credentials.tokens.iter().flat_map(secrets);
         let clients =
             credentials.unused_client.iter().chain([&credentials.client]).flat_map(ClientRegistration::secrets);
-        for secret in tokens.flatten().chain(clients).chain(&credentials.dpop_key) {
+        for secret in tokens.chain(clients).chain(&credentials.dpop_key) {
             self.context.user.register_secret(secret);
         }
     }
@@ -152,7 +154,12 @@ impl ProviderInner {
                 false => inner.refresh_locked(&settings, before).await,
             });
         });
-        lock(&self.refresh_tasks).push(task);
+        {
+            let mut tasks = lock(&self.refresh_tasks);
+            // The handle of a task keeps its memory.
+            tasks.retain(|task| !task.is_finished());
+            tasks.push(task);
+        }
         let lost = || Failure::new(ErrorKind::Bug, "the task that refreshes the token ended early");
         let (outcome, store_failure) = receiver.await.map_err(|_| lost()).flatten()?;
         if store_failure.is_some() {
@@ -160,6 +167,7 @@ impl ProviderInner {
         }
         match outcome {
             TokenOutcome::Granted(credentials) => {
+                let replaced = state.loaded.as_mut().and_then(|loaded| loaded.credentials.tokens.take());
                 match &mut state.loaded {
                     Some(loaded) if loaded.credentials.dpop_key == credentials.dpop_key => {
                         loaded.credentials = *credentials;
@@ -168,6 +176,8 @@ impl ProviderInner {
                     loaded => *loaded = Some(LoadedCredentials::new(*credentials)?),
                 }
                 state.mark_obtained(TokenSource::Refresh);
+                state.replaced_tokens.extend(replaced);
+                self.forget_old_tokens(state);
                 Ok(true)
             }
             TokenOutcome::LoginRequired(credentials, failure) => {
@@ -182,6 +192,18 @@ impl ProviderInner {
                 state.ended_reason = Some(failure);
                 Ok(false)
             }
+        }
+    }
+
+    /// Forgets tokens that were replaced several refreshes ago: a bridge or a session may run for months.
+    fn forget_old_tokens(&self, state: &mut ProviderState) {
+        if state.replaced_tokens.len() <= MAX_REPLACED_TOKENS {
+            return;
+        }
+        let Some(old) = state.replaced_tokens.pop_front() else { return };
+        let in_use = || state.replaced_tokens.iter().chain(state.tokens()).flat_map(secrets);
+        for secret in secrets(&old).filter(|secret| !in_use().any(|other| other == *secret)) {
+            self.context.user.forget_secret(secret);
         }
     }
 
@@ -266,5 +288,39 @@ impl ProviderInner {
             }
         }
         Ok(())
+    }
+}
+
+/// The access token and the refresh token.
+fn secrets(tokens: &TokenSet) -> impl Iterator<Item = &Secret> {
+    std::iter::once(&tokens.access).chain(&tokens.refresh)
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use crate::auth::LoginMode;
+    use crate::auth::testing::{TestUser, UserAction};
+    use crate::auth::tests::AuthTestEnv;
+    use crate::util::lock::lock;
+
+    #[tokio::test]
+    async fn many_refreshes_keep_nothing_but_the_last_tokens() {
+        let world = AuthTestEnv::new().await;
+        world.log_in().await;
+        let user = TestUser::new(UserAction::Ignore);
+        let provider = world.provider(LoginMode::Never, &user);
+        let mut state = provider.0.state.lock().await;
+        provider.0.load_credentials(&mut state).await.unwrap();
+        for _ in 0..30 {
+            assert!(provider.0.refresh(&mut state).await.unwrap());
+        }
+        assert_eq!(lock(&provider.0.refresh_tasks).len(), 1);
+        let known = user.secrets.lock().unwrap().clone();
+        for number in [1, 22, 23, 31] {
+            for secret in [format!("access-{number}"), format!("refresh-{number}")] {
+                assert_eq!(known.contains(&secret), number > 22, "{secret}");
+            }
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! What a token provider knows in this run.
 
+use std::collections::VecDeque;
 use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -49,6 +50,8 @@ pub(super) struct ProviderState {
     pub sent_without_token: bool,
     /// Whether the user has been warned about that.
     pub has_warned: bool,
+    /// The tokens that were replaced by a refresh, the newest last.
+    pub replaced_tokens: VecDeque<TokenSet>,
     /// Why the new credentials could not be stored.
     pub store_failure: Option<Failure>,
 }
