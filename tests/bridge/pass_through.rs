@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{BridgeClient, call, modern, text_of};
 use crate::support::reply::Feed;
-use crate::support::{LegacyHttpOptions, Mcp, Sandbox, ServerAction, StdioServer};
+use crate::support::{HttpServer, LegacyHttpOptions, Mcp, Reply, Sandbox, ServerAction, StdioServer};
 
 /// What the server got, in place of its IDs.
 fn received(server: &StdioServer) -> Vec<Value> {
@@ -195,9 +195,9 @@ fn cancellations_pass_in_both_directions() {
 fn a_cancellation_reaches_an_http_server_in_the_form_of_its_era() {
     for mcp in [Mcp::modern(), Mcp::legacy("2025-11-25")] {
         let is_modern = mcp.modern;
-        let script = mcp.http_script(crate::support::LegacyHttpOptions::default());
-        let server = crate::support::HttpServer::start(move |request| match request.rpc_method().as_str() {
-            "tools/call" => crate::support::Reply::sse().then_stall(),
+        let script = mcp.http_script(LegacyHttpOptions::default());
+        let server = HttpServer::start(move |request| match request.rpc_method().as_str() {
+            "tools/call" => Reply::sse().then_stall(),
             _ => script(request),
         });
         let sandbox = Sandbox::new();
@@ -207,14 +207,13 @@ fn a_cancellation_reaches_an_http_server_in_the_form_of_its_era() {
         let called = server.wait_for("the call", |request| request.rpc_method() == "tools/call");
         let params = json!({"requestId": "mine", "reason": "not needed"});
         client.send(&json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": params}));
-        if is_modern {
-            // 2026-07-28, basic/patterns/cancellation: the client closes the stream.
-            let end = std::time::Instant::now() + std::time::Duration::from_secs(10);
-            while server.abandoned().is_empty() {
-                assert!(std::time::Instant::now() < end, "the stream is still open");
-                std::thread::sleep(std::time::Duration::from_millis(2));
-            }
-        } else {
+        // 2026-07-28, basic/patterns/cancellation: closing the stream is the cancellation.
+        let end = std::time::Instant::now() + std::time::Duration::from_secs(10);
+        while server.abandoned().is_empty() {
+            assert!(std::time::Instant::now() < end, "the stream is still open");
+            std::thread::sleep(std::time::Duration::from_millis(2));
+        }
+        if !is_modern {
             let cancels = |request: &crate::support::Request| request.rpc_method() == "notifications/cancelled";
             let sent = server.wait_for("the cancellation", cancels).json();
             assert_eq!(sent["params"], json!({"requestId": called.id(), "reason": "not needed"}));
@@ -222,6 +221,25 @@ fn a_cancellation_reaches_an_http_server_in_the_form_of_its_era() {
         client.request(2, "tools/list", json!({}));
         client.end();
     }
+}
+
+#[test]
+fn requests_do_not_wait_for_a_server_that_does_not_accept_a_cancellation() {
+    let script = Mcp::legacy("2025-11-25").http_script(LegacyHttpOptions::default());
+    let server = HttpServer::start(move |request| match request.rpc_method().as_str() {
+        "notifications/cancelled" => Reply::never(),
+        "tools/call" if request.json()["params"]["name"] == "stuck" => Reply::never(),
+        _ => script(request),
+    });
+    let sandbox = Sandbox::new();
+    let mut client = BridgeClient::start(&sandbox, &[&server.url("/mcp")]);
+    client.initialize(json!({}));
+    client.ask(1, "tools/call", call("stuck", json!({})));
+    server.wait_for("the call", |request| request.rpc_method() == "tools/call");
+    client.send(&json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 1}}));
+    server.wait_for("the cancellation", |request| request.rpc_method() == "notifications/cancelled");
+    assert_eq!(text_of(&client.request(2, "tools/call", call("echo", json!({"text": "hi"})))), "hi");
+    client.end();
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! From the client to a server: requests and notifications, in the form of the server's era.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::connection::{ClientRequest, Connection, Pending, static_name};
 use super::upstream::{Upstream, is_session_lost};
@@ -18,6 +19,8 @@ const MAX_KEPT: usize = 64 << 10;
 const MAX_PENDING: usize = 4096;
 /// How often a request is sent at most, if it was certainly not carried out.
 const MAX_ATTEMPTS: u32 = 2;
+/// How long a server may take to accept a cancellation.
+const CANCEL_TIMEOUT: Duration = Duration::from_secs(10);
 /// The requests during which a server may ask for input (2026-07-28, basic/patterns/mrtr, "Supported Requests").
 pub const MAY_ASK: [&str; 3] = [method::TOOLS_CALL, method::PROMPTS_GET, method::RESOURCES_READ];
 
@@ -242,17 +245,22 @@ impl Upstream {
         let Some(number) = connection.find_client_request(&client_id) else { return };
         // A late response is not passed on; the client does not wait for it (2025-11-25, basic/utilities/cancellation).
         drop(connection.take(number));
-        if !(connection.is_modern() && connection.is_http()) {
-            let edit = ParamsEdit {
-                set: vec![("requestId", number.to_string())],
-                removes_identity: self.hello.is_modern() && !connection.is_modern(),
-                ..ParamsEdit::default()
-            };
-            let _ = connection.send_one_way(message.clone().into_body(None, &edit)).await;
+        if connection.is_modern() && connection.is_http() {
+            return connection.transport().abandon(number);
         }
-        if connection.is_modern() || !connection.is_http() {
+        let edit = ParamsEdit {
+            set: vec![("requestId", number.to_string())],
+            removes_identity: self.hello.is_modern() && !connection.is_modern(),
+            ..ParamsEdit::default()
+        };
+        let body = message.clone().into_body(None, &edit);
+        let is_http = connection.is_http();
+        let cancellation = async move {
+            let _ = tokio::time::timeout(CANCEL_TIMEOUT, connection.send_one_way(body)).await;
             connection.transport().abandon(number);
-        }
+        };
+        // Over HTTP it is sent when the server has accepted it, and the server may be stuck.
+        if is_http { drop(tokio::spawn(cancellation)) } else { cancellation.await }
     }
 
     /// Sets the log level of a legacy server as a modern client asks for it in each request.
