@@ -122,6 +122,17 @@ fn a_server_that_is_missing_does_not_stop_the_others() {
     let said = client.initialize(json!({}));
     assert_eq!(said["capabilities"]["tools"], json!({"listChanged": true}));
     assert_eq!(client.request(1, "tools/list", json!({}))["tools"][0]["name"], "one__who");
+    // What only that server can have is not unknown.
+    for (id, method, params) in [
+        (2, "tools/call", call("two__who", json!({}))),
+        (3, "prompts/get", json!({"name": "two__greet"})),
+        (4, "resources/read", json!({"uri": "c://x"})),
+    ] {
+        let error = client.error(id, method, params);
+        assert_eq!((&error["code"], &error["data"]["server"]), (&json!(-32603), &json!("two")), "{error}");
+        assert!(error["message"].as_str().unwrap().contains("cannot start '"), "{error}");
+    }
+    assert_eq!(client.error(5, "tools/call", call("one__gone", json!({})))["message"], "Unknown tool: one__gone");
     let run = client.end();
     run.stderr_contains("mcpipe: warning: two: cannot connect: cannot start '")
         .stderr_contains("two: left out of tools/list");

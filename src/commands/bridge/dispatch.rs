@@ -269,14 +269,17 @@ impl Upstream {
         let (this, connection, id) = (self.clone(), connection.clone(), id.to_owned());
         drop(tokio::spawn(async move {
             let body = tokio::select! {
-                answer = asked.answer => match answer {
+                answer = asked.answer => Some(match answer {
                     Ok(message) => message.into_body(Some(id.get()), &ParamsEdit::default()),
                     Err(_) => rpc::error_response(&id, code::INTERNAL_ERROR, "the client cannot be asked now"),
-                },
-                _ = connection.wait_closed() => return this.client.cancel_asked(asked.id).await,
+                }),
+                _ = connection.wait_closed() => None,
             };
             lock(&this.asked).remove(id.get());
-            let _ = connection.send_one_way(body).await;
+            match body {
+                Some(body) => _ = connection.send_one_way(body).await,
+                None => this.client.cancel_asked(asked.id).await,
+            }
         }));
     }
 }

@@ -1,6 +1,6 @@
 //! Several servers as one: tools and prompts are named `server__tool`, and resources are found by their URI.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 
 use futures_util::future::join_all;
@@ -14,7 +14,7 @@ use super::hello::Hello;
 use super::upstream::Upstream;
 use super::wire::{ClientMessage, ParamsEdit, member_text, parse_line};
 use crate::error::Failure;
-use crate::models::tool_names::exposed_name;
+use crate::models::tool_names::{exposed_name, may_belong_to};
 use crate::protocol::json::parse_string;
 use crate::protocol::revision::Revision;
 use crate::protocol::{code, meta, method};
@@ -39,6 +39,13 @@ struct Routes {
     uris: HashMap<String, usize>,
     /// Templates of resources.
     templates: Vec<(String, usize)>,
+}
+
+/// A list of all servers.
+struct MergedList {
+    items: Vec<String>,
+    /// The servers that are left out.
+    failed: Vec<(usize, Failure)>,
 }
 
 /// The lists: the method, the member of the result, and the member of an item that names it.
@@ -101,26 +108,22 @@ impl JoinedServers {
     async fn answer_for_all(self: &Arc<Self>, message: ClientMessage) {
         let list = LISTS.iter().find(|(list, _, _)| *list == message.method());
         let Some((list, member, key)) = list else { return self.introduce(&message).await };
-        match Box::pin(self.merged_list(list, member, key)).await {
-            Ok(items) => {
-                let mut result = format!(r#"{{"{member}":[{}]"#, items.join(","));
-                if self.hello.is_modern() {
-                    result += r#","resultType":"complete","ttlMs":0,"cacheScope":"private""#;
-                }
-                result.push('}');
-                self.client.send_result_text(message.id(), result.into()).await;
-            }
-            Err(failure) => self.client.send_failure(message.id(), &failure).await,
+        let MergedList { items, failed } = Box::pin(self.merged_list(list, member, key)).await;
+        if failed.len() == self.upstreams.len()
+            && let Some((_, failure)) = failed.first()
+        {
+            return self.client.send_failure(message.id(), failure).await;
         }
+        let mut result = format!(r#"{{"{member}":[{}]"#, items.join(","));
+        if self.hello.is_modern() {
+            result += r#","resultType":"complete","ttlMs":0,"cacheScope":"private""#;
+        }
+        result.push('}');
+        self.client.send_result_text(message.id(), result.into()).await;
     }
 
-    /// The items of all servers. A server that fails is left out, unless all fail.
-    async fn merged_list(
-        self: &Arc<Self>,
-        list: &'static str,
-        member: &'static str,
-        key: &str,
-    ) -> Result<Vec<String>, Failure> {
+    /// The items of all servers, without those of servers that fail.
+    async fn merged_list(self: &Arc<Self>, list: &'static str, member: &'static str, key: &str) -> MergedList {
         let fetched = join_all(self.upstreams.iter().map(|upstream| fetch(upstream, list, member))).await;
         let (mut items, mut failed) = (Vec::new(), Vec::new());
         let mut routes = Routes::default();
@@ -129,7 +132,7 @@ impl JoinedServers {
                 Ok(pages) => pages,
                 Err(failure) => {
                     upstream.warn(&format!("left out of {list}: {failure}"));
-                    failed.push(failure);
+                    failed.push((server, failure));
                     continue;
                 }
             };
@@ -142,20 +145,20 @@ impl JoinedServers {
                 });
             }
         }
-        if failed.len() == self.upstreams.len()
-            && let Some(failure) = failed.into_iter().next()
-        {
-            return Err(failure);
+        if failed.len() < self.upstreams.len() {
+            lock(&self.routes).replace(member, routes);
         }
-        lock(&self.routes).replace(member, routes);
-        Ok(items)
+        MergedList { items, failed }
     }
 
-    /// Fetches the lists again, to find a name or URI that the client did not get from them.
-    async fn refresh(self: &Arc<Self>, members: &[&str]) {
+    /// Fetches the lists again, to find a name or URI that the client did not get from them. Returns the failures of servers
+    /// that may have it.
+    async fn refresh(self: &Arc<Self>, members: &[&str]) -> BTreeMap<usize, Failure> {
+        let mut failed = BTreeMap::new();
         for (list, member, key) in LISTS.iter().filter(|(_, member, _)| members.contains(member)) {
-            let _ = Box::pin(self.merged_list(list, member, key)).await;
+            failed.extend(Box::pin(self.merged_list(list, member, key)).await.failed);
         }
+        failed
     }
 
     async fn route_by_name(
@@ -170,9 +173,12 @@ impl JoinedServers {
         }
         let this = self.clone();
         drop(tokio::spawn(async move {
-            this.refresh(&[member]).await;
-            match this.named(member, &name) {
-                Some((server, own)) => this.forward(server, renamed(message, path, &own)).await,
+            let failed = this.refresh(&[member]).await;
+            if let Some((server, own)) = this.named(member, &name) {
+                return this.forward(server, renamed(message, path, &own)).await;
+            }
+            match failed.iter().find(|(server, _)| may_belong_to(&this.upstreams[**server].name, &name)) {
+                Some((_, failure)) => this.client.send_failure(message.id(), failure).await,
                 None => {
                     let what = member.trim_end_matches('s');
                     let text = format!("Unknown {what}: {name}");
@@ -190,13 +196,22 @@ impl JoinedServers {
         }
         let this = self.clone();
         drop(tokio::spawn(async move {
-            this.refresh(&["resources", "resourceTemplates"]).await;
+            let failed = this.refresh(&["resources", "resourceTemplates"]).await;
             let found = lock(&this.routes).server_of(&uri);
-            match found {
-                Some(server) => this.forward(server, message).await,
+            if let Some(server) = found {
+                return this.forward(server, message).await;
+            }
+            let text = format!("no server lists the resource {uri}");
+            match failed.into_values().next() {
+                // The URI does not show which server has it.
+                Some(failure) => {
+                    let unknown = Failure::new(failure.kind(), text);
+                    let server = failure.details().server.clone().unwrap_or_default();
+                    let failure = unknown.cause(format!("{server}: {failure}")).server(&server);
+                    this.client.send_failure(message.id(), &failure).await;
+                }
                 None => {
                     let code = if this.hello.is_modern() { code::INVALID_PARAMS } else { code::RESOURCE_NOT_FOUND };
-                    let text = format!("no server lists the resource {uri}");
                     this.client.send_error(message.id(), code, &text).await;
                 }
             }
