@@ -7,6 +7,7 @@
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rustls::ServerConfig;
@@ -93,6 +94,7 @@ pub struct HttpServer {
     address: SocketAddr,
     shared: Arc<HttpServerState>,
     steps: Option<Arc<Mutex<Vec<Option<ScriptedStep>>>>>,
+    accepting: Option<JoinHandle<()>>,
 }
 
 /// One step of a sequence: responds to one request.
@@ -147,7 +149,7 @@ impl HttpServer {
             tls,
         });
         let acceptor = Arc::clone(&shared);
-        std::thread::spawn(move || {
+        let accepting = std::thread::spawn(move || {
             for socket in listener.incoming() {
                 if acceptor.stop.load(Ordering::SeqCst) {
                     return;
@@ -157,7 +159,7 @@ impl HttpServer {
                 std::thread::spawn(move || serve(socket, connection, &shared));
             }
         });
-        HttpServer { address, shared, steps }
+        HttpServer { address, shared, steps, accepting: Some(accepting) }
     }
 
     /// `http://127.0.0.1:PORT` with this path.
@@ -209,6 +211,8 @@ impl Drop for HttpServer {
         self.shared.stop.store(true, Ordering::SeqCst);
         // Wakes the accepting thread.
         let _ = TcpStream::connect(self.address);
+        // When it has ended, connections are refused.
+        let _ = self.accepting.take().map(JoinHandle::join);
         if std::thread::panicking() {
             return;
         }
