@@ -1,6 +1,8 @@
 //! A session is used only by who it belongs to, and shows no secrets.
 
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
+use std::process::{Command, Stdio};
 
 use super::Sessions;
 use crate::support::Mcp;
@@ -92,4 +94,86 @@ fn a_directory_that_others_can_access_is_refused() {
     let run = sessions.run(&["session", "start", &server.target()]);
     run.exits(3).stderr_contains("it must be a directory that belongs to you and that others cannot access\n");
     assert!(server.processes().is_empty());
+}
+
+/// A user that owns nothing; tests that run as root use it as another user.
+const OTHER_USER: &str = "65534";
+
+/// A Perl program that runs as another user, if this test may start one.
+fn as_other_user(program: &str, path: &Path) -> Option<Command> {
+    let mut command = Command::new("setpriv");
+    let switch = ["--reuid", OTHER_USER, "--regid", OTHER_USER, "--clear-groups", "--"];
+    command.args(switch).stdin(Stdio::null());
+    let may_switch = Command::new("setpriv").args(switch).args(["perl", "-MIO::Socket::UNIX", "-e", "1"]).output();
+    if !may_switch.is_ok_and(|output| output.status.success()) {
+        eprintln!("skipped: only root can run a program as another user, with setpriv and perl");
+        return None;
+    }
+    command.args(["perl", "-MIO::Socket::UNIX", "-e", program]).arg(path);
+    Some(command)
+}
+
+/// Lets other users reach what is in a directory of the sandbox, whose names they know.
+fn open_to_others(sessions: &Sessions, directory: &Path) {
+    for path in [sessions.sandbox.path(), directory] {
+        std::fs::set_permissions(path, PermissionsExt::from_mode(0o711)).unwrap();
+    }
+}
+
+fn socket_of(sessions: &Sessions) -> std::path::PathBuf {
+    let name = sessions.files().into_iter().find(|name| name.ends_with(".sock")).unwrap();
+    sessions.sandbox.path().join("run/mcpipe").join(name)
+}
+
+#[test]
+fn a_session_answers_no_other_user() {
+    const ASK: &str = r#"
+        my $socket = IO::Socket::UNIX->new(Peer => $ARGV[0]) or die "cannot connect: $!";
+        print $socket "{\"command\":\"status\"}\n"; $socket->flush; print "connected\n", <$socket>;"#;
+    let (server, sessions) = (Mcp::modern().stdio(), Sessions::new());
+    sessions.start(&server.target());
+    let socket = socket_of(&sessions);
+    if let Some(mut other) = as_other_user(ASK, &socket) {
+        open_to_others(&sessions, socket.parent().unwrap());
+        std::fs::set_permissions(&socket, PermissionsExt::from_mode(0o777)).unwrap();
+        let own = Command::new("perl").args(["-MIO::Socket::UNIX", "-e", ASK]).arg(&socket).output().unwrap();
+        assert!(String::from_utf8_lossy(&own.stdout).starts_with("connected\n{\"name\":\"relay\","), "{own:?}");
+        let output = other.output().unwrap();
+        assert_eq!(String::from_utf8_lossy(&output.stdout), "connected\n", "{output:?}");
+        std::fs::set_permissions(socket.parent().unwrap(), PermissionsExt::from_mode(0o700)).unwrap();
+    }
+    sessions.stop_all();
+}
+
+#[test]
+fn a_command_does_not_use_the_socket_of_another_user() {
+    const LISTEN: &str = r#"
+        my $socket = IO::Socket::UNIX->new(Local => $ARGV[0], Listen => 1) or die "cannot listen: $!";
+        $| = 1; print "listening\n"; my $client = $socket->accept; print <$client>;"#;
+    let (server, sessions) = (Mcp::modern().stdio(), Sessions::new());
+    let directory = sessions.sandbox.path().join("others");
+    std::fs::create_dir(&directory).unwrap();
+    let theirs = directory.join("socket");
+    if let Some(mut other) = as_other_user(LISTEN, &theirs) {
+        sessions.start(&server.target());
+        let socket = socket_of(&sessions);
+        sessions.stop_all();
+        open_to_others(&sessions, &directory);
+        std::fs::set_permissions(&directory, PermissionsExt::from_mode(0o777)).unwrap();
+        let mut listener = other.stdout(Stdio::piped()).spawn().unwrap();
+        let mut output = std::io::BufReader::new(listener.stdout.take().unwrap());
+        let mut line = String::new();
+        std::io::BufRead::read_line(&mut output, &mut line).unwrap();
+        assert_eq!(line, "listening\n");
+        symlink(&theirs, &socket).unwrap();
+        sessions.run(&["call", &server.target(), "echo", "text=hi"]).exits(5).prints("").stderr_is(
+            "mcpipe: error: cannot use the session 'relay'\n  the socket belongs to another user\n\
+            hint: use the server without a session: --no-session\n",
+        );
+        line.clear();
+        std::io::Read::read_to_string(&mut output, &mut line).unwrap();
+        assert_eq!(line, "", "nothing was sent to it");
+        assert!(listener.wait().unwrap().success());
+        std::fs::remove_file(&socket).unwrap();
+    }
 }

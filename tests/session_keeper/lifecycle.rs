@@ -145,6 +145,35 @@ fn an_idle_session_ends_with_its_server() {
 }
 
 #[test]
+fn a_session_does_not_become_idle_during_a_call() {
+    let mcp = std::sync::Arc::new(Mcp::modern());
+    let server = StdioServer::start(move |process, event| match event {
+        ProcessEvent::Line(line) => {
+            let message: serde_json::Value = serde_json::from_str(&line).unwrap();
+            if message["method"] == "tools/call" {
+                // Several times as long as the session may be idle.
+                std::thread::sleep(Duration::from_millis(400));
+            }
+            crate::support::mcp::play_actions(&mcp, process, mcp.handle(&message));
+        }
+        ProcessEvent::Eof => process.exit(0),
+        ProcessEvent::Started | ProcessEvent::Signal(_) => {}
+    });
+    let (words, sessions) = (server.words(), Sessions::new());
+    sessions.sandbox.config(&format!(
+        "[servers.demo]\ncommand = \"{}\"\nargs = [\"{}\"]\nkeep_alive = \"100ms\"\n",
+        words[0], words[1]
+    ));
+    sessions
+        .run(&["call", "demo", "echo", "text=slow", "-v"])
+        .exits(0)
+        .prints("slow\n")
+        .stderr_contains("using the session");
+    sessions.assert_gone();
+    assert_eq!(server.single_process().methods().last().unwrap(), "tools/call");
+}
+
+#[test]
 fn a_session_whose_server_cannot_be_started_leaves_nothing() {
     let sessions = Sessions::new();
     let run = sessions.run(&["session", "start", "--", "no-such-server"]);
