@@ -1,8 +1,13 @@
 """A server that needs a login, with its authorization server, for the tests of the packages: Streamable HTTP, a device flow
-that is approved at once, and revocation. Prints its port."""
+that is approved at once, and revocation. Prints its port.
+
+    python3 packaging/provider.py [CERTIFICATE KEY]      HTTP, or HTTPS with a certificate for 127.0.0.1
+"""
 
 import http.server
 import json
+import ssl
+import sys
 import urllib.parse
 
 TOKEN = "token-of-the-test"
@@ -25,7 +30,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.wfile.write(content)
 
     def do_GET(self):
-        base = f"http://127.0.0.1:{self.server.server_port}"
+        base = self.server.base
         if self.path.startswith("/.well-known/oauth-protected-resource"):
             self.reply({"resource": f"{base}/mcp", "authorization_servers": [base]})
         elif self.path.startswith("/.well-known/"):
@@ -40,7 +45,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def do_POST(self):
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        base = f"http://127.0.0.1:{self.server.server_port}"
+        base = self.server.base
         if self.path == "/registration":
             self.reply({**json.loads(body), "client_id": "registered"}, 201)
         elif self.path == "/device_authorization":
@@ -75,5 +80,12 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
 
 server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+scheme = "http"
+if len(sys.argv) > 2:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(sys.argv[1], sys.argv[2])
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    scheme = "https"
+server.base = f"{scheme}://127.0.0.1:{server.server_port}"
 print(server.server_port, flush=True)
 server.serve_forever()
