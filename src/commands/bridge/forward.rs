@@ -259,8 +259,15 @@ impl Upstream {
             let _ = tokio::time::timeout(CANCEL_TIMEOUT, connection.send_one_way(body)).await;
             connection.transport().abandon(number);
         };
-        // Over HTTP it is sent when the server has accepted it, and the server may be stuck.
-        if is_http { drop(tokio::spawn(cancellation)) } else { cancellation.await }
+        if !is_http {
+            return cancellation.await;
+        }
+        // It has been sent when the server has accepted it, and the server may be stuck.
+        let permit = self.cancellations.clone().acquire_owned().await;
+        drop(tokio::spawn(async move {
+            cancellation.await;
+            drop(permit);
+        }));
     }
 
     /// Sets the log level of a legacy server as a modern client asks for it in each request.

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 
 use super::client::{ClientLink, Wanted};
 use super::connection::{Connection, HeldRequest, Opening, Pending};
@@ -26,6 +26,8 @@ use crate::util::lock::lock;
 const FAILURE_LIFETIME: Duration = Duration::from_millis(500);
 /// How long the last messages to a server may take.
 const FAREWELL_TIMEOUT: Duration = Duration::from_millis(300);
+/// How many cancellations may be under way over HTTP.
+const MAX_CANCELLATIONS: usize = 16;
 /// The maximum number of pages of a list.
 const MAX_PAGES: usize = 1000;
 
@@ -57,6 +59,8 @@ pub struct Upstream {
     pub asked: Mutex<HashMap<String, u64>>,
     /// The client's requests that wait for its own answers, by their ID at the client.
     pub asking: Mutex<HashMap<String, Arc<Notify>>>,
+    /// One permit for each cancellation that the server has not accepted yet, over HTTP.
+    pub cancellations: Arc<Semaphore>,
     next_id: AtomicU64,
     connection: tokio::sync::Mutex<Slot>,
     /// Every connection that is not closed.
@@ -103,6 +107,7 @@ impl Upstream {
             held: Mutex::default(),
             asked: Mutex::default(),
             asking: Mutex::default(),
+            cancellations: Arc::new(Semaphore::new(MAX_CANCELLATIONS)),
             next_id: AtomicU64::new(1),
             connection: tokio::sync::Mutex::default(),
             open: Mutex::default(),
