@@ -126,7 +126,8 @@ impl Params {
     #[must_use]
     pub fn open_object(&self) -> &str {
         self.0.text.get_or_init(|| {
-            let mut text = String::from("{");
+            let mut text = String::with_capacity(256);
+            text.push('{');
             for (name, value) in self.iter().filter(|(name, _)| *name != "_meta") {
                 push_member(&mut text, name, &encode_value(value));
             }
@@ -163,7 +164,7 @@ impl TaskSupport {
     /// What the tool declares; absent means `forbidden`.
     #[must_use]
     pub fn of_tool(tool: &Value) -> Self {
-        match tool.pointer("/execution/taskSupport").and_then(Value::as_str) {
+        match tool["execution"]["taskSupport"].as_str() {
             Some("required") => TaskSupport::Required,
             Some("optional") => TaskSupport::Optional,
             _ => TaskSupport::Forbidden,

@@ -89,7 +89,8 @@ impl ModernEra {
 
     /// `_meta` of one request.
     fn encode_meta(&self, id: u64, call: &Operation) -> String {
-        let mut meta = String::from("{");
+        let mut meta = String::with_capacity(256);
+        meta.push('{');
         if self.client_handler.request_meta().is_empty() && !call.params.contains_key("_meta") {
             // The usual case: no members but those of every request.
             if call.wants_progress {
