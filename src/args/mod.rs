@@ -18,11 +18,12 @@ pub use crate::args::path::Validation;
 
 use serde_json::{Map, Value};
 
-use crate::args::assign::{assign, child, has_missing_items, missing_items_problem};
+use crate::args::assign::{assign, has_missing_items, missing_items_problem};
 use crate::args::name_value::{ArgContent, ArgSources, ArgValue, NameValue};
 use crate::args::path::{ArgPath, ArgPathError};
 use crate::schema::{
-    self, ArgumentProblem, Property, SchemaDocument, SchemaValidator, TypeSet, UncheckedArguments, UncheckedExtent,
+    self, ArgumentProblem, PathStep, Property, SchemaDocument, SchemaValidator, TypeSet, UncheckedArguments,
+    UncheckedExtent, path_text,
 };
 use crate::util::suggest::nearest_names;
 
@@ -68,6 +69,7 @@ pub fn assemble_arguments<'a>(
         arguments: input.base_object.clone().unwrap_or_default(),
         groups: Vec::new(),
         base_is_hidden: false,
+        base_is_unknown: false,
         json_sent_as_text: Vec::new(),
         problems: Vec::new(),
     };
@@ -81,6 +83,7 @@ pub fn assemble_arguments<'a>(
 /// All values for one place in the arguments.
 struct ArgGroup<'a> {
     path: ArgPath<'a>,
+    /// Empty if only invalid words were given for this place.
     values: Vec<ArgValue>,
 }
 
@@ -93,6 +96,8 @@ pub struct AssembledArguments<'a> {
     groups: Vec<ArgGroup<'a>>,
     /// Whether the whole object came from a file, so that messages do not show its values.
     base_is_hidden: bool,
+    /// Whether the whole object could not be read, so that nothing can be called missing.
+    base_is_unknown: bool,
     json_sent_as_text: Vec<String>,
     problems: Vec<ArgumentProblem>,
 }
@@ -102,12 +107,16 @@ impl<'a> AssembledArguments<'a> {
         let Some(text) = base else { return };
         let (value, hidden) = match sources.read_base_object(text) {
             Ok(read) => read,
-            Err(problem) => return self.problems.push(problem),
+            Err(problem) => {
+                self.base_is_unknown = true;
+                return self.problems.push(problem);
+            }
         };
         self.base_is_hidden = hidden;
         match value {
             Value::Object(members) => self.arguments = members,
             other => {
+                self.base_is_unknown = true;
                 self.problems.push(ArgumentProblem::new(
                     &[],
                     format!("--args: expected a JSON object, got {}", TypeSet::of_value(&other)),
@@ -169,12 +178,17 @@ impl<'a> AssembledArguments<'a> {
             match NameValue::parse(word) {
                 Some(word) => match sources.read_value(&word) {
                     Ok(given) => self.add_named(word.name, given),
-                    Err(mut problem) => {
-                        // With its path, so that the argument is not reported as missing in addition.
-                        let place = ArgPath::resolve(self.document, word.name);
-                        problem.path = place.map_or_else(|_| vec![word.name.to_owned()], |place| place.steps);
-                        self.problems.push(problem);
-                    }
+                    Err(mut problem) => match self.resolve_name(word.name) {
+                        Ok(place) => {
+                            problem.path.clone_from(&place.steps);
+                            self.problems.push(problem);
+                            self.group_at(place);
+                        }
+                        Err(ArgPathError(unknown)) => {
+                            self.problems.push(problem);
+                            self.add_unknown_name(unknown);
+                        }
+                    },
                 },
                 None => {
                     let problem = self.stray_word_problem(word);
@@ -208,7 +222,7 @@ impl<'a> AssembledArguments<'a> {
             .map(|document| schema::required_without_default(document, document.root()))
             .unwrap_or_default();
         let free = |name: &&&str| {
-            !self.groups.iter().any(|group| group.path.steps.first().is_some_and(|first| first == **name))
+            !self.groups.iter().any(|group| group.path.steps.first().is_some_and(|first| first.is_member(name)))
         };
         problem.with_suggestion(Some(match required.iter().find(free) {
             Some(name) => format!("did you mean {name}={}?", crate::util::quoting::quote(word)),
@@ -216,35 +230,50 @@ impl<'a> AssembledArguments<'a> {
         }))
     }
 
-    fn add_named(&mut self, name: &str, given: ArgValue) {
-        let place = ArgPath::resolve(self.document, name).or_else(|error| match self.validation {
+    fn resolve_name(&self, name: &str) -> Result<ArgPath<'a>, ArgPathError> {
+        ArgPath::resolve(self.document, name).or_else(|error| match self.validation {
             Validation::Required => Err(error),
             Validation::Skipped => ArgPath::resolve(None, name),
-        });
-        match place {
+        })
+    }
+
+    fn add_named(&mut self, name: &str, given: ArgValue) {
+        match self.resolve_name(name) {
             Ok(place) => self.add_at(place, given),
-            Err(ArgPathError(problem)) => {
-                if !self.problems.contains(&problem) {
-                    self.problems.push(problem);
-                }
-            }
+            Err(ArgPathError(problem)) => self.add_unknown_name(problem),
+        }
+    }
+
+    fn add_unknown_name(&mut self, problem: ArgumentProblem) {
+        if !self.problems.contains(&problem) {
+            self.group_at(ArgPath::invalid(&problem.path));
+            self.problems.push(problem);
         }
     }
 
     fn add_at(&mut self, place: ArgPath<'a>, given: ArgValue) {
-        match self.groups.iter_mut().find(|group| group.path.steps == place.steps) {
-            Some(group) => group.values.push(given),
-            None => self.groups.push(ArgGroup { path: place, values: vec![given] }),
-        }
+        self.group_at(place).values.push(given);
+    }
+
+    /// The group of this place.
+    fn group_at(&mut self, place: ArgPath<'a>) -> &mut ArgGroup<'a> {
+        let found = self.groups.iter().position(|group| group.path.steps == place.steps);
+        let at = found.unwrap_or_else(|| {
+            self.groups.push(ArgGroup { path: place, values: Vec::new() });
+            self.groups.len() - 1
+        });
+        &mut self.groups[at]
     }
 
     /// Assigns the named values within the whole object.
     fn merge(&mut self) {
         let mut groups = std::mem::take(&mut self.groups);
-        let nested = |group: &ArgGroup<'_>, other: &ArgGroup<'_>| {
-            other.path.steps.len() > group.path.steps.len() && other.path.steps.starts_with(&group.path.steps)
-        };
-        if groups.iter().any(|group| groups.iter().any(|other| nested(group, other))) {
+        let is_within = |inner: &[PathStep], outer: &[PathStep]| inner.len() > outer.len() && inner.starts_with(outer);
+        // If a part of a value is given, the whole needs no placeholder.
+        let paths: Vec<Vec<PathStep>> = groups.iter().map(|group| group.path.steps.clone()).collect();
+        groups
+            .retain(|group| !group.values.is_empty() || !paths.iter().any(|inner| is_within(inner, &group.path.steps)));
+        if groups.iter().any(|outer| groups.iter().any(|inner| is_within(&inner.path.steps, &outer.path.steps))) {
             self.problems.extend(self.overlap_problems(&groups));
             // An object and its members: the object first.
             groups.sort_by_key(|group| group.path.steps.len());
@@ -273,11 +302,11 @@ impl<'a> AssembledArguments<'a> {
                 path.len() > above.len()
                     && path.starts_with(above)
                     && whole.path.build_value(self.document, self.validation, &whole.values).is_ok_and(|value| {
-                        path[above.len()..].iter().try_fold(&value, |here, step| child(here, step)).is_some()
+                        path[above.len()..].iter().try_fold(&value, |here, step| step.follow(here)).is_some()
                     })
             });
             problems.extend(later.map(|whole| {
-                let whole = whole.path.steps.join(".");
+                let whole = path_text(&whole.path.steps);
                 ArgumentProblem::new(path, format!("given twice, separately and as part of {whole}"))
             }));
         }
@@ -289,30 +318,29 @@ impl<'a> AssembledArguments<'a> {
         if has_missing_items(&self.arguments, &group.path) {
             return false;
         }
-        match group.path.build_value(self.document, self.validation, &group.values) {
-            Ok(value) => {
-                if group.path.is_json_sent_as_text(self.document, &group.values) {
-                    self.json_sent_as_text.push(group.path.name());
-                }
-                let mut all = Value::Object(std::mem::take(&mut self.arguments));
-                if let Err(problem) = assign(&mut all, true, &group.path, 0, value) {
-                    self.problems.push(problem);
-                }
-                if let Value::Object(members) = all {
-                    self.arguments = members;
-                }
-            }
-            Err(problem) => {
-                self.problems.push(problem);
-                // A placeholder, so that the items after it can be assigned.
-                if group.path.step_is_index.contains(&true) {
-                    let mut all = Value::Object(std::mem::take(&mut self.arguments));
-                    let _ = assign(&mut all, true, &group.path, 0, Value::Null);
-                    if let Value::Object(members) = all {
-                        self.arguments = members;
+        // A placeholder for an invalid value: the items after it can be assigned, and the members missing beside it
+        // are reported together with it.
+        let value = match group.values.as_slice() {
+            [] => Value::Null,
+            values => match group.path.build_value(self.document, self.validation, values) {
+                Ok(value) => {
+                    if group.path.is_json_sent_as_text(self.document, values) {
+                        self.json_sent_as_text.push(path_text(&group.path.steps));
                     }
+                    value
                 }
-            }
+                Err(problem) => {
+                    self.problems.push(problem);
+                    Value::Null
+                }
+            },
+        };
+        let mut all = Value::Object(std::mem::take(&mut self.arguments));
+        if let Err(problem) = assign(&mut all, true, &group.path, 0, value) {
+            self.problems.push(problem);
+        }
+        if let Value::Object(members) = all {
+            self.arguments = members;
         }
         true
     }
@@ -381,10 +409,11 @@ impl<'a> AssembledArguments<'a> {
             if listed.is_some_and(|listed| listed.get(name).is_some_and(Value::is_object)) {
                 continue;
             }
-            let is_checked = self.groups.iter().any(|group| group.path.steps.first() == Some(name));
+            let is_checked =
+                self.groups.iter().any(|group| group.path.steps.first().is_some_and(|step| step.is_member(name)));
             if !is_checked && document.property(document.root(), name) == Property::Undeclared {
                 self.problems.push(ArgumentProblem::unknown_parameter(
-                    std::slice::from_ref(name),
+                    &[PathStep::member(name)],
                     document.property_names(document.root()),
                 ));
             }
@@ -418,7 +447,7 @@ impl<'a> AssembledArguments<'a> {
                 earlier.path.starts_with(&problem.path)
                     || (!earlier.path.is_empty() && problem.path.starts_with(&earlier.path))
             });
-            if follows {
+            if follows || self.base_is_unknown && problem.is_missing_value() {
                 continue;
             }
             if self.is_hidden(&problem.path) {
@@ -429,7 +458,7 @@ impl<'a> AssembledArguments<'a> {
     }
 
     /// Whether the value came from a file, so that it may be a secret.
-    fn is_hidden(&self, path: &[String]) -> bool {
+    fn is_hidden(&self, path: &[PathStep]) -> bool {
         match self
             .groups
             .iter()

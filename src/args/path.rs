@@ -4,7 +4,9 @@ use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
 
 use crate::args::name_value::{ArgContent, ArgValue, encode_base64, source_name};
-use crate::schema::{ArgumentProblem, CoercionError, Property, SchemaDocument, TypeSet, coerce, coerce_text};
+use crate::schema::{
+    ArgumentProblem, CoercionError, PathStep, Property, SchemaDocument, TypeSet, coerce, coerce_text, path_text,
+};
 use crate::util::suggest::did_you_mean;
 
 /// What happens to arguments that the schema does not accept.
@@ -25,10 +27,8 @@ const MAX_SCHEMAS: usize = 64;
 /// A place in the arguments.
 #[derive(Clone, Debug)]
 pub(super) struct ArgPath<'a> {
-    /// The member names and positions that lead to it.
-    pub steps: Vec<String>,
-    /// Which of the steps are positions in arrays.
-    pub step_is_index: Vec<bool>,
+    /// The steps that lead to it.
+    pub steps: Vec<PathStep>,
     /// The schemas of it; empty if nothing is known.
     schemas: Vec<&'a Value>,
 }
@@ -44,7 +44,12 @@ impl<'a> ArgPath<'a> {
             Some(Property::Declared(parts) | Property::Allowed(parts)) => parts,
             Some(Property::Undeclared) | None => Vec::new(),
         };
-        ArgPath { steps: vec![name.to_owned()], step_is_index: vec![false], schemas }
+        ArgPath { steps: vec![PathStep::member(name)], schemas }
+    }
+
+    /// The place of a word that is invalid.
+    pub fn invalid(steps: &[PathStep]) -> ArgPath<'a> {
+        ArgPath { steps: steps.to_vec(), schemas: Vec::new() }
     }
 
     /// What a name refers to: a property with exactly this name, else a member of a member or an item of an array.
@@ -62,7 +67,7 @@ impl<'a> ArgPath<'a> {
     }
 
     fn resolve_exact(document: Option<SchemaDocument<'a>>, name: &str) -> Result<ArgPath<'a>, ArgPathError> {
-        let mut place = ArgPath { steps: Vec::new(), step_is_index: Vec::new(), schemas: Vec::new() };
+        let mut place = ArgPath { steps: Vec::new(), schemas: Vec::new() };
         place.schemas.extend(document.map(|document| document.root()));
         let dotted = match document.map(|document| place.property(document, name)) {
             Some(Property::Declared(_)) => None,
@@ -96,26 +101,28 @@ impl<'a> ArgPath<'a> {
     /// Adds all steps of a name that no schema describes.
     fn descend_without_schema(&mut self, name: &str, splits: bool) {
         if !splits {
-            return self.push_step(name, false, Vec::new());
+            return self.push_step(PathStep::member(name), Vec::new());
         }
         for step in name.split('.') {
-            match bracketed_index(step).filter(|digits| is_index(digits) && !self.steps.is_empty()) {
-                Some(digits) => self.push_step(digits, true, Vec::new()),
-                None => self.push_step(step, false, Vec::new()),
-            }
+            let position = bracketed_index(step).filter(|digits| is_index(digits) && !self.steps.is_empty());
+            let step = match position.and_then(|digits| digits.parse().ok()) {
+                Some(position) => PathStep::Item(position),
+                None => PathStep::member(step),
+            };
+            self.push_step(step, Vec::new());
         }
     }
 
     fn descend(&mut self, document: SchemaDocument<'a>, name: &str, splits: bool) -> Result<(), ArgPathError> {
         if let Property::Declared(parts) = self.property(document, name) {
-            self.push_step(name, false, parts);
+            self.push_step(PathStep::member(name), parts);
             return Ok(());
         }
         if let Some((position, tail)) = self.leading_index(document, name) {
             let items =
                 self.schemas.iter().flat_map(|schema| document.item_schemas(schema, position)).take(MAX_SCHEMAS);
             let items = items.collect();
-            self.push_step(&position.to_string(), true, items);
+            self.push_step(PathStep::Item(position), items);
             return match tail {
                 Some(tail) => self.descend(document, tail, splits),
                 None => Ok(()),
@@ -130,7 +137,7 @@ impl<'a> ArgPath<'a> {
             let (head, tail) = (&name[..at], &name[at + 1..]);
             let Property::Declared(parts) = self.property(document, head) else { continue };
             let objects = parts.iter().any(|part| document.types(part).contains(TypeSet::OBJECT));
-            self.push_step(head, false, parts);
+            self.push_step(PathStep::member(head), parts);
             if !objects
                 && self.leading_index(document, tail).is_none()
                 && bracketed_index(split_first_step(tail).0).is_none()
@@ -142,7 +149,7 @@ impl<'a> ArgPath<'a> {
         let (head, tail) = if splits { split_first_step(name) } else { (name, None) };
         match self.property(document, head) {
             Property::Declared(parts) | Property::Allowed(parts) => {
-                self.push_step(head, false, parts);
+                self.push_step(PathStep::member(head), parts);
                 match tail {
                     Some(tail) if self.schemas.is_empty() => {
                         self.descend_without_schema(tail, splits);
@@ -155,7 +162,7 @@ impl<'a> ArgPath<'a> {
             Property::Undeclared => {
                 let known: Vec<&str> = self.schemas.iter().flat_map(|schema| document.property_names(schema)).collect();
                 let nested = !self.steps.is_empty();
-                self.steps.push(head.to_owned());
+                self.steps.push(PathStep::member(head));
                 let mut problem = ArgumentProblem::unknown_parameter(&self.steps, known);
                 if !nested && problem.suggestion.is_none() && tail.is_some() {
                     problem.suggestion = did_you_mean(name, document.property_names(document.root()));
@@ -171,23 +178,9 @@ impl<'a> ArgPath<'a> {
         ArgumentProblem::new(&self.steps, format!("expected {kinds}, which has no {what} {name}"))
     }
 
-    fn push_step(&mut self, name: &str, position: bool, schemas: Vec<&'a Value>) {
-        self.steps.push(name.to_owned());
-        self.step_is_index.push(position);
+    fn push_step(&mut self, step: PathStep, schemas: Vec<&'a Value>) {
+        self.steps.push(step);
         self.schemas = schemas;
-    }
-
-    /// The name that refers to this place: `a[0].b`.
-    pub fn name(&self) -> String {
-        let mut name = String::new();
-        for (step, is_index) in self.steps.iter().zip(&self.step_is_index) {
-            match is_index {
-                true => name.push_str(&format!("[{step}]")),
-                false if name.is_empty() => name.push_str(step),
-                false => name.push_str(&format!(".{step}")),
-            }
-        }
-        name
     }
 
     /// Whether this place has several schemas.
@@ -199,21 +192,22 @@ impl<'a> ArgPath<'a> {
     pub fn narrow_schemas(&mut self, document: SchemaDocument<'a>, arguments: &Value) {
         let nothing = Map::new();
         let (mut schemas, mut here) = (vec![document.root()], Some(arguments));
-        for (step, position) in self.steps.iter().zip(&self.step_is_index) {
-            let at = step.parse().ok().filter(|_| *position);
-            schemas = match at {
-                Some(at) => {
-                    schemas.iter().flat_map(|schema| document.item_schemas(schema, at)).take(MAX_SCHEMAS).collect()
-                }
-                None => {
+        for step in &self.steps {
+            schemas = match step {
+                PathStep::Item(position) => schemas
+                    .iter()
+                    .flat_map(|schema| document.item_schemas(schema, *position))
+                    .take(MAX_SCHEMAS)
+                    .collect(),
+                PathStep::Member(name) => {
                     let siblings = here.and_then(Value::as_object).unwrap_or(&nothing);
-                    match property_of_any(document, &schemas, step, siblings) {
+                    match property_of_any(document, &schemas, name, siblings) {
                         Property::Declared(parts) | Property::Allowed(parts) => parts,
                         Property::Undeclared => return,
                     }
                 }
             };
-            here = here.and_then(|here| at.map_or_else(|| here.get(step), |at| here.get(at)));
+            here = here.and_then(|here| step.follow(here));
         }
         if !schemas.is_empty() {
             self.schemas = schemas;
@@ -296,7 +290,7 @@ impl<'a> ArgPath<'a> {
                 (Ok(text), Some(document)) => (text, coerce_text(document, schemas, text)),
                 (Ok(text), None) => return Ok(Value::String(text.to_owned())),
                 (Err(_), _) => {
-                    let name = self.steps.join(".");
+                    let name = path_text(&self.steps);
                     let problem =
                         ArgumentProblem::new(&self.steps, format!("{} is not UTF-8 text", source_name(source)));
                     return Err(problem.with_suggestion(Some(format!("to send it as base64: {name}=@b64:{source}"))));

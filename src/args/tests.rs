@@ -259,7 +259,7 @@ fn repeated_names() {
     assert_eq!(typed(&["either=1", "either=2"], properties.clone()), Ok(json!({"either": ["1", "2"]})));
     assert_eq!(
         typed(&["ids:=[9]", "ids=1"], properties.clone()).unwrap_err(),
-        ["ids.0: expected integer, got an array"]
+        ["ids[0]: expected integer, got an array"]
     );
     assert_eq!(
         typed(&["n=1", "n=2", "n=3", "any=1", "any=2", "ids=1", "ids=x"], properties).unwrap_err(),

@@ -14,7 +14,7 @@ use crate::models::{ModelApi, prompts};
 use crate::protocol::rpc::RawJson;
 use crate::protocol::views::{ListItem, ListKind};
 use crate::protocol::{code, method};
-use crate::schema::{ArgumentProblem, invalid_arguments_failure};
+use crate::schema::{ArgumentProblem, PathStep, invalid_arguments_failure};
 use crate::session::era::Operation;
 use crate::session::{CachePolicy, Listing, Session};
 use crate::util::suggest::nearest_names;
@@ -181,13 +181,13 @@ fn declared_arguments(prompt: &ListItem) -> Vec<(&str, bool)> {
 fn missing_arguments(prompt: &ListItem, given: &Map<String, Value>) -> Vec<ArgumentProblem> {
     let missing =
         declared_arguments(prompt).into_iter().filter(|(name, required)| *required && !given.contains_key(*name));
-    missing.map(|(name, _)| ArgumentProblem::missing(&[name.to_owned()])).collect()
+    missing.map(|(name, _)| ArgumentProblem::missing(&[PathStep::member(name)])).collect()
 }
 
 fn unknown_arguments(prompt: &ListItem, given: &Map<String, Value>) -> Vec<ArgumentProblem> {
     let known: Vec<&str> = declared_arguments(prompt).into_iter().map(|(name, _)| name).collect();
     let unknown = given.keys().filter(|name| !known.contains(&name.as_str()));
-    unknown.map(|name| ArgumentProblem::unknown_parameter(std::slice::from_ref(name), known.iter().copied())).collect()
+    unknown.map(|name| ArgumentProblem::unknown_parameter(&[PathStep::member(name)], known.iter().copied())).collect()
 }
 
 /// Prints the messages of a prompt.

@@ -146,7 +146,7 @@ mod tests {
                 "named: expected string, got 1",
                 r##"titled: expected one of "#F00", "#0F0", got 'Red'"##,
                 "many: must have at least 1 item",
-                r##"titles.0: expected one of "#F00", "#0F0", got '#00F'; did you mean #0F0?"##,
+                r##"titles[0]: expected one of "#F00", "#0F0", got '#00F'; did you mean #0F0?"##,
             ]
         );
     }

@@ -17,6 +17,7 @@ use crate::schema::document::SchemaDocument;
 use crate::schema::number;
 use crate::schema::problem::{ArgumentProblem, CountUnit, MAX_PROBLEMS};
 use crate::schema::types::TypeSet;
+use crate::schema::value_path::PathStep;
 
 /// The budget of one validation; beyond it the full validator, which has a time limit, takes over.
 const BUDGET: usize = 160_000;
@@ -56,7 +57,7 @@ pub(super) fn quick_accepts<'a>(document: SchemaDocument<'a>, schema: &'a Value,
 struct FastValidator<'a> {
     document: SchemaDocument<'a>,
     budget: usize,
-    path: Vec<String>,
+    path: Vec<PathStep>,
     problems: Vec<ArgumentProblem>,
     /// The compiled patterns.
     patterns: HashMap<&'a str, Regex>,
@@ -210,11 +211,15 @@ impl<'a> FastValidator<'a> {
     }
 
     /// Validates one member or item.
-    fn validate_child(&mut self, step: String, schema: &'a Value, value: &Value, depth: usize) -> Decided {
+    fn validate_child(&mut self, step: PathStep, schema: &'a Value, value: &Value, depth: usize) -> Decided {
         self.path.push(step);
         let judged = self.validate(schema, value, depth + 1);
         self.path.pop();
         judged
+    }
+
+    fn path_of_member(&self, name: &str) -> Vec<PathStep> {
+        self.path.iter().cloned().chain([PathStep::member(name)]).collect()
     }
 
     fn validate_type_and_enum(&mut self, keywords: &Keywords<'a>, value: &Value) -> Decided {
@@ -248,23 +253,22 @@ impl<'a> FastValidator<'a> {
         for name in keywords.required.and_then(Value::as_array).into_iter().flatten() {
             let name = name.as_str()?;
             if !object.contains_key(name) {
-                let path: Vec<String> = self.path.iter().cloned().chain([name.to_owned()]).collect();
-                self.report(ArgumentProblem::missing(&path));
+                self.report(ArgumentProblem::missing(&self.path_of_member(name)));
             }
         }
         let properties = keywords.properties.and_then(Value::as_object);
         for (name, value) in object {
             match properties.and_then(|properties| properties.get(name)) {
-                Some(schema) => self.validate_child(name.clone(), schema, value, depth)?,
+                Some(schema) => self.validate_child(PathStep::member(name), schema, value, depth)?,
                 None => match keywords.additional_properties {
                     None | Some(Value::Bool(true)) => {}
                     Some(Value::Bool(false)) if self.problems.len() >= MAX_PROBLEMS => {}
                     Some(Value::Bool(false)) => {
-                        let path: Vec<String> = self.path.iter().cloned().chain([name.clone()]).collect();
+                        let path = self.path_of_member(name);
                         let known = self.document.property_names(schema);
                         self.report(ArgumentProblem::unknown_parameter(&path, known));
                     }
-                    Some(schema) => self.validate_child(name.clone(), schema, value, depth)?,
+                    Some(schema) => self.validate_child(PathStep::member(name), schema, value, depth)?,
                 },
             }
         }
@@ -279,7 +283,7 @@ impl<'a> FastValidator<'a> {
             None => {}
             Some(schema @ (Value::Object(_) | Value::Bool(_))) => {
                 for (position, item) in items.iter().enumerate() {
-                    self.validate_child(position.to_string(), schema, item, depth)?;
+                    self.validate_child(PathStep::Item(position), schema, item, depth)?;
                 }
             }
             Some(_) => return None,

@@ -15,6 +15,7 @@ use crate::schema::error::{SchemaError, UnusableKeyword, UnusableSchema};
 use crate::schema::problem::{ArgumentProblem, CountUnit, MAX_PROBLEMS};
 use crate::schema::subschemas::find_paths;
 use crate::schema::types::TypeSet;
+use crate::schema::value_path::PathStep;
 
 /// How long one validation may take, whatever the schema and its patterns are made of.
 const TIME_LIMIT: Duration = Duration::from_secs(2);
@@ -113,7 +114,7 @@ fn find_problems(validator: &Validator, value: &Value, is_abandoned: impl Fn() -
             let path = path_segments(error.schema_path());
             return Err(UnusableSchema { error: reason.clone(), keywords: vec![UnusableKeyword { path, reason }] });
         }
-        for problem in problems_from_error(&error) {
+        for problem in problems_from_error(&error, value) {
             if !problems.contains(&problem) {
                 problems.push(problem);
             }
@@ -143,7 +144,7 @@ fn unusable_schema(schema: &Value, error: &ValidationError<'_>) -> UnusableSchem
                 (Some("pattern"), Some(pattern)) => {
                     format!("{}: '{pattern}' is not a regular expression that mcpipe supports", path.join("."))
                 }
-                _ => match problems_from_error(error).first() {
+                _ => match problems_from_error(error, schema).first() {
                     Some(problem) => problem.to_string(),
                     None => error.to_string(),
                 },
@@ -178,12 +179,27 @@ fn path_segments(location: &Location) -> Vec<String> {
     location.iter().map(step).collect()
 }
 
-/// One error of the `jsonschema` crate as problems.
-fn problems_from_error(error: &ValidationError<'_>) -> Vec<ArgumentProblem> {
+/// The path to a value in `root`. The text of a location does not say whether a number is the position of an item.
+fn value_path(location: &Location, root: &Value) -> Vec<PathStep> {
+    let mut here = Some(root);
+    let step = |segment: &str| {
+        let name = segment.replace("~1", "/").replace("~0", "~");
+        let step = match (here, name.parse()) {
+            (Some(Value::Array(_)), Ok(position)) => PathStep::Item(position),
+            _ => PathStep::Member(name),
+        };
+        here = here.and_then(|here| step.follow(here));
+        step
+    };
+    location.as_str().split('/').skip(1).map(step).collect()
+}
+
+/// One error of the `jsonschema` crate as problems; `root` is what was validated.
+fn problems_from_error(error: &ValidationError<'_>, root: &Value) -> Vec<ArgumentProblem> {
     use ValidationErrorKind as Kind;
-    let path = path_segments(error.instance_path());
+    let path = value_path(error.instance_path(), root);
     let value = error.instance();
-    let member = |name: &str| -> Vec<String> { path.iter().cloned().chain([name.to_owned()]).collect() };
+    let member = |name: &str| -> Vec<PathStep> { path.iter().cloned().chain([PathStep::member(name)]).collect() };
     let plain = |message: String| vec![ArgumentProblem::new(&path, message)];
     let echoed = |message: String| vec![ArgumentProblem::new(&path, message).with_value(value)];
     match error.kind() {
@@ -199,8 +215,9 @@ fn problems_from_error(error: &ValidationError<'_>) -> Vec<ArgumentProblem> {
             unexpected.iter().map(|name| ArgumentProblem::unknown_parameter(&member(name), [])).collect()
         }
         Kind::AnyOf { context } | Kind::OneOfNotValid { context } => {
-            let branches = context.iter().map(|errors| errors.iter().flat_map(problems_from_error).collect()).collect();
-            ArgumentProblem::no_branch_matches(&path, value, branches)
+            let branches =
+                context.iter().map(|errors| errors.iter().flat_map(|error| problems_from_error(error, root)).collect());
+            ArgumentProblem::no_branch_matches(&path, value, branches.collect())
         }
         Kind::OneOfMultipleValid { .. } => vec![ArgumentProblem::several_branches_match(&path, value)],
         Kind::Minimum { limit } => echoed(format!("must be at least {limit}")),

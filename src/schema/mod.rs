@@ -23,6 +23,7 @@ mod subschemas;
 mod survey;
 mod types;
 mod validator;
+mod value_path;
 
 pub use coerce::{CoercionError, coerce, coerce_text};
 pub use defaults::{has_default, required_without_default, with_defaults};
@@ -37,6 +38,7 @@ pub use problem::{ArgumentProblem, invalid_arguments_failure};
 pub use relax::{UncheckedArguments, UncheckedExtent};
 pub use types::TypeSet;
 pub use validator::SchemaValidator;
+pub use value_path::{PathStep, path_text};
 
 #[cfg(test)]
 pub(crate) mod tests;

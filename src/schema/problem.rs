@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use crate::error::{ErrorKind, Failure};
 use crate::schema::types::TypeSet;
+use crate::schema::value_path::{PathStep, path_text};
 use crate::util::suggest::did_you_mean;
 
 /// The most problems that are reported for one value.
@@ -18,8 +19,8 @@ const MAX_LISTED_CHOICES: usize = 20;
 /// What is wrong with one value: an argument, a field of a form, a part of a result.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ArgumentProblem {
-    /// Where: the member names down to the value, array positions as digits. Empty: the whole object.
-    pub path: Vec<String>,
+    /// Where. Empty: the whole object.
+    pub path: Vec<PathStep>,
     /// What is wrong, without the value.
     pub message: String,
     /// The value, shortened. `None` if it must not be shown: it may be a secret, or came from a file.
@@ -45,7 +46,7 @@ enum ProblemKind {
 
 impl ArgumentProblem {
     /// A problem with the value at `path`.
-    pub fn new(path: &[String], message: impl Into<String>) -> Self {
+    pub fn new(path: &[PathStep], message: impl Into<String>) -> Self {
         ArgumentProblem {
             path: path.to_vec(),
             message: message.into(),
@@ -57,17 +58,17 @@ impl ArgumentProblem {
 
     /// A problem with one top-level parameter.
     pub fn for_parameter(parameter: &str, message: impl Into<String>) -> Self {
-        ArgumentProblem::new(&[parameter.to_owned()], message)
+        ArgumentProblem::new(&[PathStep::member(parameter)], message)
     }
 
     /// A value of the wrong type.
-    pub fn wrong_type(path: &[String], expected: TypeSet, value: &Value) -> Self {
+    pub fn wrong_type(path: &[PathStep], expected: TypeSet, value: &Value) -> Self {
         let problem = ArgumentProblem::new(path, format!("expected {expected}")).with_value(value);
         ArgumentProblem { kind: ProblemKind::WrongType(expected), ..problem }
     }
 
     /// A value that is not one of the allowed ones.
-    pub fn not_in_enum(path: &[String], allowed: &[Value], value: &Value) -> Self {
+    pub fn not_in_enum(path: &[PathStep], allowed: &[Value], value: &Value) -> Self {
         let listed: Vec<String> = allowed.iter().take(MAX_LISTED_CHOICES).map(Value::to_string).collect();
         let more = if allowed.len() > MAX_LISTED_CHOICES { ", …" } else { "" };
         let message = match listed.as_slice() {
@@ -82,55 +83,64 @@ impl ArgumentProblem {
     }
 
     /// A string that does not match a pattern.
-    pub(super) fn pattern_mismatch(path: &[String], pattern: &str) -> Self {
+    pub(super) fn pattern_mismatch(path: &[PathStep], pattern: &str) -> Self {
         ArgumentProblem::new(path, format!("must match the pattern {pattern}"))
     }
 
     /// A string, array or object with fewer than `limit` parts.
-    pub(super) fn too_few(path: &[String], limit: u64, unit: CountUnit) -> Self {
+    pub(super) fn too_few(path: &[PathStep], limit: u64, unit: CountUnit) -> Self {
         ArgumentProblem::new(path, format!("must have at least {limit} {}", unit.name(limit)))
     }
 
     /// A string, array or object with more than `limit` parts.
-    pub(super) fn too_many(path: &[String], limit: u64, unit: CountUnit) -> Self {
+    pub(super) fn too_many(path: &[PathStep], limit: u64, unit: CountUnit) -> Self {
         ArgumentProblem::new(path, format!("must have at most {limit} {}", unit.name(limit)))
     }
 
     /// An array with duplicate items.
-    pub(super) fn duplicate_items(path: &[String]) -> Self {
+    pub(super) fn duplicate_items(path: &[PathStep]) -> Self {
         ArgumentProblem::new(path, "has duplicate items")
     }
 
     /// A value where the schema allows none.
-    pub(super) fn not_allowed(path: &[String]) -> Self {
+    pub(super) fn not_allowed(path: &[PathStep]) -> Self {
         ArgumentProblem::new(path, "no value is allowed here")
     }
 
     /// A value that matches the schema under `not`.
-    pub(super) fn excluded(path: &[String], value: &Value) -> Self {
+    pub(super) fn excluded(path: &[PathStep], value: &Value) -> Self {
         ArgumentProblem::new(path, "this value is not allowed").with_value(value)
     }
 
     /// A value that matches several branches of a `oneOf`.
-    pub(super) fn several_branches_match(path: &[String], value: &Value) -> Self {
+    pub(super) fn several_branches_match(path: &[PathStep], value: &Value) -> Self {
         ArgumentProblem::new(path, "matches more than one of the alternatives, only one is allowed").with_value(value)
     }
 
     /// A required member that is missing. `path` is that of the member.
-    pub fn missing(path: &[String]) -> Self {
+    pub fn missing(path: &[PathStep]) -> Self {
         ArgumentProblem { kind: ProblemKind::Missing, ..ArgumentProblem::new(path, "required value is missing") }
     }
 
+    /// Whether a required value is missing.
+    #[must_use]
+    pub fn is_missing_value(&self) -> bool {
+        self.kind == ProblemKind::Missing
+    }
+
     /// A member that the schema does not declare. `path` is that of the member; `known` are the declared names.
-    pub fn unknown_parameter<'a>(path: &[String], known: impl IntoIterator<Item = &'a str>) -> Self {
-        let word = path.last().map_or("", String::as_str);
-        ArgumentProblem::new(path, "no such parameter").with_suggestion(did_you_mean(word, known))
+    pub fn unknown_parameter<'a>(path: &[PathStep], known: impl IntoIterator<Item = &'a str>) -> Self {
+        let near = match path.last() {
+            Some(PathStep::Member(word)) => did_you_mean(word, known),
+            _ => None,
+        };
+        ArgumentProblem::new(path, "no such parameter").with_suggestion(near)
     }
 
     /// The problems of a value that matches no branch of an `anyOf` or `oneOf`: those of the branch that was probably
     /// meant, else one problem for the whole.
     pub(super) fn no_branch_matches(
-        path: &[String],
+        path: &[PathStep],
         value: &Value,
         branches: Vec<Vec<ArgumentProblem>>,
     ) -> Vec<ArgumentProblem> {
@@ -148,10 +158,11 @@ impl ArgumentProblem {
         }
         if candidates.iter().flatten().all(|problem| problem.kind == ProblemKind::Missing) {
             let names = |branch: &Vec<ArgumentProblem>| {
-                branch.iter().map(ArgumentProblem::dotted_name).collect::<Vec<_>>().join(" and ")
+                branch.iter().map(|problem| path_text(&problem.path)).collect::<Vec<_>>().join(" and ")
             };
             let choices: Vec<String> = candidates.iter().map(names).collect();
-            return vec![ArgumentProblem::new(path, format!("one of these is required: {}", choices.join(", or ")))];
+            let message = format!("one of these is required: {}", choices.join(", or "));
+            return vec![ArgumentProblem { kind: ProblemKind::Missing, ..ArgumentProblem::new(path, message) }];
         }
         // A member with listed values (`kind: "a"`) shows which branch was not meant.
         let is_excluded = |branch: &Vec<ArgumentProblem>| {
@@ -191,12 +202,6 @@ impl ArgumentProblem {
         self.suggestion = suggestion;
         self
     }
-
-    /// The parameter as a person types it: `filters.page`.
-    #[must_use]
-    pub fn dotted_name(&self) -> String {
-        self.path.join(".")
-    }
 }
 
 /// What a limit of length counts.
@@ -223,7 +228,7 @@ impl CountUnit {
 impl fmt::Display for ArgumentProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if !self.path.is_empty() {
-            write!(f, "{}: ", self.dotted_name())?;
+            write!(f, "{}: ", path_text(&self.path))?;
         }
         f.write_str(&self.message)?;
         if let Some(got) = &self.got {

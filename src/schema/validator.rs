@@ -15,6 +15,7 @@ use crate::schema::full_validator::{FullValidator, TimeBudget, TimedOut};
 use crate::schema::problem::ArgumentProblem;
 use crate::schema::relax::{UncheckedArguments, UncheckedExtent, relax};
 use crate::schema::survey::{SchemaSurvey, survey_schema};
+use crate::schema::value_path::PathStep;
 
 /// The most times that a schema is relaxed.
 const MAX_RELAXATIONS: usize = 16;
@@ -191,10 +192,12 @@ fn redact_secrets(document: SchemaDocument<'_>, mut problems: Vec<ArgumentProble
         for step in &problem.path {
             schemas = schemas
                 .iter()
-                .flat_map(|schema| match (document.property(schema, step), step.parse()) {
-                    (Property::Declared(parts) | Property::Allowed(parts), _) if !parts.is_empty() => parts,
-                    (_, Ok(position)) => document.item_schemas(schema, position),
-                    _ => Vec::new(),
+                .flat_map(|schema| match step {
+                    PathStep::Item(position) => document.item_schemas(schema, *position),
+                    PathStep::Member(name) => match document.property(schema, name) {
+                        Property::Declared(parts) | Property::Allowed(parts) => parts,
+                        Property::Undeclared => Vec::new(),
+                    },
                 })
                 .take(MAX_REDACTION_SCHEMAS)
                 .collect();

@@ -117,20 +117,89 @@ fn items_of_arrays_are_given_by_their_position() {
     call(&server, &["edits[0].oldText=x", "pair[1]=5", "pair[0]=5", "a[0]=1"])
         .succeeds()
         .prints("{\"edits\":[{\"oldText\":\"x\"}],\"pair\":[5,\"5\"],\"a[0]\":1}\n");
-    call(&server, &["edits[0].line=x"]).exits(2).prints("").stderr_contains("edits.0.line: expected integer, got 'x'");
+    call(&server, &["edits[0].line=x"]).exits(2).prints("").stderr_contains("edits[0].line: expected integer, got 'x'");
     call(&server, &["edits[0].line=1"])
         .exits(2)
         .prints("")
-        .stderr_contains("edits.0.oldText: required value is missing");
+        .stderr_contains("edits[0].oldText: required value is missing");
     call(&server, &["edits[0].oldTxt=a"])
         .exits(2)
-        .stderr_contains("edits.0.oldTxt: no such parameter; did you mean oldText?");
+        .stderr_contains("edits[0].oldTxt: no such parameter; did you mean oldText?");
     call(&server, &["edits[0].oldText=a", "edits[2].oldText=b"])
         .exits(2)
         .prints("")
-        .stderr_contains("edits.2: the items before it are missing; positions start at 0 and must not have gaps");
+        .stderr_contains("edits[2]: the items before it are missing; positions start at 0 and must not have gaps");
     call(&server, &["edits[x].oldText=a"]).exits(2).stderr_contains("edits[x]");
     call(&server, &["edits[99999999999999999999].oldText=a"]).exits(2).stderr_contains("edits");
+}
+
+/// An invalid word does not hide the mistakes beside it: one run shows everything that has to be changed.
+#[test]
+fn all_mistakes_are_reported_together() {
+    let server = server(json!({
+        "type": "object",
+        "properties": {
+            "path": {"type": "string"},
+            "edits": {"type": "array", "items": {
+                "type": "object", "required": ["oldText", "newText"], "additionalProperties": false,
+                "properties": {"oldText": {"type": "string"}, "newText": {"type": "string"}, "line": {"type": "integer"}}
+            }},
+            "range": {"type": "object", "required": ["from", "to"], "additionalProperties": false,
+                "properties": {"from": {"type": "integer"}, "to": {"type": "integer"}}}
+        },
+        "required": ["path", "edits", "range"]
+    }));
+    let problems = |words: &[&str], lines: &[&str]| {
+        let run = call(&server, words);
+        run.exits(2).prints("").stderr_contains("mcpipe: error: do: invalid arguments\n");
+        let shown: Vec<&str> = run.stderr().lines().filter_map(|line| line.strip_prefix("  ")).collect();
+        assert_eq!(shown, lines);
+    };
+    let unreadable = "cannot read nofile: No such file or directory (os error 2); to pass the text itself: ";
+    problems(
+        &["path=a", "edits[0].oldTxt=x", "range.from=x"],
+        &[
+            "edits[0].oldTxt: no such parameter; did you mean oldText?",
+            "range.from: expected integer, got 'x'",
+            "edits[0].oldText: required value is missing",
+            "edits[0].newText: required value is missing",
+            "range.to: required value is missing",
+        ],
+    );
+    problems(
+        &["path=a", "edits[0].line:=x", "edits[1].oldText=@nofile", "range=1"],
+        &[
+            "edits[0].line: the value is not JSON: expected value at line 1 column 1, got 'x'; to pass a string: edits[0].line=…",
+            &format!("edits[1].oldText: {unreadable}edits[1].oldText=@@nofile"),
+            "range: expected object, got '1'",
+            "edits[0].oldText: required value is missing",
+            "edits[0].newText: required value is missing",
+            "edits[1].newText: required value is missing",
+        ],
+    );
+    // A name that does not exist and a file that does not exist in one word.
+    problems(
+        &["path=a", "edits:=[]", "range.from=1", "range.till=@nofile"],
+        &[
+            &format!("range.till: {unreadable}range.till=@@nofile"),
+            "range.till: no such parameter",
+            "range.to: required value is missing",
+        ],
+    );
+    // A part of a value and a mistake about the whole.
+    problems(
+        &["path=a", "edits.first=1", "edits[0].oldText=a", "range.from=1", "range.to=2"],
+        &["edits: expected array, which has no member first"],
+    );
+    // The whole object is unknown, so nothing is called missing.
+    problems(
+        &["--args", "@nofile", "edits[0].line=x"],
+        &[
+            "--args: cannot read nofile: No such file or directory (os error 2)",
+            "edits[0].line: expected integer, got 'x'",
+        ],
+    );
+    problems(&["--args", "[1]", "path=a"], &["--args: expected a JSON object, got array"]);
 }
 
 #[test]
@@ -167,7 +236,7 @@ fn a_position_in_brackets_makes_an_array() {
     call(&open, &["l[0]=5"]).succeeds().prints("{\"l[0]\":5}\n");
     call(&open, &["s[0]=x"]).exits(2).prints("").stderr_contains("s: expected string, which has no item 0");
     call(&open, &["o[0]=x"]).exits(2).prints("").stderr_contains("o: expected object, which has no item 0");
-    call(&open, &["any[1]=x"]).exits(2).prints("").stderr_contains("any.1: the items before it are missing");
+    call(&open, &["any[1]=x"]).exits(2).prints("").stderr_contains("any[1]: the items before it are missing");
     let bare = server(json!({"type": "object"}));
     call(&bare, &["l[0].name=x", "l[1].name=y"]).succeeds().prints("{\"l\":[{\"name\":\"x\"},{\"name\":\"y\"}]}\n");
     call(&bare, &["l[x]=1", "[0]=2"]).succeeds().prints("{\"l[x]\":\"1\",\"[0]\":\"2\"}\n");
@@ -186,7 +255,7 @@ fn a_member_and_its_whole_do_not_silently_disagree() {
     run.exits(2).prints("").stderr_contains("nested.x: given twice, separately and as part of nested");
     call(&server, &["list[0]=1", "list:=[2]"])
         .exits(2)
-        .stderr_contains("list.0: given twice, separately and as part of list");
+        .stderr_contains("list[0]: given twice, separately and as part of list");
     // Members that the whole value lacks are added, and a later member overrides an earlier whole value.
     call(&server, &["nested.y:=1", "nested={\"x\":2}"]).succeeds().prints("{\"nested\":{\"x\":2,\"y\":1}}\n");
     call(&server, &["nested={\"x\":2}", "nested.x:=1"]).succeeds().prints("{\"nested\":{\"x\":1}}\n");

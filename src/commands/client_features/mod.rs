@@ -162,7 +162,7 @@ impl ElicitationHandler {
             .cause(format!("{} asked: {message}", self.server));
         let failure = problems.iter().fold(failure, |failure, problem| failure.cause(problem.to_string()));
         let wrong = |field: &form_field::FormField<'_>| {
-            problems.iter().any(|problem| problem.path.first().is_some_and(|name| name == field.name))
+            problems.iter().any(|problem| problem.path.first().is_some_and(|step| step.is_member(field.name)))
         };
         let fields = form_field::fields(form);
         let sample =

@@ -1,0 +1,48 @@
+//! The way from a value to a value in it, and how messages write it.
+
+use serde_json::Value;
+
+/// One step of a path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PathStep {
+    /// To the member of an object.
+    Member(String),
+    /// To the item of an array, counted from 0.
+    Item(usize),
+}
+
+impl PathStep {
+    /// The step to a member.
+    pub fn member(name: impl Into<String>) -> PathStep {
+        PathStep::Member(name.into())
+    }
+
+    /// Whether this is the step to the member with this name.
+    #[must_use]
+    pub fn is_member(&self, name: &str) -> bool {
+        matches!(self, PathStep::Member(member) if member == name)
+    }
+
+    /// The value that this step leads to.
+    #[must_use]
+    pub fn follow<'v>(&self, value: &'v Value) -> Option<&'v Value> {
+        match self {
+            PathStep::Member(name) => value.get(name),
+            PathStep::Item(position) => value.get(position),
+        }
+    }
+}
+
+/// A path as the arguments of a call are typed: `filters.page`, `edits[0].text`.
+#[must_use]
+pub fn path_text(path: &[PathStep]) -> String {
+    let mut text = String::new();
+    for step in path {
+        match step {
+            PathStep::Item(position) => text.push_str(&format!("[{position}]")),
+            PathStep::Member(name) if text.is_empty() => text.push_str(name),
+            PathStep::Member(name) => text.push_str(&format!(".{name}")),
+        }
+    }
+    text
+}
