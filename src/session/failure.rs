@@ -11,7 +11,8 @@ use crate::protocol::{code, method};
 use crate::session::capabilities;
 use crate::session::request::{MAY_HAVE_RUN, MAY_STILL_RUN, RequestOutcome};
 use crate::target::Target;
-use crate::transport::UnexpectedResponse;
+use crate::transport::replay::is_not_recorded;
+use crate::transport::{Endpoint, UnexpectedResponse};
 use crate::util::duration::format_duration;
 
 /// The failure for a response that is not a result.
@@ -129,6 +130,10 @@ fn rpc_failure(error: RpcError, status: Option<u16>, asked: &str, target: &Targe
             return no_common_revision(&error, target.protocol).rpc(error);
         }
         Some(code::MISSING_CAPABILITY) => missing_capability(&error, &said),
+        _ if matches!(target.endpoint, Endpoint::Replay(_)) && is_not_recorded(&error) => {
+            return Failure::new(ErrorKind::Failed, said)
+                .hint("to record it, run the command with the server as the target, and add --record FILE");
+        }
         _ => {
             let kind = match status {
                 // With 404 the server answers that it does not know the method (Streamable HTTP of the modern revisions).

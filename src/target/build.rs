@@ -389,7 +389,9 @@ fn working_directory(
 ) -> Result<Option<PathBuf>> {
     if let Some(flag) = &options.cwd {
         let path = absolute_path(environment, flag);
-        parse::check_directory(&path).map_err(|why| Failure::new(ErrorKind::Usage, format!("--cwd: {why}")))?;
+        parse::check_directory(&path).map_err(|why| {
+            Failure::new(ErrorKind::Usage, format!("--cwd: {why}")).hint("name a directory that exists")
+        })?;
         return Ok(Some(path));
     }
     let Some((settings, cwd)) = settings.and_then(|settings| Some((settings, settings.cwd.clone()?))) else {

@@ -256,9 +256,11 @@ fn roots_are_directories_of_options_or_configuration() {
     sandbox.mcpipe(["call", "demo", "ask"]).run().succeeds();
     assert!(answer(&configured).contains("/home\",\"name\":\"home\"}"), "{}", answer(&configured));
     sandbox.file("file", "");
-    for (root, why) in [("nowhere", "No such file"), ("file", "not a directory")] {
+    for (root, why) in [("nowhere", "No such file or directory (os error 2)"), ("file", "not a directory")] {
         let run = sandbox.mcpipe(["call", "demo", "ask", "--root", root]).run();
-        run.exits(2).stderr_contains(&format!("cannot offer --root {root}")).stderr_contains(why);
+        run.exits(2).stderr_is(&format!(
+            "mcpipe: error: cannot offer --root {root}\n  {why}\nhint: name a directory that exists, or a file:// URI\n"
+        ));
     }
 }
 

@@ -85,9 +85,9 @@ fn parts_of_a_query_may_be_left_out_and_repeated() {
         ("demo://x{.ext}", "ext"),
     ] {
         let run = Sandbox::new().mcpipe(["read", &server.target(), template]).run();
-        run.exits(2)
-            .prints("")
-            .stderr_contains(&format!("invalid arguments for the template {template}\n  {name}: missing\n"));
+        run.exits(2).prints("").stderr_is(&format!(
+            "mcpipe: error: invalid arguments for the template {template}\n  {name}: missing\nhint: add {name}=VALUE\n"
+        ));
     }
     let run = Sandbox::new().mcpipe(["read", &server.target(), "demo://x{?query}", "qery=1"]).run();
     run.exits(2).stderr_contains("qery: not in the template; did you mean query?");

@@ -48,12 +48,10 @@ fn broken_lines_are_named() {
 #[test]
 fn a_missing_file_is_named() {
     let sandbox = Sandbox::new();
-    sandbox
-        .mcpipe(["list", "replay:gone.rec"])
-        .run()
-        .exits(3)
-        .prints("")
-        .stderr_is("mcpipe: error: cannot read the recording 'gone.rec'\n  No such file or directory (os error 2)\n");
+    sandbox.mcpipe(["list", "replay:gone.rec"]).run().exits(3).prints("").stderr_is(
+        "mcpipe: error: cannot read the recording 'gone.rec'\n  No such file or directory (os error 2)\n\
+             hint: record a command first: add --record FILE to it\n",
+    );
 }
 
 #[test]

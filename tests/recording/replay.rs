@@ -19,9 +19,10 @@ fn an_unknown_request_gets_an_error_with_the_nearest_recorded_one() {
     for mcp in [Mcp::modern(), Mcp::legacy("2025-11-25")] {
         let sandbox = recorded(mcp, &CALL);
         let run = sandbox.mcpipe(["call", "replay:run.rec", "echo", "text=other"]).run();
-        run.exits(1).prints("").stderr_contains(
-            r#"the recording does not have this request: tools/call {"name":"echo","arguments":{"text":"other"}}; the nearest one is tools/call {"name":"echo","arguments":{"text":"hi"}}"#,
-        );
+        run.exits(1).prints("").stderr_is(concat!(
+            r#"mcpipe: error: the recording does not have this request: tools/call {"name":"echo","arguments":{"text":"other"}}; the nearest one is tools/call {"name":"echo","arguments":{"text":"hi"}}"#,
+            "\nhint: to record it, run the command with the server as the target, and add --record FILE\n"
+        ));
         let run = sandbox.mcpipe(["read", "replay:run.rec", "demo://hello"]).run();
         run.exits(1).prints("").stderr_contains("the recording does not have this request: resources/read");
     }
@@ -92,7 +93,7 @@ fn the_server_over_stdio_takes_the_ids_of_its_client() {
     assert_eq!(answers[2], r#"{"jsonrpc":"2.0","id":8,"result":{}}"#);
     assert_eq!(
         answers[3],
-        r#"{"jsonrpc":"2.0","id":9,"error":{"code":-32603,"message":"the recording does not have this request: tools/cal; the nearest one is tools/call {\"name\":\"echo\",\"arguments\":{\"text\":\"hi\"}}"}}"#
+        r#"{"jsonrpc":"2.0","id":9,"error":{"code":-32603,"message":"the recording does not have this request: tools/cal; the nearest one is tools/call {\"name\":\"echo\",\"arguments\":{\"text\":\"hi\"}}","data":{"notRecorded":true}}}"#
     );
     assert_eq!(answers[4], r#"{"jsonrpc":"2.0","id":null,"error":{"code":-32700,"message":"Parse error"}}"#);
 }

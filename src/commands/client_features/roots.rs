@@ -30,9 +30,10 @@ fn parse_root(context: &Context, word: &str, failed: &Failure) -> Result<Root> {
     }
     let here = context.env.cwd().unwrap_or_else(|| Path::new("/"));
     let path = here.join(context.env.expand_tilde(word));
-    let path = std::fs::canonicalize(&path).map_err(|error| failed.clone().caused_by(&error))?;
+    let hint = "name a directory that exists, or a file:// URI";
+    let path = std::fs::canonicalize(&path).map_err(|error| failed.clone().caused_by(&error).hint(hint))?;
     let uri = if path.is_dir() { url::Url::from_directory_path(&path).ok() } else { None };
-    let uri = uri.ok_or_else(|| failed.clone().cause("not a directory"))?;
+    let uri = uri.ok_or_else(|| failed.clone().cause("not a directory").hint(hint))?;
     let uri = uri.as_str().trim_end_matches('/');
     // The root directory keeps its slash: without it there is no path.
     let uri = if uri == "file:" { "file:///".to_owned() } else { uri.to_owned() };

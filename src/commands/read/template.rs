@@ -37,7 +37,7 @@ pub fn expand_template(words: &[String]) -> Result<Vec<String>> {
         given.entry(name).or_default().push(value.to_owned());
     }
     let names = parsed.variables();
-    let missing = parsed.required_variables().into_iter().filter(|name| !given.contains_key(name));
+    let missing: Vec<&str> = parsed.required_variables().into_iter().filter(|name| !given.contains_key(name)).collect();
     let unknown = given.keys().filter(|name| !names.contains(name));
     let mut problems: Vec<String> = unknown
         .map(|name| match nearest_names(name, names.iter().copied()).first() {
@@ -45,10 +45,12 @@ pub fn expand_template(words: &[String]) -> Result<Vec<String>> {
             None => format!("{name}: not in the template"),
         })
         .collect();
-    problems.extend(missing.map(|name| format!("{name}: missing")));
+    problems.extend(missing.iter().map(|name| format!("{name}: missing")));
     if !problems.is_empty() {
         let failure = usage(format!("invalid arguments for the template {template}"));
-        return Err(problems.into_iter().fold(failure, Failure::cause));
+        let failure = problems.into_iter().fold(failure, Failure::cause);
+        let values: Vec<String> = missing.iter().map(|name| format!("{name}=VALUE")).collect();
+        return Err(if values.is_empty() { failure } else { failure.hint(format!("add {}", values.join(" "))) });
     }
     Ok(vec![parsed.expand(|name| given.get(name).map_or(&[], Vec::as_slice))])
 }

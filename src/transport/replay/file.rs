@@ -177,7 +177,11 @@ impl From<ResponseLine> for UnexpectedResponse {
 pub(super) fn load(path: &Path, server: Option<&str>) -> Result<Script> {
     let shown = path.display();
     let bytes = std::fs::read(path).map_err(|error| {
-        Failure::new(ErrorKind::Config, format!("cannot read the recording '{shown}'")).caused_by(&error)
+        let failure = Failure::new(ErrorKind::Config, format!("cannot read the recording '{shown}'")).caused_by(&error);
+        match error.kind() {
+            std::io::ErrorKind::NotFound => failure.hint("record a command first: add --record FILE to it"),
+            _ => failure,
+        }
     })?;
     let text = String::from_utf8(bytes).map_err(|error| {
         let line = error.as_bytes()[..error.utf8_error().valid_up_to()].iter().filter(|byte| **byte == b'\n').count();

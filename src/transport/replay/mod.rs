@@ -10,6 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::Value;
 use serde_json::value::RawValue;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
@@ -18,7 +19,7 @@ use self::player::{Delivery, Player};
 use self::script::Content;
 use crate::error::Result;
 use crate::protocol::revision::Revision;
-use crate::protocol::rpc::{self, RpcMessage};
+use crate::protocol::rpc::{self, RpcError, RpcMessage};
 use crate::protocol::views::ServerInfo;
 use crate::secret::Secret;
 use crate::transport::connection::{
@@ -32,6 +33,12 @@ use crate::transport::trace::{Trace, TraceEvent};
 pub(super) use self::file::{BrokenLine, FailureLine, ResponseLine};
 pub use self::file::{RECORDING_FORMAT, RECORDING_VERSION};
 pub use self::server::{ReplayServer, ReplayedOutput};
+
+/// Whether this error says that the request is not in the recording.
+#[must_use]
+pub fn is_not_recorded(error: &RpcError) -> bool {
+    error.data_value().get(player::NOT_RECORDED).and_then(Value::as_bool) == Some(true)
+}
 
 /// A recording, loaded from its file. Clones share which of its requests were used.
 #[derive(Clone, Debug)]

@@ -24,6 +24,8 @@ use crate::util::suggest::nearest_name;
 const IDLE_TIME: Duration = Duration::from_millis(50);
 /// How much of the parameters of a request an error shows, in characters.
 const SHOWN_PARAMS: usize = 300;
+/// The member of an error's data that says that the request is not in the recording.
+pub(super) const NOT_RECORDED: &str = "notRecorded";
 
 /// Something for the client.
 pub(crate) struct Delivery {
@@ -190,7 +192,8 @@ impl Player {
             ("ping", _) => send_message(state, outlet, &id, r#""result":{}"#),
             _ => {
                 let text = self.unknown_request(name, params);
-                send_error(state, outlet, &id, code::INTERNAL_ERROR, &text);
+                let error = json!({ "code": code::INTERNAL_ERROR, "message": text, "data": { NOT_RECORDED: true } });
+                send_message(state, outlet, &id, &format!(r#""error":{error}"#));
             }
         }
     }
