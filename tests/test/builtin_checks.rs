@@ -16,8 +16,8 @@ fn check(target: &str) -> Run {
 /// The checks of a run and their outcomes, without those that are `ok` or `skip`.
 fn not_ok(run: &Run) -> Vec<(String, String)> {
     let rows = run.stdout().lines().map(|line| line.split('\t').collect::<Vec<_>>());
-    let rows = rows.filter(|row| !matches!(row[0], "ok" | "skip"));
-    rows.map(|row| (row[0].to_owned(), row[1].to_owned())).collect()
+    let rows = rows.filter(|row| !matches!(row[1], "ok" | "skip"));
+    rows.map(|row| (row[1].to_owned(), row[2].to_owned())).collect()
 }
 
 /// Asserts that a server fails exactly one check with this outcome and exit code.
@@ -48,27 +48,27 @@ fn a_healthy_server_passes_every_check() {
     expect![[r#"
         exit: 0
         --- stdout
-        ok\tstart\tstarted
-        ok\tnegotiation\t2025-11-25 (initialize), 2 round trips
-        ok\tidentity\tfake 1.2.3
-        ok\ttools\t5
-        ok\tresources\t2
-        ok\tresource templates\t1
-        ok\tprompts\t1
-        ok\tnames\t9 names
-        ok\tdescriptions\tall tools and 1 of 4 parameters
-        ok\tschemas\t6 schemas, JSON Schema 2020-12
-        ok\tportability\tnothing that clients are known to refuse
-        ok\tcapabilities\ttools, resources, prompts
-        ok\tunknown tool\trefused: Unknown tool: mcpipe-no-such-tool (code -32602)
-        ok\tunknown method\trefused: Method not found (code -32601)
-        ok\tping\tanswered
-        ok\tclean stdout\tonly messages
-        ok\tshutdown\tit exited after its standard input was closed
+        SERVER\tok\tstart\tstarted
+        SERVER\tok\tnegotiation\t2025-11-25 (initialize), 2 round trips
+        SERVER\tok\tidentity\tfake 1.2.3
+        SERVER\tok\ttools\t5
+        SERVER\tok\tresources\t2
+        SERVER\tok\tresource templates\t1
+        SERVER\tok\tprompts\t1
+        SERVER\tok\tnames\t9 names
+        SERVER\tok\tdescriptions\tall tools and 1 of 4 parameters
+        SERVER\tok\tschemas\t6 schemas, JSON Schema 2020-12
+        SERVER\tok\tportability\tnothing that clients are known to refuse
+        SERVER\tok\tcapabilities\ttools, resources, prompts
+        SERVER\tok\tunknown tool\trefused: Unknown tool: mcpipe-no-such-tool (code -32602)
+        SERVER\tok\tunknown method\trefused: Method not found (code -32601)
+        SERVER\tok\tping\tanswered
+        SERVER\tok\tclean stdout\tonly messages
+        SERVER\tok\tshutdown\tit exited after its standard input was closed
         --- stderr
         17 ok
     "#]]
-    .assert_eq(&run.snapshot());
+    .assert_eq(&run.snapshot_with(&[(&server.target(), "SERVER")]));
     let methods = server.single_process().methods();
     assert!(!methods.iter().any(|method| method == "resources/read" || method == "prompts/get"), "{methods:?}");
     let modern = Mcp::modern().http();
@@ -76,28 +76,28 @@ fn a_healthy_server_passes_every_check() {
     expect![[r#"
         exit: 0
         --- stdout
-        skip\tname resolution\tthe URL has an address
-        ok\ttcp\tconnected
-        skip\ttls\tthe URL is not https
-        ok\thttp\tStreamable HTTP
-        skip\tauthorization metadata\tthe server does not require a login
-        skip\tlogin\tthe server does not require a login
-        ok\tnegotiation\t2026-07-28 (no handshake), 1 round trip
-        ok\tidentity\tfake 1.2.3
-        ok\ttools\t5
-        ok\tresources\t2
-        ok\tresource templates\t1
-        ok\tprompts\t1
-        ok\tnames\t9 names
-        ok\tdescriptions\tall tools and 1 of 4 parameters
-        ok\tschemas\t6 schemas, JSON Schema 2020-12
-        ok\tportability\tnothing that clients are known to refuse
-        ok\tcapabilities\ttools, resources, prompts
-        ok\tcache hints\tttlMs and cacheScope
-        ok\tlist order\tthe same twice
-        ok\tunknown tool\trefused: Unknown tool: mcpipe-no-such-tool (code -32602)
-        ok\tunknown method\trefused: Method not found (code -32601)
-        ok\tweb pages\trefused
+        http://127.0.0.1:[PORT]/mcp\tskip\tname resolution\tthe URL has an address
+        http://127.0.0.1:[PORT]/mcp\tok\ttcp\tconnected
+        http://127.0.0.1:[PORT]/mcp\tskip\ttls\tthe URL is not https
+        http://127.0.0.1:[PORT]/mcp\tok\thttp\tStreamable HTTP
+        http://127.0.0.1:[PORT]/mcp\tskip\tauthorization metadata\tthe server does not require a login
+        http://127.0.0.1:[PORT]/mcp\tskip\tlogin\tthe server does not require a login
+        http://127.0.0.1:[PORT]/mcp\tok\tnegotiation\t2026-07-28 (no handshake), 1 round trip
+        http://127.0.0.1:[PORT]/mcp\tok\tidentity\tfake 1.2.3
+        http://127.0.0.1:[PORT]/mcp\tok\ttools\t5
+        http://127.0.0.1:[PORT]/mcp\tok\tresources\t2
+        http://127.0.0.1:[PORT]/mcp\tok\tresource templates\t1
+        http://127.0.0.1:[PORT]/mcp\tok\tprompts\t1
+        http://127.0.0.1:[PORT]/mcp\tok\tnames\t9 names
+        http://127.0.0.1:[PORT]/mcp\tok\tdescriptions\tall tools and 1 of 4 parameters
+        http://127.0.0.1:[PORT]/mcp\tok\tschemas\t6 schemas, JSON Schema 2020-12
+        http://127.0.0.1:[PORT]/mcp\tok\tportability\tnothing that clients are known to refuse
+        http://127.0.0.1:[PORT]/mcp\tok\tcapabilities\ttools, resources, prompts
+        http://127.0.0.1:[PORT]/mcp\tok\tcache hints\tttlMs and cacheScope
+        http://127.0.0.1:[PORT]/mcp\tok\tlist order\tthe same twice
+        http://127.0.0.1:[PORT]/mcp\tok\tunknown tool\trefused: Unknown tool: mcpipe-no-such-tool (code -32602)
+        http://127.0.0.1:[PORT]/mcp\tok\tunknown method\trefused: Method not found (code -32601)
+        http://127.0.0.1:[PORT]/mcp\tok\tweb pages\trefused
         --- stderr
         18 ok, 4 skipped
     "#]]
@@ -172,7 +172,7 @@ fn a_server_that_cannot_be_reached_fails_at_one_step() {
     expect![[r#"
         exit: 5
         --- stdout
-        FAIL\tstart\tcannot start './no-such-server': No such file or directory (os error 2)
+        ./no-such-server\tFAIL\tstart\tcannot start './no-such-server': No such file or directory (os error 2)
         --- stderr
         1 failed
         mcpipe: error: start: cannot start './no-such-server'
@@ -208,10 +208,10 @@ fn a_server_that_cannot_be_reached_fails_at_one_step() {
     expect![[r#"
         exit: 5
         --- stdout
-        skip\tname resolution\tthe URL has an address
-        ok\ttcp\tconnected
-        skip\ttls\tthe URL is not https
-        FAIL\thttp\tno MCP server at http://127.0.0.1:[PORT]/ (HTTP 404): response: <h1>Not here</h1>
+        http://127.0.0.1:[PORT]/\tskip\tname resolution\tthe URL has an address
+        http://127.0.0.1:[PORT]/\tok\ttcp\tconnected
+        http://127.0.0.1:[PORT]/\tskip\ttls\tthe URL is not https
+        http://127.0.0.1:[PORT]/\tFAIL\thttp\tno MCP server at http://127.0.0.1:[PORT]/ (HTTP 404): response: <h1>Not here</h1>
         --- stderr
         1 ok, 1 failed, 2 skipped
         mcpipe: error: http: no MCP server at http://127.0.0.1:[PORT]/ (HTTP 404)
@@ -238,12 +238,12 @@ fn a_login_that_is_required_is_a_step_of_its_own() {
     expect![[r#"
         exit: 4
         --- stdout
-        skip\tname resolution\tthe URL has an address
-        ok\ttcp\tconnected
-        skip\ttls\tthe URL is not https
-        ok\thttp\tconnected
-        skip\tauthorization metadata\tthe server names no authorization server
-        FAIL\tlogin\thttp://127.0.0.1:[PORT]/mcp requires a login
+        http://127.0.0.1:[PORT]/mcp\tskip\tname resolution\tthe URL has an address
+        http://127.0.0.1:[PORT]/mcp\tok\ttcp\tconnected
+        http://127.0.0.1:[PORT]/mcp\tskip\ttls\tthe URL is not https
+        http://127.0.0.1:[PORT]/mcp\tok\thttp\tconnected
+        http://127.0.0.1:[PORT]/mcp\tskip\tauthorization metadata\tthe server names no authorization server
+        http://127.0.0.1:[PORT]/mcp\tFAIL\tlogin\thttp://127.0.0.1:[PORT]/mcp requires a login
         --- stderr
         2 ok, 1 failed, 3 skipped
         mcpipe: error: login: http://127.0.0.1:[PORT]/mcp requires a login

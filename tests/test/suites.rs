@@ -87,22 +87,24 @@ fn a_suite_that_passes() {
     expect![[r#"
         exit: 0
         --- stdout
-        ok\tadds\t-
-        ok\trefuses text\t-
-        ok\tan error of the tool\t-
-        ok\tcaptures\t-
-        ok\t5: call add\t-
-        ok\t6: read demo://hello\t-
-        ok\t7: prompt greet\t-
-        ok\t8: list tools\t-
-        ok\t9: request resources/list\t-
-        skip\twith effects\tit changes something: add --effects
+        suite.toml\tok\tadds\t-
+        suite.toml\tok\trefuses text\t-
+        suite.toml\tok\tan error of the tool\t-
+        suite.toml\tok\tcaptures\t-
+        suite.toml\tok\t5: call add\t-
+        suite.toml\tok\t6: read demo://hello\t-
+        suite.toml\tok\t7: prompt greet\t-
+        suite.toml\tok\t8: list tools\t-
+        suite.toml\tok\t9: request resources/list\t-
+        suite.toml\tskip\twith effects\tit changes something: add --effects
         --- stderr
         9 ok, 1 skipped
     "#]]
     .assert_eq(&shown(&run, &server));
     assert_eq!(server.processes().len(), 1, "one connection for the whole suite");
-    run_suite(&server, PASSING, &["--effects", "--filter", "effects"]).exits(0).prints("ok\twith effects\t-\n");
+    run_suite(&server, PASSING, &["--effects", "--filter", "effects"])
+        .exits(0)
+        .prints("suite.toml\tok\twith effects\t-\n");
 }
 
 #[test]
@@ -174,7 +176,7 @@ fn failures_show_what_was_seen_where_and_how_to_repeat_it() {
     expect![[r#"
         exit: 9
         --- stdout
-        FAIL\twrong\t-
+        suite.toml\tFAIL\twrong\t-
               suite.toml:7: the text is not equal
                 expected: "6"
                    found: "5"
@@ -189,22 +191,23 @@ fn failures_show_what_was_seen_where_and_how_to_repeat_it() {
                 suite.toml:11: not true: .isError
                   it is null
               to repeat it: mcpipe call 'SERVER' add --args '{"a":2,"b":3}'
-        FAIL\tunexpected failure\t-
+        suite.toml\tFAIL\tunexpected failure\t-
               suite.toml:14: the tool reported an error
                 it is broken
               to repeat it: mcpipe call 'SERVER' fail
-        FAIL\tdoes not fail\t-
+        suite.toml\tFAIL\tdoes not fail\t-
               suite.toml:22: it succeeded, but was expected to fail (failed)
                 text: x
               to repeat it: mcpipe call 'SERVER' echo --args '{"text":"x"}'
-        FAIL\tfails otherwise\t-
+        suite.toml\tFAIL\tfails otherwise\t-
               suite.toml:27: it failed as 'failed', not as 'timeout'
                 the server has no tool 'nope'
+              hint: list its tools: mcpipe list 'SERVER' (some servers show a tool only to clients that offer --elicit or --sampling-command or --root)
               to repeat it: mcpipe call 'SERVER' nope
-        FAIL\tcaptures nothing\t-
+        suite.toml\tFAIL\tcaptures nothing\t-
               suite.toml:33: 'id' captured null
               to repeat it: mcpipe call 'SERVER' echo --args '{"text":"x"}'
-        skip\tuses it\t${id} was not captured
+        suite.toml\tskip\tuses it\t${id} was not captured
         --- stderr
         5 failed, 1 skipped
         mcpipe: error: 5 tests failed, the first at suite.toml:3
@@ -216,9 +219,31 @@ fn failures_show_what_was_seen_where_and_how_to_repeat_it() {
     assert_eq!((&first["file"], &first["line"], &first["test"]), (&json!("suite.toml"), &json!(3), &json!("wrong")));
     assert_eq!((&first["outcome"], &first["error"]["class"]), (&json!("fail"), &json!("mismatch")));
     let fast = run_suite(&server, FAILING, &["--fail-fast"]);
-    let outcomes: Vec<&str> =
-        fast.exits(9).stdout().lines().filter(|line| !line.starts_with(' ')).map(|line| &line[..4]).collect();
+    let outcomes: Vec<&str> = fast.exits(9).stdout().lines().filter_map(|line| line.split('\t').nth(1)).collect();
     assert_eq!(outcomes, ["FAIL", "skip", "skip", "skip", "skip", "skip"]);
+}
+
+/// The command that repeats a test is not the advice: that has a line of its own, in every report.
+#[test]
+fn a_failed_test_has_the_hint_of_its_failure_and_the_command_that_repeats_it() {
+    let server = Mcp::modern().stdio();
+    let sandbox = Sandbox::new();
+    let suite = "[[test]]\nname = \"a\"\ncall = \"ecko\"\n\
+        [[test]]\nname = \"b\"\ncall = \"ecko\"\nfails = \"timeout\"\n";
+    sandbox.file("suite.toml", format!("target = \"{}\"\n{suite}", server.target()));
+    let repeat = format!("mcpipe call '{}' ecko", server.target());
+    let run = sandbox.mcpipe(["test", "suite.toml", "--html", "r.html", "--junit", "r.xml", "--markdown", "r.md"]);
+    let run = run.env("GITHUB_ACTIONS", "true").run();
+    run.exits(9).stdout_contains(&format!("\n      hint: did you mean echo?\n      to repeat it: {repeat}\n"));
+    assert_eq!(run.stdout().matches("hint: did you mean echo?").count(), 2, "{run:?}");
+    run.stderr_contains(&format!("%0Ahint: did you mean echo?%0Ato repeat it: {repeat}\n"));
+    for (file, end) in [("r.html", "\n"), ("r.xml", "&#10;"), ("r.md", "<br>")] {
+        let text = std::fs::read_to_string(sandbox.work().join(file)).unwrap();
+        assert!(text.contains(&format!("hint: did you mean echo?{end}to repeat it: mcpipe call")), "{file}: {text}");
+    }
+    let lines = sandbox.mcpipe(["test", "suite.toml", "--json"]).run();
+    let line: Value = serde_json::from_str(lines.exits(9).stdout().lines().next().unwrap()).unwrap();
+    assert_eq!((&line["error"]["hint"], &line["repeat"]), (&json!("did you mean echo?"), &json!(repeat)));
 }
 
 #[test]
@@ -320,15 +345,15 @@ fn snapshots_are_written_and_compared() {
         .exits(9)
         .stdout_contains("the snapshot suite.snapshots/says--it.json does not exist; write it with --update");
     let written = suite_in(&sandbox, &server, &suite("one"), &["--update"]);
-    written.exits(0).prints("ok\tsays: it\tsnapshot written\n");
+    written.exits(0).prints("suite.toml\tok\tsays: it\tsnapshot written\n");
     let stored = std::fs::read_to_string(sandbox.work().join("suite.snapshots/says--it.json")).unwrap();
     assert!(stored.contains("\"text\": \"one\"") && !stored.contains("time"), "{stored}");
-    suite_in(&sandbox, &server, &suite("one"), &[]).exits(0).prints("ok\tsays: it\t-\n");
+    suite_in(&sandbox, &server, &suite("one"), &[]).exits(0).prints("suite.toml\tok\tsays: it\t-\n");
     let changed = suite_in(&sandbox, &server, &suite("two"), &[]);
     expect![[r#"
         exit: 9
         --- stdout
-        FAIL\tsays: it\t-
+        suite.toml\tFAIL\tsays: it\t-
               suite.toml:6: the result differs from suite.snapshots/says--it.json; accept it with --update
                 -       "text": "one"
                 +       "text": "two"
@@ -365,14 +390,14 @@ fn a_server_that_dies_fails_its_test_and_is_started_again() {
     expect![[r#"
         exit: 9
         --- stdout
-        ok\ta\t-
-        FAIL\tb\t-
+        suite.toml\tok\ta\t-
+        suite.toml\tFAIL\tb\t-
               suite.toml:7: the server process ended (exit status: 1)
                 the tool may have run
               last lines of the server's stderr:
               | out of memory
               to repeat it: mcpipe call 'SERVER' echo --args '{"text":"crash"}'
-        ok\tc\t-
+        suite.toml\tok\tc\t-
         --- stderr
         2 ok, 1 failed
         mcpipe: error: 1 test failed, the first at suite.toml:7
@@ -389,7 +414,7 @@ fn a_failed_test_is_repeated_with_retries() {
         .on("tools/call", |call| if call.n == 0 { call.text("not yet") } else { call.text("ready") })
         .stdio();
     let suite = "[[test]]\nname = \"flaky\"\ncall = \"echo\"\nargs = { text = \"x\" }\ntext = \"ready\"\n";
-    run_suite(&server, suite, &["--retries", "2"]).exits(0).prints("ok\tflaky\tpassed at attempt 2\n");
+    run_suite(&server, suite, &["--retries", "2"]).exits(0).prints("suite.toml\tok\tflaky\tpassed at attempt 2\n");
 }
 
 #[test]
@@ -418,7 +443,7 @@ fn directories_several_targets_and_entries_in_the_suite() {
     assert!(two.wait_until_all_ended().iter().any(|process| process.env.get("A").is_some_and(|value| value == "b")));
     let count = two.processes().len();
     let run = sandbox.mcpipe(["test", "suites/deep", "--target", &one.target()]).run();
-    run.exits(0).prints("ok\tsays\t-\n");
+    run.exits(0).prints("suites/deep/b.toml\tok\tsays\t-\n");
     assert_eq!(two.processes().len(), count);
     std::fs::create_dir(sandbox.work().join("empty")).unwrap();
     sandbox.mcpipe(["test", "empty"]).run().exits(2).stderr_contains("there are no suites in empty");
@@ -454,7 +479,7 @@ fn reports_for_other_programs() {
         <testsuites name="mcpipe" tests="2" failures="1" errors="0" time="T">
           <testsuite name="suite.toml" tests="2" failures="1" errors="0" skipped="1" time="T">
             <testcase name="a &lt;b&gt;" classname="suite.toml" time="T">
-              <failure message="suite.toml:6: the text is not equal" type="mismatch">suite.toml:6: the text is not equal&#10;  expected: &quot;no&quot;&#10;     found: &quot;[redacted]&quot;&#10;hint: mcpipe call 'SERVER' echo --args '{&quot;text&quot;:&quot;[redacted]&quot;}'</failure>
+              <failure message="suite.toml:6: the text is not equal" type="mismatch">suite.toml:6: the text is not equal&#10;  expected: &quot;no&quot;&#10;     found: &quot;[redacted]&quot;&#10;to repeat it: mcpipe call 'SERVER' echo --args '{&quot;text&quot;:&quot;[redacted]&quot;}'</failure>
             </testcase>
             <testcase name="later" classname="suite.toml" time="T">
               <skipped message="it changes something: add --effects"/>
@@ -471,7 +496,7 @@ fn reports_for_other_programs() {
 
         | failed | why |
         |---|---|
-        | suite.toml: a &lt;b> | suite.toml:6: the text is not equal<br>expected: "no"<br>found: "[redacted]"<br>hint: mcpipe call 'SERVER' echo --args '{"text":"[redacted]"}' |
+        | suite.toml: a &lt;b> | suite.toml:6: the text is not equal<br>expected: "no"<br>found: "[redacted]"<br>to repeat it: mcpipe call 'SERVER' echo --args '{"text":"[redacted]"}' |
 
     "####]].assert_eq(&fixed(&markdown));
     let tap = sandbox.mcpipe(["test", "suite.toml", "--tap"]).env("API_TOKEN", "secret-token-123").run();
@@ -484,7 +509,7 @@ fn reports_for_other_programs() {
             suite.toml:6: the text is not equal
               expected: "no"
                  found: "[redacted]"
-            hint: mcpipe call 'SERVER' echo --args '{"text":"[redacted]"}'
+            to repeat it: mcpipe call 'SERVER' echo --args '{"text":"[redacted]"}'
           ...
         ok 2 - later # SKIP it changes something: add --effects
     "#]]
@@ -502,11 +527,35 @@ fn init_writes_a_suite_that_passes() {
         let calls = server.wait_until_all_ended()[0].text().matches("\"tools/call\"").count();
         assert_eq!(calls, 1, "only the tool that is read-only is called");
         let run = sandbox.mcpipe(["test", "new.toml"]).run();
-        run.exits(0).prints(
-            "ok\tlists tools\t-\nok\tcalls echo\t-\nok\tlists resources\t-\nok\tlists templates\t-\nok\tlists prompts\t-\n",
-        );
+        let names = ["lists tools", "calls echo", "lists resources", "lists templates", "lists prompts"];
+        run.exits(0).prints(&names.map(|name| format!("new.toml\tok\t{name}\t-\n")).concat());
     }
     Sandbox::new().mcpipe(["test", "--init", "a", "b"]).run().exits(3);
+}
+
+/// What a server refuses is marked, so that the error about a placeholder does not stay a test that passes.
+#[test]
+fn init_marks_calls_that_failed() {
+    let server = Mcp::legacy("2025-11-25")
+        .on("tools/list", |call| {
+            let schema = json!({"type": "object", "properties": {"zone": {"type": "string"}}, "required": ["zone"]});
+            let read_only = json!({"readOnlyHint": true});
+            call.result(json!({"tools": [
+                {"name": "time", "inputSchema": schema, "annotations": read_only},
+                {"name": "broken", "inputSchema": {"type": "object"}, "annotations": read_only}
+            ]}))
+        })
+        .on("tools/call", |call| call.result(json!({"content": [], "isError": true})))
+        .stdio();
+    let run = Sandbox::new().mcpipe(["test", "--init", &server.target()]).run();
+    run.succeeds().stdout_contains(
+        "call = \"time\"\n\
+         # The call failed with these placeholders: replace them with real values, and remove 'fails'.\n\
+         args = { zone = \"text\" }\nfails = \"failed\"\n",
+    );
+    run.stdout_contains(
+        "call = \"broken\"\n# The call failed. If it is expected to succeed, remove 'fails'.\nfails = \"failed\"\n",
+    );
 }
 
 #[test]
@@ -528,7 +577,7 @@ fn a_suite_from_init_has_no_secret_and_names_the_options_that_it_needs() {
     assert!(!text.contains("s3cret"), "{text}");
     sandbox.file("new.toml", &text);
     let run = sandbox.mcpipe(["test", "new.toml"]).args(options).env("MCP_URL", &url).run();
-    run.exits(0).hides("s3cret").stdout_contains("ok\tcalls echo\t-\n");
+    run.exits(0).hides("s3cret").stdout_contains("\tok\tcalls echo\t-\n");
     sandbox.mcpipe(["test", "new.toml"]).run().exits(3).stderr_contains("new.toml:4: '${MCP_URL}'");
 }
 

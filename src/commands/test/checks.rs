@@ -197,6 +197,7 @@ impl Checker<'_> {
         let exchange = self.log.map(ExchangeLog::take).unwrap_or_default();
         let exchange = if failure.is_some() { exchange } else { Vec::new() };
         self.results.push(TestResult {
+            repeat_command: None,
             name: name.replace(' ', "_"),
             outcome,
             detail: ui.redacted(&detail),

@@ -111,7 +111,7 @@ fn junit(ui: &Ui, reports: &[TestReport]) -> String {
                         ">\n      <failure message=\"{}\" type=\"{}\">{}</failure>\n    </testcase>",
                         xml(&shown.details().message),
                         failure.kind().as_str(),
-                        xml(&failure_text(ui, failure))
+                        xml(&failure_text(ui, result, failure))
                     );
                 }
                 (None, Outcome::Skip) => {
@@ -162,7 +162,7 @@ pub(super) fn tap(ui: &Ui, reports: &[TestReport]) -> String {
         match (&result.failure, result.outcome) {
             (Some(failure), _) => {
                 out.push_str("\n  ---\n  message: |\n");
-                for line in failure_text(ui, failure).lines() {
+                for line in failure_text(ui, result, failure).lines() {
                     let _ = writeln!(out, "    {line}");
                 }
                 out.push_str("  ...\n");
@@ -191,7 +191,7 @@ fn markdown(ui: &Ui, reports: &[TestReport]) -> String {
     for report in reports {
         for (result, failure) in report.failures() {
             let name = format!("{}: {}", report.title(), report.shown_name(result));
-            let why = failure_text(ui, failure);
+            let why = failure_text(ui, result, failure);
             let _ = writeln!(out, "| {} | {} |", markdown_cell(&name), markdown_cell(&why));
         }
     }
@@ -215,7 +215,7 @@ fn annotations(ui: &Ui, reports: &[TestReport]) -> Vec<String> {
                 (Some(file), Some(line)) => format!("file={},line={line},", property(file)),
                 _ => String::new(),
             };
-            all.push(format!("::error {place}title={title}::{}", data(&failure_text(ui, failure))));
+            all.push(format!("::error {place}title={title}::{}", data(&failure_text(ui, result, failure))));
         }
     }
     all

@@ -40,7 +40,7 @@ fn add_result(body: &mut String, ui: &Ui, report: &TestReport, result: &TestResu
         text(&ui.redacted(&report.shown_name(result)))
     );
     if let Some(failure) = &result.failure {
-        let _ = write!(body, "\n<pre>{}</pre>", text(&failure_text(ui, failure)));
+        let _ = write!(body, "\n<pre>{}</pre>", text(&failure_text(ui, result, failure)));
     }
     add_details(body, ui, "what was seen", &result.seen);
     add_details(body, ui, "messages", &result.exchange);

@@ -53,7 +53,7 @@ pub(super) async fn suite_text(context: &Context, target: Target) -> Result<Stri
 
 /// How the suite begins: what it is, and its server. Secrets in a URL stay out of the file, and so do the target options.
 fn head(target: &Target) -> String {
-    let mut text = "# Written by `mcpipe test --init`. Every key is described in docs/test.md; editors read `mcpipe test --schema`.\n"
+    let mut text = "# Written by `mcpipe test --init`. `mcpipe man suite.5` describes every key; `mcpipe test --schema` is for editors.\n"
         .to_owned();
     let without_options = "mcpipe test FILE";
     let command = target.append_flags(without_options);
@@ -98,15 +98,21 @@ async fn calls(context: &Context, session: &Session, tools: &[ListItem]) -> Resu
         }
         let name = toml_string(tool.name());
         text += &format!("\n[[test]]\nname = {}\ncall = {name}\n", toml_string(&format!("calls {}", tool.name())));
+        let is_error = finished.result.is_some_and(|result| is_error_result(&result));
+        let kind = finished.failure.map(|failure| failure.kind()).or(is_error.then_some(ErrorKind::Failed));
+        if kind.is_some() {
+            text += match table.is_empty() {
+                true => "# The call failed. If it is expected to succeed, remove 'fails'.\n",
+                false => {
+                    "# The call failed with these placeholders: replace them with real values, and remove 'fails'.\n"
+                }
+            };
+        }
         if !table.is_empty() {
             text += &format!("args = {}\n", table.to_string().trim());
         }
-        match finished.failure.map(|failure| failure.kind()) {
-            Some(kind) => text += &format!("fails = \"{}\"\n", kind.as_str()),
-            None if finished.result.is_some_and(|result| is_error_result(&result)) => {
-                text += "fails = \"failed\"\n";
-            }
-            None => {}
+        if let Some(kind) = kind {
+            text += &format!("fails = \"{}\"\n", kind.as_str());
         }
     }
     Ok(text)

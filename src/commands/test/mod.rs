@@ -75,7 +75,7 @@ async fn run_all(
     work: Work,
     progress: &Progress,
     exports: &ExportOptions<'_>,
-    is_named: bool,
+    is_one_of_several: bool,
 ) -> Result<Exit> {
     let options = SuiteOptions {
         filter: args.filter.as_deref(),
@@ -115,7 +115,7 @@ async fn run_all(
         let report = report?;
         if !args.tap {
             let _pause = context.ui.pause_progress();
-            print::print_report(context, &report, is_named)?;
+            print::print_report(context, &report, is_one_of_several)?;
         }
         reports.push(report);
     }

@@ -3,33 +3,33 @@
 use serde_json::{Map, Value, json};
 
 use crate::commands::context::{Context, Exit};
-use crate::commands::test::report::{Outcome, TestReport, TestResult, exit_kind};
+use crate::commands::test::report::{Outcome, TestReport, TestResult, advice_lines, exit_kind};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::output::{Cell, Column, Table};
 
-/// Prints the tests of one report; `is_named` says whether the lines must name the target or the suite.
+/// Prints the tests of one report. At a terminal it has a heading if there are several (`is_one_of_several`).
 ///
 /// # Errors
 /// When they cannot be printed.
-pub(super) fn print_report(context: &Context, report: &TestReport, is_named: bool) -> Result<()> {
+pub(super) fn print_report(context: &Context, report: &TestReport, is_one_of_several: bool) -> Result<()> {
     let ui = &context.ui;
     if ui.is_json() {
         return report.results.iter().try_for_each(|result| ui.print_json_line(json_line(context, report, result)));
     }
-    let in_column = is_named && !ui.terminal().stdout_is_tty;
-    if is_named && !in_column {
+    if is_one_of_several && ui.terminal().stdout_is_tty {
         ui.print_heading(&report.title())?;
     }
     match &report.file {
-        Some(_) => print_tests(context, report, in_column),
-        None => print_checks(context, report, in_column),
+        Some(_) => print_tests(context, report),
+        None => print_checks(context, report),
     }
 }
 
-fn print_checks(context: &Context, report: &TestReport, in_column: bool) -> Result<()> {
+fn print_checks(context: &Context, report: &TestReport) -> Result<()> {
     let ui = &context.ui;
+    let is_piped = !ui.terminal().stdout_is_tty;
     let mut columns = vec![Column::new("OUTCOME").whole(), Column::new("CHECK").whole(), Column::new("SEEN")];
-    if in_column {
+    if is_piped {
         columns.insert(0, Column::new("TARGET"));
     }
     let mut table = Table::new(columns).without_heading();
@@ -44,14 +44,14 @@ fn print_checks(context: &Context, report: &TestReport, in_column: bool) -> Resu
         for (outcome, name, detail) in std::iter::once((outcome, name, detail))
             .chain(more.map(|line| (Cell::default(), String::new(), line.clone())))
         {
-            let target = in_column.then(|| Cell::new(report.target.as_str()));
+            let target = is_piped.then(|| Cell::new(report.target.as_str()));
             table.add_row(target.into_iter().chain([outcome, Cell::new(name), Cell::new(detail)]));
         }
     }
     ui.print_table(&table)
 }
 
-fn print_tests(context: &Context, report: &TestReport, in_column: bool) -> Result<()> {
+fn print_tests(context: &Context, report: &TestReport) -> Result<()> {
     let ui = &context.ui;
     for result in &report.results {
         let failure = result.failure.as_ref().map(|failure| ui.without_secrets(failure));
@@ -65,8 +65,7 @@ fn print_tests(context: &Context, report: &TestReport, in_column: bool) -> Resul
         } else {
             let cell =
                 |text: &str| if text.is_empty() { "-".to_owned() } else { text.replace(['\t', '\n', '\r'], " ") };
-            let prefix = if in_column { format!("{}\t", cell(&report.title())) } else { String::new() };
-            format!("{prefix}{word}\t{}\t{}", cell(&result.name), cell(&result.detail))
+            format!("{}\t{word}\t{}\t{}", cell(&report.title()), cell(&result.name), cell(&result.detail))
         };
         ui.print_painted_line(&line)?;
         let Some(failure) = failure else { continue };
@@ -77,7 +76,7 @@ fn print_tests(context: &Context, report: &TestReport, in_column: bool) -> Resul
             lines.push("      last lines of the server's stderr:".to_owned());
             lines.extend(details.stderr_tail.iter().map(|line| format!("      | {line}")));
         }
-        lines.extend(details.hint.iter().map(|hint| format!("      to repeat it: {hint}")));
+        lines.extend(advice_lines(ui, result, details).into_iter().map(|line| format!("      {line}")));
         for line in lines {
             ui.print_line(&line)?;
         }
@@ -110,6 +109,9 @@ fn json_line(context: &Context, report: &TestReport, result: &TestResult) -> Str
     if let Some(failure) = &result.failure {
         let error = serde_json::from_str(&context.ui.redacted_failure_json(failure));
         add("error", error.unwrap_or_else(|_| json!({})));
+    }
+    if let Some(command) = &result.repeat_command {
+        add("repeat", context.ui.redacted(command).into());
     }
     Value::Object(line).to_string()
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::error::{ErrorKind, Failure};
+use crate::error::{ErrorKind, Failure, FailureDetails};
 use crate::output::{Style, Ui};
 
 /// The outcome of a test.
@@ -105,6 +105,8 @@ pub struct TestResult {
     pub seen: Vec<String>,
     /// Why it failed.
     pub failure: Option<Failure>,
+    /// The command that makes the request of a failed test again.
+    pub repeat_command: Option<String>,
     /// The messages of a failed test, if they are kept.
     pub exchange: Vec<String>,
     /// How long it took.
@@ -164,13 +166,20 @@ pub fn exit_kind(failure: &Failure) -> ErrorKind {
     }
 }
 
-/// A failure as lines of text, without secrets.
-pub(super) fn failure_text(ui: &Ui, failure: &Failure) -> String {
+/// The failure of a test as lines of text, without secrets.
+pub(super) fn failure_text(ui: &Ui, result: &TestResult, failure: &Failure) -> String {
     let failure = ui.without_secrets(failure);
     let details = failure.details();
     let mut lines = vec![details.message.clone()];
     lines.extend(details.causes.iter().map(|cause| format!("  {cause}")));
     lines.extend(details.stderr_tail.iter().map(|line| format!("  | {line}")));
-    lines.extend(details.hint.iter().map(|hint| format!("hint: {hint}")));
+    lines.extend(advice_lines(ui, result, details));
     lines.join("\n")
+}
+
+/// What to do about a failed test: the hint of the failure, and the command that repeats the request.
+pub(super) fn advice_lines(ui: &Ui, result: &TestResult, details: &FailureDetails) -> Vec<String> {
+    let hint = details.hint.iter().map(|hint| format!("hint: {hint}"));
+    let repeat = result.repeat_command.iter().map(|command| format!("to repeat it: {}", ui.redacted(command)));
+    hint.chain(repeat).collect()
 }

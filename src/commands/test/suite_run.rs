@@ -67,10 +67,13 @@ struct Problem {
 }
 
 /// The outcome of one attempt at a test.
+#[derive(Default)]
 struct Attempt {
     problems: Vec<Problem>,
     /// The failure that was not expected.
     failure: Option<Failure>,
+    /// What to do about a failure of another class than expected.
+    hint: Option<String>,
     captured: Vec<(String, Value)>,
     has_written_snapshot: bool,
 }
@@ -152,6 +155,7 @@ impl SuiteRun<'_> {
             detail: skipped.clone().unwrap_or_default(),
             seen: Vec::new(),
             failure: None,
+            repeat_command: None,
             exchange: Vec::new(),
             time: Duration::ZERO,
             line: Some(test.line),
@@ -185,7 +189,9 @@ impl SuiteRun<'_> {
             let exchange = log.take();
             result.exchange = if attempt.holds() { Vec::new() } else { exchange };
         }
-        let command = repeat_command(self.target, test, &self.captures);
+        if !attempt.holds() {
+            result.repeat_command = repeat_command(self.target, test, &self.captures);
+        }
         attempt.captured.iter().for_each(|(name, value)| self.captures.insert(name, value.clone()));
         result.outcome = if attempt.holds() { Outcome::Ok } else { Outcome::Fail };
         if attempt.holds() && attempts > 1 {
@@ -193,7 +199,7 @@ impl SuiteRun<'_> {
         } else if attempt.has_written_snapshot {
             result.detail = "snapshot written".to_owned();
         }
-        result.failure = attempt.into_failure(&self.suite.source.display_path, test.line, command);
+        result.failure = attempt.into_failure(&self.suite.source.display_path, test.line);
         options.has_failed.set(options.has_failed.get() || result.outcome == Outcome::Fail);
         Ok(result)
     }
@@ -257,8 +263,7 @@ impl Connection {
         {
             return Err(failure.clone());
         }
-        let mut attempt =
-            Attempt { problems: Vec::new(), failure: None, captured: Vec::new(), has_written_snapshot: false };
+        let mut attempt = Attempt::default();
         if let Some(limit) = &test.max_time
             && time > limit.value
         {
@@ -285,6 +290,7 @@ impl Connection {
             (Some(wanted), Some(kind)) if kind != wanted.value => {
                 let message = format!("it failed as '{}', not as '{}'", kind.as_str(), wanted.value.as_str());
                 attempt.problem(wanted.line, message, vec![shorten(&said())]);
+                attempt.hint = failure.as_ref().and_then(|failure| failure.details().hint.clone());
             }
             (Some(_), Some(_)) => {
                 if let Some(message) = &test.message
@@ -393,7 +399,7 @@ impl Connection {
 impl Attempt {
     /// The server could not be asked.
     fn from_failure(failure: Failure) -> Self {
-        Attempt { problems: Vec::new(), failure: Some(failure), captured: Vec::new(), has_written_snapshot: false }
+        Attempt { failure: Some(failure), ..Attempt::default() }
     }
 
     fn holds(&self) -> bool {
@@ -447,7 +453,7 @@ impl Attempt {
     }
 
     /// The failure that says what does not hold.
-    fn into_failure(self, file: &str, line: usize, command: Option<String>) -> Option<Failure> {
+    fn into_failure(self, file: &str, line: usize) -> Option<Failure> {
         let mut problems = self.problems.into_iter();
         let mut failure = match (self.failure, problems.next()) {
             (Some(mut failure), _) => {
@@ -465,8 +471,8 @@ impl Attempt {
             failure = failure.cause(format!("{file}:{}: {}", problem.line, problem.message));
             failure = problem.seen.into_iter().fold(failure, |failure, line| failure.cause(format!("  {line}")));
         }
-        Some(match command {
-            Some(command) => failure.hint(command),
+        Some(match self.hint {
+            Some(hint) => failure.hint(hint),
             None => failure,
         })
     }
