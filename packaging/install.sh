@@ -102,7 +102,7 @@ put() {
 }
 put mcpipe bin/mcpipe
 for page in "$from"/man/*.1; do put "man/${page##*/}" "share/man/man1/${page##*/}"; done
-put man/mcpipe-config.5 share/man/man5/mcpipe-config.5
+for page in "$from"/man/*.5; do put "man/${page##*/}" "share/man/man5/${page##*/}"; done
 put completions/mcpipe.bash share/bash-completion/completions/mcpipe
 put completions/mcpipe.fish share/fish/vendor_completions.d/mcpipe.fish
 put completions/_mcpipe share/zsh/site-functions/_mcpipe

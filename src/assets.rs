@@ -18,7 +18,7 @@ pub fn completion_script(shell: Shell) -> &'static str {
     }
 }
 
-/// Every manual page: the command it describes (empty for `mcpipe` itself; `config.5` is the file format) and its text, as
+/// Every manual page: the command it describes (empty for `mcpipe` itself; those that end in `.5` are file formats) and its text, as
 /// `man/` holds it.
 pub const MAN_PAGES: &[(&str, &str)] = &[
     ("", include_str!("../man/mcpipe.1")),
@@ -40,6 +40,7 @@ pub const MAN_PAGES: &[(&str, &str)] = &[
     ("task-wait", include_str!("../man/mcpipe-task-wait.1")),
     ("task-cancel", include_str!("../man/mcpipe-task-cancel.1")),
     ("task-list", include_str!("../man/mcpipe-task-list.1")),
+    ("suite.5", include_str!("../man/mcpipe-suite.5")),
     ("test", include_str!("../man/mcpipe-test.1")),
     ("auth", include_str!("../man/mcpipe-auth.1")),
     ("auth-login", include_str!("../man/mcpipe-auth-login.1")),

@@ -107,7 +107,7 @@ impl ErrorKind {
 
     /// The name under `class` in the JSON error line.
     #[must_use]
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             ErrorKind::ClosedPipe => "closed_pipe",
             ErrorKind::Failed => "failed",

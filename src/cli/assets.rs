@@ -49,8 +49,8 @@ pub enum Shell {
 /// Print a manual page
 ///
 /// Prints the manual page of COMMAND, or of mcpipe itself, in roff: pipe it to man, or write it to a directory of
-/// man pages. The page config.5 describes the configuration file. With --skill it prints SKILL.md: how an agent with a
-/// shell uses mcpipe.
+/// man pages. The page config.5 describes the configuration file, suite.5 describes test suites. With --skill it prints
+/// SKILL.md: how an agent with a shell uses mcpipe.
 #[derive(Debug, Args)]
 #[command(
     after_help = short_help!("\
@@ -67,7 +67,7 @@ Examples:
   mcpipe man --skill > .claude/skills/mcpipe/SKILL.md"),
 )]
 pub struct ManArgs {
-    /// The command, or config.5 [default: mcpipe itself]
+    /// The command, config.5 or suite.5 [default: mcpipe itself]
     #[arg(value_name = "COMMAND")]
     pub command: Vec<String>,
     /// Print instructions for agents, in Markdown

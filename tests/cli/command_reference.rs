@@ -188,6 +188,9 @@ impl CommandReference {
         };
         all.extend(related.iter().map(|name| ((*name).to_owned(), 1)));
         all.push(("mcpipe-config".to_owned(), 5));
+        if self.name == "mcpipe test" {
+            all.push(("mcpipe-suite".to_owned(), 5));
+        }
         all.retain(|(name, section)| *name != self.page_name() || *section == 5);
         all.sort_by(|one, other| (one.1, &one.0).cmp(&(other.1, &other.0)));
         all.dedup();

@@ -5,16 +5,11 @@ use std::fmt::Write;
 
 use mcpipe::config::keys::{AUTH_KEYS, AppliesTo, ConfigKey, DEFAULTS_KEYS, FILE_KEYS, KeyType, SERVER_KEYS};
 
-use super::roff;
+use super::reference::{
+    Block, KeyEntry, manual_environment, manual_files, manual_keys, manual_sections, markdown_environment,
+    markdown_files, markdown_keys, markdown_sections, sentence,
+};
 use super::roff::Page;
-
-/// A part of a section.
-enum Block {
-    Text(&'static str),
-    Example(&'static str),
-    /// Terms and what they mean.
-    Entries(&'static [(&'static str, &'static str)]),
-}
 
 const DESCRIPTION: &[Block] = &[
     Block::Text(
@@ -222,58 +217,24 @@ pub fn markdown() -> String {
          `tests/cli/config_reference.rs`; do not edit. `mcpipe man config.5` is the same as a manual page, and `mcpipe \
          config schema` prints a JSON Schema for editors.\n",
     );
-    for (heading, blocks) in SECTIONS {
-        if heading != "Description" {
-            write!(text, "\n## {heading}\n").unwrap();
-        }
-        for block in blocks {
-            match block {
-                Block::Text(paragraph) => write!(text, "\n{paragraph}\n").unwrap(),
-                Block::Example(lines) => write!(text, "\n```toml\n{lines}\n```\n").unwrap(),
-                Block::Entries(entries) => markdown_entries(&mut text, entries),
-            }
-        }
-    }
+    markdown_sections(&mut text, &SECTIONS);
     for (section, about, keys) in KEYS {
         write!(text, "\n## `{section}`\n\n{about}\n").unwrap();
-        for key in keys {
-            write!(text, "\n### `{}`\n\n{} Default: {}.", key.name, sentence(&type_name(key)), key.default).unwrap();
-            let notes = notes(key, section);
-            if !notes.is_empty() {
-                write!(text, " {notes}").unwrap();
-            }
-            let example = example(key);
-            write!(text, "\n\n{}\n\n```toml\n{example}\n```\n", key.description().replace('*', "\\*")).unwrap();
-        }
+        markdown_keys(&mut text, &entries(section, keys));
     }
-    text.push_str("\n## Files\n");
-    markdown_entries(&mut text, FILES);
-    text.push_str("\n## Environment\n\n");
-    for (name, what) in environment() {
-        writeln!(text, "* `{name}`: {what}").unwrap();
-    }
+    markdown_files(&mut text, FILES);
+    markdown_environment(&mut text, &ENVIRONMENT);
     text
 }
 
-fn markdown_entries(text: &mut String, entries: &[(&str, &str)]) {
-    text.push('\n');
-    for (term, what) in entries {
-        writeln!(text, "* `{term}`: {what}").unwrap();
-    }
-}
-
-fn environment() -> impl Iterator<Item = (&'static str, &'static str)> {
-    mcpipe::env::DOCUMENTED
-        .iter()
-        .filter(|(name, _)| ENVIRONMENT.contains(name))
-        .map(|(name, what)| (*name, what.trim()))
-}
-
-/// A type as a sentence of its own.
-fn sentence(text: &str) -> String {
-    let mut chars = text.chars();
-    let first = chars.next().map(|first| first.to_uppercase().collect::<String>()).unwrap_or_default();
-    format!("{first}{}.", chars.as_str())
+fn entries(section: &str, keys: &[ConfigKey]) -> Vec<KeyEntry> {
+    let entry = |key: &ConfigKey| KeyEntry {
+        name: key.name,
+        facts: format!("{} Default: {}. {}", sentence(&type_name(key)), key.default, notes(key, section)),
+        description: key.description(),
+        example: example(key),
+    };
+    keys.iter().map(entry).collect()
 }
 
 /// The texts of the keys, which need not be shown elsewhere.
@@ -290,37 +251,14 @@ pub fn manual() -> String {
     page.entry("\\fI\\(ti/.config/mcpipe/config.toml\\fR", &[]);
     page.entry("\\fI\\&.mcpipe.toml\\fR", &[]);
     page.entry("\\fI\\&.mcp.json\\fR", &[]);
-    for (heading, blocks) in SECTIONS {
-        page.section(&heading.to_uppercase());
-        for block in blocks {
-            match block {
-                Block::Text(paragraph) => page.paragraph(paragraph),
-                Block::Example(lines) => page.verbatim(lines.lines()),
-                Block::Entries(entries) => {
-                    for (term, what) in *entries {
-                        page.entry(&format!("\\fB{}\\fR", roff::entry_term(term)), &[(*what).to_owned()]);
-                    }
-                }
-            }
-        }
-    }
+    manual_sections(&mut page, &SECTIONS);
     for (section, about, keys) in KEYS {
         page.section(&format!("KEYS OF {section}"));
         page.paragraph(about);
-        for key in keys {
-            let facts = format!("{} Default: {}. {}", sentence(&type_name(key)), key.default, notes(key, section));
-            page.entry(&format!("\\fB{}\\fR", roff::literal(key.name)), &[facts.trim().to_owned(), key.description()]);
-            page.indented_verbatim(&example(key));
-        }
+        manual_keys(&mut page, &entries(section, keys));
     }
-    page.section("FILES");
-    for (term, what) in FILES {
-        page.entry(&format!("\\fI{}\\fR", roff::entry_term(term)), &[(*what).to_owned()]);
-    }
-    page.section("ENVIRONMENT");
-    for (name, what) in environment() {
-        page.entry(&format!("\\fB{name}\\fR"), &[what.to_owned()]);
-    }
+    manual_files(&mut page, FILES);
+    manual_environment(&mut page, &ENVIRONMENT);
     page.section("EXAMPLES");
     page.verbatim([
         "  mcpipe config add linear https://mcp.linear.app/mcp",

@@ -1,5 +1,5 @@
-//! What is generated from the clap definitions and the table of configuration keys is what is committed: man pages,
-//! completions, `docs/cli.md` and `docs/config.md`. `UPDATE=1 cargo test generated` rewrites them.
+//! What is generated from the clap definitions and the tables of keys is what is committed: man pages,
+//! completions, `docs/cli.md`, `docs/config.md` and `docs/suite.md`. `UPDATE=1 cargo test generated` rewrites them.
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::Command;
 
 use super::command_reference::CommandReference;
-use super::config_reference;
+use super::{config_reference, suite_reference};
 use crate::support::Sandbox;
 
 pub fn root() -> &'static Path {
@@ -50,8 +50,9 @@ fn references() -> Vec<CommandReference> {
 
 #[test]
 fn man_pages_match_the_parser() {
-    let mut wanted = vec!["mcpipe-config.5".to_owned()];
+    let mut wanted = vec!["mcpipe-config.5".to_owned(), "mcpipe-suite.5".to_owned()];
     assert_committed(&root().join("man/mcpipe-config.5"), &config_reference::manual());
+    assert_committed(&root().join("man/mcpipe-suite.5"), &suite_reference::manual());
     for command in references() {
         let file = format!("{}.1", command.page_name());
         assert_committed(&root().join("man").join(&file), &command.manual());
@@ -97,8 +98,9 @@ fn man_pages_have_every_section() {
 }
 
 #[test]
-fn the_configuration_reference_matches_the_keys() {
+fn the_references_of_files_match_their_keys() {
     assert_committed(&root().join("docs/config.md"), &config_reference::markdown());
+    assert_committed(&root().join("docs/suite.md"), &suite_reference::markdown());
 }
 
 fn names(dir: &Path) -> Vec<String> {
@@ -225,6 +227,7 @@ fn a_page_is_asked_for_in_the_words_of_the_command() {
         (&["mcpipe"], "mcpipe.1"),
         (&["config.5"], "mcpipe-config.5"),
         (&["5", "mcpipe-config"], "mcpipe-config.5"),
+        (&["suite.5"], "mcpipe-suite.5"),
         (&["config", "secret", "set"], "mcpipe-config-secret-set.1"),
     ] {
         let run = sandbox.mcpipe(["man"]).args(words).run();

@@ -7,7 +7,7 @@ use crate::cli::CallArgs;
 use crate::commands::call::concurrent::run_concurrent_call;
 use crate::commands::call::tool_call::{CallContext, RawArguments};
 use crate::commands::context::Context;
-use crate::commands::test::suite::LIST_WORDS;
+use crate::commands::test::suite_keys::LIST_WORDS;
 use crate::commands::tools::{SchemaUse, ToolCache};
 use crate::error::{ErrorKind, Result};
 use crate::protocol::views::is_error_result;

@@ -10,7 +10,7 @@ mod print;
 mod report;
 mod suite;
 mod suite_files;
-mod suite_keys;
+pub mod suite_keys;
 mod suite_run;
 mod template;
 

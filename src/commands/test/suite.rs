@@ -7,7 +7,9 @@ use std::time::Duration;
 use serde_json::{Map, Number, Value};
 
 use crate::commands::expect;
-use crate::commands::test::suite_keys::{FILE_KEYS, Field, FieldType, TEST_KEYS};
+use crate::commands::test::suite_keys::{
+    ACTION_KEYS, FAILURE_CLASSES, FILE_KEYS, FieldType, LIST_WORDS, SuiteKey, TEST_KEYS,
+};
 use crate::commands::test::template::TemplateReader;
 use crate::config::ConfiguredServer;
 use crate::config::file::tree::{ConfigMember, ConfigNode, ConfigValue};
@@ -112,28 +114,6 @@ pub(super) enum Check {
     Expression(String),
 }
 
-/// The kinds of lists, by the words of `list`.
-pub(super) const LIST_WORDS: [(&str, ListKind); 4] = [
-    ("tools", ListKind::Tools),
-    ("resources", ListKind::Resources),
-    ("templates", ListKind::Templates),
-    ("prompts", ListKind::Prompts),
-];
-
-/// The classes that `fails` may have.
-pub(super) const FAILURE_CLASSES: [ErrorKind; 7] = [
-    ErrorKind::Failed,
-    ErrorKind::Usage,
-    ErrorKind::Auth,
-    ErrorKind::Unreachable,
-    ErrorKind::Timeout,
-    ErrorKind::Protocol,
-    ErrorKind::Refused,
-];
-
-/// The keys that say what a test does; each test has one.
-const ACTIONS: [&str; 5] = ["call", "read", "prompt", "list", "request"];
-
 /// Reads the tree of a suite. What is wrong is collected, each with its line.
 pub(super) fn read(
     source: &Arc<ConfigFile>,
@@ -171,17 +151,18 @@ impl SuiteReader<'_> {
     }
 
     /// Reports unknown keys and wrong types.
-    fn check_keys(&mut self, node: &ConfigNode, keys: &[Field], others: &[&str], section: &str) {
+    fn check_keys(&mut self, node: &ConfigNode, keys: [&[SuiteKey]; 2], others: &[&str], section: &str) {
+        let keys = || keys.into_iter().flatten();
         for member in node.members() {
-            match keys.iter().find(|field| field.name == member.key) {
-                Some(field) => {
-                    if let Err((at, wrong)) = check_type(field.kind, &member.value) {
+            match keys().find(|key| key.name == member.key) {
+                Some(key) => {
+                    if let Err((at, wrong)) = check_type(key.kind, &member.value) {
                         self.fault(at, format!("'{}' {wrong}", member.key));
                     }
                 }
                 None if others.contains(&member.key.as_str()) => {}
                 None => {
-                    let names = keys.iter().map(|field| field.name).chain(others.iter().copied());
+                    let names = keys().map(|key| key.name).chain(others.iter().copied());
                     let near = nearest_name(&member.key, names).map(|near| format!("did you mean '{near}'?"));
                     let fault = ConfigDiagnostic::at(
                         self.source,
@@ -199,7 +180,7 @@ impl SuiteReader<'_> {
 
     fn suite(&mut self, root: &ConfigNode) -> Suite {
         let server_keys: Vec<&str> = SERVER_KEYS.iter().map(|key| key.name).collect();
-        self.check_keys(root, FILE_KEYS, &server_keys, "the suite");
+        self.check_keys(root, [FILE_KEYS, &[]], &server_keys, "the suite");
         let mut tests = Vec::new();
         if let Some(ConfigValue::Array(items)) = root.get("test").map(|member| &member.value.value) {
             for (number, item) in items.iter().enumerate() {
@@ -243,12 +224,13 @@ impl SuiteReader<'_> {
     }
 
     fn test(&mut self, node: &ConfigNode, number: usize) -> Option<SuiteTest> {
-        self.check_keys(node, TEST_KEYS, &[], "[[test]]");
+        self.check_keys(node, [ACTION_KEYS, TEST_KEYS], &[], "[[test]]");
+        let names: Vec<&str> = ACTION_KEYS.iter().map(|key| key.name).collect();
         let actions: Vec<&ConfigMember> =
-            node.members().iter().filter(|member| ACTIONS.contains(&member.key.as_str())).collect();
+            node.members().iter().filter(|member| names.contains(&member.key.as_str())).collect();
         let [action] = actions.as_slice() else {
             let message = match actions.as_slice() {
-                [] => format!("the test does nothing: it needs one of {}", ACTIONS.join(", ")),
+                [] => format!("the test does nothing: it needs one of {}", names.join(", ")),
                 all => format!("the test has both '{}' and '{}'", all[0].key, all[1].key),
             };
             let at = actions.get(1).map_or(node.offset, |member| member.offset);

@@ -1,12 +1,14 @@
-//! The keys of a suite: one table, from which checking and the JSON Schema follow.
+//! The keys of a suite: one table, from which checking, the JSON Schema and the reference (`docs/suite.md`) follow.
 
 use serde_json::{Map, Value, json};
 
 use crate::config::json_schema::server_properties;
+use crate::error::ErrorKind;
+use crate::protocol::views::ListKind;
 
 /// What a key holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum FieldType {
+pub enum FieldType {
     /// A string.
     Text,
     /// A string, or an array of strings.
@@ -27,59 +29,190 @@ pub(super) enum FieldType {
 
 /// One key.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Field {
+pub struct SuiteKey {
+    /// Its name.
     pub name: &'static str,
+    /// What it holds.
     pub kind: FieldType,
     /// What it is for, in one sentence.
     pub help: &'static str,
+    /// The sentences that follow `help`.
+    pub details: &'static str,
+    /// What applies if the key is not set, as the reference shows it.
+    pub default: &'static str,
+    /// How it is written in TOML.
+    pub example: &'static str,
 }
 
-const fn field(name: &'static str, kind: FieldType, help: &'static str) -> Field {
-    Field { name, kind, help }
+impl SuiteKey {
+    const fn details(self, details: &'static str) -> Self {
+        SuiteKey { details, ..self }
+    }
+
+    const fn default(self, default: &'static str) -> Self {
+        SuiteKey { default, ..self }
+    }
+
+    /// The whole description: one paragraph.
+    #[must_use]
+    pub fn description(&self) -> String {
+        if self.details.is_empty() { self.help.to_owned() } else { format!("{} {}", self.help, self.details) }
+    }
 }
 
-/// The keys of a file, besides those of a server.
-pub(super) const FILE_KEYS: &[Field] = &[
-    field("$schema", FieldType::Text, "The URL or path of the JSON Schema, for editors."),
-    field(
-        "target",
-        FieldType::Texts,
-        "The server to test: a configured name, a URL or a command line. Several are tested one by one.",
-    ),
-    field("timeout", FieldType::Time, "How long to wait for a response."),
-    field("test", FieldType::Tests, "The tests, in the order in which they run."),
+/// A key without a default.
+const fn key(name: &'static str, kind: FieldType, example: &'static str, help: &'static str) -> SuiteKey {
+    SuiteKey { name, kind, help, details: "", default: "none", example }
+}
+
+/// The kinds of lists, by the words of `list`.
+pub(super) const LIST_WORDS: [(&str, ListKind); 4] = [
+    ("tools", ListKind::Tools),
+    ("resources", ListKind::Resources),
+    ("templates", ListKind::Templates),
+    ("prompts", ListKind::Prompts),
 ];
 
-/// The keys of a test.
-pub(super) const TEST_KEYS: &[Field] = &[
-    field("name", FieldType::Text, "The name of the test. [default: its number and what it does]"),
-    field("call", FieldType::Text, "Call this tool."),
-    field("read", FieldType::Text, "Read the resource at this URI."),
-    field("prompt", FieldType::Text, "Get this prompt."),
-    field("list", FieldType::Choice(&["tools", "resources", "templates", "prompts"]), "List everything of a kind."),
-    field("request", FieldType::Text, "Send a request with this method."),
-    field("args", FieldType::Table, "The arguments of the tool or prompt, or the parameters of the request."),
-    field("text", FieldType::Text, "The text of the result must be this."),
-    field("contains", FieldType::Text, "The text of the result must contain this."),
-    field("matches", FieldType::Text, "The text of the result must match this regular expression."),
-    field("structured", FieldType::Table, "The structured content must have these members, with equal values."),
-    field("expect", FieldType::Texts, "jq expressions over the result; each must be true."),
-    field("max_time", FieldType::Time, "The response must arrive within this time."),
-    field(
+/// The classes that `fails` may have.
+pub(super) const FAILURE_CLASSES: [ErrorKind; 7] = [
+    ErrorKind::Failed,
+    ErrorKind::Usage,
+    ErrorKind::Auth,
+    ErrorKind::Unreachable,
+    ErrorKind::Timeout,
+    ErrorKind::Protocol,
+    ErrorKind::Refused,
+];
+
+const LIST_CHOICES: [&str; LIST_WORDS.len()] = {
+    let mut words = [""; LIST_WORDS.len()];
+    let mut at = 0;
+    while at < words.len() {
+        words[at] = LIST_WORDS[at].0;
+        at += 1;
+    }
+    words
+};
+
+const FAILURE_CHOICES: [&str; FAILURE_CLASSES.len()] = {
+    let mut words = [""; FAILURE_CLASSES.len()];
+    let mut at = 0;
+    while at < words.len() {
+        words[at] = FAILURE_CLASSES[at].as_str();
+        at += 1;
+    }
+    words
+};
+
+/// The keys of a file, besides those of a server.
+pub const FILE_KEYS: &[SuiteKey] = &[
+    key(
+        "$schema",
+        FieldType::Text,
+        "\"$schema\" = \"./suite.schema.json\"",
+        "The URL or path of the JSON Schema, for editors.",
+    ),
+    key(
+        "target",
+        FieldType::Texts,
+        "target = \"linear\"",
+        "The server to test: a configured name, a URL or a command line.",
+    )
+    .details("With an array, the suite is run against each of its servers. The option `--target` overrides it."),
+    key("timeout", FieldType::Time, "timeout = \"10s\"", "How long to wait for a response.")
+        .default("that of the server"),
+    key("test", FieldType::Tests, "[[test]]\nlist = \"tools\"", "The tests, in the order in which they run."),
+];
+
+/// The keys that say what a test does: each test has one of them.
+pub const ACTION_KEYS: &[SuiteKey] = &[
+    key("call", FieldType::Text, "call = \"get-sum\"", "Call this tool.").details("`args` has its arguments."),
+    key("read", FieldType::Text, "read = \"demo://hello\"", "Read the resource at this URI."),
+    key("prompt", FieldType::Text, "prompt = \"greet\"", "Get this prompt.").details("`args` has its arguments."),
+    key("list", FieldType::Choice(&LIST_CHOICES), "list = \"tools\"", "List everything of a kind."),
+    key("request", FieldType::Text, "request = \"resources/list\"", "Send a request with this method.")
+        .details("`args` has its parameters."),
+];
+
+/// The other keys of a test.
+pub const TEST_KEYS: &[SuiteKey] = &[
+    key("name", FieldType::Text, "name = \"adds\"", "The name of the test.").default("its number and what it does"),
+    key(
+        "args",
+        FieldType::Table,
+        "args = { a = 2, b = 3 }",
+        "The arguments of the tool or prompt, or the parameters of the request.",
+    ),
+    key("text", FieldType::Text, "text = \"5\"", "The text of the result must be this.")
+        .details("The text of a list or of a request is its JSON."),
+    key("contains", FieldType::Text, "contains = \"5\"", "The text of the result must contain this."),
+    key(
+        "matches",
+        FieldType::Text,
+        "matches = \"^[0-9]+$\"",
+        "The text of the result must match this regular expression.",
+    ),
+    key(
+        "structured",
+        FieldType::Table,
+        "structured = { total = 5 }",
+        "The structured content must have these members, with equal values.",
+    ),
+    key(
+        "expect",
+        FieldType::Texts,
+        "expect = ['.content | length == 1']",
+        "jq expressions over the result; each must be true.",
+    )
+    .details("If an expression has several outputs, each must be true."),
+    key("max_time", FieldType::Time, "max_time = \"2s\"", "The response must arrive within this time."),
+    key(
         "validate",
         FieldType::Flag,
+        "validate = false",
         "Whether the arguments are checked against the tool's schema before they are sent.",
-    ),
-    field(
+    )
+    .details("With `false`, a result that does not match the output schema is accepted as well.")
+    .default("true"),
+    key(
         "fails",
-        FieldType::Choice(&["failed", "usage", "auth", "unreachable", "timeout", "protocol", "refused"]),
+        FieldType::Choice(&FAILURE_CHOICES),
+        "fails = \"failed\"",
         "It must fail, with an error of this class.",
+    )
+    .details(
+        "A tool that reports an error is `failed`; the other classes are those of the exit codes. Without this key, the \
+         test must succeed.",
     ),
-    field("message", FieldType::Text, "The message of the failure must match this regular expression."),
-    field("capture", FieldType::Names, "jq expressions whose values later tests use as ${NAME}."),
-    field("snapshot", FieldType::Flag, "The result must equal the stored snapshot; --update writes it."),
-    field("volatile", FieldType::Texts, "jq paths that are left out of the snapshot."),
-    field("requires", FieldType::Choice(&["effects"]), "Run it only with --effects, because it changes something."),
+    key(
+        "message",
+        FieldType::Text,
+        "message = \"(?i)invalid\"",
+        "The message of the failure must match this regular expression.",
+    )
+    .details("If a tool reports an error, the message is its text. `fails` is needed as well."),
+    key(
+        "capture",
+        FieldType::Names,
+        "capture = { id = \".structuredContent.id\" }",
+        "jq expressions whose values later tests use as ${NAME}.",
+    )
+    .details("A name consists of letters, digits and `_`."),
+    key("snapshot", FieldType::Flag, "snapshot = true", "The result must equal the stored snapshot; --update writes it.")
+        .details("The snapshots of `linear.toml` are in the directory `linear.snapshots` beside it.")
+        .default("false"),
+    key(
+        "volatile",
+        FieldType::Texts,
+        "volatile = ['.structuredContent.updated']",
+        "jq paths that are left out of the snapshot.",
+    ),
+    key(
+        "requires",
+        FieldType::Choice(&["effects"]),
+        "requires = \"effects\"",
+        "Run it only with --effects, because it changes something.",
+    ),
 ];
 
 /// The schema of a suite (draft 7, which is what the editors of TOML understand).
@@ -87,10 +220,11 @@ pub(super) const TEST_KEYS: &[Field] = &[
 pub(super) fn suite_schema() -> Value {
     let mut properties = server_properties();
     properties.extend(schemas(FILE_KEYS));
-    let actions: Vec<Value> =
-        ["call", "read", "prompt", "list", "request"].iter().map(|name| json!({"required": [name]})).collect();
+    let actions: Vec<Value> = ACTION_KEYS.iter().map(|key| json!({"required": [key.name]})).collect();
+    let mut of_test = schemas(ACTION_KEYS);
+    of_test.extend(schemas(TEST_KEYS));
     let test = json!({
-        "type": "object", "additionalProperties": false, "properties": schemas(TEST_KEYS), "oneOf": actions,
+        "type": "object", "additionalProperties": false, "properties": of_test, "oneOf": actions,
     });
     if let Some(Value::Object(tests)) = properties.get_mut("test") {
         tests.insert("items".to_owned(), test);
@@ -104,9 +238,9 @@ pub(super) fn suite_schema() -> Value {
     })
 }
 
-fn schemas(keys: &[Field]) -> Map<String, Value> {
-    let schema = |field: &Field| {
-        let mut schema = match field.kind {
+fn schemas(keys: &[SuiteKey]) -> Map<String, Value> {
+    let schema = |key: &SuiteKey| {
+        let mut schema = match key.kind {
             FieldType::Text => json!({"type": "string"}),
             FieldType::Texts => json!({"anyOf": [
                 {"type": "string"}, {"type": "array", "items": {"type": "string"}}]}),
@@ -119,9 +253,9 @@ fn schemas(keys: &[Field]) -> Map<String, Value> {
             FieldType::Choice(words) => json!({"enum": words}),
         };
         if let Value::Object(members) = &mut schema {
-            members.insert("description".to_owned(), field.help.into());
+            members.insert("description".to_owned(), key.description().into());
         }
-        (field.name.to_owned(), schema)
+        (key.name.to_owned(), schema)
     };
     keys.iter().map(schema).collect()
 }
