@@ -7,6 +7,7 @@ use url::form_urlencoded::{self, Serializer};
 
 use crate::error::{ErrorKind, Failure, Result};
 use crate::secret::Secret;
+use crate::util::shorten::shorten;
 
 /// The codes of errors that the parameter `resource` may cause (RFC 8707 §2, RFC 6749 §4.1.2.1).
 pub const RESOURCE_ERRORS: [&str; 2] = ["invalid_target", "invalid_request"];
@@ -207,17 +208,10 @@ fn error_response_failure(error: &str, description: Option<&str>) -> Failure {
     };
     let failure = if RESOURCE_ERRORS.contains(&error) { failure.hint(RESOURCE_HINT) } else { failure };
     let said = match description.map(str::trim).filter(|text| !text.is_empty()) {
-        Some(text) => format!("{}: {}", truncate(error, 60), truncate(text, 300)),
-        None => truncate(error, 60),
+        Some(text) => format!("{}: {}", shorten(error, 60), shorten(text, 300)),
+        None => shorten(error, 60),
     };
     failure.cause(said)
-}
-
-/// The first `max` characters of a text from a server.
-#[must_use]
-pub fn truncate(text: &str, max: usize) -> String {
-    let cut: String = text.chars().take(max).collect();
-    if cut.len() < text.len() { format!("{cut}…") } else { cut }
 }
 
 #[cfg(test)]

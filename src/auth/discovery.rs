@@ -2,7 +2,6 @@
 
 use serde_json::{Map, Value};
 
-use crate::auth::authorization_request::truncate;
 use crate::auth::challenge::Challenge;
 use crate::auth::http_client::OAuthHttpClient;
 use crate::auth::metadata::{self, AuthorizationServerMetadata, ProtectedResourceMetadata};
@@ -10,6 +9,7 @@ use crate::config::oauth::{OAuthSettings, ResourceParameter};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::transport::http::redacted_url;
 use crate::util::quoting::quote;
+use crate::util::shorten::shorten;
 
 /// The outcome of discovery.
 #[derive(Clone, Debug)]
@@ -89,7 +89,7 @@ pub async fn discover(
     let issuer = match &settings.issuer {
         Some(stated) => {
             if !known.authorization_servers.iter().all(|named| metadata::is_same_issuer(stated, named)) {
-                let named = truncate(&known.authorization_servers.join(", "), 300);
+                let named = shorten(&known.authorization_servers.join(", "), 300);
                 http.trace().note(&format!("the server names the issuer {named}; {stated} is configured and used"));
             }
             Some(stated.clone())
@@ -116,11 +116,11 @@ pub async fn discover(
 }
 
 fn resource_mismatch(url: &str, resource: Option<&str>, server: &str, login_command: &str) -> Failure {
-    let failure = Failure::new(ErrorKind::Auth, format!("the metadata at {} is not for {server}", truncate(url, 200)));
+    let failure = Failure::new(ErrorKind::Auth, format!("the metadata at {} is not for {server}", shorten(url, 200)));
     match resource {
         Some(resource) => {
-            let option = quote(&truncate(resource, 200));
-            failure.cause(format!("it is for {}", truncate(resource, 200))).hint(format!(
+            let option = quote(&shorten(resource, 200));
+            failure.cause(format!("it is for {}", shorten(resource, 200))).hint(format!(
                 "if you trust the server with tokens for that resource: {login_command} --resource {option}"
             ))
         }
@@ -172,13 +172,13 @@ async fn fetch_server_metadata(
     pkce: PkceRequirement,
 ) -> Result<MetadataSearch<AuthorizationServerMetadata>> {
     let urls = metadata::server_metadata_urls(issuer).map_err(|why| {
-        Failure::new(ErrorKind::Auth, format!("'{}' is not a valid issuer", truncate(issuer, 200))).cause(why)
+        Failure::new(ErrorKind::Auth, format!("'{}' is not a valid issuer", shorten(issuer, 200))).cause(why)
     })?;
     let mut silent = false;
     let found = fetch_first(http, &urls, |url, document| {
         let mut read = AuthorizationServerMetadata::from_json(&document).unwrap_or_default();
         let is_same = metadata::is_same_issuer(issuer, &read.issuer);
-        let named = truncate(&read.issuer, 200);
+        let named = shorten(&read.issuer, 200);
         if !is_same && !is_stated {
             return Err(Failure::new(ErrorKind::Auth, format!("the metadata at {url} does not belong to {issuer}"))
                 .cause(format!("it names the issuer '{named}'"))

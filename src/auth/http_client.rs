@@ -18,7 +18,6 @@ use tokio::sync::OnceCell;
 use url::{Host, Url};
 
 use crate::auth::address_space::AddressSpace;
-use crate::auth::authorization_request::truncate;
 use crate::auth::dpop::DpopNonces;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::protocol::revision::Revision;
@@ -28,6 +27,7 @@ use crate::transport::trace::{Trace, TraceEvent};
 use crate::transport::{HttpEndpoint, TlsOptions};
 use crate::util::lock::lock;
 use crate::util::loopback::is_loopback;
+use crate::util::shorten::shorten;
 
 /// The most redirects of a metadata request that are followed.
 const MAX_REDIRECTS: usize = 3;
@@ -387,9 +387,9 @@ impl OAuthHttpClient {
 
 fn parse_url(text: &str) -> Result<Url> {
     let bad = |why: &str| Failure::new(ErrorKind::Protocol, "invalid URL for the login").cause(why);
-    let url = Url::parse(text).map_err(|error| bad(&format!("{error}: {}", truncate(text, 100))))?;
+    let url = Url::parse(text).map_err(|error| bad(&format!("{error}: {}", shorten(text, 100))))?;
     if url.host_str().is_none_or(str::is_empty) {
-        return Err(bad(&format!("it has no host: {}", truncate(text, 100))));
+        return Err(bad(&format!("it has no host: {}", shorten(text, 100))));
     }
     if !url.username().is_empty() || url.password().is_some() {
         return Err(bad("it contains a user name"));

@@ -4,7 +4,6 @@
 use serde_json::{Value, json};
 use url::Url;
 
-use crate::auth::authorization_request::truncate;
 use crate::auth::credentials::{ClientManagement, ClientOrigin, ClientRegistration, Credentials};
 use crate::auth::discovery::DiscoveryResult;
 use crate::auth::http_client::{OAuthHttpClient, OAuthHttpResponse};
@@ -15,6 +14,7 @@ use crate::auth::token_response;
 use crate::config::oauth::{ClientAuthMethod, Grant, OAuthSettings};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::secret::Secret;
+use crate::util::shorten::shorten;
 
 /// What the client will be used for.
 #[derive(Clone, Copy, Debug)]
@@ -226,7 +226,7 @@ fn registration_failure(found: &DiscoveryResult, answer: &OAuthHttpResponse) -> 
     if denied.description.is_none() && denied.code.is_empty() {
         let text = String::from_utf8_lossy(&answer.body);
         let words: Vec<&str> = text.split_whitespace().collect();
-        denied.description = (!words.is_empty()).then(|| truncate(&words.join(" "), 300));
+        denied.description = (!words.is_empty()).then(|| shorten(&words.join(" "), 300));
     }
     let failure = denied
         .to_failure(&format!("the authorization server {} did not register mcpipe", found.authorization_server.issuer));

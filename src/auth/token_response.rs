@@ -4,10 +4,11 @@
 use serde_json::{Map, Value};
 use url::form_urlencoded;
 
-use crate::auth::authorization_request::{RESOURCE_ERRORS, truncate};
+use crate::auth::authorization_request::RESOURCE_ERRORS;
 use crate::auth::interaction::UserInteraction;
 use crate::error::{ErrorKind, Failure};
 use crate::secret::Secret;
+use crate::util::shorten::shorten;
 
 /// How a token is sent to the server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -109,7 +110,7 @@ pub fn parse_token_response(status: u16, body: &[u8]) -> Result<Result<TokenResp
     };
     let (token_type, unknown_token_type) = match string_member(&document, "token_type") {
         Some(name) if name.eq_ignore_ascii_case("dpop") => (TokenType::Dpop, None),
-        Some(name) if !name.eq_ignore_ascii_case("bearer") => (TokenType::Bearer, Some(truncate(name, 40))),
+        Some(name) if !name.eq_ignore_ascii_case("bearer") => (TokenType::Bearer, Some(shorten(name, 40))),
         _ => (TokenType::Bearer, None),
     };
     if access.chars().any(|c| c.is_control() || c.is_whitespace()) {
@@ -150,14 +151,14 @@ fn rejection<T>(status: u16, body: &[u8], lacks: &str) -> Result<Result<T, OAuth
 #[must_use]
 pub fn parse_error_response(status: u16, body: &[u8]) -> OAuthError {
     let document = parse_body(body).unwrap_or_default();
-    let code = string_member(&document, "error").map(|code| truncate(code, 60)).unwrap_or_default();
+    let code = string_member(&document, "error").map(|code| shorten(code, 60)).unwrap_or_default();
     let text = String::from_utf8_lossy(body);
     let description = match serde_json::from_str(text.trim_start_matches('\u{feff}')) {
         Ok(value) => error_message(&value, 0).map(ToOwned::to_owned),
         Err(_) if !document.is_empty() => string_member(&document, "error_description").map(ToOwned::to_owned),
         Err(_) => plain_text(&text),
     };
-    OAuthError { status, code, description: description.map(|text| truncate(&text, 300)) }
+    OAuthError { status, code, description: description.map(|text| shorten(&text, 300)) }
 }
 
 /// The members in which servers say what is wrong, the standard one first; `errors` is a list of the same.

@@ -8,6 +8,7 @@ use crate::error::{ErrorKind, Failure, Result};
 use crate::output::document::JsonDocument;
 use crate::output::jq::{JqFilter, JqOutput};
 use crate::output::json::quote;
+use crate::util::shorten::shorten;
 
 /// The most characters of a value that are shown.
 const MAX_SHOWN: usize = 400;
@@ -103,13 +104,13 @@ fn show_output(output: &JqOutput) -> String {
         JqOutput::Text(bytes) => {
             let most = bytes.len().min(MAX_SHOWN * char::MAX_LEN_UTF8);
             let end = if most < bytes.len() { "…" } else { "" };
-            shorten(&quote(&(String::from_utf8_lossy(&bytes[..most]) + end)))
+            show_text(&quote(&(String::from_utf8_lossy(&bytes[..most]) + end)))
         }
         JqOutput::Json(json) => {
             let mut beginning = Beginning(String::new());
             // It refuses more than what is shown.
             let _ = write!(beginning, "{json}");
-            shorten(&beginning.0)
+            show_text(&beginning.0)
         }
     }
 }
@@ -127,14 +128,11 @@ impl fmt::Write for Beginning {
 
 /// A value on one line, shortened.
 pub(crate) fn show(value: &Value) -> String {
-    shorten(&value.to_string())
+    show_text(&value.to_string())
 }
 
-pub(crate) fn shorten(text: &str) -> String {
-    match text.char_indices().nth(MAX_SHOWN) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
-    }
+pub(crate) fn show_text(text: &str) -> String {
+    shorten(text, MAX_SHOWN)
 }
 
 /// Both sides of an expression that compares two values last.

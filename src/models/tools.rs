@@ -7,6 +7,7 @@ use serde_json::Value;
 use super::{ModelApi, input_schema};
 use crate::protocol::json::{member, replace_lone_surrogates};
 use crate::protocol::views::ListItem;
+use crate::util::shorten::shorten;
 
 /// The most tools in one request to OpenAI ("array too long. Expected an array with maximum length 128").
 const OPENAI_MAX_TOOLS: usize = 128;
@@ -81,8 +82,7 @@ fn description<'a>(
     match max_length {
         Some(max) if text.char_indices().nth(max).is_some() => {
             changes.push(format!("the description of '{}' was cut to {max} characters", named.name));
-            let head: String = text.chars().take(max.saturating_sub(1)).collect();
-            Some(format!("{head}…").into())
+            Some(shorten(text, max.saturating_sub(1)).into())
         }
         _ => Some(text.into()),
     }

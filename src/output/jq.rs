@@ -13,6 +13,7 @@ use jaq_json::Val;
 use super::document::JsonDocument;
 pub use super::jq_value::JqOutput;
 use crate::error::{ErrorKind, Failure, Result};
+use crate::util::shorten::shorten;
 
 type JqData = JustLut<Val>;
 
@@ -98,21 +99,14 @@ impl JqFilter {
 fn exception_result(exception: Exn<'_, Val>) -> Result<()> {
     match exception.get_err() {
         Ok(error) => Err(Failure::new(ErrorKind::Failed, "--jq: the filter failed on the result")
-            .cause(truncate(&error.to_string()))
+            // It may contain the value that the filter failed on, even the whole document.
+            .cause(shorten(&error.to_string(), MAX_ERROR_LENGTH))
             .hint("use --json to see the whole document")),
         Err(exception) => match exception.get_halt() {
             Ok(0) => Ok(()),
             Ok(code) => Err(Failure::new(ErrorKind::Failed, format!("--jq: the filter halted with {code}"))),
             Err(_) => Err(Failure::new(ErrorKind::Bug, "--jq: the filter ended unexpectedly")),
         },
-    }
-}
-
-/// The error message may contain the value that the filter failed on, even the whole document.
-fn truncate(text: &str) -> String {
-    match text.char_indices().nth(MAX_ERROR_LENGTH) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text.to_owned(),
     }
 }
 

@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 use super::json_cursor::{JsonCursor, find_members};
 use super::json_string::parse_string;
 use super::method;
+use crate::util::shorten::shorten;
 
 /// The maximum number of malformed blocks that are listed.
 const MAX_SHOWN_BLOCKS: usize = 5;
@@ -82,16 +83,11 @@ fn check_content(cursor: &mut JsonCursor<'_>) -> Vec<String> {
             && errors.len() < 2 * MAX_SHOWN_BLOCKS
         {
             errors.push(format!("content[{position}]{wrong}"));
-            errors.push(format!("content[{position}] came as {}", shorten(start.text_to(cursor))));
+            errors.push(format!("content[{position}] came as {}", shorten(start.text_to(cursor), MAX_SHOWN_LENGTH)));
         }
         position += 1;
     }
     errors
-}
-
-fn shorten(json: &str) -> String {
-    let head: String = json.chars().take(MAX_SHOWN_LENGTH).collect();
-    if head.len() < json.len() { head + "…" } else { head }
 }
 
 /// The first thing that is wrong with a result that must have a list of this name. `check` is called for each item, moves

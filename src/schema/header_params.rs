@@ -4,17 +4,14 @@
 use std::collections::HashSet;
 use std::fmt;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value};
 
+use crate::protocol::headers;
 use crate::schema::document::SchemaDocument;
 use crate::schema::number;
 use crate::schema::types::TypeSet;
 
 const ANNOTATION: &str = "x-mcp-header";
-const BASE64_PREFIX: &str = "=?base64?";
-const BASE64_SUFFIX: &str = "?=";
 
 /// A parameter whose value is also sent in a header.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -139,26 +136,12 @@ fn is_token_byte(byte: u8) -> bool {
 #[must_use]
 pub fn header_value(value: &Value) -> Option<String> {
     match value {
-        Value::String(text) => Some(encode_header_value(text)),
+        Value::String(text) => Some(headers::encode_value(text)),
         Value::Bool(value) => Some(value.to_string()),
         // Integers in plain digits; any other number as in the body.
         Value::Number(number) => Some(number::plain_integer(number).unwrap_or_else(|| number.to_string())),
         Value::Null | Value::Array(_) | Value::Object(_) => None,
     }
-}
-
-/// A text in a header: as it is if that is safe, else in Base64 between sentinels (HTM-05).
-///
-/// For `Mcp-Param-*` and `Mcp-Name`.
-#[must_use]
-pub fn encode_header_value(text: &str) -> String {
-    let plain = text.bytes().all(|byte| (b' '..=b'~').contains(&byte));
-    let edged = text.starts_with(' ') || text.ends_with(' ');
-    let sentinel = text.starts_with(BASE64_PREFIX) && text.ends_with(BASE64_SUFFIX);
-    if plain && !edged && !sentinel {
-        return text.to_owned();
-    }
-    format!("{BASE64_PREFIX}{}{BASE64_SUFFIX}", STANDARD.encode(text))
 }
 
 #[cfg(test)]
@@ -266,7 +249,7 @@ mod tests {
             ("=?BASE64?x?=", "=?BASE64?x?="),
             ("a\tb", "=?base64?YQli?="),
         ] {
-            assert_eq!(encode_header_value(text), header);
+            assert_eq!(headers::encode_value(text), header);
         }
         assert_eq!(header_value(&json!(-7)).as_deref(), Some("-7"));
         assert_eq!(header_value(&json!(1e3)).as_deref(), Some("1000"));

@@ -32,7 +32,7 @@ pub use document::{Property, SchemaDocument, accepts_empty_object};
 pub use elicitation::{check_form_content, form_defaults};
 pub use error::SchemaError;
 pub use example::{ExampleArguments, example_arguments, example_values};
-pub use header_params::{HeaderParam, InvalidAnnotation, collect_header_params, encode_header_value, header_value};
+pub use header_params::{HeaderParam, InvalidAnnotation, collect_header_params, header_value};
 pub use number::parse_json_number;
 pub use problem::{ArgumentProblem, invalid_arguments_failure};
 pub use relax::{UncheckedArguments, UncheckedExtent};

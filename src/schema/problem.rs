@@ -7,6 +7,7 @@ use serde_json::Value;
 use crate::error::{ErrorKind, Failure};
 use crate::schema::types::TypeSet;
 use crate::schema::value_path::{PathStep, path_text};
+use crate::util::shorten::shorten;
 use crate::util::suggest::did_you_mean;
 
 /// The most problems that are reported for one value.
@@ -192,7 +193,7 @@ impl ArgumentProblem {
     /// Shows a word as it was typed.
     #[must_use]
     pub fn with_text(mut self, text: &str) -> Self {
-        self.got = Some(format!("'{}'", truncated(text)));
+        self.got = Some(format!("'{}'", shorten(text, MAX_VALUE_CHARS)));
         self
     }
 
@@ -244,18 +245,11 @@ impl fmt::Display for ArgumentProblem {
 /// A value as a problem shows it: strings in single quotes, as they are typed; the rest as JSON.
 fn display_value(value: &Value) -> String {
     match value {
-        Value::String(text) => format!("'{}'", truncated(text)),
+        Value::String(text) => format!("'{}'", shorten(text, MAX_VALUE_CHARS)),
         Value::Array(_) => "an array".to_owned(),
         Value::Object(_) => "an object".to_owned(),
-        other => truncated(&other.to_string()),
+        other => shorten(&other.to_string(), MAX_VALUE_CHARS),
     }
-}
-
-fn truncated(text: &str) -> String {
-    if text.chars().count() <= MAX_VALUE_CHARS {
-        return text.to_owned();
-    }
-    text.chars().take(MAX_VALUE_CHARS - 1).chain(['…']).collect()
 }
 
 /// All problems with the arguments of one call as one usage error, each problem a cause.

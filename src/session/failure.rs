@@ -14,6 +14,7 @@ use crate::target::Target;
 use crate::transport::replay::is_not_recorded;
 use crate::transport::{Endpoint, UnexpectedResponse};
 use crate::util::duration::format_duration;
+use crate::util::shorten::shorten;
 
 /// The failure for a response that is not a result.
 #[must_use]
@@ -109,10 +110,7 @@ pub(crate) fn forgotten_session_failure(response: &UnexpectedResponse, asked: &s
 
 /// The failure for a result that the request cannot have, such as `null` for a list.
 pub(crate) fn invalid_result_failure(asked: &str, result: &RawJson) -> Failure {
-    let mut text: String = result.get().chars().take(100).collect();
-    if text.len() < result.get().len() {
-        text.push('…');
-    }
+    let text = shorten(result.get(), 100);
     Failure::new(ErrorKind::Protocol, format!("the response to {asked} is not a valid result: {text}"))
         .hint("check that the URL is that of an MCP server")
 }
@@ -367,8 +365,7 @@ fn error_description(challenge: &str) -> Option<String> {
 /// The first line of a body that is not empty, shortened.
 fn first_line(body: &str) -> Option<String> {
     let line = body.lines().map(str::trim).find(|line| !line.is_empty())?;
-    let short: String = line.chars().take(200).collect();
-    Some(if short.len() < line.len() { format!("{short}…") } else { short })
+    Some(shorten(line, 200))
 }
 
 /// Revisions as a list for people.

@@ -136,9 +136,8 @@ impl Target {
     /// Whether the user configured credentials that are sent to the target.
     #[must_use]
     pub fn has_own_credentials(&self) -> bool {
-        self.endpoint.http_endpoint().is_some_and(|endpoint| {
-            self.bearer.is_some() || !endpoint.url.username().is_empty() || has_authorization_header(&endpoint)
-        })
+        let endpoint = self.endpoint.http_endpoint();
+        endpoint.is_some_and(|endpoint| self.bearer.is_some() || has_authorization_header(&endpoint))
     }
 
     /// What to do if the server refuses the token of `bearer`; `None` if that is not sent, since a header overrides it.

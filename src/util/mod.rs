@@ -11,6 +11,7 @@ pub mod loopback;
 pub mod private_files;
 pub mod quoting;
 pub mod secret_names;
+pub mod shorten;
 pub mod size;
 pub mod suggest;
 pub mod unique;

@@ -104,7 +104,7 @@ passes() {
     cat "$STORE_ROOT/played" >&2
     return 1
 }
-play() { passes "$binary" "auth::store::real::$1"; }
+play() { passes "$binary" "auth::store::real_keyring_tests::$1"; }
 # The whole program, as it is used.
 run() { passes "$integration" "auth::credential_store::$1"; }
 # `config secret set`, and a server that is given the secret; with "locked", one that must not be.

@@ -7,18 +7,18 @@ use std::time::Instant;
 use url::Url;
 
 use super::state::{LoginReason, ProviderInner, ProviderState, TokenSource};
-use crate::auth::authorization_request::truncate;
 use crate::auth::challenge::{self, Challenge};
 use crate::auth::clock::unix_seconds;
 use crate::auth::{dpop, scopes};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::transport::UnexpectedResponse;
+use crate::util::shorten::shorten;
 
 /// Why the server refused the request, in its own words.
 fn server_words(response: &UnexpectedResponse, challenge: Option<&Challenge>) -> Option<String> {
     let description = challenge.and_then(|challenge| challenge.param("error_description"));
     let words = description.or_else(|| response.body.lines().map(str::trim).find(|line| !line.is_empty()))?;
-    Some(truncate(words, 300))
+    Some(shorten(words, 300))
 }
 
 impl ProviderInner {
@@ -93,7 +93,7 @@ impl ProviderInner {
                 );
                 let why = challenge.and_then(|challenge| challenge.param("error_description").or(challenge.error()));
                 return Err(match why {
-                    Some(why) => failure.cause(format!("response: {}", truncate(why, 300))),
+                    Some(why) => failure.cause(format!("response: {}", shorten(why, 300))),
                     None => failure,
                 });
             }

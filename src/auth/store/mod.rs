@@ -31,7 +31,7 @@ pub mod named_secrets;
 mod null;
 mod private_file;
 #[cfg(test)]
-mod real;
+mod real_keyring_tests;
 mod system_keychain;
 #[cfg(test)]
 mod tests;

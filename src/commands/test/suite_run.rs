@@ -14,7 +14,7 @@ use crate::cli::CallArgs;
 use crate::commands::call::concurrent::run_concurrent_call;
 use crate::commands::call::tool_call::{CallContext, RawArguments};
 use crate::commands::context::Context;
-use crate::commands::expect::{self, difference, shorten, show};
+use crate::commands::expect::{self, difference, show, show_text};
 use crate::commands::request::permitted_operation;
 use crate::commands::test::report::{Outcome, TestReport, TestResult};
 use crate::commands::test::suite::{Action, Check, Suite, SuiteTest};
@@ -280,17 +280,17 @@ impl Connection {
             (None, None) => {}
             (None, Some(_)) => {
                 attempt.failure = Some(failure.clone().unwrap_or_else(|| {
-                    Failure::new(ErrorKind::Failed, "the tool reported an error").cause(shorten(&text))
+                    Failure::new(ErrorKind::Failed, "the tool reported an error").cause(show_text(&text))
                 }));
                 return Ok(attempt);
             }
             (Some(wanted), None) => {
                 let message = format!("it succeeded, but was expected to fail ({})", wanted.value.as_str());
-                attempt.problem(wanted.line, message, vec![format!("text: {}", shorten(&text))]);
+                attempt.problem(wanted.line, message, vec![format!("text: {}", show_text(&text))]);
             }
             (Some(wanted), Some(kind)) if kind != wanted.value => {
                 let message = format!("it failed as '{}', not as '{}'", kind.as_str(), wanted.value.as_str());
-                attempt.problem(wanted.line, message, vec![shorten(&said())]);
+                attempt.problem(wanted.line, message, vec![show_text(&said())]);
                 attempt.hint = failure.as_ref().and_then(|failure| failure.details().hint.clone());
             }
             (Some(_), Some(_)) => {
@@ -298,7 +298,7 @@ impl Connection {
                     && expect::matches(&captures.fill_text(&message.value), &said()).ok() != Some(true)
                 {
                     let what = format!("the message does not match /{}/", message.value);
-                    attempt.problem(message.line, what, vec![format!("message: {}", shorten(&said()))]);
+                    attempt.problem(message.line, what, vec![format!("message: {}", show_text(&said()))]);
                 }
             }
         }
@@ -487,7 +487,7 @@ fn different_lines(before: &str, now: &str) -> Vec<String> {
     let side = |sign: &str, lines: &[&str]| -> Vec<String> {
         let changed = &lines[start..lines.len() - end];
         let mut shown: Vec<String> =
-            changed.iter().take(MAX_DIFFERENT_LINES).map(|line| format!("{sign} {}", shorten(line))).collect();
+            changed.iter().take(MAX_DIFFERENT_LINES).map(|line| format!("{sign} {}", show_text(line))).collect();
         if changed.len() > MAX_DIFFERENT_LINES {
             shown.push(format!("{sign} … {} more lines", changed.len() - MAX_DIFFERENT_LINES));
         }

@@ -85,7 +85,7 @@ pub(super) enum HttpResponse {
 impl EndpointClient {
     pub(super) fn new(endpoint: &HttpEndpoint, options: &TransportOptions, versions: HttpVersions) -> Result<Self> {
         let configured = client::configured_headers(endpoint, &options.trace)?;
-        let own = configured.contains_key(AUTHORIZATION) || !endpoint.url.username().is_empty();
+        let own = configured.contains_key(AUTHORIZATION);
         Ok(EndpointClient {
             client: client::build(endpoint, options, versions)?,
             url: endpoint.url.clone(),

@@ -11,6 +11,7 @@ use crate::transport::message::UnexpectedResponse;
 use crate::transport::url::{redacted_url, url_for_trace};
 use crate::util::duration::format_duration;
 use crate::util::http_date::parse_http_date;
+use crate::util::shorten::shorten;
 
 /// The nonce for the next DPoP proof (RFC 9449 §8).
 pub(super) const DPOP_NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
@@ -107,8 +108,7 @@ pub(super) fn unexpected_response_failure(response: &UnexpectedResponse) -> Fail
     if let Some(location) = &response.location {
         failure = failure.cause(format!("Location: {location}")).hint("if you trust that URL, use it instead");
     } else if let Some(first) = response.body.lines().map(str::trim).find(|line| !line.is_empty()) {
-        let short: String = first.chars().take(300).collect();
-        failure = failure.cause(if short.len() < first.len() { format!("{short}…") } else { short });
+        failure = failure.cause(shorten(first, 300));
     }
     if let (429 | 503, Some(wait)) = (*status, response.retry_after) {
         failure = failure.hint(format!("try again in {}", format_duration(wait)));

@@ -18,6 +18,7 @@ use crate::protocol::json::{member, members};
 use crate::protocol::rpc::RawJson;
 use crate::protocol::{code, meta, method};
 use crate::util::lock::lock;
+use crate::util::shorten::shorten;
 use crate::util::suggest::nearest_name;
 
 /// How long the client may be silent before a response is played although another one came before it in the recording.
@@ -426,12 +427,7 @@ fn request_text(method: &str, params: &Value) -> String {
     if params.is_null() {
         return method.to_owned();
     }
-    let text = params.to_string();
-    let mut shown: String = text.chars().take(SHOWN_PARAMS).collect();
-    if shown.len() < text.len() {
-        shown.push('…');
-    }
-    format!("{method} {shown}")
+    format!("{method} {}", shorten(&params.to_string(), SHOWN_PARAMS))
 }
 
 /// Finds who sent a recorded message again.

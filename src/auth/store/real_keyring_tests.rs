@@ -128,8 +128,10 @@ async fn by_name() {
 #[ignore = "needs an unlocked keyring: tests/real/keyring.sh"]
 async fn crowd() {
     let numbers: Vec<String> = (0..20).map(|number| format!("key {number}")).collect();
-    let children: Vec<_> =
-        numbers.iter().map(|me| spawn_test("auth::store::real::one_of_a_crowd", &[("STORE_ME", me)])).collect();
+    let children: Vec<_> = numbers
+        .iter()
+        .map(|me| spawn_test("auth::store::real_keyring_tests::one_of_a_crowd", &[("STORE_ME", me)]))
+        .collect();
     for mut child in children {
         assert!(child.wait().unwrap().success());
     }
@@ -246,7 +248,7 @@ fn run_broken_test(bus: &str) {
     let root = dir.path().to_str().unwrap();
     let environment = [("STORE_ROOT", root), ("DBUS_SESSION_BUS_ADDRESS", bus), ("XDG_RUNTIME_DIR", root)];
     let started = Instant::now();
-    let mut child = spawn_test("auth::store::real::broken", &environment);
+    let mut child = spawn_test("auth::store::real_keyring_tests::broken", &environment);
     assert!(child.wait().unwrap().success());
     assert!(started.elapsed() < Duration::from_secs(15), "a thread that hangs holds up the end");
     assert!(dir.path().join("data/credentials.json").exists(), "the part was played");
