@@ -3,15 +3,13 @@
 use std::sync::Arc;
 
 use crate::commands::context::Context;
+use crate::commands::redaction::MIN_SECRET_LENGTH;
 use crate::error::Result;
 use crate::output::RecordingWriter;
 use crate::target::Target;
 use crate::transport::Endpoint;
 use crate::transport::record::Recorder;
 use crate::util::secret_names::{looks_like_key, looks_secret};
-
-/// Shorter values of variables may appear in any message by chance.
-const MIN_SECRET_LENGTH: usize = 6;
 
 impl Context {
     /// Records the exchange with a target, if `--record` was given.

@@ -14,7 +14,7 @@ use crate::transport::Endpoint;
 use crate::util::secret_names::{is_secret_name, is_secret_parameter, looks_like_key, looks_secret};
 
 /// Shorter values may appear in any message by chance.
-const MIN_SECRET_LENGTH: usize = 6;
+pub(super) const MIN_SECRET_LENGTH: usize = 6;
 
 impl Context {
     /// Redacts the credentials that are configured for this target.

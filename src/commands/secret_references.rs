@@ -37,8 +37,8 @@ const NOTICE_DELAY: Duration = Duration::from_millis(1500);
 const SIGNAL_GRACE: Duration = Duration::from_millis(100);
 /// How long a process that the command started may hold the output open after the command has exited.
 const OUTPUT_GRACE: Duration = Duration::from_millis(500);
-/// The longest secret, in bytes.
-const MAX_SECRET_LENGTH: usize = 64 * 1024;
+/// The longest secret, in bytes: a certificate with its chain fits.
+pub(crate) const MAX_SECRET_LENGTH: usize = 64 * 1024;
 /// How much of a command's standard error is read.
 const MAX_STDERR_LENGTH: u64 = 64 * 1024;
 
@@ -173,7 +173,7 @@ async fn run_command(
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
     let (mut output, mut complaint) = (Vec::new(), Vec::new());
     let status = {
-        let longest = u64::try_from(MAX_SECRET_LENGTH).unwrap_or(u64::MAX).saturating_add(1);
+        let longest = MAX_SECRET_LENGTH as u64 + 1;
         let reading = async {
             tokio::join!(
                 read_limited(stdout, longest, &mut output),

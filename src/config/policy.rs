@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use globset::{Glob, GlobMatcher};
 
+use crate::protocol::views::ListItem;
+
 /// Rules for the tools of one server.
 #[derive(Clone, Debug, Default)]
 pub struct ToolPolicy {
@@ -40,6 +42,16 @@ impl ConfirmPolicy {
             "destructive" => Some(ConfirmPolicy::Destructive),
             "always" => Some(ConfirmPolicy::Always),
             _ => None,
+        }
+    }
+
+    /// Whether a call of a tool has to be confirmed; `tool` is its definition, if it is known.
+    #[must_use]
+    pub fn requires_confirmation(self, tool: Option<&ListItem>) -> bool {
+        match self {
+            ConfirmPolicy::Never => false,
+            ConfirmPolicy::Destructive => !tool.is_some_and(ListItem::is_declared_harmless),
+            ConfirmPolicy::Always => true,
         }
     }
 

@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::ModelApi;
 use super::tool_names::exposed_property;
+use crate::schema::{SCHEMA_LIST_KEYWORDS, SCHEMA_MAP_KEYWORDS};
 use crate::util::suggest::nearest_name;
 
 /// Deeper schemas are kept as they are.
@@ -26,10 +27,6 @@ const SCHEMA_KEYWORDS: [&str; 10] = [
     "unevaluatedItems",
     "unevaluatedProperties",
 ];
-/// Keywords whose value is a list of schemas.
-const LIST_KEYWORDS: [&str; 4] = ["anyOf", "oneOf", "allOf", "prefixItems"];
-/// Keywords whose value is an object of schemas.
-const MAP_KEYWORDS: [&str; 5] = ["properties", "patternProperties", "$defs", "definitions", "dependentSchemas"];
 
 /// Rewrites a tool's input schema for this API, and returns what was changed.
 pub fn adapt(api: ModelApi, schema: &mut Value) -> Vec<String> {
@@ -227,12 +224,12 @@ impl Adapter {
                 self.adapt_schema(inner, &place, depth + 1);
             }
         }
-        for word in LIST_KEYWORDS {
+        for word in SCHEMA_LIST_KEYWORDS {
             if let Some(Value::Array(all)) = words.get_mut(word) {
                 all.iter_mut().for_each(|inner| self.adapt_schema(inner, place, depth + 1));
             }
         }
-        for word in MAP_KEYWORDS {
+        for word in SCHEMA_MAP_KEYWORDS {
             if let Some(Value::Object(all)) = words.get_mut(word) {
                 for (name, inner) in all {
                     let place = match word {
@@ -367,13 +364,13 @@ impl Adapter {
                 "$ref" => value.as_str().is_some_and(|target| self.local(target).is_some()),
                 "enum" => value.as_array().is_some_and(|values| !values.is_empty()),
                 word if SCHEMA_KEYWORDS.contains(&word) => is_schema(value),
-                word if LIST_KEYWORDS.contains(&word) => {
+                word if SCHEMA_LIST_KEYWORDS.contains(&word) => {
                     if let Value::Array(all) = value {
                         all.retain(is_schema);
                     }
                     value.as_array().is_some_and(|all| !all.is_empty())
                 }
-                word if MAP_KEYWORDS.contains(&word) => {
+                word if SCHEMA_MAP_KEYWORDS.contains(&word) => {
                     if let Value::Object(all) = value {
                         all.retain(|_, inner| is_schema(inner));
                     }

@@ -189,6 +189,13 @@ impl ListItem {
         self.value.get("outputSchema").filter(|schema| schema.is_object() || schema.is_boolean())
     }
 
+    /// Whether a tool declares that it changes nothing, or nothing that is lost by it. Untrusted (`TOL-05`).
+    #[must_use]
+    pub fn is_declared_harmless(&self) -> bool {
+        self.boolean_annotation("readOnlyHint") == Some(true)
+            || self.boolean_annotation("destructiveHint") == Some(false)
+    }
+
     /// A boolean tool annotation, if the server sent it. Untrusted (`TOL-05`).
     #[must_use]
     pub fn boolean_annotation(&self, name: &str) -> Option<bool> {

@@ -9,6 +9,7 @@ use serde_json::{Map, Value};
 use crate::protocol::headers;
 use crate::schema::document::SchemaDocument;
 use crate::schema::number;
+use crate::schema::subschemas::has_named_schemas;
 use crate::schema::types::TypeSet;
 
 const ANNOTATION: &str = "x-mcp-header";
@@ -87,7 +88,7 @@ impl<'a> HeaderParamCollector<'a, '_> {
                 // Values, not schemas.
                 "enum" | "const" | "default" | "examples" | "example" => {}
                 // Maps from names to schemas: their keys are not keywords.
-                "properties" | "patternProperties" | "$defs" | "definitions" | "dependentSchemas" | "dependencies" => {
+                keyword if has_named_schemas(keyword) => {
                     for (name, part) in value.as_object().into_iter().flatten() {
                         path.push(name.clone());
                         self.visit(part, path, reachable && keyword == "properties")?;

@@ -2,6 +2,12 @@
 
 use serde_json::{Map, Value};
 
+/// Keywords with a list of schemas.
+pub const SCHEMA_LIST_KEYWORDS: [&str; 4] = ["anyOf", "oneOf", "allOf", "prefixItems"];
+/// Keywords with schemas by name.
+pub const SCHEMA_MAP_KEYWORDS: [&str; 5] =
+    ["properties", "patternProperties", "$defs", "definitions", "dependentSchemas"];
+
 /// The subschemas that a keyword contains.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Subschemas<'a> {
@@ -33,10 +39,8 @@ impl<'a> Subschemas<'a> {
 /// The subschemas that a keyword contains.
 pub(super) fn subschemas<'a>(keyword: &str, value: &'a Value) -> Subschemas<'a> {
     match keyword {
-        "properties" | "patternProperties" | "$defs" | "definitions" | "dependentSchemas" | "dependencies" => {
-            value.as_object().map_or(Subschemas::Empty, Subschemas::Named)
-        }
-        "allOf" | "anyOf" | "oneOf" | "prefixItems" => {
+        _ if has_named_schemas(keyword) => value.as_object().map_or(Subschemas::Empty, Subschemas::Named),
+        _ if SCHEMA_LIST_KEYWORDS.contains(&keyword) => {
             value.as_array().map_or(Subschemas::Empty, |all| Subschemas::List(all))
         }
         "items" if value.is_array() => value.as_array().map_or(Subschemas::Empty, |all| Subschemas::List(all)),
@@ -53,6 +57,11 @@ pub(super) fn subschemas<'a>(keyword: &str, value: &'a Value) -> Subschemas<'a> 
         | "additionalItems" => Subschemas::Single(value),
         _ => Subschemas::Empty,
     }
+}
+
+/// Whether the members of a keyword's value are schemas; of `dependencies`, some may be lists of names.
+pub(super) fn has_named_schemas(keyword: &str) -> bool {
+    SCHEMA_MAP_KEYWORDS.contains(&keyword) || keyword == "dependencies"
 }
 
 /// The paths of all values for which `is_sought` returns true, given the value and its member name.

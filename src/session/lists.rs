@@ -19,7 +19,7 @@ use crate::session::rpc_client::RequestOutcome;
 use crate::util::size::format_size;
 
 /// The maximum number of pages of a list (`MSG-08`).
-const MAX_PAGES: usize = 1000;
+pub(crate) const MAX_PAGES: usize = 1000;
 
 /// Whether a list may come from the cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -18,6 +18,9 @@ use crate::transport::trace::Trace;
 
 pub use futures_util::future::BoxFuture;
 
+/// How long to wait for the end of the connection after a failed write.
+pub(super) const END_DETECTION_TIMEOUT: Duration = Duration::from_millis(500);
+
 /// The options that all connections of one run share.
 #[derive(Clone, Default)]
 pub struct TransportOptions {

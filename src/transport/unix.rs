@@ -11,7 +11,8 @@ use tokio::time::timeout;
 
 use crate::error::{ErrorKind, Failure, Result, RetryAdvice};
 use crate::transport::connection::{
-    BoxFuture, CloseOutcome, ConnectedTransport, Diagnostics, Transport, TransportKind, TransportOptions,
+    BoxFuture, CloseOutcome, ConnectedTransport, Diagnostics, END_DETECTION_TIMEOUT, Transport, TransportKind,
+    TransportOptions,
 };
 use crate::transport::endpoint::UnixEndpoint;
 use crate::transport::message::{OutgoingMessage, incoming_channel};
@@ -19,8 +20,6 @@ use crate::transport::message_reader::MessageReader;
 use crate::transport::message_writer::{LineFrameWriter, MessageWriter};
 use crate::util::quoting::quote;
 
-/// How long to wait for the end of the connection after a failed write.
-const END_DETECTION_TIMEOUT: Duration = Duration::from_millis(500);
 /// How long the server may take to close the connection after mcpipe has closed its side.
 const CLOSE_TIMEOUT: Duration = Duration::from_millis(200);
 

@@ -29,7 +29,8 @@ use super::http::{UpgradeRequest, upgrade};
 use crate::error::{ErrorKind, Failure, Result, RetryAdvice};
 use crate::transport::charset::Charset;
 use crate::transport::connection::{
-    BoxFuture, CloseOutcome, ConnectedTransport, Diagnostics, Transport, TransportKind, TransportOptions,
+    BoxFuture, CloseOutcome, ConnectedTransport, Diagnostics, END_DETECTION_TIMEOUT, Transport, TransportKind,
+    TransportOptions,
 };
 use crate::transport::endpoint::HttpEndpoint;
 use crate::transport::frame_splitter::FrameSplitter;
@@ -46,8 +47,6 @@ const HANDSHAKE_GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 const MAX_FRAME: usize = 4 << 20;
 /// How much may wait to be written. The library answers pings into this buffer while the server does not read.
 const WRITE_BUFFER: usize = MAX_FRAME + (1 << 20);
-/// How long to wait for the end of the connection after a failed write.
-const END_DETECTION_TIMEOUT: Duration = Duration::from_millis(500);
 /// How long the server may take to respond to a close frame.
 const CLOSE_TIMEOUT: Duration = Duration::from_millis(300);
 

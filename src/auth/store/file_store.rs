@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -18,9 +17,6 @@ use crate::util::file_lock::{self, FileLock};
 
 /// The version of the file format; a file of a later version is not touched.
 const FORMAT_VERSION: u32 = 1;
-
-/// How long a change waits for those of other processes. Each takes milliseconds.
-const UPDATE_LOCK_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The file store.
 pub struct FileStore {
@@ -73,7 +69,8 @@ impl FileStore {
         if let Some(dir) = &self.private_dir {
             private_file::ensure_private_dir(dir)?;
         }
-        let _guard = lock::acquire(&sibling_lock_path(&self.path), UPDATE_LOCK_TIMEOUT, "the credentials file").await?;
+        let _guard =
+            lock::acquire(&sibling_lock_path(&self.path), lock::UPDATE_TIMEOUT, "the credentials file").await?;
         let mut document = self.read()?;
         if !change(&mut document) {
             return Ok(());

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -14,9 +13,6 @@ use crate::error::Result;
 
 /// The version of the file format; a file of a later version is not touched.
 const FORMAT_VERSION: u32 = 1;
-
-/// How long a change waits for those of other processes. Each takes milliseconds.
-const UPDATE_LOCK_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// The index file.
 pub struct KeychainIndex {
@@ -67,7 +63,7 @@ impl KeychainIndex {
     /// Changes the index, and returns the previous content. The file is written only if something changed.
     pub async fn update(&self, change: impl FnOnce(&mut IndexContents) + Send) -> Result<IndexContents> {
         private_file::ensure_private_dir(&self.data_dir)?;
-        let _guard = lock::acquire(&sibling_lock_path(&self.path), UPDATE_LOCK_TIMEOUT, "the keychain index").await?;
+        let _guard = lock::acquire(&sibling_lock_path(&self.path), lock::UPDATE_TIMEOUT, "the keychain index").await?;
         let before = self.read()?;
         let mut contents = before.clone();
         change(&mut contents);

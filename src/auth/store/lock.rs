@@ -7,6 +7,9 @@ use crate::auth::store::private_file;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::util::file_lock::FileLock;
 
+/// How long a change waits for those of other processes. Each takes milliseconds.
+pub(super) const UPDATE_TIMEOUT: Duration = Duration::from_secs(20);
+
 /// Takes the lock at `path`; `what` describes to users what it protects.
 ///
 /// # Errors

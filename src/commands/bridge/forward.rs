@@ -148,7 +148,7 @@ impl Upstream {
             return Err(failure);
         }
         let has_headers = Self::has_headers(connection);
-        if !self.guard.needs_table(has_headers) {
+        if !self.guard.needs_tool_definitions(has_headers) {
             return Ok(Vec::new());
         }
         let load = async {

@@ -66,7 +66,7 @@ impl ToolGuard {
 
     /// Whether a call needs the definition of its tool.
     #[must_use]
-    pub fn needs_table(&self, has_headers: bool) -> bool {
+    pub fn needs_tool_definitions(&self, has_headers: bool) -> bool {
         let confirms = self.target.policy.confirm == ConfirmPolicy::Destructive && !self.is_confirmed;
         has_headers || self.lock.is_some() || confirms || self.target.policy.read_only
     }
@@ -146,16 +146,7 @@ impl ToolGuard {
 
     /// Why a tool cannot be called without a confirmation.
     fn unconfirmed(&self, tool: &str, item: Option<&ListItem>) -> Option<Failure> {
-        let is_harmless = item.is_some_and(|item| {
-            item.boolean_annotation("readOnlyHint") == Some(true)
-                || item.boolean_annotation("destructiveHint") == Some(false)
-        });
-        let is_needed = match self.target.policy.confirm {
-            ConfirmPolicy::Never => false,
-            ConfirmPolicy::Destructive => !is_harmless,
-            ConfirmPolicy::Always => true,
-        };
-        (is_needed && !self.is_confirmed).then(|| {
+        (!self.is_confirmed && self.target.policy.confirm.requires_confirmation(item)).then(|| {
             Failure::new(
                 ErrorKind::Refused,
                 format!("calling '{tool}' needs confirmation, for which a bridge cannot ask"),

@@ -12,12 +12,10 @@ use crate::protocol::revision::{Revision, RevisionPin, supported_revisions};
 use crate::protocol::rpc::{self, RawJson};
 use crate::protocol::{code, method};
 use crate::session::failure::failure_from_outcome;
+use crate::session::negotiate::PROBE_TIMEOUT;
 use crate::session::rpc_client::RequestOutcome;
 use crate::transport::{self, Endpoint, HttpMode};
 use crate::util::lock::lock;
-
-/// How long a silent server is waited for before the other era is tried on the same connection.
-const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 
 impl Upstream {
     /// Opens a connection.

@@ -17,14 +17,13 @@ use super::wire::{ClientMessage, ParamsEdit, member_text, members_of, parse_line
 use crate::error::{ErrorKind, Failure, Result};
 use crate::protocol::rpc::{self, RawJson};
 use crate::protocol::{code, method};
+use crate::session::era::modern::STATE_RETRY_DELAY;
 use crate::session::rpc_client::RequestOutcome;
 use crate::transport::BoxFuture;
 use crate::util::lock::lock;
 
 /// How many times a server may ask for input during one request.
 const MAX_ROUNDS: u32 = 32;
-/// The pause before a retry that contains nothing but the server's own state.
-const STATE_RETRY_DELAY: Duration = Duration::from_millis(250);
 /// How long a client may take to answer with its next request, and how many questions may wait for that.
 const HELD_LIMITS: (Duration, usize) = (Duration::from_secs(600), 64);
 /// The key of the only question in an `input_required` result of ours.

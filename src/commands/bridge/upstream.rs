@@ -17,6 +17,7 @@ use crate::output::Ui;
 use crate::protocol::rpc::{self, RawJson};
 use crate::protocol::{headers, meta, method};
 use crate::session::failure::failure_from_outcome;
+use crate::session::lists::MAX_PAGES;
 use crate::session::rpc_client::RequestOutcome;
 use crate::target::Target;
 use crate::transport::{self, ConnectedTransport, TransportOptions};
@@ -28,8 +29,6 @@ const FAILURE_LIFETIME: Duration = Duration::from_millis(500);
 const FAREWELL_TIMEOUT: Duration = Duration::from_millis(300);
 /// How many cancellations may be under way over HTTP.
 const MAX_CANCELLATIONS: usize = 16;
-/// The maximum number of pages of a list.
-const MAX_PAGES: usize = 1000;
 
 /// One server behind the bridge.
 pub struct Upstream {

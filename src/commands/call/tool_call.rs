@@ -503,17 +503,8 @@ impl<'a> ToolCall<'a> {
 
     /// Asks the user if the configuration requires it and `--yes` was not given (`TOL-09`).
     async fn require_consent(&self, tool: Option<&ListItem>, arguments: &Map<String, Value>) -> Result<()> {
-        let harmless = tool.is_some_and(|tool| {
-            tool.boolean_annotation("readOnlyHint") == Some(true)
-                || tool.boolean_annotation("destructiveHint") == Some(false)
-        });
         let CallContext { context, session, args, .. } = self.call_context;
-        let needed = match session.target().policy.confirm {
-            ConfirmPolicy::Never => false,
-            ConfirmPolicy::Destructive => !harmless,
-            ConfirmPolicy::Always => true,
-        };
-        if !needed || args.yes {
+        if args.yes || !session.target().policy.confirm.requires_confirmation(tool) {
             return Ok(());
         }
         let name = &self.raw_arguments.tool;

@@ -12,15 +12,13 @@ use crate::cli::ConfigSecretCommand;
 use crate::commands::client_features;
 use crate::commands::context::Context;
 use crate::commands::runtime::block_on;
+use crate::commands::secret_references::MAX_SECRET_LENGTH;
 use crate::config::Config;
 use crate::config::value::expand::is_valid_secret_name;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::output::Column;
 use crate::secret::Secret;
 use crate::util::suggest::did_you_mean;
-
-/// The longest value, in bytes: a certificate with its chain fits.
-const MAX_SECRET_LENGTH: u64 = 64 * 1024;
 
 /// Runs a subcommand.
 pub(super) fn run(context: &mut ConfigContext<'_>, command: &ConfigSecretCommand) -> Result<ConfigReport> {
@@ -127,10 +125,10 @@ pub(super) fn read_value(context: &Context, name: &str) -> Result<String> {
         let failed =
             || Failure::new(ErrorKind::Usage, format!("cannot read the value of '{name}' from standard input"));
         std::io::stdin()
-            .take(MAX_SECRET_LENGTH + 1)
+            .take(MAX_SECRET_LENGTH as u64 + 1)
             .read_to_end(&mut bytes)
             .map_err(|error| failed().caused_by(&error))?;
-        if u64::try_from(bytes.len()).is_ok_and(|length| length > MAX_SECRET_LENGTH) {
+        if bytes.len() > MAX_SECRET_LENGTH {
             return Err(failed().cause(format!("it is longer than {MAX_SECRET_LENGTH} bytes")));
         }
         return String::from_utf8(bytes).map_err(|_| failed().cause("it is not UTF-8 text"));

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use crate::commands::test::report::Finding;
 use crate::protocol::views::ListItem;
+use crate::schema::{SCHEMA_LIST_KEYWORDS, SCHEMA_MAP_KEYWORDS};
 
 /// The most places that are listed.
 const MAX_PLACES: usize = 10;
@@ -17,10 +18,6 @@ const SCHEMA_KEYWORDS: [&str; 8] = ["items", "contains", "not", "propertyNames",
 /// Keywords with one schema that is usually `true` or `false`.
 const BOOLEAN_KEYWORDS: [&str; 4] =
     ["additionalProperties", "unevaluatedProperties", "additionalItems", "unevaluatedItems"];
-/// Keywords with a list of schemas.
-const LIST_KEYWORDS: [&str; 4] = ["allOf", "anyOf", "oneOf", "prefixItems"];
-/// Keywords with schemas by name.
-const MAP_KEYWORDS: [&str; 5] = ["properties", "patternProperties", "dependentSchemas", "$defs", "definitions"];
 /// Keywords that say nothing about the value, whatever stands beside them.
 const ANNOTATIONS: [&str; 13] = [
     "title",
@@ -100,9 +97,9 @@ fn search(schema: &Value, at: &str, position: Position, depth: usize, places: &m
             }
         } else if BOOLEAN_KEYWORDS.contains(&name) {
             (vec![(name.to_owned(), value)], Position::Unrestricted)
-        } else if LIST_KEYWORDS.contains(&name) {
+        } else if SCHEMA_LIST_KEYWORDS.contains(&name) {
             (value.as_array().map(|list| numbered(name, list)).unwrap_or_default(), Position::Value)
-        } else if MAP_KEYWORDS.contains(&name) {
+        } else if SCHEMA_MAP_KEYWORDS.contains(&name) {
             let named = value.as_object().into_iter().flatten();
             (named.map(|(key, schema)| (format!("{name}/{key}"), schema)).collect(), Position::Value)
         } else {

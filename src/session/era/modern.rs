@@ -23,7 +23,7 @@ use crate::transport::BoxFuture;
 use crate::util::lock::lock;
 
 /// The pause before a retry that contains nothing but the server's own state (`MRT-04`).
-const STATE_RETRY_DELAY: Duration = Duration::from_millis(250);
+pub(crate) const STATE_RETRY_DELAY: Duration = Duration::from_millis(250);
 
 /// The state of a modern connection.
 pub struct ModernEra {

@@ -26,15 +26,13 @@ pub use self::frame::{FirstLine, FrameReader, Greeting, item_lines};
 pub use self::launch::end_dead_session;
 use crate::error::{ErrorKind, Failure, Result, RetryAdvice};
 use crate::transport::connection::{
-    BoxFuture, CloseOutcome, ConnectedTransport, Transport, TransportKind, TransportOptions,
+    BoxFuture, CloseOutcome, ConnectedTransport, END_DETECTION_TIMEOUT, Transport, TransportKind, TransportOptions,
 };
 use crate::transport::http::SseConnectError;
 use crate::transport::message::{Incoming, IncomingItem, OutgoingKind, OutgoingMessage, incoming_channel};
 use crate::transport::message_writer::{LineFrameWriter, MessageWriter};
 use crate::transport::trace::{Trace, TraceEvent};
 
-/// How long to wait for the end of the connection after a failed write.
-const END_DETECTION_TIMEOUT: Duration = Duration::from_millis(500);
 /// How many times to connect to a keeper that ends at the same moment.
 const MAX_ATTEMPTS: usize = 3;
 
