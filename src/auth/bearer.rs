@@ -10,12 +10,12 @@ use serde_json::Value;
 use tokio::sync::Mutex;
 use url::Url;
 
-use crate::auth::challenge;
 use crate::auth::clock::unix_seconds;
 use crate::auth::http_client::OAuthHttpClient;
 use crate::auth::interaction::UserInteraction;
 use crate::config::bearer::{BearerSource, strip_bearer_scheme};
 use crate::error::{ErrorKind, Failure, Result};
+use crate::protocol::challenge;
 use crate::secret::Secret;
 use crate::transport::{Authorize, BoxFuture, UnexpectedResponse};
 

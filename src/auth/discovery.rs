@@ -2,11 +2,11 @@
 
 use serde_json::{Map, Value};
 
-use crate::auth::challenge::Challenge;
 use crate::auth::http_client::OAuthHttpClient;
 use crate::auth::metadata::{self, AuthorizationServerMetadata, ProtectedResourceMetadata};
 use crate::config::oauth::{OAuthSettings, ResourceParameter};
 use crate::error::{ErrorKind, Failure, Result};
+use crate::protocol::challenge::Challenge;
 use crate::transport::http::redacted_url;
 use crate::util::quoting::quote;
 use crate::util::shorten::shorten;

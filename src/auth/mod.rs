@@ -3,7 +3,6 @@
 pub mod address_space;
 pub mod authorization_request;
 pub mod bearer;
-pub mod challenge;
 pub mod client_auth;
 pub mod clock;
 pub mod credentials;

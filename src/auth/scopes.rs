@@ -5,12 +5,6 @@ use crate::auth::metadata::AuthorizationServerMetadata;
 /// Requests a refresh token from OpenID Connect servers.
 pub const OFFLINE_ACCESS: &str = "offline_access";
 
-/// Whether a word is a valid scope (RFC 6749 §3.3). An invalid one would be refused, and may be unsafe to show.
-#[must_use]
-pub fn is_valid_scope(word: &str) -> bool {
-    !word.is_empty() && word.chars().all(|c| matches!(c, '!' | '#'..='[' | ']'..='~'))
-}
-
 /// The scopes of a first authorization: those the user configured, else those of the challenge, else all
 /// that the resource supports, else none.
 #[must_use]

@@ -70,7 +70,7 @@ pub enum AuthCommand {
     /// Prints the stored access token for use with other programs, after refreshing it if it has expired. --json prints what
     /// `mcpipe auth import` reads on another machine.
     Token(AuthTokenArgs),
-    /// Import tokens from JSON on stdin
+    /// Import tokens from JSON on standard input
     ///
     /// Stores tokens that were obtained elsewhere, for machines without a browser. The JSON object is the response of a token
     /// endpoint: access_token, and optionally refresh_token, expires_in (or expires_at), scope and token_type. To refresh the

@@ -38,7 +38,7 @@ Arguments, typed by the tool's schema:
                    and objects are parsed; a value whose type the schema does
                    not declare is a string
   name:=JSON       raw JSON, whatever the schema says
-  name=@FILE       the file's text; @- is stdin; @@x is the literal text @x
+  name=@FILE       the file's text; @- is standard input; @@x is the literal text @x
   name:=@FILE      JSON from the file
   name=@b64:FILE   the file's bytes in base64; name=@FILE is the same if the
                    schema says contentEncoding: base64 or format: byte
@@ -86,7 +86,7 @@ pub struct CallArgs {
     /// All arguments as one JSON object
     #[arg(long = "args", value_name = "JSON|@FILE|-")]
     pub object: Option<String>,
-    /// Run the calls in FILE (NDJSON; - for stdin) over one connection
+    /// Run the calls in FILE (NDJSON; - for standard input) over one connection
     ///
     /// Each line of FILE is {"tool":…,"arguments":…,"id":…}. One result line is printed as each call finishes. A line may
     /// also read a resource ("read":URI), get a prompt ("prompt":…,"arguments":…) or send any request
@@ -94,7 +94,7 @@ pub struct CallArgs {
     #[arg(long, value_name = "FILE|-", help_heading = "Many calls", group = "many",
         conflicts_with_all = ["object", "structured", "save", "detach", "tool_use"])]
     pub batch: Option<PathBuf>,
-    /// Run the tool calls in FILE (a model API response; - for stdin)
+    /// Run the tool calls in FILE (a model API response; - for standard input)
     ///
     /// Prints the tool-result messages to send back to the model.
     #[arg(long, value_name = "FILE|-", help_heading = "Many calls", group = "many",

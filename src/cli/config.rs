@@ -197,7 +197,7 @@ pub struct ConfigSecretArgs {
 pub enum ConfigSecretCommand {
     /// Store a secret
     ///
-    /// Reads the value from stdin, or prompts for it at a terminal without echo. Line breaks at the end are removed.
+    /// Reads the value from standard input, or prompts for it at a terminal without echo. Line breaks at the end are removed.
     #[command(
         after_help = short_help!(),
         after_long_help = long_help!("\

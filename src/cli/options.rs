@@ -95,7 +95,7 @@ pub struct GlobalOptions {
     pub elicit: Option<ElicitMode>,
     /// Answer the server's sampling requests with CMD
     ///
-    /// CMD reads the request as JSON from stdin, and prints the result as JSON.
+    /// CMD reads the request as JSON from standard input, and prints the result as JSON.
     #[arg(long, global = true, hide_short_help = true, hide_long_help = true, value_name = "CMD")]
     pub sampling_command: Option<String>,
     /// Request the server's logs at LEVEL and above, and print them on stderr
@@ -195,7 +195,7 @@ pub enum ElicitMode {
     Decline,
     /// Accept with these values over the defaults of the form.
     Values(serde_json::Map<String, serde_json::Value>),
-    /// The same, from a file; `-` is stdin.
+    /// The same, from a file; `-` is standard input.
     File(PathBuf),
 }
 

@@ -1,5 +1,6 @@
 //! The messages of the Model Context Protocol: JSON-RPC, revisions, names. No input or output.
 
+pub mod challenge;
 pub mod headers;
 pub mod json;
 pub mod json_cursor;

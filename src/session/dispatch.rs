@@ -163,7 +163,7 @@ impl RpcState {
         }
     }
 
-    /// A failure that ends the wait of a request, caused by what came without its id.
+    /// A failure that ends the wait of a request, caused by what came without its ID.
     pub(crate) fn take_explained(&self, id: u64, failure: Failure) -> Failure {
         match lock(&self.pending).remove(&id) {
             Some(pending) => pending.strays.explain(failure),
@@ -233,12 +233,12 @@ impl RpcState {
             (Some(id), None) => id,
             (None, None) => return self.strayed(Stray::new(response)),
             (Some(id), Some(on)) if id == on || lock(&self.pending).contains_key(&id) => id,
-            // Errors of a server's HTTP layer have an id of their own (the Python SDK before 2.0 uses "server-error")
+            // Errors of a server's HTTP layer have an ID of their own (the Python SDK before 2.0 uses "server-error")
             // or none. Such an error belongs to the POST that it answers.
             (_, Some(on)) if response.outcome.is_err() => on,
             (other, Some(on)) => {
                 let what = match other {
-                    Some(id) => format!("the server responded with the id of another request ({id}, not {on})"),
+                    Some(id) => format!("the server responded with the ID of another request ({id}, not {on})"),
                     None if response.has_id => UNKNOWN_ID.to_owned(),
                     None => WITHOUT_ID.to_owned(),
                 };
@@ -249,7 +249,7 @@ impl RpcState {
         match lock(&self.pending).get(&id) {
             Some(PendingRequest { server_requests: Some(own), .. }) => own.reset_elicitations(),
             Some(_) => {}
-            None => return self.trace.note(&format!("ignored a response that no request waits for (id {id})")),
+            None => return self.trace.note(&format!("ignored a response that no request waits for (ID {id})")),
         }
         self.client_handler.server_requests.reset_elicitations();
         match response.outcome {
@@ -436,13 +436,13 @@ mod tests {
             let wired = Wired::new(wire);
             let (unknown, without) = match wire {
                 TransportKind::Http => (
-                    format!("{late}: the server sent a result with an unknown id"),
-                    format!("{late}: the server sent a result without an id"),
+                    format!("{late}: the server sent a result with an unknown ID"),
+                    format!("{late}: the server sent a result without an ID"),
                 ),
                 _ => (format!("{UNKNOWN_ID}: {late}"), format!("{WITHOUT_ID}: {late}")),
             };
             for (text, said) in [
-                (ERROR, format!("{late}: the server sent an error without an id: no (code -1)")),
+                (ERROR, format!("{late}: the server sent an error without an ID: no (code -1)")),
                 (RESULT, without),
                 (UNKNOWN, unknown.clone()),
                 (r#"{"id":0,"result":0}"#, unknown),
@@ -460,7 +460,7 @@ mod tests {
             let wired = Wired::new(wire);
             let expected = match wire {
                 TransportKind::Http => {
-                    "no response to tools/list within 3 s: the server sent an error without an id: no (code -1)"
+                    "no response to tools/list within 3 s: the server sent an error without an ID: no (code -1)"
                 }
                 _ => "error no",
             };
@@ -477,7 +477,7 @@ mod tests {
     #[tokio::test]
     async fn progress_shows_that_the_error_was_about_something_else() {
         let progress = r#"{"method":"notifications/progress","params":{"progressToken":ID,"progress":1}}"#;
-        let late = "no response to tools/list within 3 s: the server sent an error without an id: no (code -1)";
+        let late = "no response to tools/list within 3 s: the server sent an error without an ID: no (code -1)";
         let reply = Wired::new(TransportKind::Stdio).asked(false, Duration::from_secs(3), &[ERROR, progress]).await;
         assert_eq!(reply, late);
     }
@@ -485,7 +485,7 @@ mod tests {
     #[tokio::test]
     async fn a_notification_accounts_for_one_error() {
         let wired = Wired::new(TransportKind::Stdio);
-        let late = "no response to tools/list within 3 s: the server sent an error without an id: no (code -1)";
+        let late = "no response to tools/list within 3 s: the server sent an error without an ID: no (code -1)";
         wired.link.notify(method::INITIALIZED, None, Vec::new()).await.unwrap();
         assert_eq!(wired.asked(false, Duration::from_secs(3), &[ERROR]).await, late);
         assert_eq!(wired.asked(false, LONG, &[ERROR]).await, "error no");
@@ -529,7 +529,7 @@ mod tests {
         }
         assert_eq!(wired.asked(true, LONG, &[RESULT]).await, WITHOUT_ID);
         assert_eq!(wired.asked(true, LONG, &[UNKNOWN]).await, UNKNOWN_ID);
-        let other = "the server responded with the id of another request (1, not 6)";
+        let other = "the server responded with the ID of another request (1, not 6)";
         assert_eq!(wired.asked(true, LONG, &[r#"{"id":1,"result":0}"#]).await, other);
     }
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::error::{ErrorKind, Failure, RetryAdvice};
+use crate::protocol::challenge::parse_challenges;
 use crate::protocol::revision::{Revision, RevisionPin, names_revision, supported_revisions};
 use crate::protocol::rpc::{RawJson, RpcError, RpcErrorDefect};
 use crate::protocol::{code, method};
@@ -247,7 +248,9 @@ fn unexpected_response_failure(refusal: &UnexpectedResponse, asked: &str, target
     let mut failure = failure.retry_advice(RetryAdvice::from_status(status, refusal.retry_after));
     // A proxy in front of a server that is still starting may not know its path yet.
     failure.details_mut().maybe_starting = status == 404;
-    if let Some(description) = refusal.challenges.iter().find_map(|challenge| error_description(challenge)) {
+    let challenges = parse_challenges(&refusal.challenges);
+    let description = challenges.iter().find_map(|challenge| challenge.param("error_description"));
+    if let Some(description) = description.and_then(first_line) {
         failure = failure.cause(format!("response: {description}"));
     }
     if let Some(line) = first_line(&refusal.body) {
@@ -350,16 +353,6 @@ fn retry_hint(after: Option<Duration>) -> String {
         Some(after) => format!("try again in {}", format_duration(after)),
         None => "try again later".to_owned(),
     }
-}
-
-/// The `error_description` of a `WWW-Authenticate` header (RFC 6750 §3).
-fn error_description(challenge: &str) -> Option<String> {
-    let (_, value) = challenge.split_once("error_description=")?;
-    let value = match value.strip_prefix('"') {
-        Some(quoted) => quoted.split('"').next(),
-        None => value.split([',', ' ']).next(),
-    };
-    value.and_then(first_line)
 }
 
 /// The first line of a body that is not empty, shortened.

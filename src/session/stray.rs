@@ -1,18 +1,18 @@
 //! Answers that name no request of ours, where one stream carries everything.
 //!
 //! JSON-RPC 2.0 (section 5) gives an error `"id": null` where the request could not be read. In practice servers
-//! also send such an error, or a result without an id, for a notification, which must not be answered at all
+//! also send such an error, or a result without an ID, for a notification, which must not be answered at all
 //! (section 4.1). The rules here:
 //!
-//! * A result without an id answers nothing. If a request gets no answer in time, and no error came that explains it,
+//! * A result without an ID answers nothing. If a request gets no answer in time, and no error came that explains it,
 //!   such a result is the failure: the server broke the protocol.
 //! * A notification accounts for one answer that names no request, until a request sent after it is answered: servers
 //!   mostly work in order.
-//! * Any other error, and a result with an unknown id, is held. An answer by its id wins over it. Once as many are
+//! * Any other error, and a result with an unknown ID, is held. An answer by its ID wins over it. Once as many are
 //!   held as requests wait, each request is given [`STRAY_WAIT`] for its answer and then fails with what was held.
 //! * Text that is probably the response to a request, but not valid JSON, is held for that request in the same way.
 //! * Progress of a request shows that the server read it: no error before that was about it.
-//! * Where a wait ends for another reason, what came is shown as the cause. A held result with an unknown id is more:
+//! * Where a wait ends for another reason, what came is shown as the cause. A held result with an unknown ID is more:
 //!   the server broke the protocol, and the end of the wait is the consequence.
 
 use std::time::Duration;
@@ -26,9 +26,9 @@ use crate::session::request::RequestOutcome;
 pub(crate) const STRAY_WAIT: Duration = Duration::from_secs(2);
 
 /// The failure of a result whose id is not one of ours.
-pub(crate) const UNKNOWN_ID: &str = "the server answered with an id that was never sent";
-/// The failure of a result without an id.
-pub(crate) const WITHOUT_ID: &str = "the server answered with a result without an id";
+pub(crate) const UNKNOWN_ID: &str = "the server answered with an ID that was never sent";
+/// The failure of a result without an ID.
+pub(crate) const WITHOUT_ID: &str = "the server answered with a result without an ID";
 
 /// What an answer that names no request of ours means for a request that waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -111,7 +111,7 @@ impl Stray {
 
 impl std::fmt::Display for Stray {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let id = if self.has_id { "with an unknown id" } else { "without an id" };
+        let id = if self.has_id { "with an unknown ID" } else { "without an ID" };
         match &self.error {
             Some(error) => write!(f, "an error {id}: {}", error),
             None if self.broken.is_some() => f.write_str("a response that is not valid JSON"),
@@ -120,7 +120,7 @@ impl std::fmt::Display for Stray {
     }
 }
 
-/// What came without an id of ours while one request waited.
+/// What came without an ID of ours while one request waited.
 #[derive(Debug, Default)]
 pub(crate) struct Strays {
     /// The first that may be meant for the request.
@@ -129,7 +129,7 @@ pub(crate) struct Strays {
     count: usize,
     /// What is shown where the wait ends without an answer.
     cause: Option<Stray>,
-    /// Whether a result without an id came.
+    /// Whether a result without an ID came.
     has_malformed: bool,
 }
 
@@ -232,13 +232,13 @@ mod tests {
 
     #[test]
     fn a_stray_answer_says_what_it_is() {
-        assert_eq!(error("no").to_string(), "an error without an id: no (code -1)");
+        assert_eq!(error("no").to_string(), "an error without an ID: no (code -1)");
         assert_eq!(
             stray(r#"{"id":"x","error":{"code":-1,"message":"no"}}"#).to_string(),
-            "an error with an unknown id: no (code -1)"
+            "an error with an unknown ID: no (code -1)"
         );
-        assert_eq!(stray(r#"{"id":null,"result":{}}"#).to_string(), "a result without an id");
-        assert_eq!(stray(r#"{"id":99,"result":{}}"#).to_string(), "a result with an unknown id");
+        assert_eq!(stray(r#"{"id":null,"result":{}}"#).to_string(), "a result without an ID");
+        assert_eq!(stray(r#"{"id":99,"result":{}}"#).to_string(), "a result with an unknown ID");
     }
 
     #[test]
@@ -250,7 +250,7 @@ mod tests {
         assert!(strays.suffice(1) && !strays.suffice(2));
         strays.add(&error("second"), StrayMeaning::MayBeAnswer);
         assert!(strays.suffice(2) && !strays.suffice(3));
-        assert_eq!(strays.take_held().unwrap().to_string(), "an error without an id: first (code -1)");
+        assert_eq!(strays.take_held().unwrap().to_string(), "an error without an ID: first (code -1)");
         assert!(!strays.suffice(1));
     }
 
@@ -263,10 +263,10 @@ mod tests {
         };
         let result = stray(r#"{"result":{}}"#);
         let explained = strays(&[&result, &error("no")]).explain(Failure::new(ErrorKind::Timeout, "late").cause("b"));
-        assert_eq!(explained.to_string(), "late: the server sent an error without an id: no (code -1): b");
+        assert_eq!(explained.to_string(), "late: the server sent an error without an ID: no (code -1): b");
         assert_eq!(explained.details().rpc.as_ref().unwrap().code, Some(-1));
         let explained = strays(&[&result]).explain(Failure::new(ErrorKind::Unreachable, "gone"));
-        assert_eq!(explained.to_string(), "gone: the server sent a result without an id");
+        assert_eq!(explained.to_string(), "gone: the server sent a result without an ID");
         assert!(explained.details().rpc.is_none());
         let explained = strays(&[&result]).explain(Failure::new(ErrorKind::Timeout, "late").wait_hint("wait"));
         assert_eq!((explained.kind(), explained.to_string()), (ErrorKind::Protocol, format!("{WITHOUT_ID}: late")));

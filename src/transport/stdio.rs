@@ -243,7 +243,7 @@ impl Transport for StdioTransport {
             let mut child = self.child.lock().await;
             let outcome = process::shut_down(&mut child, self.group, patient).await;
             if outcome == CloseOutcome::Killed {
-                self.state.trace.note("the server did not exit after stdin was closed; terminated it");
+                self.state.trace.note("the server did not exit after its standard input was closed; terminated it");
             }
             for orphan in process::end_orphans().await {
                 self.state.message_reader.warn(format!("the server left a process running: {orphan}")).await;

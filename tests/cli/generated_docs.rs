@@ -246,7 +246,11 @@ fn examples_in_pages_are_set_as_they_are() {
     let page = |words: &[&str]| sandbox.mcpipe(["man"]).args(words).run().stdout().to_owned();
     for (words, section, line) in [
         (&[][..], "EXAMPLES", "  mcpipe list linear \\-\\-json | jq \\-r \\(aq.tools[].name\\(aq"),
-        (&["call"], "ARGUMENTS", "  name=@FILE       the file\\(aqs text; @\\- is standard input; @@x is the literal text @x"),
+        (
+            &["call"],
+            "ARGUMENTS",
+            "  name=@FILE       the file\\(aqs text; @\\- is standard input; @@x is the literal text @x",
+        ),
         (&["call"], "EXAMPLES", "  mcpipe call files write_file path=out.txt content=@report.md"),
         (&["config", "add"], "EXAMPLES", "  mcpipe config add "),
         (&["config.5"], "DESCRIPTION", "[servers.linear]"),

@@ -8,7 +8,6 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use mcpipe::args::{ArgumentInput, ArgumentReader, Validation, assemble_arguments, parse_call_form};
-use mcpipe::auth::challenge::{parse_challenges, select_oauth_challenge};
 use mcpipe::config::file::{mcp_json, rewrite, tree};
 use mcpipe::config::import::{ClientFile, ImportClient, jsonc, read_client_file, recognize_file, render};
 use mcpipe::config::origin::{ConfigFile, FileFormat, Layer};
@@ -19,6 +18,7 @@ use mcpipe::models::tools::{NamedTool, tool_definitions};
 use mcpipe::models::{ModelApi, tool_names, typescript};
 use mcpipe::output::document::JsonDocument;
 use mcpipe::output::escape;
+use mcpipe::protocol::challenge::{parse_challenges, select_oauth_challenge};
 use mcpipe::protocol::rpc::{self, MessageText, RpcMessage};
 use mcpipe::protocol::views::{self, ListItem, ListKind};
 use mcpipe::protocol::{json, result_shape};

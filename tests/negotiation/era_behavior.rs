@@ -228,7 +228,7 @@ fn a_process_that_ends_at_a_call_gets_it_again_only_where_it_cannot_have_read_it
     }
 }
 
-/// A probe that was never answered no longer waits after the handshake: an error without an id belongs to the only
+/// A probe that was never answered no longer waits after the handshake: an error without an ID belongs to the only
 /// pending request.
 #[test]
 fn an_error_without_an_id_is_that_of_the_only_request() {

@@ -13,7 +13,7 @@ use crate::support::{Mcp, ProcessEvent, Sandbox, StdioServer};
 
 /// How long a server may take to exit.
 const GRACE: Duration = Duration::from_secs(2);
-const NOTE: &str = "note: the server did not exit after stdin was closed; terminated it";
+const NOTE: &str = "note: the server did not exit after its standard input was closed; terminated it";
 
 /// A server that exits this many milliseconds after its stdin is closed, or when it is terminated.
 fn exiting(mcp: Mcp, after: Arc<AtomicU64>) -> StdioServer {

@@ -142,7 +142,7 @@ fn errors_are_reported_as_they_came() {
         _ => script(request),
     });
     let run = sandbox.mcpipe(["call", &server.url("/mcp"), "echo", "text=x"]).run();
-    run.exits(7).prints("").stderr_contains("the server answered with a result without an id");
+    run.exits(7).prints("").stderr_contains("the server answered with a result without an ID");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Which request a response belongs to: only its id decides if one stream carries everything.
+//! Which request a response belongs to: only its ID decides if one stream carries everything.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -83,7 +83,7 @@ fn the_same_holds_over_every_stream() {
     }
 }
 
-/// The tool takes longer than an error without an id is held.
+/// The tool takes longer than an error without an ID is held.
 #[test]
 fn the_result_of_a_slow_tool_is_not_lost_to_the_answer_to_a_notification() {
     for text in [NEEDLESS[2], NEEDLESS[3]] {
@@ -114,21 +114,21 @@ fn before_the_result(text: &'static str) -> StdioServer {
 #[test]
 fn the_answer_with_the_right_id_wins_over_what_came_before() {
     for (text, note) in [
-        (r#"{"jsonrpc":"2.0","id":null,"result":{}}"#, "note: ignored a result without an id\n"),
-        (r#"{"jsonrpc":"2.0","id":4711,"result":{}}"#, "note: held a result with an unknown id\n"),
-        (r#"{"jsonrpc":"2.0","id":"4711","result":{}}"#, "note: held a result with an unknown id\n"),
-        (r#"{"jsonrpc":"2.0","id":1,"result":{}}"#, "note: ignored a response that no request waits for (id 1)\n"),
+        (r#"{"jsonrpc":"2.0","id":null,"result":{}}"#, "note: ignored a result without an ID\n"),
+        (r#"{"jsonrpc":"2.0","id":4711,"result":{}}"#, "note: held a result with an unknown ID\n"),
+        (r#"{"jsonrpc":"2.0","id":"4711","result":{}}"#, "note: held a result with an unknown ID\n"),
+        (r#"{"jsonrpc":"2.0","id":1,"result":{}}"#, "note: ignored a response that no request waits for (ID 1)\n"),
         (
             r#"{"jsonrpc":"2.0","id":1,"error":{"code":-1,"message":"no"}}"#,
-            "note: ignored a response that no request waits for (id 1)\n",
+            "note: ignored a response that no request waits for (ID 1)\n",
         ),
         (
             r#"{"jsonrpc":"2.0","error":{"code":-1,"message":"no"}}"#,
-            "note: held an error without an id: no (code -1)\n",
+            "note: held an error without an ID: no (code -1)\n",
         ),
         (
             r#"{"jsonrpc":"2.0","id":"x","error":{"code":-1,"message":"no"}}"#,
-            "note: held an error with an unknown id: no (code -1)\n",
+            "note: held an error with an unknown ID: no (code -1)\n",
         ),
     ] {
         let server = before_the_result(text);
@@ -204,11 +204,11 @@ fn a_result_with_an_unknown_id_is_a_broken_protocol_where_no_other_comes() {
     let words = ["call", &server.target(), "echo", "text=x", "--timeout", "1s"];
     let run = Sandbox::new().mcpipe(words).run();
     run.exits(7).prints("").stderr_contains(
-        "error: the server answered with an id that was never sent\n  no response to tools/call within 1 s\n",
+        "error: the server answered with an ID that was never sent\n  no response to tools/call within 1 s\n",
     );
     let run = Sandbox::new().mcpipe(["call", &server.target(), "echo", "text=x"]).run();
     run.exits(7).prints("");
-    let says = "mcpipe: error: the server answered with an id that was never sent\n  \
+    let says = "mcpipe: error: the server answered with an ID that was never sent\n  \
         the tool may have run, or may still be running\n";
     assert_eq!(run.stderr(), says);
 }
@@ -223,7 +223,7 @@ fn errors_without_an_id_end_the_waits_of_as_many_requests() {
     assert_eq!(run.stdout().matches("the server refused tools/call: lost it (code -32603)").count(), 3, "{run:?}");
 }
 
-/// The probe and the handshake, rejected by a server that never reads an id.
+/// The probe and the handshake, rejected by a server that never reads an ID.
 #[test]
 fn a_server_that_refuses_everything_without_an_id_is_not_waited_for() {
     let refusal = json!({"jsonrpc": "2.0", "id": null, "error": {"code": -32600, "message": "no API key"}});
@@ -241,26 +241,26 @@ fn a_server_that_refuses_everything_without_an_id_is_not_waited_for() {
 fn what_came_without_an_id_is_the_cause_where_the_wait_ends() {
     let error = r#"{"jsonrpc":"2.0","error":{"code":-32603,"message":"lost it"}}"#;
     let late = "no response to tools/call within 1 s";
-    // An error may be about something else; a result without an id is itself a violation of the protocol.
+    // An error may be about something else; a result without an ID is itself a violation of the protocol.
     for (text, (code, class), message, cause, rpc) in [
         (
             error,
             (6, "timeout"),
             late,
-            "the server sent an error without an id: lost it (code -32603)",
+            "the server sent an error without an ID: lost it (code -32603)",
             json!({"code": -32603, "message": "lost it"}),
         ),
         (
             r#"{"jsonrpc":"2.0","id":null,"result":{}}"#,
             (7, "protocol"),
-            "the server answered with a result without an id",
+            "the server answered with a result without an ID",
             late,
             Value::Null,
         ),
         (
             r#"{"jsonrpc":"2.0","result":{}}"#,
             (7, "protocol"),
-            "the server answered with a result without an id",
+            "the server answered with a result without an ID",
             late,
             Value::Null,
         ),
@@ -287,7 +287,7 @@ fn what_came_without_an_id_is_the_cause_where_the_wait_ends() {
     });
     let run = Sandbox::new().mcpipe(["call", &server.target(), "echo", "text=x"]).run();
     run.exits(5).prints("").stderr_contains(
-        "error: the server process ended (exit status: 3)\n  the server sent an error without an id: lost it (code -32603)\n",
+        "error: the server process ended (exit status: 3)\n  the server sent an error without an ID: lost it (code -32603)\n",
     );
 }
 
@@ -309,17 +309,17 @@ fn what_came_without_an_id_is_shown_after_an_interrupt() {
     server.wait_for("the call", |seen| seen.iter().any(|one| one.text().contains("tools/call")));
     running.signal(rustix::process::Signal::INT);
     let run = running.wait();
-    run.exits(130).stderr_contains("the server sent an error without an id: lost it (code -32603)");
+    run.exits(130).stderr_contains("the server sent an error without an ID: lost it (code -32603)");
 }
 
-/// Over HTTP an error without an id belongs to the POST that it answers (tests/probes.rs); a result does not.
+/// Over HTTP an error without an ID belongs to the POST that it answers (tests/probes.rs); a result does not.
 #[test]
 fn a_result_without_an_id_in_the_answer_to_a_post_is_a_protocol_error() {
     for (body, wrong) in [
-        (r#"{"jsonrpc":"2.0","id":null,"result":{"content":[]}}"#, "the server answered with a result without an id"),
-        (r#"{"jsonrpc":"2.0","result":{"content":[]}}"#, "the server answered with a result without an id"),
-        (r#"{"jsonrpc":"2.0","id":"x","result":{"content":[]}}"#, "the server answered with an id that was never sent"),
-        (r#"{"jsonrpc":"2.0","id":0,"result":{"content":[]}}"#, "the server answered with an id that was never sent"),
+        (r#"{"jsonrpc":"2.0","id":null,"result":{"content":[]}}"#, "the server answered with a result without an ID"),
+        (r#"{"jsonrpc":"2.0","result":{"content":[]}}"#, "the server answered with a result without an ID"),
+        (r#"{"jsonrpc":"2.0","id":"x","result":{"content":[]}}"#, "the server answered with an ID that was never sent"),
+        (r#"{"jsonrpc":"2.0","id":0,"result":{"content":[]}}"#, "the server answered with an ID that was never sent"),
     ] {
         for events in [false, true] {
             let script = Mcp::legacy("2025-11-25").http_script(LegacyHttpOptions::default());

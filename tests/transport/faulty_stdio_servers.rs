@@ -58,7 +58,7 @@ fn sloppy_lines_are_understood() {
                 .into_bytes()
         }),
         ("bytes that are no UTF-8", |line| [b"\xff\xfe garbage\n", line.as_bytes(), b"\n"].concat()),
-        ("a result with an unknown id before it", |line| {
+        ("a result with an unknown ID before it", |line| {
             format!("{}\n{line}\n", json!({"jsonrpc": "2.0", "id": 4711, "result": {}})).into_bytes()
         }),
         ("the answer twice", |line| format!("{line}\n{line}\n").into_bytes()),

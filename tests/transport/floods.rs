@@ -120,7 +120,7 @@ fn times_out(run: &Run, flood: Flood) {
     expected += "  the tool may have run, or may still be running\nhint: wait longer with --timeout TIME\n";
     match flood {
         Flood::Results => {
-            run.exits(7).stderr_contains("the server answered with a result without an id");
+            run.exits(7).stderr_contains("the server answered with a result without an ID");
         }
         _ => {
             run.exits(6);

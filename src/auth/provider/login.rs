@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use super::state::{LoadedCredentials, LoginReason, ProviderInner, ProviderState, TokenSource};
-use crate::auth::challenge::Challenge;
 use crate::auth::credentials::{ClientRegistration, Credentials, Ownership};
 use crate::auth::discovery::{self, DiscoveryResult};
 use crate::auth::flows;
@@ -13,6 +12,7 @@ use crate::auth::scopes;
 use crate::auth::store::CredentialSummary;
 use crate::config::oauth::{Grant, OAuthSettings};
 use crate::error::{ErrorKind, Failure, Result};
+use crate::protocol::challenge::Challenge;
 use crate::transport::BoxFuture;
 use crate::util::busy_guard::BusyGuard;
 use crate::util::quoting::quote;

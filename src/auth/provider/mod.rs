@@ -12,7 +12,6 @@ use std::time::Duration;
 
 use url::Url;
 
-use crate::auth::challenge;
 use crate::auth::clock::unix_seconds;
 use crate::auth::credentials::{Credentials, TokenSet};
 use crate::auth::dpop::{self, ProofTarget};
@@ -20,6 +19,7 @@ use crate::auth::login_context::LoginContext;
 use crate::auth::store::CredentialStore;
 use crate::config::oauth::OAuthSettings;
 use crate::error::{Failure, Result};
+use crate::protocol::challenge;
 use crate::secret::Secret;
 use crate::transport::{Authorize, BoxFuture, UnexpectedResponse};
 use crate::util::lock::lock;

@@ -7,10 +7,10 @@ use std::time::Instant;
 use url::Url;
 
 use super::state::{LoginReason, ProviderInner, ProviderState, TokenSource};
-use crate::auth::challenge::{self, Challenge};
 use crate::auth::clock::unix_seconds;
 use crate::auth::{dpop, scopes};
 use crate::error::{ErrorKind, Failure, Result};
+use crate::protocol::challenge::{self, Challenge};
 use crate::transport::UnexpectedResponse;
 use crate::util::shorten::shorten;
 

@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 
 use tokio::task::JoinHandle;
 
-use crate::auth::challenge::Challenge;
 use crate::auth::credentials::{Credentials, TokenSet};
 use crate::auth::dpop::DpopKey;
 use crate::auth::login_context::LoginContext;
 use crate::auth::store::CredentialStore;
 use crate::config::oauth::OAuthSettings;
 use crate::error::{Failure, Result};
+use crate::protocol::challenge::Challenge;
 
 /// A token that is refused this soon after it was obtained would be refused again after a refresh.
 const RECENTLY_OBTAINED: Duration = Duration::from_secs(10);

@@ -2,11 +2,11 @@
 
 use serde_json::{Map, Value, json};
 
-use super::super::challenge::{Challenge, parse_challenges};
 use super::super::discovery::{DiscoveryResult, discover};
 use super::super::testing::{AuthTestRequest, AuthTestResponse, AuthTestServer, http_client};
 use super::OAuthSettings;
 use crate::error::{ErrorKind, Failure};
+use crate::protocol::challenge::{Challenge, parse_challenges};
 
 /// Serves these documents; `ORIGIN` in them is the server's own. A number is a status.
 async fn serve_documents(documents: Value) -> AuthTestServer {

@@ -92,7 +92,7 @@ impl Upstream {
             // The error of an HTTP layer belongs to the POST that it answers, whatever its ID.
             (None, Some(on)) if response.outcome.is_err() => on,
             (None, Some(on)) => {
-                let failure = Failure::new(ErrorKind::Protocol, "the server responded with an unknown id");
+                let failure = Failure::new(ErrorKind::Protocol, "the server responded with an unknown ID");
                 return self.complete(connection, on, RequestOutcome::Failed(failure)).await;
             }
             (None, None) => match connection.only_pending() {

@@ -95,7 +95,7 @@ pub trait TaskProtocol {
 pub(super) fn task_operation(method: &'static str, id: &str) -> Operation {
     let mut params = Map::new();
     params.insert("taskId".into(), id.into());
-    // Servers refuse an unknown id with the same message as an unknown era, so this request must not be the one that
+    // Servers refuse an unknown ID with the same message as an unknown era, so this request must not be the one that
     // detects the era.
     let call =
         Operation::read_only(method, params).with_mcp_name(id).with_extensions(&[extension::TASKS]).with_effects();

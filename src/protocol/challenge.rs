@@ -1,7 +1,5 @@
 //! `WWW-Authenticate`: the challenges of a server that refuses a request (RFC 9110 §11.6.1, `AUT-02`).
 
-use crate::auth::scopes;
-
 /// One challenge: a scheme and its parameters.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Challenge {
@@ -28,7 +26,7 @@ impl Challenge {
     #[must_use]
     pub fn scopes(&self) -> Vec<String> {
         let words = self.param("scope").unwrap_or_default().split_whitespace();
-        words.filter(|word| scopes::is_valid_scope(word)).map(ToOwned::to_owned).collect()
+        words.filter(|word| is_valid_scope(word)).map(ToOwned::to_owned).collect()
     }
 
     /// The error code (RFC 6750 §3.1).
@@ -40,6 +38,12 @@ impl Challenge {
     fn is_oauth(&self) -> bool {
         self.scheme == "bearer" || self.scheme == "dpop"
     }
+}
+
+/// Whether a word is a valid scope (RFC 6749 §3.3). An invalid one would be refused, and may be unsafe to show.
+#[must_use]
+pub fn is_valid_scope(word: &str) -> bool {
+    !word.is_empty() && word.chars().all(|c| matches!(c, '!' | '#'..='[' | ']'..='~'))
 }
 
 /// Parses all header lines. What cannot be parsed is ignored.
