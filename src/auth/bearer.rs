@@ -221,7 +221,7 @@ impl Authorize for BearerProvider {
         })
     }
 
-    fn handle_unauthorized<'a>(&'a self, response: &'a UnexpectedResponse) -> BoxFuture<'a, Result<bool>> {
+    fn handle_rejection<'a>(&'a self, response: &'a UnexpectedResponse) -> BoxFuture<'a, Result<bool>> {
         Box::pin(self.replaced_after_refusal(response))
     }
 }

@@ -50,7 +50,7 @@ pub trait Authorize: Send + Sync {
 
     /// The server responded with 401, or with 403 and a challenge. `Ok(true)`: there are new credentials,
     /// send the request again; `Ok(false)`: report the response.
-    fn handle_unauthorized<'a>(&'a self, refusal: &'a UnexpectedResponse) -> BoxFuture<'a, Result<bool>>;
+    fn handle_rejection<'a>(&'a self, refusal: &'a UnexpectedResponse) -> BoxFuture<'a, Result<bool>>;
 
     /// A response with another error status brought these challenges (RFC 9110 §11.6.1).
     fn store_challenges<'a>(&'a self, _challenges: &'a [String]) -> BoxFuture<'a, ()> {
@@ -58,7 +58,7 @@ pub trait Authorize: Send + Sync {
     }
 
     /// A response brought a nonce for the next proof to this origin (RFC 9449 §8.2). Called for responses to requests
-    /// that carried a proof, and for 401 responses before [`Authorize::handle_unauthorized`].
+    /// that carried a proof, and for 401 responses before [`Authorize::handle_rejection`].
     fn store_nonce(&self, _url: &reqwest::Url, _nonce: &str) {}
 
     /// Waits, for a limited time, until a token refresh that must not be interrupted has ended.

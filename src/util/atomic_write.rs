@@ -78,7 +78,7 @@ pub fn replace_file(file: NamedTempFile, path: &Path) -> io::Result<()> {
 
 /// What to do about a write in `directory` for which there is no space; `None` for other errors.
 #[must_use]
-pub fn space_hint(error: &io::Error, directory: &Path) -> Option<String> {
+pub fn write_failure_hint(error: &io::Error, directory: &Path) -> Option<String> {
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
             Some(format!("free some space on the file system of {}", directory.display()))

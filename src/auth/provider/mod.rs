@@ -149,7 +149,7 @@ impl Authorize for TokenProvider {
         Box::pin(self.0.authorization_headers(method, url))
     }
 
-    fn handle_unauthorized<'a>(&'a self, response: &'a UnexpectedResponse) -> BoxFuture<'a, Result<bool>> {
+    fn handle_rejection<'a>(&'a self, response: &'a UnexpectedResponse) -> BoxFuture<'a, Result<bool>> {
         Box::pin(self.0.handle_rejection(response))
     }
 

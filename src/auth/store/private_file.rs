@@ -74,10 +74,11 @@ pub fn replace_file(path: &Path, text: &str) -> Result<()> {
 
 /// What to do about a file that cannot be written in `dir`.
 fn write_hint(error: &io::Error, dir: &Path) -> String {
-    let remedy = atomic_write::space_hint(error, nearest_existing(dir)).unwrap_or_else(|| match blocking_path(dir) {
-        Some(path) => move_away(path),
-        None => format!("make {} writable", nearest_existing(dir).display()),
-    });
+    let remedy =
+        atomic_write::write_failure_hint(error, nearest_existing(dir)).unwrap_or_else(|| match blocking_path(dir) {
+            Some(path) => move_away(path),
+            None => format!("make {} writable", nearest_existing(dir).display()),
+        });
     format!("{remedy}, or name another file in MCPIPE_CREDENTIALS_FILE")
 }
 

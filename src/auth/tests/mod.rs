@@ -167,9 +167,7 @@ impl AuthTestEnv {
     /// A login by a person with a browser.
     pub async fn log_in(&self) {
         let person = TestUser::new(UserAction::LogIn);
-        assert!(
-            self.provider(LoginMode::Always, &person).handle_unauthorized(&self.refusal(401, BEARER)).await.unwrap()
-        );
+        assert!(self.provider(LoginMode::Always, &person).handle_rejection(&self.refusal(401, BEARER)).await.unwrap());
     }
 
     pub fn refusal(&self, status: u16, challenge: &str) -> UnexpectedResponse {

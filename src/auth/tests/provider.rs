@@ -27,7 +27,7 @@ async fn a_login_is_stored_and_its_token_sent_from_then_on() {
     let person = TestUser::new(UserAction::LogIn);
     let gate = world.provider(LoginMode::Always, &person);
     assert_eq!(world.authorization_header(&gate).await, None);
-    assert!(gate.handle_unauthorized(&world.refusal(401, BEARER)).await.unwrap());
+    assert!(gate.handle_rejection(&world.refusal(401, BEARER)).await.unwrap());
     assert_eq!(world.authorization_header(&gate).await.as_deref(), Some("Bearer access-1"));
     assert!(!gate.login_in_progress());
     let next = world.provider(LoginMode::Never, &TestUser::new(UserAction::Ignore));
@@ -58,19 +58,15 @@ async fn a_login_starts_only_if_a_user_can_answer() {
     let world = AuthTestEnv::new().await;
     let person = TestUser::new(UserAction::LogIn);
     for login in [LoginMode::Auto, LoginMode::Never] {
-        let failure =
-            world.provider(login, &person).handle_unauthorized(&world.refusal(401, BEARER)).await.unwrap_err();
+        let failure = world.provider(login, &person).handle_rejection(&world.refusal(401, BEARER)).await.unwrap_err();
         assert_eq!(failure.kind(), ErrorKind::Auth);
         assert!(failure.details().hint.as_deref().unwrap().ends_with("mcpipe auth login srv"));
     }
     assert_eq!(person.login_count(), 0);
     assert!(world.server.requests().is_empty(), "nobody was asked anything");
     let gate = world.provider(LoginMode::Always, &person);
-    assert!(
-        !gate.handle_unauthorized(&world.refusal(401, "Basic realm=\"x\"")).await.unwrap(),
-        "another kind of login"
-    );
-    assert!(!gate.handle_unauthorized(&world.refusal(403, "Bearer error=\"invalid_token\"")).await.unwrap());
+    assert!(!gate.handle_rejection(&world.refusal(401, "Basic realm=\"x\"")).await.unwrap(), "another kind of login");
+    assert!(!gate.handle_rejection(&world.refusal(403, "Bearer error=\"invalid_token\"")).await.unwrap());
 }
 
 #[tokio::test]
@@ -97,13 +93,13 @@ async fn aut_23_a_rejected_token_is_refreshed_once_then_a_login_is_tried_once() 
     let gate = world.provider(LoginMode::Always, &person);
     let refusal = world.refusal(401, "Bearer error=\"invalid_token\", error_description=\"because\"");
     assert_eq!(world.authorization_header(&gate).await.as_deref(), Some("Bearer access-1"));
-    assert!(gate.handle_unauthorized(&refusal).await.unwrap());
+    assert!(gate.handle_rejection(&refusal).await.unwrap());
     assert_eq!(world.authorization_header(&gate).await.as_deref(), Some("Bearer access-2"));
     assert_eq!(person.login_count(), 0);
-    assert!(gate.handle_unauthorized(&refusal).await.unwrap());
+    assert!(gate.handle_rejection(&refusal).await.unwrap());
     assert_eq!(world.authorization_header(&gate).await.as_deref(), Some("Bearer access-3"));
     assert_eq!(person.login_count(), 1);
-    let failure = gate.handle_unauthorized(&refusal).await.unwrap_err();
+    let failure = gate.handle_rejection(&refusal).await.unwrap_err();
     assert!(failure.to_string().contains("because"), "{failure}");
     assert_eq!(world.grant_types(), ["authorization_code", "refresh_token", "authorization_code"]);
     // The registration is used again, unless its port is in use by now.
@@ -122,11 +118,11 @@ async fn a_token_that_expires_in_transit_is_refreshed_again() {
     assert_eq!(world.authorization_header(&gate).await.as_deref(), Some("Bearer access-2"));
     let refusal = world.refusal(401, BEARER);
     tokio::time::sleep(Duration::from_millis(1100)).await;
-    assert!(gate.handle_unauthorized(&refusal).await.unwrap());
+    assert!(gate.handle_rejection(&refusal).await.unwrap());
     world.script.lifetime_secs.store(3600, Ordering::SeqCst);
     tokio::time::sleep(Duration::from_millis(1100)).await;
     assert_eq!(world.authorization_header(&gate).await.as_deref(), Some("Bearer access-4"));
-    assert!(gate.handle_unauthorized(&refusal).await.is_err(), "one that is good for an hour will not get better");
+    assert!(gate.handle_rejection(&refusal).await.is_err(), "one that is good for an hour will not get better");
     assert_eq!(world.grant_types().len(), 4);
 }
 
@@ -158,12 +154,12 @@ async fn aut_23_a_cancelled_refresh_is_still_stored() {
     let gate = world.provider(LoginMode::Never, &TestUser::new(UserAction::Ignore));
     world.authorization_header(&gate).await;
     let refusal = world.refusal(401, BEARER);
-    let given_up = tokio::time::timeout(Duration::from_millis(100), gate.handle_unauthorized(&refusal)).await;
+    let given_up = tokio::time::timeout(Duration::from_millis(100), gate.handle_rejection(&refusal)).await;
     assert!(given_up.is_err());
     gate.wait_for_refresh().await;
     assert_eq!(world.stored_credentials().await.unwrap().tokens.unwrap().access.reveal(), "access-2");
     // The gate itself has the old token, and finds the new one instead of using the old refresh token again.
-    assert!(gate.handle_unauthorized(&refusal).await.unwrap());
+    assert!(gate.handle_rejection(&refusal).await.unwrap());
     assert_eq!(world.authorization_header(&gate).await.as_deref(), Some("Bearer access-2"));
     assert_eq!(world.grant_types().len(), 2);
 }
@@ -177,7 +173,7 @@ async fn aut_23_invalid_grant_deletes_the_tokens_and_invalid_client_the_registra
             Some((400, json!({"error": error, "error_description": "no more"})));
         let gate = world.provider(LoginMode::Never, &TestUser::new(UserAction::Ignore));
         world.authorization_header(&gate).await;
-        let failure = gate.handle_unauthorized(&world.refusal(401, BEARER)).await.unwrap_err();
+        let failure = gate.handle_rejection(&world.refusal(401, BEARER)).await.unwrap_err();
         assert_eq!(failure.kind(), ErrorKind::Auth);
         assert!(failure.to_string().contains("no more"), "{failure}");
         let record = world.stored_credentials().await;
@@ -196,7 +192,7 @@ async fn a_transient_error_of_the_issuer_keeps_the_tokens() {
     *world.script.refresh_error.lock().unwrap() = Some((503, json!({})));
     let gate = world.provider(LoginMode::Always, &TestUser::new(UserAction::Ignore));
     world.authorization_header(&gate).await;
-    let failure = gate.handle_unauthorized(&world.refusal(401, BEARER)).await.unwrap_err();
+    let failure = gate.handle_rejection(&world.refusal(401, BEARER)).await.unwrap_err();
     assert_eq!(failure.kind(), ErrorKind::Unreachable);
     assert_eq!(world.stored_credentials().await.unwrap().tokens.unwrap().refresh.unwrap().reveal(), "refresh-1");
 }
@@ -210,11 +206,11 @@ async fn concurrent_rejected_requests_start_one_login() {
         world.authorization_header(&gate).await;
     }
     let refusal = world.refusal(401, BEARER);
-    let all = futures_util::future::join_all((0..5).map(|_| gate.handle_unauthorized(&refusal))).await;
+    let all = futures_util::future::join_all((0..5).map(|_| gate.handle_rejection(&refusal))).await;
     assert!(all.into_iter().all(|one| one.unwrap()));
     assert_eq!(person.login_count(), 1);
     // One that was under way with no token, and is refused only now.
-    assert!(gate.handle_unauthorized(&refusal).await.unwrap());
+    assert!(gate.handle_rejection(&refusal).await.unwrap());
     assert_eq!(person.login_count(), 1);
 }
 
@@ -223,23 +219,20 @@ async fn aut_21_a_step_up_requests_the_union_of_scopes_a_limited_number_of_times
     let world = AuthTestEnv::new().await;
     let person = TestUser::new(UserAction::LogIn);
     let gate = world.provider(LoginMode::Always, &person);
-    assert!(gate.handle_unauthorized(&world.refusal(401, "Bearer scope=\"a\"")).await.unwrap());
+    assert!(gate.handle_rejection(&world.refusal(401, "Bearer scope=\"a\"")).await.unwrap());
     world.authorization_header(&gate).await;
     assert!(
-        gate.handle_unauthorized(&world.refusal(403, "Bearer error=\"insufficient_scope\", scope=\"b a\""))
-            .await
-            .unwrap()
+        gate.handle_rejection(&world.refusal(403, "Bearer error=\"insufficient_scope\", scope=\"b a\"")).await.unwrap()
     );
     let asked = person.opened_urls.lock().unwrap().clone();
     assert!(asked[0].contains("&scope=a") && asked[1].contains("&scope=a+b"), "{asked:?}");
     world.authorization_header(&gate).await;
-    let again = gate.handle_unauthorized(&world.refusal(403, "Bearer error=\"insufficient_scope\", scope=\"b\"")).await;
+    let again = gate.handle_rejection(&world.refusal(403, "Bearer error=\"insufficient_scope\", scope=\"b\"")).await;
     assert_eq!(again.unwrap_err().kind(), ErrorKind::Auth);
-    assert!(!gate.handle_unauthorized(&world.refusal(403, "Bearer error=\"insufficient_scope\"")).await.unwrap());
+    assert!(!gate.handle_rejection(&world.refusal(403, "Bearer error=\"insufficient_scope\"")).await.unwrap());
     let scripted = world.provider(LoginMode::Auto, &person);
     world.authorization_header(&scripted).await;
-    let told =
-        scripted.handle_unauthorized(&world.refusal(403, "Bearer error=\"insufficient_scope\", scope=\"c\"")).await;
+    let told = scripted.handle_rejection(&world.refusal(403, "Bearer error=\"insufficient_scope\", scope=\"c\"")).await;
     let login = format!("mcpipe auth login srv --scope {}", crate::util::quoting::quote("a b c"));
     assert_eq!(told.unwrap_err().details().hint.as_ref(), Some(&login));
     assert_eq!(person.login_count(), 2);
@@ -254,7 +247,7 @@ async fn aut_21_repeated_step_ups_end_after_a_few_attempts() {
     for number in 0..10 {
         world.authorization_header(&gate).await;
         let challenge = format!("Bearer error=\"insufficient_scope\", scope=\"s{number}\"");
-        if gate.handle_unauthorized(&world.refusal(403, &challenge)).await.is_err() {
+        if gate.handle_rejection(&world.refusal(403, &challenge)).await.is_err() {
             ended = true;
             break;
         }
@@ -274,7 +267,7 @@ async fn non_interactive_grants_log_in_without_a_user() {
     };
     let person = TestUser::new(UserAction::Ignore);
     let gate = world.provider_with(settings, LoginMode::Never, &person);
-    assert!(gate.handle_unauthorized(&world.refusal(401, BEARER)).await.unwrap());
+    assert!(gate.handle_rejection(&world.refusal(401, BEARER)).await.unwrap());
     assert_eq!(world.authorization_header(&gate).await.as_deref(), Some("Bearer access-1"));
     let asked = world.server.requests().pop().unwrap();
     assert_eq!(asked.headers["authorization"], "Basic Y2k6czNjcmV0");
@@ -284,7 +277,7 @@ async fn non_interactive_grants_log_in_without_a_user() {
     *world.script.refresh_error.lock().unwrap() = Some((400, json!({"error": "invalid_grant"})));
     let plain = world.provider(LoginMode::Never, &person);
     assert_eq!(world.authorization_header(&plain).await, None);
-    assert!(plain.handle_unauthorized(&world.refusal(401, BEARER)).await.unwrap());
+    assert!(plain.handle_rejection(&world.refusal(401, BEARER)).await.unwrap());
     assert_eq!(world.authorization_header(&plain).await.as_deref(), Some("Bearer access-2"));
     assert_eq!(world.grant_types(), ["client_credentials", "refresh_token", "client_credentials"]);
     assert_eq!(world.server.request_count("POST /register"), 0);
@@ -311,7 +304,7 @@ async fn tokens_of_another_process_are_used_with_their_dpop_key() {
     let gate = world.provider(LoginMode::Never, &TestUser::new(UserAction::Ignore));
     assert_eq!(world.authorization_header(&gate).await.as_deref(), Some("DPoP access-8"));
     let other = bound("access-9").await;
-    assert!(gate.handle_unauthorized(&world.refusal(401, BEARER)).await.unwrap());
+    assert!(gate.handle_rejection(&world.refusal(401, BEARER)).await.unwrap());
     let headers = gate.headers("POST", &world.url()).await.unwrap();
     assert_eq!(headers[0].1.reveal(), "DPoP access-9");
     let url = world.url();
@@ -340,12 +333,12 @@ async fn a_dpop_nonce_is_sent_to_the_origin_that_issued_it() {
     assert_eq!(nonce().await, json!(null));
     // Told before the refusal, as the transport does.
     gate.store_nonce(&world.url(), "n-1");
-    assert!(gate.handle_unauthorized(&UnexpectedResponse { dpop_nonce: Some("n-1".into()), ..wants() }).await.unwrap());
+    assert!(gate.handle_rejection(&UnexpectedResponse { dpop_nonce: Some("n-1".into()), ..wants() }).await.unwrap());
     assert_eq!(nonce().await, json!("n-1"));
     gate.store_nonce(&world.server.url("/elsewhere?x"), "n-2");
     assert_eq!(nonce().await, json!("n-2"));
     // One that names none asks for something else.
-    assert!(!gate.handle_unauthorized(&wants()).await.is_ok_and(|again| again && world.grant_types().len() == 1));
+    assert!(!gate.handle_rejection(&wants()).await.is_ok_and(|again| again && world.grant_types().len() == 1));
     assert_eq!(nonce().await, json!("n-2"), "a renewal keeps what was learned");
 }
 

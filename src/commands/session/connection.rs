@@ -14,7 +14,7 @@ use crate::session::SessionOptions;
 use crate::session::cache::identity::{hash_field, identity_hash};
 use crate::session::cache::{hash_endpoint, short_hex};
 use crate::target::Target;
-use crate::transport::kept::files::{KeeperSpec, KeptSession, SessionFiles, is_private, session_dir};
+use crate::transport::kept::files::{KeeperSpec, KeptSession, SessionFiles, is_private_directory, session_dir};
 use crate::transport::{Endpoint, StdioEndpoint, TransportOptions};
 use crate::util::secret_names::looks_like_key;
 
@@ -34,7 +34,7 @@ impl Context {
         let keep_alive = target.keep_alive.filter(|time| !time.is_zero());
         let dir = session_dir(&self.env);
         // Most users have no session, and do not pay for it.
-        if self.global.no_session || !can_be_kept(target) || (keep_alive.is_none() && !is_private(&dir)) {
+        if self.global.no_session || !can_be_kept(target) || (keep_alive.is_none() && !is_private_directory(&dir)) {
             return Ok(options);
         }
         let files = self.session_files(target, &options)?;

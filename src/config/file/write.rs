@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::env::Environment;
 use crate::error::{ErrorKind, Failure, Result};
-use crate::util::atomic_write::{replace_file, space_hint, temporary_in};
+use crate::util::atomic_write::{replace_file, temporary_in, write_failure_hint};
 use crate::util::file_lock::FileLock;
 use crate::util::private_files::create_private_dir;
 use crate::util::quoting;
@@ -60,7 +60,7 @@ pub fn write_config_file(file: &Path, text: &str) -> Result<()> {
     let target = resolve_links(file);
     let fail = |error: std::io::Error| {
         let failure = Failure::new(ErrorKind::Config, format!("cannot write {}", file.display())).caused_by(&error);
-        match space_hint(&error, parent_dir(&target)) {
+        match write_failure_hint(&error, parent_dir(&target)) {
             Some(hint) => failure.hint(hint),
             None => failure,
         }

@@ -22,7 +22,7 @@ use crate::env::{Environment, programs};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::secret::Secret;
 use crate::transport::StdioEndpoint;
-use crate::util::atomic_write::{space_hint, temporary_in};
+use crate::util::atomic_write::{temporary_in, write_failure_hint};
 use crate::util::hex::hex;
 use crate::util::private_files::create_private_dir;
 use crate::util::quoting;
@@ -192,7 +192,7 @@ impl Bundle {
         let parent = self.directory.parent().unwrap_or(&self.directory);
         let failed = |error: io::Error| {
             let failure = Failure::new(ErrorKind::Config, format!("cannot unpack the bundle {}", self.display_path));
-            let hint = space_hint(&error, parent);
+            let hint = write_failure_hint(&error, parent);
             hint.into_iter().fold(failure.caused_by(&error), Failure::hint)
         };
         create_private_dir(parent).map_err(failed)?;

@@ -159,9 +159,7 @@ impl EndpointClient {
             let unexpected = unexpected_response::from_response(response, &url, in_session).await;
             match &self.authorize {
                 Some(authorize)
-                    if request.may_log_in
-                        && logins < MAX_LOGINS
-                        && authorize.handle_unauthorized(&unexpected).await? =>
+                    if request.may_log_in && logins < MAX_LOGINS && authorize.handle_rejection(&unexpected).await? =>
                 {
                     logins += 1
                 }

@@ -51,7 +51,7 @@ pub struct KeeperSpec {
 
 /// Whether this is a directory of the user that others cannot access.
 #[must_use]
-pub fn is_private(dir: &Path) -> bool {
+pub fn is_private_directory(dir: &Path) -> bool {
     let user = rustix::process::geteuid().as_raw();
     std::fs::symlink_metadata(dir)
         .is_ok_and(|metadata| metadata.is_dir() && metadata.uid() == user && metadata.mode() & 0o077 == 0)
@@ -89,7 +89,7 @@ impl SessionFiles {
     /// The files of all sessions, of running and of crashed ones. There are none in a directory of somebody else.
     #[must_use]
     pub fn all(dir: &Path) -> Vec<Self> {
-        if !is_private(dir) {
+        if !is_private_directory(dir) {
             return Vec::new();
         }
         let names = std::fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.file_name());
@@ -185,7 +185,7 @@ impl SessionFiles {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) => return Err(failed().caused_by(&error)),
         }
-        if !is_private(dir) {
+        if !is_private_directory(dir) {
             return Err(failed()
                 .cause("it must be a directory that belongs to you and that others cannot access")
                 .hint(format!("remove it, or restrict it: chmod 700 {}", dir.display())));

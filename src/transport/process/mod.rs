@@ -57,7 +57,7 @@ pub async fn reap_orphans() {
     #[cfg(target_os = "linux")]
     if let Ok(mut child_ended) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::child()) {
         while child_ended.recv().await.is_some() {
-            orphans::remaining(&running_groups());
+            orphans::left_behind(&running_groups());
         }
     }
 }
@@ -74,7 +74,7 @@ pub fn kill_all() {
         signal(group, Signal::Kill);
     }
     #[cfg(target_os = "linux")]
-    orphans::remaining(&running_groups()).iter().for_each(|process| process.signal(Signal::Kill.into()));
+    orphans::left_behind(&running_groups()).iter().for_each(|process| process.signal(Signal::Kill.into()));
 }
 
 /// A group that is killed when this is dropped: for helpers that are not waited for.
@@ -255,7 +255,7 @@ pub async fn end_orphans() -> Vec<String> {
     {
         let remaining = || {
             let groups = running_groups();
-            if groups.iter().any(|group| is_alive(*group)) { Vec::new() } else { orphans::remaining(&groups) }
+            if groups.iter().any(|group| is_alive(*group)) { Vec::new() } else { orphans::left_behind(&groups) }
         };
         let mut running = remaining();
         for (signal, time) in [(None, ORPHAN_GRACE), (Some(Signal::Term), TERM_GRACE), (Some(Signal::Kill), TERM_GRACE)]

@@ -44,7 +44,7 @@ pub fn reap_group(group: Pid) {
 
 /// The running descendants of mcpipe that are in none of these groups: servers left them behind. Those that have ended
 /// are removed, so that they do not pile up during a long run.
-pub fn remaining(groups: &[u32]) -> Vec<Process> {
+pub fn left_behind(groups: &[u32]) -> Vec<Process> {
     // Usually there is no child, and one system call shows it.
     if ADOPTS.get() != Some(&true) || !has_children() {
         return Vec::new();

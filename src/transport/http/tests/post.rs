@@ -263,7 +263,7 @@ impl Authorize for ScriptedTokens {
         })
     }
 
-    fn handle_unauthorized<'a>(&'a self, refusal: &'a UnexpectedResponse) -> BoxFuture<'a, Result<bool>> {
+    fn handle_rejection<'a>(&'a self, refusal: &'a UnexpectedResponse) -> BoxFuture<'a, Result<bool>> {
         assert!(matches!(refusal.status, 401 | 403));
         let before = self.refusal_count.fetch_add(1, Ordering::SeqCst);
         Box::pin(async move { Ok(before < self.logins) })
