@@ -47,6 +47,17 @@ fn links_between_documents_lead_somewhere() {
 }
 
 #[test]
+fn the_index_lists_every_document() {
+    let index = read("docs/README.md");
+    let mut documents = Vec::new();
+    files_below(&root().join("docs"), ".md", &mut documents);
+    for document in documents {
+        let name = document.strip_prefix(root().join("docs")).unwrap().display().to_string();
+        assert!(name == "README.md" || index.contains(&format!("]({name})")), "docs/README.md does not list {name}");
+    }
+}
+
+#[test]
 fn every_promise_of_security_md_names_tests_that_exist() {
     let text = read("docs/security.md");
     let functions = functions();
