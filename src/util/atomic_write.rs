@@ -164,8 +164,10 @@ mod tests {
             expected.insert(".mcpipe-linked.tmp".to_owned());
         }
         assert_eq!(names(), expected);
-        make_old(file.path());
+        // Windows keeps the name of a file until it is closed.
+        let path = file.into_temp_path();
+        make_old(&path);
         let _ = temporary_in(dir.path());
-        assert!(!file.path().exists(), "the pattern is that of the names that are given");
+        assert!(!path.exists(), "the pattern is that of the names that are given");
     }
 }
