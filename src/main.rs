@@ -1,11 +1,14 @@
 //! The `mcpipe` command: see `lib.rs`.
 
+#[cfg(any(test, target_env = "musl"))]
+mod allocator;
+
 use std::process::ExitCode;
 
-/// The allocator of musl is slow: it requests memory from the system, and returns it, all the time (docs/performance.md).
 #[cfg(target_env = "musl")]
 #[global_allocator]
-static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
+static ALLOCATOR: allocator::BySize<dlmalloc::GlobalDlmalloc, std::alloc::System> =
+    allocator::BySize { small: dlmalloc::GlobalDlmalloc, large: std::alloc::System };
 
 fn main() -> ExitCode {
     ExitCode::from(mcpipe::main())
