@@ -61,8 +61,9 @@ unsafe impl<S: GlobalAlloc, L: GlobalAlloc> GlobalAlloc for BySize<S, L> {
 }
 
 #[cfg(test)]
-#[expect(unsafe_code, reason = "blocks are allocated as the runtime does it")]
 mod tests {
+    #![expect(unsafe_code, reason = "blocks are allocated as the runtime does it")]
+
     use super::*;
     use std::alloc::System;
     use std::cell::Cell;
@@ -87,33 +88,36 @@ mod tests {
     }
 
     #[test]
-    fn a_block_moves_between_the_allocators_with_its_content() {
+    fn a_block_moves_between_the_allocators_with_its_content() -> Result<(), std::alloc::LayoutError> {
         let allocator = BySize { small: Counted::default(), large: Counted::default() };
         let allocated = || (allocator.small.0.get(), allocator.large.0.get());
-        let layout = |size| Layout::from_size_align(size, 8).unwrap();
+        let [few, below, at, above, fewer] =
+            [16, LARGE - 1, LARGE, LARGE + 1, 5].map(|size| Layout::from_size_align(size, 8));
+        let (few, below, at, above, fewer) = (few?, below?, at?, above?, fewer?);
         // SAFETY: each layout has a size and describes the block at that moment; only allocated bytes are read.
         unsafe {
-            let block = allocator.alloc(layout(16));
+            let block = allocator.alloc(few);
             block.copy_from(b"sixteen bytes...".as_ptr(), 16);
             assert_eq!(allocated(), (16, 0));
 
-            let block = allocator.realloc(block, layout(16), LARGE - 1);
+            let block = allocator.realloc(block, few, LARGE - 1);
             assert_eq!(allocated(), (LARGE - 1, 0));
 
-            let block = allocator.realloc(block, layout(LARGE - 1), LARGE);
+            let block = allocator.realloc(block, below, LARGE);
             assert_eq!(allocated(), (0, LARGE));
             assert_eq!(std::slice::from_raw_parts(block, 16), b"sixteen bytes...");
 
-            let block = allocator.realloc(block, layout(LARGE), 5);
+            let block = allocator.realloc(block, at, 5);
             assert_eq!(allocated(), (5, 0));
             assert_eq!(std::slice::from_raw_parts(block, 5), b"sixte");
 
-            allocator.dealloc(block, layout(5));
-            let block = allocator.alloc_zeroed(layout(LARGE + 1));
+            allocator.dealloc(block, fewer);
+            let block = allocator.alloc_zeroed(above);
             assert_eq!(allocated(), (0, LARGE + 1));
             assert!(std::slice::from_raw_parts(block, LARGE + 1).iter().all(|byte| *byte == 0));
-            allocator.dealloc(block, layout(LARGE + 1));
+            allocator.dealloc(block, above);
             assert_eq!(allocated(), (0, 0));
         }
+        Ok(())
     }
 }
