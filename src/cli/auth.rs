@@ -7,6 +7,7 @@ use clap::{Args, Subcommand};
 use crate::cli::config::grant_parser;
 use crate::cli::options::GlobalOptions;
 use crate::target::TargetOptions;
+use crate::util::whole_number::parse_whole_number;
 
 /// The values of `--signing-algorithm`.
 pub const SIGNING_ALGORITHMS: [&str; 5] = ["RS256", "PS256", "ES256", "ES384", "EdDSA"];
@@ -115,7 +116,7 @@ pub struct AuthLoginArgs {
     #[arg(long = "scope", value_name = "SCOPE", help_heading = "Login options")]
     pub scopes: Vec<String>,
     /// Port of the redirect URI http://127.0.0.1:PORT/callback
-    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..), help_heading = "Login options")]
+    #[arg(long, value_name = "PORT", value_parser = parse_whole_number::<u16, 1>, help_heading = "Login options")]
     pub redirect_port: Option<u16>,
     /// Redirect URI on this machine, exactly as it is registered
     #[arg(

@@ -7,6 +7,7 @@ use clap::Args;
 use crate::cli::options::GlobalOptions;
 use crate::target::TargetOptions;
 use crate::util::size::parse_size;
+use crate::util::whole_number::parse_whole_number;
 
 /// Call a tool
 ///
@@ -104,7 +105,7 @@ pub struct CallArgs {
     ///
     /// Prints the number of errors, the rate, and percentiles of the times, instead of the results.
     #[arg(long, value_name = "N", help_heading = "Many calls", group = "many",
-        value_parser = clap::value_parser!(u32).range(1..),
+        value_parser = parse_whole_number::<u32, 1>,
         conflicts_with_all = ["structured", "save", "detach", "dry_run", "ordered"])]
     pub repeat: Option<u32>,
     /// Start the calls of --repeat or --batch at this rate, for example 5/s
@@ -128,7 +129,7 @@ pub struct CallArgs {
     ///
     /// With --repeat the default is 1.
     #[arg(long, value_name = "N", help_heading = "Many calls", requires = "many",
-        value_parser = clap::value_parser!(u16).range(1..))]
+        value_parser = parse_whole_number::<u16, 1>)]
     pub jobs: Option<u16>,
     /// Print --batch results in input order
     #[arg(long, help_heading = "Many calls", requires = "batch", hide_short_help = true)]
@@ -138,7 +139,7 @@ pub struct CallArgs {
     /// They fail at once (class unreachable) until one that is tried after a pause succeeds. The pause is 1 s at first, and
     /// doubles up to 30 s. Errors that a tool or the server reports do not count.
     #[arg(long, value_name = "N", help_heading = "Many calls", requires = "batch", hide_short_help = true,
-        value_parser = clap::value_parser!(u32).range(1..))]
+        value_parser = parse_whole_number::<u32, 1>)]
     pub max_failures: Option<u32>,
     /// With --batch: skip the lines whose IDs have a result in FILE, the output of an earlier run
     ///

@@ -5,6 +5,7 @@ use clap::{Args, Subcommand, ValueEnum};
 
 use crate::cli::options::GlobalOptions;
 use crate::target::TargetOptions;
+use crate::util::whole_number::parse_whole_number;
 
 /// When a call needs confirmation; the values of the configuration.
 pub const CONFIRM_VALUES: [&str; 3] = ["never", "destructive", "always"];
@@ -358,7 +359,7 @@ pub struct ConfigAddArgs {
     #[arg(long, value_name = "URL", help_heading = "Login options", hide_short_help = true)]
     pub client_metadata_url: Option<String>,
     /// Port of the redirect URI http://127.0.0.1:PORT/callback
-    #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..), help_heading = "Login options", hide_short_help = true)]
+    #[arg(long, value_name = "PORT", value_parser = parse_whole_number::<u16, 1>, help_heading = "Login options", hide_short_help = true)]
     pub redirect_port: Option<u16>,
     /// Redirect URI on this machine, exactly as it is registered
     #[arg(

@@ -5,6 +5,7 @@ use clap::Args;
 use crate::cli::model_formats::ToolFormat;
 use crate::cli::options::GlobalOptions;
 use crate::target::TargetOptions;
+use crate::util::whole_number::parse_whole_number;
 
 /// List servers, or the tools, resources and prompts of one
 ///
@@ -86,7 +87,7 @@ pub struct ListArgs {
         conflicts_with_all = ["resources", "templates", "prompts", "skills", "all", "info", "schema", "form", "tool", "watch", "offline", "brief"])]
     pub tokens: bool,
     /// Exit with 9 if the tools take more than N tokens (implies --tokens)
-    #[arg(long, value_name = "N", help_heading = "What to list", hide_short_help = true,
+    #[arg(long, value_name = "N", value_parser = parse_whole_number::<u64, 0>, help_heading = "What to list", hide_short_help = true,
         conflicts_with_all = ["resources", "templates", "prompts", "skills", "all", "info", "schema", "form", "tool", "watch", "offline", "brief"])]
     pub budget: Option<u64>,
     /// Show only items that contain WORD
@@ -105,7 +106,7 @@ pub struct ListArgs {
     ///
     /// Older models of OpenAI accept 1024.
     #[arg(long, value_name = "CHARS", requires = "form", hide_short_help = true, help_heading = "What to list",
-        value_parser = clap::value_parser!(u32).range(1..))]
+        value_parser = parse_whole_number::<u32, 1>)]
     pub max_description: Option<u32>,
     /// Print the list again whenever the server reports a change
     #[arg(long, conflicts_with_all = ["tool", "info", "schema", "skills", "offline"])]
@@ -116,7 +117,7 @@ pub struct ListArgs {
     /// Without TARGET: query up to N servers at once [default: 32]
     ///
     /// A slow server does not hold up the rest.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "N", value_parser = parse_whole_number::<u16, 1>)]
     pub jobs: Option<u16>,
 
     /// How to reach the server.

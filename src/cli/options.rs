@@ -7,6 +7,7 @@ use clap::{ArgAction, Args, ValueEnum};
 
 use crate::util::duration::parse_duration;
 use crate::util::size::parse_size;
+use crate::util::whole_number::parse_whole_number;
 
 /// The options of every command.
 ///
@@ -65,7 +66,7 @@ pub struct GlobalOptions {
     ///
     /// A tool call is retried only if the server did not process it, or if the tool declares itself idempotent or
     /// read-only.
-    #[arg(long, global = true, hide_short_help = true, hide_long_help = true, value_name = "N")]
+    #[arg(long, global = true, hide_short_help = true, hide_long_help = true, value_name = "N", value_parser = parse_whole_number::<u32, 0>)]
     pub retries: Option<u32>,
     /// Give up on a list whose pages exceed SIZE in total; 0 = no limit [default: 64MiB]
     #[arg(long, global = true, hide_short_help = true, hide_long_help = true, value_name = "SIZE", value_parser = parse_size)]

@@ -6,6 +6,7 @@ use clap::Args;
 
 use crate::cli::options::GlobalOptions;
 use crate::target::TargetOptions;
+use crate::util::whole_number::parse_whole_number;
 
 /// Test servers
 ///
@@ -96,7 +97,7 @@ pub struct TestArgs {
     #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true, default_missing_value = "mcp.lock")]
     pub locked: Option<PathBuf>,
     /// Test up to N servers and suites at once [default: 8]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "N", value_parser = parse_whole_number::<u16, 1>)]
     pub jobs: Option<u16>,
 
     /// How to reach the server.

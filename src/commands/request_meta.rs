@@ -6,6 +6,7 @@ use crate::commands::context::Context;
 use crate::env;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::protocol::{meta, rpc};
+use crate::util::json_error::json_fault_at;
 
 /// The members of `_meta` for the trace context, and the variables that hold them (SEP-414; OpenTelemetry, "Environment
 /// Variables as Context Propagation Carriers").
@@ -78,7 +79,12 @@ fn parse_member(option: &str) -> Result<(&str, Value)> {
         None => (key, Value::String(text.to_owned())),
         Some(key) => {
             let value = serde_json::from_str(text);
-            (key, value.map_err(|error| usage(format!("--meta {key}: the value is not JSON")).caused_by(&error))?)
+            (
+                key,
+                value.map_err(|error| {
+                    usage(format!("--meta {key}: the value is not JSON")).cause(json_fault_at(&error))
+                })?,
+            )
         }
     };
     if key.is_empty() {

@@ -19,6 +19,7 @@ use crate::config::value::secrets::SecretReference;
 use crate::env::Environment;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::util::hex::hex;
+use crate::util::json_error::json_fault_at;
 use crate::util::quoting;
 
 /// The files that are trusted: canonical path and SHA-256 of the content, in hexadecimal.
@@ -46,7 +47,7 @@ impl TrustStore {
             || ConfigDiagnostic::for_file(&environment.abbreviate_home(&path), "cannot read the list of trusted files");
         match std::fs::read_to_string(&path) {
             Ok(text) => serde_json::from_str(&text).map_err(|error| {
-                fault().cause(error.to_string()).hint("remove the file and run `mcpipe config trust` again")
+                fault().cause(json_fault_at(&error)).hint("remove the file and run `mcpipe config trust` again")
             }),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(TrustStore::default()),
             Err(error) => Err(fault().cause(error.to_string())),

@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use super::ModelApi;
 use crate::error::{ErrorKind, Failure, Result};
+use crate::util::json_error::json_fault_at;
 
 /// A tool call that a model requests.
 #[derive(Clone, Debug, PartialEq)]
@@ -38,7 +39,8 @@ pub fn parse_reply(text: &str) -> Result<ModelReply> {
              Responses) or Gemini",
         )
     };
-    let value: Value = serde_json::from_str(text.trim()).map_err(|error| bad(format!("it is not JSON: {error}")))?;
+    let value: Value =
+        serde_json::from_str(text.trim()).map_err(|error| bad(format!("it is not JSON: {}", json_fault_at(&error))))?;
     if let Some(error) = value.get("error").filter(|error| !error.is_null()) {
         let said = error.get("message").and_then(Value::as_str).map_or_else(|| error.to_string(), ToOwned::to_owned);
         return Err(bad(format!("it is an error response: {said}")));

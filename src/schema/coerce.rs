@@ -17,6 +17,7 @@ use crate::schema::document::SchemaDocument;
 use crate::schema::fast_validator::quick_accepts;
 use crate::schema::number::{is_integer, parse_json_number, plain_integer};
 use crate::schema::types::TypeSet;
+use crate::util::json_error::json_fault_at;
 
 /// In how many arrays a word can be the only item. The items of an array may be described by its own schema.
 const MAX_ARRAY_DEPTH: usize = 8;
@@ -88,7 +89,9 @@ fn coerce_with<'a>(
         match serde_json::from_str::<Value>(trimmed) {
             Ok(value) => readings.push(value),
             // `[a,b]` is a mistake, not a string that is the only item.
-            Err(error) if trimmed.ends_with(close) => why = Some(format!("not a JSON {name}: {error}")),
+            Err(error) if trimmed.ends_with(close) => {
+                why = Some(format!("not a JSON {name}: {}", json_fault_at(&error)))
+            }
             Err(_) => {}
         }
     }

@@ -233,7 +233,7 @@ fn a_trust_store_that_is_broken_trusts_nothing() {
         exit: 3
         --- stderr
         mcpipe: error: ~/.local/state/mcpipe/trust.json: cannot read the list of trusted files
-          EOF while parsing an object at line 1 column 1
+          it ends too early, at column 1
         hint: remove the file and run `mcpipe config trust` again
     "#]]
     .assert_eq(&sandbox.mcpipe(["list", "x"]).run().snapshot());

@@ -207,7 +207,7 @@ fn files_that_cannot_be_used_are_refused_with_their_line() {
         for words in [vec!["lock", "--check"], vec!["lock", "demo"]] {
             sandbox.mcpipe(words).run().exits(3).prints("").stderr_is(&format!(
                 "mcpipe: error: the lock file 'mcp.lock' cannot be used\n  mcp.lock:{fault}\n\
-                 hint: restore it, or write it again: mcpipe lock TARGET\n"
+                 hint: restore it, or delete it and run: mcpipe lock TARGET\n"
             ));
         }
     }

@@ -19,7 +19,7 @@ fn fails_with(content: &str, fault: &str) {
 #[test]
 fn files_that_are_not_recordings_are_refused() {
     fails_with("", "1: the file is empty");
-    fails_with("hello\n", "1: invalid JSON at column 1: expected value");
+    fails_with("hello\n", "1: invalid JSON at column 1: expected a JSON value");
     fails_with("{}\n", "1: it is neither a recording (--record) nor a trace (--trace) of mcpipe");
     fails_with(&format!("{HEADER}\n"), "1: it has no connection to a server");
 }
@@ -36,7 +36,7 @@ fn unknown_versions_are_refused() {
 #[test]
 fn broken_lines_are_named() {
     let after = |line: &str| format!("{HEADER}\n{OPENED}\n{line}\n");
-    fails_with(&after("{"), "3: invalid JSON at column 1: EOF while parsing an object");
+    fails_with(&after("{"), "3: invalid JSON at column 1: it ends too early");
     fails_with(&after(r#"{"connection":2,"dir":"sent"}"#), "3: connection 2 was not opened before");
     fails_with(&after(r#"{"connection":1,"dir":"up"}"#), "3: 'dir' is 'up', not 'sent' or 'received'");
     fails_with(&after(r#"{"connection":1,"dir":"sent"}"#), "3: 'message' is missing");

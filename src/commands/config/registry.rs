@@ -18,6 +18,7 @@ use crate::env::REGISTRY;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::target::{TargetName, TargetOptions};
 use crate::transport::HttpMode;
+use crate::util::json_error::json_fault_at;
 
 /// The registry that the MCP project runs.
 const OFFICIAL_REGISTRY: &str = "https://registry.modelcontextprotocol.io";
@@ -73,7 +74,7 @@ fn read_document(context: &ConfigContext<'_>, args: &ConfigAddArgs, which: &str)
     };
     serde_json::from_slice(&bytes).map_err(|error| {
         Failure::new(ErrorKind::Config, format!("the description at {which} is not JSON"))
-            .cause(error.to_string())
+            .cause(json_fault_at(&error))
             .hint("name the URL or the file of a server.json: registry:URL or registry:./server.json")
     })
 }

@@ -7,6 +7,8 @@ use serde_json::{Map, Value, json};
 
 use crate::error::{ErrorKind, Failure, Result};
 use crate::util::atomic_write::{replace_file, temporary_in};
+use crate::util::json_error::json_fault;
+use crate::util::quoting::quote;
 
 /// The name of the file if none is given.
 pub const DEFAULT_LOCK_FILE: &str = "mcp.lock";
@@ -37,9 +39,7 @@ impl LockFile {
             }
         };
         let value: Value = serde_json::from_str(&text).map_err(|error| {
-            let fault = error.to_string();
-            let end = fault.rfind(" at line ").unwrap_or(fault.len());
-            broken(path, error.line(), &format!("invalid JSON at column {}: {}", error.column(), &fault[..end]))
+            broken(path, error.line(), &format!("invalid JSON at column {}: {}", error.column(), json_fault(&error)))
         })?;
         match value.get("version").and_then(Value::as_u64) {
             Some(LOCK_VERSION) => {}
@@ -70,7 +70,7 @@ impl LockFile {
     pub fn read(path: &Path) -> Result<Self> {
         Self::read_if_exists(path)?.ok_or_else(|| {
             Failure::new(ErrorKind::Config, format!("the lock file '{}' does not exist", path.display()))
-                .hint("write it: mcpipe lock TARGET")
+                .hint(format!("write it: mcpipe lock TARGET{}", file_option(path)))
         })
     }
 
@@ -107,7 +107,15 @@ fn broken(path: &Path, line: usize, why: &str) -> Failure {
     let shown = path.display();
     Failure::new(ErrorKind::Config, format!("the lock file '{shown}' cannot be used"))
         .cause(format!("{shown}:{line}: {why}"))
-        .hint("restore it, or write it again: mcpipe lock TARGET")
+        .hint(format!("restore it, or delete it and run: mcpipe lock TARGET{}", file_option(path)))
+}
+
+/// The option that names the file, unless it is the default.
+pub(super) fn file_option(path: &Path) -> String {
+    if path == Path::new(DEFAULT_LOCK_FILE) {
+        return String::new();
+    }
+    format!(" -o {}", quote(&path.to_string_lossy()))
 }
 
 /// The number of the first line that contains this text.

@@ -10,7 +10,7 @@ use std::path::Path;
 use serde_json::{Map, Value};
 
 use self::changes::{Class, ServerChanges, server_changes};
-use self::file::{DEFAULT_LOCK_FILE, LockFile};
+use self::file::{DEFAULT_LOCK_FILE, LockFile, file_option};
 use crate::cli::LockArgs;
 use crate::commands::context::{Context, Exit};
 use crate::error::{ErrorKind, Failure, Result};
@@ -98,14 +98,6 @@ pub fn not_locked(kind: ErrorKind, path: &Path, name: &str) -> Failure {
 #[must_use]
 pub fn update_command(path: &Path, names: &str) -> String {
     format!("mcpipe lock --update {names}{}", file_option(path))
-}
-
-/// The option that names the file, unless it is the default.
-fn file_option(path: &Path) -> String {
-    if path == Path::new(DEFAULT_LOCK_FILE) {
-        return String::new();
-    }
-    format!(" -o {}", quote(&path.to_string_lossy()))
 }
 
 /// What a server offers now, with its name.

@@ -7,6 +7,8 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
+use crate::util::json_error::json_fault;
+
 /// A value and the byte at which it begins.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ConfigNode {
@@ -197,11 +199,11 @@ pub fn parse_json(text: &str) -> Result<ConfigNode, SyntaxError> {
 fn json_error(text: &str, base: usize, error: &serde_json::Error) -> SyntaxError {
     let before: usize =
         text[base..].split_inclusive('\n').take(error.line().saturating_sub(1)).map(str::len).sum::<usize>();
-    let said = error.to_string();
-    let mut message = said.split(" at line ").next().unwrap_or(&said).to_owned();
+    let mut message = json_fault(error);
     let at = (base + before + error.column().saturating_sub(1)).min(text.len());
-    // A frequent mistake, for which the parser has another name.
-    if message == "key must be a string" && text.get(..at).is_some_and(|before| before.trim_end().ends_with(',')) {
+    // A frequent mistake, which the parser reports as a wrong name.
+    let at_brace = text.get(at..).is_some_and(|rest| rest.starts_with('}'));
+    if at_brace && text.get(..at).is_some_and(|before| before.trim_end().ends_with(',')) {
         message = "trailing comma".to_owned();
     }
     SyntaxError { offset: at, message }

@@ -19,6 +19,7 @@ use crate::protocol::views::ServerInfo;
 use crate::protocol::{meta, method};
 use crate::transport::connection::TransportKind;
 use crate::transport::message::{BrokenResponse, Certainty, UnexpectedResponse};
+use crate::util::json_error;
 
 /// What the first line of a recording says under `format`.
 pub const RECORDING_FORMAT: &str = "mcpipe recording";
@@ -205,6 +206,14 @@ pub(super) fn load(path: &Path, server: Option<&str>) -> Result<Script> {
     reader.finish(path, server)
 }
 
+/// Whether a file begins as a recording does, with a JSON object.
+#[must_use]
+pub fn may_be_recording(path: &Path) -> bool {
+    let mut head = [0; 64];
+    let read = std::fs::File::open(path).and_then(|mut file| std::io::Read::read(&mut file, &mut head));
+    read.is_ok_and(|length| head[..length].trim_ascii_start().starts_with(b"{"))
+}
+
 fn broken_file(path: &Path, line: usize, why: &str) -> Failure {
     let shown = path.display();
     Failure::new(ErrorKind::Config, format!("the recording '{shown}' cannot be used"))
@@ -213,9 +222,7 @@ fn broken_file(path: &Path, line: usize, why: &str) -> Failure {
 }
 
 fn json_fault(error: &serde_json::Error) -> String {
-    let text = error.to_string();
-    let end = text.rfind(" at line ").unwrap_or(text.len());
-    let fault = text.get(..end).unwrap_or(&text);
+    let fault = json_error::json_fault(error);
     if error.is_data() {
         format!("{fault} (column {})", error.column())
     } else {

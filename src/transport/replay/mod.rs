@@ -31,7 +31,7 @@ use crate::transport::trace::{Trace, TraceEvent};
 
 #[cfg(unix)]
 pub(super) use self::file::{BrokenLine, FailureLine, ResponseLine};
-pub use self::file::{RECORDING_FORMAT, RECORDING_VERSION};
+pub use self::file::{RECORDING_FORMAT, RECORDING_VERSION, may_be_recording};
 pub use self::server::{ReplayServer, ReplayedOutput};
 
 /// Whether this error says that the request is not in the recording.
