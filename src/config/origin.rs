@@ -190,9 +190,17 @@ pub fn combine(what: &str, mut faults: Vec<ConfigDiagnostic>) -> Failure {
     if faults.len() == 1 {
         return faults.remove(0).into();
     }
-    let hint = faults.iter().find_map(|fault| fault.hint.clone());
-    let message = format!("{what} has {} errors", faults.len());
-    let failure =
-        faults.iter().fold(Failure::new(ErrorKind::Config, message), |failure, fault| failure.cause(fault.to_string()));
-    hint.into_iter().fold(failure, Failure::hint)
+    let failure = Failure::new(ErrorKind::Config, format!("{what} has {} errors", faults.len()));
+    let with_hint = |fault: &ConfigDiagnostic| match &fault.hint {
+        Some(hint) => format!("{fault}; {hint}"),
+        None => fault.to_string(),
+    };
+    let mut hints = faults.iter().map(|fault| fault.hint.as_ref());
+    match hints.next().flatten().cloned() {
+        // One hint for all.
+        Some(hint) if hints.all(|other| other == Some(&hint)) => {
+            faults.iter().fold(failure, |failure, fault| failure.cause(fault.to_string())).hint(hint)
+        }
+        _ => faults.iter().fold(failure, |failure, fault| failure.cause(with_hint(fault))),
+    }
 }

@@ -278,15 +278,14 @@ list = "tols"
         exit: 3
         --- stderr
         mcpipe: error: suite.toml has 8 errors
-          suite.toml:2: unknown key 'timeot' in the suite
-          suite.toml:4: unknown key 'nam' in [[test]]
+          suite.toml:2: unknown key 'timeot' in the suite; did you mean 'timeout'?
+          suite.toml:4: unknown key 'nam' in [[test]]; did you mean 'name'?
           suite.toml:6: 'args' must be a table, not a whole number
           suite.toml:9: '.content [' is not a valid jq expression
-          suite.toml:12: '${later}' is neither captured by an earlier test nor an environment variable
+          suite.toml:12: '${later}' is neither captured by an earlier test nor an environment variable; capture it: capture = { later = '.structuredContent.id' }
           suite.toml:13: 'fails' must be one of failed, usage, auth, unreachable, timeout, protocol, refused, not 'never'
           suite.toml:17: the test has both 'call' and 'read'
           suite.toml:21: 'list' must be one of tools, resources, templates, prompts, not 'tols'
-        hint: did you mean 'timeout'?
     "#]].assert_eq(&shown(&run, &server));
     let syntax = run_suite(&server, "[[test]\n", &[]);
     syntax.exits(3).stderr_contains("suite.toml:2:");

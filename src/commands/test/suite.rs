@@ -141,6 +141,19 @@ struct SuiteReader<'a> {
     names: HashSet<String>,
 }
 
+/// The key for a name that it has elsewhere: in a batch, in an API of a model, or in the protocol.
+fn other_name(key: &str) -> Option<&'static str> {
+    Some(match key {
+        "arguments" | "input" | "params" | "parameters" => "args",
+        "tool" => "call",
+        "uri" | "resource" => "read",
+        "method" => "request",
+        "server" => "target",
+        "tests" => "test",
+        _ => return None,
+    })
+}
+
 impl SuiteReader<'_> {
     fn fault(&mut self, at: usize, message: impl Into<String>) {
         self.templates.faults.push(ConfigDiagnostic::at(self.source, at, message));
@@ -163,7 +176,10 @@ impl SuiteReader<'_> {
                 None if others.contains(&member.key.as_str()) => {}
                 None => {
                     let names = keys().map(|key| key.name).chain(others.iter().copied());
-                    let near = nearest_name(&member.key, names).map(|near| format!("did you mean '{near}'?"));
+                    let other = other_name(&member.key).filter(|other| keys().any(|key| key.name == *other));
+                    let near = other
+                        .or_else(|| nearest_name(&member.key, names))
+                        .map(|near| format!("did you mean '{near}'?"));
                     let fault = ConfigDiagnostic::at(
                         self.source,
                         member.offset,

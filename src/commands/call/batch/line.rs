@@ -13,6 +13,7 @@ use crate::output::json::quote;
 use crate::protocol::json_cursor::JsonCursor;
 use crate::protocol::json_string::parse_string;
 use crate::protocol::method;
+use crate::util::json_error::json_fault_at;
 use crate::util::suggest::did_you_mean;
 
 /// The members that say what a line asks for; it has one of them.
@@ -48,6 +49,18 @@ pub(super) enum LineAction {
     Request(String, Map<String, Value>),
 }
 
+/// The member for a name that it has elsewhere: in a suite, in an API of a model, or in the protocol.
+fn other_name(member: &str) -> Option<&'static str> {
+    Some(match member {
+        "args" | "input" | "parameters" => "arguments",
+        "name" | "call" => "tool",
+        "uri" | "resource" => "read",
+        "method" => "request",
+        "target" => "server",
+        _ => return None,
+    })
+}
+
 impl BatchLine {
     /// Parses a line; what was read before a mistake is kept for the answer.
     pub fn parse(line: &[u8], number: u64) -> (BatchLine, Result<LineAction>) {
@@ -64,8 +77,8 @@ impl BatchLine {
         let text = std::str::from_utf8(line)
             .map_err(|error| self.bad("is not UTF-8 text").caused_by(&error).hint(LINE_HINT))?;
         let text = text.trim().trim_start_matches('\u{feff}');
-        let raw: &RawValue =
-            serde_json::from_str(text).map_err(|error| self.bad("is not JSON").caused_by(&error).hint(LINE_HINT))?;
+        let raw: &RawValue = serde_json::from_str(text)
+            .map_err(|error| self.bad("is not JSON").cause(json_fault_at(&error)).hint(LINE_HINT))?;
         let mut cursor = JsonCursor::new(raw.get());
         if !cursor.enter_object() {
             return Err(self.bad("is not a JSON object").hint(LINE_HINT));
@@ -87,7 +100,9 @@ impl BatchLine {
             self.action = (*name, quote(text));
         }
         if let Some((other, _)) = members.iter().find(|(key, _)| !LINE_MEMBERS.contains(&&**key)) {
-            let near = did_you_mean(other, LINE_MEMBERS)
+            let near = other_name(other)
+                .map(|name| format!("did you mean {name}?"))
+                .or_else(|| did_you_mean(other, LINE_MEMBERS))
                 .unwrap_or_else(|| format!("a line may have {}", LINE_MEMBERS.join(", ")));
             return Err(self.bad(&format!("has an unknown member '{other}'")).hint(near));
         }
@@ -115,7 +130,7 @@ impl BatchLine {
         let values = match object {
             None => Map::new(),
             Some((taken, text)) if text.starts_with('{') => serde_json::from_str(text)
-                .map_err(|error| self.bad(&format!("has invalid JSON in {taken}")).caused_by(&error))?,
+                .map_err(|error| self.bad(&format!("has invalid JSON in {taken}")).cause(json_fault_at(&error)))?,
             Some((taken, _)) => return Err(self.bad(&format!("has {taken} that are not a JSON object"))),
         };
         Ok(match name {
