@@ -72,6 +72,7 @@ pub fn assemble_arguments<'a>(
         base_is_unknown: false,
         json_sent_as_text: Vec::new(),
         problems: Vec::new(),
+        suggested: Vec::new(),
     };
     arguments.add_base(input.base_json.as_deref(), &mut sources);
     arguments.add_call_form(&input.call_form);
@@ -100,6 +101,8 @@ pub struct AssembledArguments<'a> {
     base_is_unknown: bool,
     json_sent_as_text: Vec<String>,
     problems: Vec<ArgumentProblem>,
+    /// The parameters that were suggested for words without a name: they are not reported as missing.
+    suggested: Vec<String>,
 }
 
 impl<'a> AssembledArguments<'a> {
@@ -191,15 +194,15 @@ impl<'a> AssembledArguments<'a> {
                     },
                 },
                 None => {
-                    let problem = self.stray_word_problem(word);
+                    let problem = self.stray_word_problem(word, words);
                     self.problems.push(problem);
                 }
             }
         }
     }
 
-    /// The problem of a word that is not `name=value`.
-    fn stray_word_problem(&self, word: &str) -> ArgumentProblem {
+    /// The problem of a word that is not `name=value`; `words` are all words.
+    fn stray_word_problem(&mut self, word: &str, words: &[String]) -> ArgumentProblem {
         let problem = ArgumentProblem::new(&[], format!("'{word}' is not an argument"));
         if word.contains('=') {
             return problem.with_suggestion(Some("the name before the = is missing".to_owned()));
@@ -221,12 +224,20 @@ impl<'a> AssembledArguments<'a> {
             .document
             .map(|document| schema::required_without_default(document, document.root()))
             .unwrap_or_default();
-        let free = |name: &&&str| {
-            !self.groups.iter().any(|group| group.path.steps.first().is_some_and(|first| first.is_member(name)))
+        let is_given = |name: &str| {
+            let named = |word: &String| NameValue::parse(word).is_some_and(|word| word.name == name);
+            self.groups.iter().any(|group| group.path.steps.first().is_some_and(|first| first.is_member(name)))
+                || self.arguments.contains_key(name)
+                || self.suggested.iter().any(|suggested| suggested == name)
+                || words.iter().any(named)
         };
-        problem.with_suggestion(Some(match required.iter().find(free) {
-            Some(name) => format!("did you mean {name}={}?", crate::util::quoting::quote(word)),
-            None => "write NAME=VALUE".to_owned(),
+        let free = required.into_iter().find(|name| !is_given(name));
+        self.suggested.extend(free.map(ToOwned::to_owned));
+        problem.with_suggestion(Some(match (free, word) {
+            (Some(name), "-") => format!("for the text on stdin: {name}=@-; for all arguments as JSON: --args -"),
+            (None, "-") => "for all arguments as JSON on stdin: --args -".to_owned(),
+            (Some(name), _) => format!("did you mean {name}={}?", crate::util::quoting::quote(word)),
+            (None, _) => "write NAME=VALUE".to_owned(),
         }))
     }
 
@@ -443,11 +454,16 @@ impl<'a> AssembledArguments<'a> {
     fn add_validation_problems(&mut self, found: Vec<ArgumentProblem>) {
         let known = self.problems.len();
         for mut problem in found {
+            let is_suggested =
+                matches!(&problem.path[..], [step] if self.suggested.iter().any(|name| step.is_member(name)));
+            if problem.is_missing_value() && (self.base_is_unknown || is_suggested) {
+                continue;
+            }
             let follows = self.problems[..known].iter().any(|earlier| {
                 earlier.path.starts_with(&problem.path)
                     || (!earlier.path.is_empty() && problem.path.starts_with(&earlier.path))
             });
-            if follows || self.base_is_unknown && problem.is_missing_value() {
+            if follows {
                 continue;
             }
             if self.is_hidden(&problem.path) {

@@ -6,6 +6,8 @@ use base64::Engine;
 use serde_json::Value;
 
 use crate::schema::ArgumentProblem;
+use crate::util::json_error::json_fault_at;
+use crate::util::quoting::quote;
 
 /// Where the contents of `@FILE` and of standard input come from.
 pub trait ArgumentReader {
@@ -88,7 +90,9 @@ impl<'r> ArgSources<'r> {
         let source = if text == "-" { Some("-") } else { text.strip_prefix('@') };
         let Some(source) = source else {
             let value = parse_json(text.as_bytes(), "--args");
-            return value.map(|value| (value, false)).map_err(|message| ArgumentProblem::new(&[], message));
+            return value
+                .map(|value| (value, false))
+                .map_err(|message| ArgumentProblem::new(&[], message).with_suggestion(suggest_object(text)));
         };
         let bytes =
             self.read_source(source).map_err(|message| ArgumentProblem::new(&[], format!("--args: {message}")))?;
@@ -151,11 +155,23 @@ pub(super) fn source_name(source: &str) -> String {
     if source == "-" { "standard input".to_owned() } else { source.to_owned() }
 }
 
+/// What may have been meant by a text that is not a JSON object: a file, or one argument.
+fn suggest_object(text: &str) -> Option<String> {
+    if text.contains(['{', '[', '"']) || text.trim().is_empty() {
+        return None;
+    }
+    Some(match NameValue::parse(text) {
+        Some(_) => format!("without --args: {}", quote(text)),
+        None if text.contains(':') => r#"write it as '{"name": "value"}'"#.to_owned(),
+        None => format!("for a file: --args {}", quote(&format!("@{text}"))),
+    })
+}
+
 /// Parses JSON; a byte order mark before it is ignored.
 fn parse_json(bytes: &[u8], name: &str) -> Result<Value, String> {
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     if bytes.trim_ascii().is_empty() {
         return Err(format!("{name} is empty, expected JSON"));
     }
-    serde_json::from_slice(bytes).map_err(|error| format!("{name} is not JSON: {error}"))
+    serde_json::from_slice(bytes).map_err(|error| format!("{name} is not JSON: {}", json_fault_at(&error)))
 }

@@ -157,10 +157,10 @@ fn unreadable_inputs_are_named() {
         untyped(&["a=@none", "b=@bad.txt", "c:=@broken.json", "d:=@empty.json", "e=@", "f:=x", "g:=", "h:=@none"]),
         Err(vec![
             "a: cannot read none: no such file; to pass the text itself: a=@@none".to_owned(),
-            "c: broken.json is not JSON: EOF while parsing a value at line 1 column 6".to_owned(),
+            "c: broken.json is not JSON: it ends too early, at column 6".to_owned(),
             "d: empty.json is empty, expected JSON".to_owned(),
             "e: the file name after @ is missing; to pass the text itself: e=@@".to_owned(),
-            "f: the value is not JSON: expected value at line 1 column 1, got 'x'; to pass a string: f=…".to_owned(),
+            "f: the value is not JSON: expected a JSON value, at column 1, got 'x'; to pass a string: f=…".to_owned(),
             "g: the value is empty, expected JSON, got ''; to pass a string: g=…".to_owned(),
             "h: cannot read none: no such file".to_owned(),
             "b: bad.txt is not UTF-8 text; to send it as base64: b=@b64:bad.txt".to_owned(),
@@ -283,7 +283,7 @@ fn everything_wrong_is_said_at_once() {
             "limit: expected integer, got 'abc'",
             "on: expected boolean, got 'yes'; did you mean true?",
             "ids: expected integer[], got 'x'",
-            "tags: expected string[], got '[a,b]'; not a JSON array: expected value at line 1 column 2",
+            "tags: expected string[], got '[a,b]'; not a JSON array: expected a JSON value, at column 2",
             "query: required value is missing",
             r#"state: expected one of "open", "closed", got 'opne'; did you mean open?"#,
         ]
@@ -333,7 +333,20 @@ fn a_word_without_equals_gets_advice() {
     let free = build_from(None, &[], &["hello world"], Some(&schema)).unwrap_err();
     let quoted = crate::util::quoting::quote("hello world");
     let meant = format!("'hello world' is not an argument; did you mean query={quoted}?");
-    assert_eq!(free, [&meant, "query: required value is missing"]);
+    assert_eq!(free, [meant], "what is suggested is not reported as missing");
+    let sum = json!({"type": "object", "properties": {"a": {"type": "number"}, "b": {"type": "number"}},
+        "required": ["a", "b"]});
+    let meant = |words: &[&str]| build_from(None, &[], words, Some(&sum)).unwrap_err();
+    assert_eq!(
+        meant(&["2", "3"]),
+        ["'2' is not an argument; did you mean a=2?", "'3' is not an argument; did you mean b=3?"]
+    );
+    assert_eq!(meant(&["3", "a=2"]), ["'3' is not an argument; did you mean b=3?"]);
+    assert_eq!(meant(&["2", "3", "4"])[2], "'4' is not an argument; write NAME=VALUE");
+    assert_eq!(
+        meant(&["-"])[0],
+        "'-' is not an argument; for the text on stdin: a=@-; for all arguments as JSON: --args -"
+    );
     assert_eq!(untyped(&["limit"]).unwrap_err(), ["'limit' is not an argument; write NAME=VALUE"]);
 }
 

@@ -34,7 +34,7 @@ const FOREIGN_OPTIONS: &[ForeignOption] = &[
     ),
     word(
         &["-u", "--user", "-a", "--auth"],
-        "put the user and the password into the URL: https://USER:PASSWORD@HOST/PATH",
+        "write the line 'Authorization: Basic BASE64' to a file that only you can read, and use -H @FILE",
     ),
     word(
         &["--token", "--bearer", "--bearer-token", "--api-key", "--auth-token", "--access-token", "--oauth2-bearer"],
@@ -50,7 +50,10 @@ const FOREIGN_OPTIONS: &[ForeignOption] = &[
         "use --timeout TIME, for example --timeout 30s",
     ),
     option(&["-d", "--data-raw", "--data-binary", "--data-urlencode", "--post-data"], DATA).of(&["call"]),
-    word(&["--data", "--body", "--params", "--arguments", "--input", "--form", "-F", "-p", "-j"], DATA).of(&["call"]),
+    word(&["--data", "--body", "--params", "--arguments", "--input", "--form", "-F", "-p"], DATA).of(&["call"]),
+    word(&["--args", "--data", "--arguments", "--params"], WORDS).of(&["prompt"]),
+    option(&["--field", "--raw-field"], WORDS).of(&["call", "prompt"]),
+    option(&["-f"], "write arguments as words: NAME=VALUE; if a call fails, the exit code is not 0").of(&["call"]),
     option(&["-X", "--request"], "omit it: MCP decides the HTTP method; each mcpipe command sends one kind of request"),
     option(&["-b", "--cookie"], "use -H 'Cookie: NAME=VALUE'"),
     option(&["-A", "--user-agent"], "use -H 'User-Agent: NAME'"),
@@ -70,7 +73,7 @@ const FOREIGN_OPTIONS: &[ForeignOption] = &[
         &["--method", "--cli"],
         "use the command for it: list (tools/list), call (tools/call), read (resources/read), prompt (prompts/get)",
     ),
-    option(&["--tool-arg", "--tool-args", "--prompt-args", "--arg"], "write arguments as words: NAME=VALUE"),
+    option(&["--tool-arg", "--tool-args", "--prompt-args", "--arg"], WORDS),
     word(&["--uri"], "write the URI as a word: mcpipe read TARGET URI"),
     option(&["--prompt-name"], "name the prompt without an option: mcpipe prompt TARGET NAME"),
     word(
@@ -79,6 +82,12 @@ const FOREIGN_OPTIONS: &[ForeignOption] = &[
     ),
     word(&["--command", "--cmd", "--stdio"], "put the server's command after --: mcpipe list -- COMMAND"),
     word(&["--output", "--format", "--output-format", "-o"], "use --json for JSON; redirect stdout for a file: > FILE"),
+    option(&["-j", "--yaml"], "use --json"),
+    option(&["-t"], "use --transport KIND or --timeout TIME"),
+    option(&["--tools"], "omit it: list prints the tools unless an option chooses something else").of(&["list"]),
+    option(&["--paginate", "--page", "--page-size", "--cursor"], "omit it: mcpipe requests all pages").of(&["list"]),
+    option(&["--reporter", "--report"], "use --tap, --junit FILE, --markdown FILE or --html FILE").of(&["test"]),
+    option(&["--only", "--grep", "-g"], "use --filter WORD to choose tests of a suite").of(&["test"]),
     word(&["--raw", "--raw-output", "-r"], "use --jq EXPR: it prints strings without quotes"),
     word(&["--query"], "use --jq EXPR").of(&["list", "read", "auth", "config", "task"]),
     option(&["--no-color", "--no-colour"], "use --color never"),
@@ -88,6 +97,7 @@ const FOREIGN_OPTIONS: &[ForeignOption] = &[
     option(&["--http", "--streamable-http"], "use --transport http"),
 ];
 
+const WORDS: &str = "write arguments as words: NAME=VALUE";
 const DATA: &str = "write arguments as words, NAME=VALUE, or pass them all with --args JSON";
 
 /// What to use instead of an option of another program, and whether the option may also be meant as an argument of a tool.
@@ -100,9 +110,22 @@ pub fn replacement(option: &str, command: &str) -> Option<(&'static str, bool)> 
     FOREIGN_OPTIONS.iter().find(fits).map(|entry| (entry.advice, entry.is_argument_name && name.starts_with("--")))
 }
 
-/// The command line for a command of another program.
+/// What mcpipe has for a command of another program: a command line, or advice in words. `parent` is the command before
+/// the word (`config`), and `more` how many words follow it.
 #[must_use]
-pub fn command_for(word: &str) -> Option<&'static str> {
+pub fn command_for(parent: &str, word: &str, more: usize) -> Option<&'static str> {
+    match parent {
+        "" => top_level_command(word, more),
+        "auth" => auth_command(word),
+        "config" => config_command(word),
+        "config secret" => secret_command(word),
+        "session" => session_command(word),
+        "task" => task_command(word),
+        _ => None,
+    }
+}
+
+fn top_level_command(word: &str, more: usize) -> Option<&'static str> {
     Some(match word {
         "ls" | "tools" | "servers" | "inspect" | "describe" | "info" | "tools/list" => "mcpipe list",
         "resources" | "resources/list" => "mcpipe list TARGET --resources",
@@ -111,21 +134,92 @@ pub fn command_for(word: &str) -> Option<&'static str> {
         "run" | "exec" | "invoke" | "tools/call" => "mcpipe call TARGET TOOL",
         "get" | "cat" | "read-resource" | "resources/read" => "mcpipe read TARGET URI",
         "get-prompt" | "prompts/get" => "mcpipe prompt TARGET NAME",
-        "add" => "mcpipe config add",
-        "remove" | "rm" => "mcpipe config remove",
+        "watch" if more < 2 => "mcpipe list TARGET --watch",
+        "watch" | "subscribe" => "mcpipe read TARGET URI --watch",
+        "add" | "install" | "init" => "mcpipe config add NAME URL",
+        "remove" | "rm" | "uninstall" => "mcpipe config remove NAME",
+        "rename" => "mcpipe config rename NAME NEW",
+        "edit" => "mcpipe config edit",
         "import" => "mcpipe config import",
-        "login" => "mcpipe auth login",
-        "logout" => "mcpipe auth logout",
-        "status" => "mcpipe auth status",
+        "trust" => "mcpipe config trust",
+        "secret" | "secrets" => "mcpipe config secret list",
+        "login" => "mcpipe auth login TARGET",
+        "logout" => "mcpipe auth logout TARGET",
+        "token" => "mcpipe auth token TARGET",
+        "status" | "whoami" => "mcpipe auth status",
         "completion" => "mcpipe completions SHELL",
         "version" => "mcpipe --version",
-        "connect" | "daemon" => "mcpipe session start TARGET",
-        "sessions" => "mcpipe session list",
-        "disconnect" | "close" => "mcpipe session stop TARGET",
-        "logs" => "mcpipe session logs TARGET",
+        "start" | "connect" | "daemon" => "mcpipe session start TARGET",
+        "sessions" | "ps" => "mcpipe session list",
+        "stop" | "kill" | "disconnect" | "close" => "mcpipe session stop NAME",
+        "logs" => "mcpipe session logs NAME",
+        "tasks" => "mcpipe task list",
+        "wait" => "mcpipe task wait ID",
+        "cancel" => "mcpipe task cancel ID",
         "serve" | "proxy" => "mcpipe bridge TARGET",
         "check" | "doctor" | "validate" => "mcpipe test TARGET",
+        "diff" => "mcpipe lock --check",
         "snapshot" => "mcpipe lock TARGET",
+        _ => return None,
+    })
+}
+
+fn auth_command(word: &str) -> Option<&'static str> {
+    Some(match word {
+        "list" | "ls" | "show" | "whoami" => "mcpipe auth status",
+        "signin" | "sign-in" | "add" => "mcpipe auth login TARGET",
+        "signout" | "sign-out" | "remove" | "rm" | "delete" => "mcpipe auth logout TARGET",
+        "refresh" | "get" => "mcpipe auth token TARGET",
+        _ => return None,
+    })
+}
+
+fn config_command(word: &str) -> Option<&'static str> {
+    Some(match word {
+        "ls" | "servers" => "mcpipe config list",
+        "show" | "view" | "cat" | "describe" | "inspect" => "mcpipe config get NAME",
+        "rm" | "delete" | "uninstall" | "unset" => "mcpipe config remove NAME",
+        "mv" => "mcpipe config rename NAME NEW",
+        "install" | "new" | "create" | "init" => "mcpipe config add NAME URL",
+        "set" | "update" => {
+            "change the file with mcpipe config edit, or replace an entry with mcpipe config add --force"
+        }
+        "validate" | "doctor" | "test" => "mcpipe config check",
+        "secrets" => "mcpipe config secret list",
+        "where" | "file" => "mcpipe config path",
+        _ => return None,
+    })
+}
+
+fn secret_command(word: &str) -> Option<&'static str> {
+    Some(match word {
+        "get" | "show" | "cat" | "read" => {
+            "stored secrets are not printed; a configuration refers to one with ${keychain:NAME}"
+        }
+        "add" | "put" | "store" | "create" => "mcpipe config secret set NAME",
+        "rm" | "delete" | "unset" => "mcpipe config secret remove NAME",
+        "ls" => "mcpipe config secret list",
+        _ => return None,
+    })
+}
+
+fn session_command(word: &str) -> Option<&'static str> {
+    Some(match word {
+        "ls" | "ps" | "status" | "show" => "mcpipe session list",
+        "kill" | "rm" | "remove" | "close" | "end" | "delete" => "mcpipe session stop NAME",
+        "new" | "open" | "create" | "run" | "connect" => "mcpipe session start TARGET",
+        "log" | "tail" => "mcpipe session logs NAME",
+        _ => return None,
+    })
+}
+
+fn task_command(word: &str) -> Option<&'static str> {
+    Some(match word {
+        "ls" | "ps" => "mcpipe task list",
+        "status" | "show" | "info" => "mcpipe task get ID",
+        "result" | "watch" | "attach" | "logs" => "mcpipe task wait ID",
+        "kill" | "stop" | "rm" | "delete" => "mcpipe task cancel ID",
+        "start" | "run" | "create" => "mcpipe call TARGET TOOL --detach",
         _ => return None,
     })
 }

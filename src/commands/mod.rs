@@ -16,6 +16,7 @@ mod html;
 pub mod list;
 mod lists;
 pub mod lock;
+mod missing_separator;
 mod notifications;
 pub mod prompt;
 pub mod read;

@@ -14,9 +14,10 @@ use crate::models::{ModelApi, prompts};
 use crate::protocol::rpc::RawJson;
 use crate::protocol::views::{ListItem, ListKind};
 use crate::protocol::{code, method};
-use crate::schema::{ArgumentProblem, PathStep, invalid_arguments_failure};
+use crate::schema::{ArgumentProblem, PathStep, invalid_arguments_failure, path_text};
 use crate::session::era::Operation;
 use crate::session::{CachePolicy, Listing, Session};
+use crate::util::quoting::quote;
 use crate::util::suggest::nearest_names;
 
 /// Gets a prompt.
@@ -39,11 +40,15 @@ pub async fn run(context: &Context, args: PromptArgs) -> Result<Exit> {
         };
         return progress.show_during(context.with_session(session, listed)).await;
     };
-    let arguments = parse_arguments(words)?;
+    let (arguments, without_name) = parse_arguments(words)?;
     let wanted = args.complete.as_deref().map(CompletionQuery::parse).transpose()?;
     let session = context.session(target, Some(progress.clone()))?;
     context
         .with_session(session, async |session| {
+            if !without_name.is_empty() {
+                let explained = explain_words_without_name(session, name, &arguments, &without_name);
+                return Err(progress.show_during(explained).await);
+            }
             if let Some(wanted) = &wanted {
                 let prompt = json!({"type": "ref/prompt", "name": name});
                 return progress.show_during(wanted.print_completions(context, session, prompt, &arguments)).await;
@@ -87,14 +92,16 @@ pub fn get_prompt_call(name: &str, arguments: &Map<String, Value>) -> Operation 
     Operation::read_only(method::PROMPTS_GET, params).with_mcp_name(name).with_progress()
 }
 
-/// `name=value` words; values are always strings, `name=@file` is the file's text.
-fn parse_arguments(words: &[String]) -> Result<Map<String, Value>> {
+/// `name=value` words, and those without a name. Values are always strings; `name=@file` is the file's text.
+fn parse_arguments(words: &[String]) -> Result<(Map<String, Value>, Vec<&str>)> {
     let mut all = Map::new();
+    let mut without_name = Vec::new();
     let mut reader = ArgumentFiles::default();
     for word in words {
         let usage = |message: String| Failure::new(ErrorKind::Usage, message);
         let Some((name, value)) = word.split_once('=') else {
-            return Err(usage(format!("invalid argument '{word}'")).hint(format!("write it as name=value: {word}=…")));
+            without_name.push(word.as_str());
+            continue;
         };
         if let Some(name) = name.strip_suffix(':') {
             return Err(usage(format!("{name}: a prompt's arguments are strings, not JSON")).hint(format!(
@@ -115,7 +122,31 @@ fn parse_arguments(words: &[String]) -> Result<Map<String, Value>> {
             return Err(usage(format!("{name}: given twice")));
         }
     }
-    Ok(all)
+    Ok((all, without_name))
+}
+
+/// The failure for words that are not `name=value`, with the required arguments that they may have been meant for.
+async fn explain_words_without_name(
+    session: &Session,
+    name: &str,
+    given: &Map<String, Value>,
+    words: &[&str],
+) -> Failure {
+    let listing = session.list(ListKind::Prompts, CachePolicy::Allow).await.ok();
+    let prompt = listing.as_ref().and_then(|listing| listing.find(name));
+    let mut missing = prompt.as_ref().map(|prompt| missing_arguments(prompt, given)).unwrap_or_default().into_iter();
+    let mut problems: Vec<ArgumentProblem> = Vec::new();
+    for word in words {
+        let suggestion = match missing.next() {
+            Some(argument) => format!("did you mean {}={}?", path_text(&argument.path), quote(word)),
+            None => "write NAME=VALUE".to_owned(),
+        };
+        let problem = ArgumentProblem::new(&[], format!("'{word}' is not an argument"));
+        problems.push(problem.with_suggestion(Some(suggestion)));
+    }
+    problems.extend(missing);
+    let list = session.target().command_line("list", &["--prompts"]);
+    invalid_arguments_failure(&list, name, &problems).server(&session.target().name)
 }
 
 /// Explains an unknown prompt or a missing argument from the list of prompts.

@@ -15,6 +15,8 @@ use crate::protocol::views::is_error_result;
 use crate::session::Session;
 use crate::session::era::Operation;
 use crate::session::rpc_client::RequestOutcome;
+use crate::util::json_error::json_fault_at;
+use crate::util::quoting::quote;
 
 /// Sends a request, and prints its result.
 ///
@@ -128,13 +130,13 @@ fn print_result(context: &Context, session: &Session, method: &str, result: RawJ
 }
 
 /// PARAMS: a JSON object, `@FILE` with one, or `-` for standard input.
-fn read_params(text: &str) -> Result<Map<String, Value>> {
+fn read_params(given: &str) -> Result<Map<String, Value>> {
     let usage = |message: String| Failure::new(ErrorKind::Usage, message);
     let mut files = ArgumentFiles::default();
-    let (text, place) = match (text, text.strip_prefix('@')) {
+    let (text, place) = match (given, given.strip_prefix('@')) {
         ("-" | "@-", _) => (files.read_stdin(), "standard input"),
         (_, Some(file)) => (files.read_file(file), file),
-        _ => (Ok(text.as_bytes().to_vec()), "PARAMS"),
+        _ => (Ok(given.as_bytes().to_vec()), "PARAMS"),
     };
     let text = text.map_err(|error| usage(format!("cannot read {place}")).caused_by(&error))?;
     let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&text);
@@ -142,6 +144,14 @@ fn read_params(text: &str) -> Result<Map<String, Value>> {
         Ok(Value::Object(params)) => Ok(params),
         Ok(_) => Err(usage(format!("{place} is not a JSON object"))
             .hint(r#"write the parameters as one object: '{"name": "value"}'"#)),
-        Err(error) => Err(usage(format!("{place} is not JSON")).caused_by(&error)),
+        Err(error) => {
+            let failure = usage(format!("{place} is not JSON")).cause(json_fault_at(&error));
+            let may_be_file = place == "PARAMS" && !given.contains(['{', '[', '"']);
+            Err(if may_be_file {
+                failure.hint(format!("for a file: {}", quote(&format!("@{given}"))))
+            } else {
+                failure
+            })
+        }
     }
 }

@@ -1,11 +1,13 @@
 //! Resolves the target of a command line, with the secrets that the configuration refers to.
 
+use std::ffi::OsString;
 use std::sync::Arc;
 
 use crate::commands::context::Context;
+use crate::commands::usage_errors::unknown_target_hint;
 use crate::config::value::secrets::Secrets;
 use crate::config::{Config, LazyConfig};
-use crate::error::Result;
+use crate::error::{Failure, Result};
 use crate::interrupt;
 use crate::target::{self, Target, TargetFlags, TargetName, TargetOptions, TargetReference};
 use crate::transport::Endpoint;
@@ -27,7 +29,10 @@ impl Context {
         let resolve = |secrets: &Secrets<'_>| name.resolve(options, &lookup, secrets);
         // Secrets are needed only if the configuration was read.
         let defaults = || lookup.config().map(|config| config.defaults.clone()).unwrap_or_default();
-        let mut target = self.with_secrets(defaults, resolve).await?;
+        let mut target = match self.with_secrets(defaults, resolve).await {
+            Ok(target) => target,
+            Err(failure) => return Err(explain_unknown_target(failure, &name, &lookup)),
+        };
         unpack_bundle(&target)?;
         self.redact_credentials(&target);
         target.flags = self.target_flags(options);
@@ -86,6 +91,20 @@ impl Context {
             if skips_certificate_check(&target) { self.ui.warn_always(&warning) } else { self.ui.warn(&warning) }
         }
         Ok(target)
+    }
+}
+
+/// If there is no server of that name: adds what the command line may have meant instead.
+#[cold]
+fn explain_unknown_target(failure: Failure, name: &TargetName, lookup: &LazyConfig<'_>) -> Failure {
+    let TargetName::Configured(name) = name else { return failure };
+    if !lookup.config().is_ok_and(|config| config.server(name).is_none()) {
+        return failure;
+    }
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    match unknown_target_hint(name, &arguments) {
+        Some(hint) => failure.hint(hint),
+        None => failure,
     }
 }
 

@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use clap::error::{ContextKind, ContextValue, ErrorKind as ClapErrorKind};
 
 use crate::cli::{self, foreign_options};
+use crate::commands::missing_separator::{is_launcher, separated_command_line};
 use crate::config::Config;
 use crate::env::Environment;
 use crate::error::{ErrorKind, Failure};
@@ -31,7 +32,8 @@ pub fn usage_failure(error: &clap::Error, text: &str, arguments: &[OsString]) ->
         .filter(|line| !line.starts_with("For more information"))
         .map(|line| line.trim_start_matches("error: "))
         .collect();
-    let mut failure = Failure::new(ErrorKind::Usage, message.join(" "));
+    let message = plain_message(error, arguments).unwrap_or_else(|| message.join(" "));
+    let mut failure = Failure::new(ErrorKind::Usage, message);
     if let Some(usage) = text.lines().find_map(|line| line.trim().strip_prefix("Usage: ")) {
         failure = failure.cause(format!("usage: {usage}"));
     }
@@ -51,7 +53,78 @@ fn hint(error: &clap::Error, arguments: &[OsString]) -> Option<String> {
             let Some(ContextValue::Strings(allowed)) = error.get(ContextKind::ValidValue) else { return None };
             did_you_mean(text(ContextKind::InvalidValue)?, allowed.iter().map(String::as_str))
         }
+        ClapErrorKind::ArgumentConflict => suggest_command(unknown_auth_command(error, arguments)?, arguments),
+        ClapErrorKind::MissingRequiredArgument => {
+            option_without_its_base(error, arguments).map(|(option, base)| format!("omit {option}, or add {base}"))
+        }
         _ => None,
+    }
+}
+
+/// The message in plain words, for errors that clap explains in the terms of a parser.
+fn plain_message(error: &clap::Error, arguments: &[OsString]) -> Option<String> {
+    match error.kind() {
+        ClapErrorKind::ArgumentConflict => {
+            unknown_auth_command(error, arguments).map(|word| format!("unrecognized subcommand '{word}'"))
+        }
+        ClapErrorKind::MissingRequiredArgument => {
+            option_without_its_base(error, arguments).map(|(option, base)| format!("{option} applies only with {base}"))
+        }
+        _ => None,
+    }
+}
+
+/// The first of two words after `auth`: `mcpipe auth TARGET` takes one, so that it was meant as a subcommand.
+fn unknown_auth_command<'a>(error: &clap::Error, arguments: &'a [OsString]) -> Option<&'a str> {
+    error.get(ContextKind::InvalidSubcommand)?;
+    let at = arguments.iter().position(|word| word == "auth")?;
+    arguments[at + 1..].iter().filter_map(|word| word.to_str()).find(|word| !word.starts_with('-'))
+}
+
+/// The option that was typed without one that it needs, and those that it needs: `--rate` needs `--repeat` or `--batch`.
+///
+/// clap does not say which option needs the missing ones. It is the one that needs them also if no other was typed.
+fn option_without_its_base(error: &clap::Error, arguments: &[OsString]) -> Option<(String, String)> {
+    needed_options(error)?;
+    let words: Vec<&str> = arguments.iter().map_while(|word| word.to_str()).take_while(|word| *word != "--").collect();
+    let (name, _) = typed_command(arguments);
+    let command: Vec<&str> = std::iter::once("mcpipe").chain(name.split_terminator(' ')).collect();
+    let is_option = |at: &usize| words[*at].starts_with("--");
+    (0..words.len()).filter(is_option).find_map(|at| {
+        let option = words[at].split('=').next().unwrap_or_default();
+        // With the next word, if it is the option's value, and without it.
+        [at + 2, at + 1].into_iter().find_map(|end| {
+            let typed = words.get(at..end).filter(|typed| !typed[1..].iter().any(|word| word.starts_with('-')))?;
+            let alone = cli::command().try_get_matches_from(command.iter().chain(typed)).err()?;
+            Some((option.to_owned(), one_of(&needed_options(&alone)?)))
+        })
+    })
+}
+
+/// The options that are missing, if no other argument is.
+fn needed_options(error: &clap::Error) -> Option<Vec<String>> {
+    let Some(ContextValue::Strings(missing)) = error.get(ContextKind::InvalidArg) else { return None };
+    if error.kind() != ClapErrorKind::MissingRequiredArgument {
+        return None;
+    }
+    // An option is `--repeat <N>`, a group of them `<--batch <FILE|->|--repeat <N>>`.
+    let name = |part: &str| -> String {
+        let end = part.find(|c: char| !(c.is_ascii_lowercase() || c == '-')).unwrap_or(part.len());
+        format!("--{}", &part[..end])
+    };
+    let names: Vec<String> = missing
+        .iter()
+        .filter(|one| one.trim_start_matches('<').starts_with("--"))
+        .flat_map(|one| one.split("--").skip(1).map(name))
+        .collect();
+    (!names.is_empty()).then_some(names)
+}
+
+fn one_of(names: &[String]) -> String {
+    match names {
+        [] => String::new(),
+        [one] => one.clone(),
+        [others @ .., last] => format!("{} or {last}", others.join(", ")),
     }
 }
 
@@ -81,7 +154,12 @@ fn suggest_option(found: &str, arguments: &[OsString]) -> Option<String> {
         "prompt " => Some("a prompt's"),
         _ => None,
     };
-    let as_argument = || arguments_of.map(|whose| argument_syntax(whose, found, arguments));
+    if let Some(line) = separated(&name, &command, arguments) {
+        return Some(command_last(&line));
+    }
+    let long = long_option_with_one_dash(found, arguments);
+    let found = long.as_deref().unwrap_or(found);
+    let as_argument = || arguments_of.and_then(|whose| argument_syntax(whose, found, arguments));
     let replacement = foreign_options::replacement(found, name.split(' ').next().unwrap_or_default());
     if !(found.starts_with("--") && replacement.is_some())
         && let Some(way) = arguments_of.and_then(|_| suggest_dashed_tool(found, arguments))
@@ -97,7 +175,12 @@ fn suggest_option(found: &str, arguments: &[OsString]) -> Option<String> {
         None => {
             let known: Vec<String> =
                 command.get_arguments().filter_map(|arg| arg.get_long()).map(|long| format!("--{long}")).collect();
-            let similar = found.strip_prefix("--").and(did_you_mean(found, known.iter().map(String::as_str)));
+            let similar = match found.strip_prefix("--") {
+                // It was typed with one dash.
+                Some(_) if known.iter().any(|known| known == found) => Some(format!("did you mean {found}?")),
+                Some(_) => did_you_mean(found, known.iter().map(String::as_str)),
+                None => None,
+            };
             hints.extend(similar);
             hints.extend(as_argument());
         }
@@ -106,23 +189,85 @@ fn suggest_option(found: &str, arguments: &[OsString]) -> Option<String> {
 }
 
 /// How to write an argument that was typed like an option: arguments of tools and prompts have no dashes.
-fn argument_syntax(whose: &str, found: &str, arguments: &[OsString]) -> String {
+///
+/// `None` if its value is a JSON object: those are all arguments.
+fn argument_syntax(whose: &str, found: &str, arguments: &[OsString]) -> Option<String> {
     let Some(name) = found.strip_prefix("--").map(|name| name.split('=').next().unwrap_or(name)) else {
-        return format!(
+        return Some(format!(
             "{whose} arguments are written as name=value, an option's value that begins with a dash as --option=VALUE"
-        );
+        ));
     };
     let words: Vec<&str> = arguments.iter().filter_map(|word| word.to_str()).collect();
-    let at = words.iter().position(|word| word.split('=').next() == Some(&format!("--{name}")));
+    let is_typed = |word: &&str| word.split('=').next().is_some_and(|word| word.trim_start_matches('-') == name);
+    let at = words.iter().position(|word| word.starts_with('-') && is_typed(word));
     let value = at.and_then(|at| match words[at].split_once('=') {
         Some((_, value)) => Some(value),
         None => words.get(at + 1).copied().filter(|next| !next.starts_with('-') && !next.contains('=')),
     });
     let word = match value {
+        Some(value) if value.starts_with('{') => return None,
         Some(value) if !looks_secret(name) => format!("{}={}", quote(name), quote(value)),
         _ => format!("{name}=…"),
     };
-    format!("{whose} arguments have no dashes: {word}")
+    Some(format!("{whose} arguments have no dashes: {word}"))
+}
+
+/// `--message` for `-message`, of which clap reports only `-m`.
+fn long_option_with_one_dash(found: &str, arguments: &[OsString]) -> Option<String> {
+    let is_long = |word: &&str| {
+        let name = word.split('=').next().unwrap_or_default();
+        name.len() > 3 && name[1..].chars().all(|c| c.is_ascii_lowercase() || matches!(c, '-' | '_'))
+    };
+    let letter = found.strip_prefix('-').filter(|letter| !letter.starts_with('-'))?;
+    let typed = arguments.iter().filter_map(|word| word.to_str());
+    let mut words = typed.filter(|word| word.starts_with('-') && !word.starts_with("--") && word.contains(letter));
+    words.find(is_long).map(|word| format!("-{word}"))
+}
+
+/// The command line with `--` before the server's command, if it was typed without.
+fn separated(name: &str, command: &clap::Command, arguments: &[OsString]) -> Option<String> {
+    let words: Vec<&str> = arguments.iter().skip(1).map(|word| word.to_str()).collect::<Option<_>>()?;
+    let env = Environment::from_process();
+    let is_program = |word: &str| {
+        let is_name = matches!(classify_word(word), Ok(TargetWord::Name(_)));
+        is_name && env.find_program(word).is_some() && {
+            let (config, _) = Config::load_lenient(&env, config_file(&words).map(std::path::Path::new));
+            config.server(word).is_none()
+        }
+    };
+    separated_command_line(&words, name, command, is_program)
+}
+
+/// What to type instead of a command line whose target is not configured; `None` if it was not meant otherwise.
+#[must_use]
+pub fn unknown_target_hint(target: &str, arguments: &[OsString]) -> Option<String> {
+    let (name, command) = typed_command(arguments);
+    let words: Vec<&str> = arguments.iter().filter_map(|word| word.to_str()).collect();
+    let at = words.iter().position(|word| *word == target)?;
+    // `--locked FILE` instead of `--locked=FILE`.
+    let optional = |option: &&clap::Arg| {
+        option.is_require_equals_set() && option.get_long().is_some_and(|long| words[at - 1] == format!("--{long}"))
+    };
+    if let Some(option) = command.get_arguments().find(optional).and_then(clap::Arg::get_long) {
+        return Some(format!("to name a file with --{option}: --{option}={}", quote(target)));
+    }
+    if name == "auth " {
+        return suggest_command(target, arguments);
+    }
+    separated(&name, &command, arguments).map(|line| command_last(&line))
+}
+
+/// The failure for `--locked FILE`, which is `--locked=FILE` since FILE may be omitted; `words` are the tool's arguments.
+#[must_use]
+pub fn separate_lock_file_failure(words: &[String], mut arguments: impl Iterator<Item = OsString>) -> Option<Failure> {
+    arguments.find(|word| word == "--locked")?;
+    let file = arguments.next()?.into_string().ok().filter(|word| !word.contains('=') && words.contains(word))?;
+    let failure = Failure::new(ErrorKind::Usage, format!("'{file}' is not an argument"));
+    Some(failure.hint(format!("to name the lock file: --locked={}", quote(&file))))
+}
+
+fn command_last(line: &str) -> String {
+    format!("put the server's command last, after --: {line}")
 }
 
 /// How to call a tool whose name begins with a dash, if one follows the target.
@@ -142,47 +287,60 @@ fn suggest_dashed_tool(found: &str, arguments: &[OsString]) -> Option<String> {
 fn suggest_command(word: &str, arguments: &[OsString]) -> Option<String> {
     let (name, command) = typed_command(arguments);
     let names: Vec<&str> = command.get_subcommands().map(clap::Command::get_name).collect();
-    let similar = || did_you_mean(word, names.iter().copied());
-    if !name.is_empty() {
-        return similar();
-    }
     let rest: Vec<&str> = arguments.iter().filter_map(|word| word.to_str()).collect();
     let at = rest.iter().position(|other| *other == word)?;
+    let more = &rest[at + 1..];
+    let foreign = || {
+        let line = foreign_options::command_for(name.trim_end(), word, more.len())?;
+        Some(if line.starts_with("mcpipe ") { format!("use {}", fill_in(line, more)) } else { line.to_owned() })
+    };
+    if !name.is_empty() {
+        return foreign().or_else(|| did_you_mean(word, names.iter().copied()));
+    }
     let env = Environment::from_process();
     let (config, _) = Config::load_lenient(&env, config_file(&rest[..at]).map(std::path::Path::new));
     let servers: Vec<&str> = config.enabled_names().collect();
     let is_server = servers.contains(&word)
         || word.match_indices('.').any(|(dot, _)| dot + 1 < word.len() && servers.contains(&&word[..dot]));
     if is_server || !matches!(classify_word(word), Ok(TargetWord::Name(_))) {
-        return Some(config.append_config_flag(&with_command(word, &rest[at + 1..])));
+        return Some(config.append_config_flag(&with_command(word, more)));
     }
-    if let Some(line) = foreign_options::command_for(word) {
-        return Some(format!("use {}", fill_in(line, &rest[at + 1..])));
-    }
-    if let Some(similar) = similar() {
-        return Some(similar);
+    if let Some(hint) = foreign().or_else(|| did_you_mean(word, names.iter().copied())) {
+        return Some(hint);
     }
     if let Some(server) = config.suggest(word).first() {
-        let line = config.append_config_flag(&with_command(server, &rest[at + 1..]));
+        let line = config.append_config_flag(&with_command(server, more));
         return Some(format!("did you mean {line}?"));
     }
-    env.find_program(word)?;
+    // Most programs are not servers: the hint must not make anybody run `mcpipe list -- reboot`.
+    let may_be_server = (is_launcher(word) && !more.is_empty()) || word.contains("mcp") || word.contains("server");
+    env.find_program(word).filter(|_| may_be_server)?;
     Some(format!("to start it as a server: mcpipe list -- {}", quote_without_secrets(&rest[at..]).join(" ")))
 }
 
 /// The command line with the words that were typed in place of TARGET, TOOL and the like.
 fn fill_in(line: &str, typed: &[&str]) -> String {
     if typed.iter().any(|word| word.starts_with('-')) {
-        return line.to_owned();
+        let whole: Vec<OsString> = line
+            .split(' ')
+            .take_while(|word| !is_placeholder(word))
+            .chain(typed.iter().copied())
+            .map(OsString::from)
+            .collect();
+        let (name, command) = typed_command(&whole);
+        return separated(&name, &command, &whole).unwrap_or_else(|| line.to_owned());
     }
     let mut typed = quote_without_secrets(typed).into_iter();
-    let is_placeholder = |word: &str| word.chars().all(|c| c.is_ascii_uppercase());
     let mut fill = |word: &str| match is_placeholder(word) {
         true => typed.next().unwrap_or_else(|| word.to_owned()),
         false => word.to_owned(),
     };
     let words: Vec<String> = line.split(' ').map(&mut fill).collect();
     words.into_iter().chain(typed).collect::<Vec<_>>().join(" ")
+}
+
+fn is_placeholder(word: &str) -> bool {
+    word.chars().all(|c| c.is_ascii_uppercase())
 }
 
 /// The value of `--config`.

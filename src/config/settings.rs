@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::policy::{ConfirmPolicy, ToolPolicy, compile_glob};
 use crate::config::bearer::BearerSource;
+use crate::config::file::client_forms::split_command;
 use crate::config::file::tree::{ConfigMember, ConfigNode, ConfigValue};
 use crate::config::keys;
 use crate::config::keys::{AUTH_KEYS, AppliesTo, DEFAULTS_KEYS, SERVER_KEYS};
@@ -360,7 +361,8 @@ impl ConfiguredServer {
 
     /// A program with a slash is a path, relative to the file; one without is looked up in `PATH`.
     fn resolve_program(&self, environment: &Environment, set: &Spanned<String>) -> String {
-        if is_path(&set.value) {
+        // A whole command line, `npx @scope/server`, contains a slash too. It cannot be started, and is shown as it is.
+        if is_path(&set.value) && split_command(&set.value, self.source.directory()).is_none() {
             resolve_path(environment, &self.source, &set.value).to_string_lossy().into_owned()
         } else {
             set.value.clone()

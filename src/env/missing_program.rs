@@ -21,7 +21,7 @@ pub fn missing_program_hint(program: &str, args: &[String]) -> String {
         if let Some((first, rest)) = words.split_first().filter(|(first, _)| !first.contains(char::is_whitespace)) {
             let is_plain = !is_assignment(first) && !needs_shell(first, rest);
             return match is_plain {
-                true => format!("pass the arguments separately from the program '{first}' (in a configuration: args)"),
+                true => separate_words_hint(first, rest),
                 false => missing_program_hint(first, rest),
             };
         }
@@ -41,6 +41,19 @@ pub fn missing_program_hint(program: &str, args: &[String]) -> String {
         );
     }
     format!("install {program}, or give its full path")
+}
+
+/// How to write a command whose words are all in the name of the program.
+fn separate_words_hint(program: &str, args: &[String]) -> String {
+    let words: Vec<&str> = std::iter::once(program).chain(args.iter().map(String::as_str)).collect();
+    let shown = quote_without_secrets(&words);
+    let listed: Vec<String> = shown[1..].iter().map(|word| format!("{word:?}")).collect();
+    format!(
+        "write it without quotes: -- {}; in a configuration: command = {:?}, args = [{}]",
+        shown.join(" "),
+        program,
+        listed.join(", ")
+    )
 }
 
 /// Whether only a shell can run this line.
@@ -72,7 +85,10 @@ mod tests {
         let with_shell = format!("no shell is run; to use one, replace the command with: -- sh -c {quoted}");
         for (line, expected) in [
             (&["server"][..], "install server, or give its full path"),
-            (&["npx -y a"], "pass the arguments separately from the program 'npx' (in a configuration: args)"),
+            (
+                &["npx -y @s/a"],
+                "write it without quotes: -- npx -y @s/a; in a configuration: command = \"npx\", args = [\"-y\", \"@s/a\"]",
+            ),
             (&["cd x && y"], &with_shell),
             (&["A=1 y"], "no shell is run; set variables with -e A=1, or replace the command with: -- env A=1 y"),
             (&["a=2", "b:=3"], "put arguments before --; the server's command follows it"),

@@ -219,6 +219,14 @@ pub fn ensure_directory_writable(directory: &Path) -> Result<()> {
     check_writable(directory).map_err(|error| usage("files in the directory", &error))
 }
 
+/// A warning if a file has the name of an output format: `-o json` chooses the format in other programs.
+#[must_use]
+pub fn format_name_warning(path: &Path) -> Option<String> {
+    let name = path.to_str().filter(|name| ["json", "yaml", "table", "text", "csv"].contains(name))?;
+    let instead = if name == "json" { "for JSON on stdout use --json" } else { "to print it on stdout, omit -o" };
+    Some(format!("-o names a file: the result is written to the file '{name}'; {instead}"))
+}
+
 /// Checks that a file can be written, as far as possible without changing it.
 ///
 /// # Errors

@@ -1,9 +1,13 @@
 //! The syntax of TARGET, and the errors for words that are not a server.
 
+use std::path::Path;
+
 use crate::config::Config;
+use crate::config::file::mcp_json;
 use crate::env::Environment;
-use crate::env::programs::looks_like_path;
+use crate::env::programs::{is_program, looks_like_path};
 use crate::error::{ErrorKind, Failure, Result};
+use crate::transport::replay::may_be_recording;
 use crate::util::loopback::is_loopback_host;
 use crate::util::quoting;
 use crate::util::suggest::did_you_mean_one_of;
@@ -87,6 +91,10 @@ pub fn unknown_server(config: &Config, name: &str, environment: &Environment) ->
     if let Some(url) = guess_url(name, near.is_empty()) {
         return failure.cause("a URL begins with https:// or http://").hint(format!("did you mean {url} ?"));
     }
+    let file = environment.cwd().map(|directory| directory.join(name)).unwrap_or_default();
+    if let Some(meant) = named_file(name, &file) {
+        return failure.hint(format!("did you mean {}?", quoting::quote(&meant)));
+    }
     if let Some(hint) = did_you_mean_one_of(&near) {
         return failure.hint(hint);
     }
@@ -97,14 +105,27 @@ pub fn unknown_server(config: &Config, name: &str, environment: &Environment) ->
             .cause(format!("there is a program of that name, {shown}"))
             .hint(format!("to start it as the server, omit TARGET and end with: -- {name}"));
     }
+    if is_program(&file) {
+        return failure.hint(format!("did you mean {}?", quoting::quote(&format!("./{name}"))));
+    }
     let (add, list) = (
         config.append_config_flag(&format!("mcpipe config add {} URL", quoting::quote(name))),
         config.append_config_flag("mcpipe config list"),
     );
     failure.hint(match config.servers().is_empty() {
+        _ if !mcp_json::sanitize_name(name).eq(name) => format!("list the configured servers: {list}"),
         true => format!("add it: {add}"),
         false => format!("list the configured servers: {list}; or add it: {add}"),
     })
+}
+
+/// How to write a word that names a recording or a bundle in the working directory as a target.
+fn named_file(name: &str, path: &Path) -> Option<String> {
+    match path.is_file() {
+        true if may_be_recording(path) => Some(format!("replay:{name}")),
+        true if super::bundle::is_bundle(path) => Some(format!("./{name}")),
+        _ => None,
+    }
 }
 
 /// The failure for a name that is not configured, if only a configured one is allowed.
@@ -136,6 +157,14 @@ const COMMON_TOP_LEVEL_DOMAINS: [&str; 8] = ["com", "net", "org", "io", "dev", "
 /// For a word that looks like a URL without a scheme: the word with the scheme. A bare host counts only if no
 /// configured name is similar (`alone`).
 fn guess_url(name: &str, alone: bool) -> Option<String> {
+    // One slash or none after the scheme.
+    for scheme in ["http:", "https:"] {
+        if let Some(rest) =
+            name.strip_prefix(scheme).map(|rest| rest.trim_start_matches('/')).filter(|rest| !rest.is_empty())
+        {
+            return Some(format!("{scheme}//{rest}"));
+        }
+    }
     let host = name.split(['/', '?']).next()?;
     let bare = host.rsplit_once(':').map_or(host, |(bare, port)| {
         if !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit()) { bare } else { host }

@@ -26,6 +26,7 @@ use crate::transport::endpoint::{InheritedEnv, StdioEndpoint};
 use crate::transport::message::{OutgoingMessage, incoming_channel};
 use crate::transport::message_reader::MessageReader;
 use crate::transport::message_writer::{self, LineFrameWriter, MessageWriter};
+use crate::transport::replay::may_be_recording;
 use crate::transport::trace::{Trace, TraceEvent};
 use crate::util::lock::lock;
 use crate::util::quoting::quote;
@@ -101,15 +102,32 @@ fn start_failure(endpoint: &StdioEndpoint, error: &std::io::Error) -> Failure {
         return failure.hint("allow more open files: ulimit -n 256");
     }
     match error.kind() {
-        io::ErrorKind::NotFound if programs::is_path(program) && !is_assignment(program) => {
+        io::ErrorKind::NotFound if is_one_path(program) && !is_assignment(program) => {
             failure.hint(format!("check the path {program}"))
         }
         io::ErrorKind::NotFound => failure.hint(missing_program_hint(program, &endpoint.args)),
-        io::ErrorKind::PermissionDenied if cfg!(unix) => {
-            failure.hint(format!("make it executable: chmod +x {}", quote(program)))
-        }
+        io::ErrorKind::PermissionDenied if cfg!(unix) => failure.hint(match interpreter(program) {
+            _ if may_be_recording(&path) => format!("if it is a recording: {}", quote(&format!("replay:{program}"))),
+            Some(interpreter) => format!("start it with its interpreter: -- {interpreter} {}", quote(program)),
+            None => format!("make it executable: chmod +x {}", quote(program)),
+        }),
         _ => failure,
     }
+}
+
+/// What runs a script, by its extension.
+fn interpreter(program: &str) -> Option<&'static str> {
+    match Path::new(program).extension()?.to_str()? {
+        "py" => Some("python3"),
+        "js" | "mjs" | "cjs" => Some("node"),
+        _ => None,
+    }
+}
+
+/// Whether this is a path and not a whole command line, whose words may contain slashes too.
+fn is_one_path(program: &str) -> bool {
+    let is_start = |word: &str| programs::is_path(word) && !Path::new(word).is_file();
+    programs::is_path(program) && !program.contains(" -") && program.split(' ').next().is_some_and(is_start)
 }
 
 /// What the transport and its tasks share.

@@ -42,7 +42,7 @@ fn repeated_calls_are_measured() {
     assert_eq!(server.single_process().methods().iter().filter(|method| *method == "tools/call").count(), 20);
     let text = call(&["--threshold", "errors<=0", "--threshold", "max<60s"]);
     let names: Vec<&str> = text.succeeds().stdout().lines().map(|line| line.split('\t').next().unwrap()).collect();
-    assert_eq!(names, ["calls", "errors", "time", "rate", "mean", "p50", "p90", "p99", "max"]);
+    assert_eq!(names, ["calls", "errors", "time", "rate", "mean", "p50", "p90", "p95", "p99", "max"]);
     let slow = call(&["--threshold", "p50<0ms"]);
     slow.exits(9).stderr_contains("1 threshold crossed").stderr_contains("p50<0ms: it is ");
     call(&["--threshold", "p50"]).exits(2).stderr_contains("--threshold 'p50' is not a limit");
@@ -143,7 +143,7 @@ fn a_terminal_shows_a_histogram_besides_the_same_result() {
     );
     let names: Vec<String> =
         String::from_utf8(run.piped).unwrap().lines().map(|line| line.split('\t').next().unwrap().to_owned()).collect();
-    assert_eq!(names, ["calls", "errors", "time", "rate", "mean", "p50", "p90", "p99", "max"]);
+    assert_eq!(names, ["calls", "errors", "time", "rate", "mean", "p50", "p90", "p95", "p99", "max"]);
     let quiet = call().arg("-q").at_terminal(TerminalStreams::PIPED).wait();
     assert_eq!(quiet.exits(0).final_screen(), "");
 }

@@ -14,6 +14,7 @@ mod recipes;
 mod reference;
 mod roff;
 mod shell_completion;
+mod suggestions;
 mod suite_reference;
 mod target_and_tool_names;
 mod usage_errors;

@@ -246,7 +246,7 @@ fn options_of_similar_programs_get_a_hint_to_ours() {
         (&["list", "./s", "-k"], "use --insecure, or trust a certificate authority with --cacert FILE"),
         (
             &["list", "./s", "-u", "me:pw"],
-            "put the user and the password into the URL: https://USER:PASSWORD@HOST/PATH",
+            "write the line 'Authorization: Basic BASE64' to a file that only you can read, and use -H @FILE",
         ),
         (&["list", "./s", "-x", "http://p:1"], "use --proxy URL"),
         (&["list", "./s", "--max-time", "5"], "use --timeout TIME, for example --timeout 30s"),
@@ -295,7 +295,8 @@ fn a_target_without_a_command_gets_the_command() {
         (&["get-prompt", "demo", "hello"], "use mcpipe prompt demo hello"),
         (&["logs", "demo"], "use mcpipe session logs demo"),
         (&["serve", "demo"], "use mcpipe bridge demo"),
-        (&["sh", "-x"], "to start it as a server: mcpipe list -- sh -x"),
+        (&["npx", "-y", "server"], "to start it as a server: mcpipe list -- npx -y server"),
+        (&["sh", "-x"], "see mcpipe --help"),
         (&["frobnicate"], "see mcpipe --help"),
     ] {
         let run = sandbox.mcpipe(words).run();

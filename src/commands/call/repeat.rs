@@ -210,12 +210,13 @@ impl Measurement {
     }
 
     /// The latencies that are shown, in milliseconds.
-    fn latencies(&self) -> [(&'static str, f64); 5] {
+    fn latencies(&self) -> [(&'static str, f64); 6] {
         let millis = |metric| self.value(metric) * 1000.0;
         [
             ("mean", millis(Metric::Mean)),
             ("p50", millis(Metric::Percentile(50.0))),
             ("p90", millis(Metric::Percentile(90.0))),
+            ("p95", millis(Metric::Percentile(95.0))),
             ("p99", millis(Metric::Percentile(99.0))),
             ("max", millis(Metric::Max)),
         ]

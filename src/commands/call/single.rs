@@ -10,9 +10,10 @@ use crate::commands::expect;
 use crate::commands::task_handles::{self, TaskHandle, TaskOrigin};
 use crate::commands::tool_result::{ResultOptions, print_tool_result};
 use crate::commands::tools::{ToolCache, is_read_only};
+use crate::commands::usage_errors::separate_lock_file_failure;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::output::content;
-use crate::output::save::{ensure_directory_writable, ensure_file_writable};
+use crate::output::save::{ensure_directory_writable, ensure_file_writable, format_name_warning};
 use crate::session::Session;
 use crate::session::tasks::Task;
 use crate::transport::Endpoint;
@@ -34,7 +35,11 @@ pub async fn run(context: &Context, args: &CallArgs) -> Result<Exit> {
             .server(&target.name)
             .hint(format!("list its tools: {}", target.command_line("list", &[]))));
     };
-    let raw_arguments = RawArguments::parse(&target, tool, words.collect(), args.object.clone())?;
+    let words: Vec<String> = words.collect();
+    if let Some(failure) = args.locked.as_ref().and_then(|_| separate_lock_file_failure(&words, std::env::args_os())) {
+        return Err(failure);
+    }
+    let raw_arguments = RawArguments::parse(&target, tool, words, args.object.clone())?;
     if let Some(directory) = args.save.as_deref().filter(|_| !args.dry_run) {
         // Checked before the call: a usage error after it would make scripts call again.
         ensure_directory_writable(directory)?;
@@ -45,6 +50,7 @@ pub async fn run(context: &Context, args: &CallArgs) -> Result<Exit> {
         None => context.session(target, Some(progress.clone()))?,
     };
     args.output_file().map_or(Ok(()), ensure_file_writable)?;
+    args.output_file().and_then(format_name_warning).iter().for_each(|warning| context.ui.warn(warning));
     if args.detach && matches!(session.target().endpoint, Endpoint::Stdio(_)) && !session.is_kept() {
         let name = &session.target().name;
         return Err(Failure::new(ErrorKind::Usage, "--detach needs a server that keeps running")

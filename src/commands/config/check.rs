@@ -8,6 +8,7 @@ use serde_json::{Value as Json, json};
 use super::report::{ConfigContext, ConfigReport, ReportBody};
 use super::show;
 use crate::config::bearer::BearerSource;
+use crate::config::file::client_forms::split_command;
 use crate::config::file::mcp_json::{is_typeable, sanitize_name};
 use crate::config::file::tree::{ConfigValue, duplicate_keys};
 use crate::config::origin::{ConfigDiagnostic, FileFormat};
@@ -207,7 +208,11 @@ fn missing_files_and_programs(
             let path = Path::new(&program.value);
             // A bundle is not executed itself; whether it can be used is checked with the target.
             if !is_program(path) && !bundle::is_bundle(path) {
-                faults.push(fault(format!("'{}' is not executable", program.value)));
+                let not_executable = fault(format!("'{}' is not executable", program.value));
+                faults.push(match split_command(&program.value, Path::new("")) {
+                    Some(_) => not_executable.hint(missing_program_hint(&program.value, &settings.args)),
+                    None => not_executable,
+                });
             }
         } else if child_environment(settings, environment).find_program(&program.value).is_none() {
             let message = format!("program '{}' not found in PATH", program.value);

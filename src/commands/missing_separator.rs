@@ -1,0 +1,139 @@
+//! A server's command line that was typed without the `--` before it: what to type instead.
+
+use crate::env::missing_program::is_assignment;
+use crate::util::quoting::quote_without_secrets;
+
+/// Programs that start servers written for them.
+const LAUNCHERS: [&str; 20] = [
+    "npx", "bunx", "uvx", "pipx", "npm", "pnpm", "yarn", "bun", "deno", "node", "tsx", "python", "python3", "uv",
+    "docker", "podman", "go", "java", "dotnet", "ruby",
+];
+/// Commands of launchers, after which the package or the image follows.
+const LAUNCHER_COMMANDS: [&str; 5] = ["run", "exec", "x", "dlx", "tool"];
+
+/// Whether a program is known to start servers.
+#[must_use]
+pub fn is_launcher(word: &str) -> bool {
+    LAUNCHERS.contains(&word)
+}
+
+/// The command line with `--` before the server's command. `words` is the whole command line without mcpipe itself,
+/// `name` the command in it with its subcommands, each followed by a space, and `definition` is that of the last.
+///
+/// `None` if `--` was typed, or no server's command was. Only the user knows where a server's command ends if arguments
+/// of mcpipe follow it, so that this is a guess in that case.
+#[must_use]
+pub fn separated_command_line(
+    words: &[&str],
+    name: &str,
+    definition: &clap::Command,
+    is_program: impl Fn(&str) -> bool,
+) -> Option<String> {
+    if words.contains(&"--") || !definition.get_arguments().any(clap::Arg::is_last_set) {
+        return None;
+    }
+    let after_name = words.len() - after_command(words, name)?.len();
+    let slot = usize::from(name == "config add ");
+    let at = *positionals(words, after_name, definition).get(slot)?;
+    if !(is_launcher(words[at]) || is_program(words[at])) {
+        return None;
+    }
+    let (mut command, options) = split_off_options(&words[at..], definition);
+    let own = split_off_own_words(&mut command, name);
+    if command.len() < 2 {
+        return None;
+    }
+    let line: Vec<&str> =
+        words[..at].iter().chain(&own).chain(&options).chain(&["--"]).chain(&command).copied().collect();
+    Some(format!("mcpipe {}", quote_without_secrets(&line).join(" ")))
+}
+
+/// The words after the command and its subcommands.
+fn after_command<'a, 'w>(words: &'a [&'w str], name: &str) -> Option<&'a [&'w str]> {
+    let mut rest = words;
+    for part in name.split_terminator(' ') {
+        let at = rest.iter().position(|word| *word == part)?;
+        rest = &rest[at + 1..];
+    }
+    Some(rest)
+}
+
+/// The positions of the words that are neither options nor values of options.
+fn positionals(words: &[&str], from: usize, definition: &clap::Command) -> Vec<usize> {
+    let mut found = Vec::new();
+    let mut at = from;
+    while at < words.len() {
+        match option_with_value(words[at], definition) {
+            Some(true) => at += 1,
+            Some(false) => {}
+            None => found.push(at),
+        }
+        at += 1;
+    }
+    found
+}
+
+/// Whether the next word is the value of this option; `None` if it is not an option.
+fn option_with_value(word: &str, definition: &clap::Command) -> Option<bool> {
+    if !word.starts_with('-') || word == "-" {
+        return None;
+    }
+    let option = definition.get_arguments().find(|option| is_named(option, word));
+    Some(option.is_some_and(|option| option.get_action().takes_values() && !option.is_require_equals_set()))
+}
+
+fn is_named(option: &clap::Arg, word: &str) -> bool {
+    match word.strip_prefix("--") {
+        Some(long) => option.get_long() == Some(long),
+        None => option.get_short().is_some_and(|short| word.strip_prefix('-') == Some(short.encode_utf8(&mut [0; 4]))),
+    }
+}
+
+/// The words without the options of mcpipe at their end, and those options. Short options without a value are left where
+/// they are: programs have their own.
+fn split_off_options<'a>(words: &[&'a str], definition: &clap::Command) -> (Vec<&'a str>, Vec<&'a str>) {
+    let is_known = |word: &str| definition.get_arguments().any(|option| is_named(option, word));
+    let mut end = words.len();
+    loop {
+        match &words[..end] {
+            [_, .., option, _] if is_known(option) && option_with_value(option, definition) == Some(true) => end -= 2,
+            [_, .., option] if option.starts_with("--") && is_known(option) => end -= 1,
+            _ => break,
+        }
+    }
+    (words[..end].to_vec(), words[end..].to_vec())
+}
+
+/// Removes the words at the end of the server's command that are for mcpipe: a tool and its arguments, or URIs.
+fn split_off_own_words<'a>(command: &mut Vec<&'a str>, name: &str) -> Vec<&'a str> {
+    let is_own = |word: &&&str| match name {
+        "call " | "prompt " => is_assignment(word),
+        "read " => word.contains("://"),
+        "request " => word.starts_with('{'),
+        _ => false,
+    };
+    let mut end = command.len() - command.iter().rev().take_while(is_own).count();
+    let has_arguments = end < command.len();
+    // The launcher, its command and the package come first.
+    let named = command[1..end].iter().filter(|word| !word.starts_with('-') && !LAUNCHER_COMMANDS.contains(word));
+    let is_name = |word: &&str| !word.starts_with(['-', '.', '/', '~', '@']);
+    let takes_name = match name {
+        "call " | "request " => true,
+        "prompt " => has_arguments,
+        _ => false,
+    };
+    let has_name = takes_name && named.count() > 1 && command[..end].last().is_some_and(is_name);
+    if has_name {
+        end -= 1;
+    }
+    let mut own = command.split_off(end);
+    if !has_name {
+        match name {
+            "call " => own.insert(0, "TOOL"),
+            "request " => own.insert(0, "METHOD"),
+            "prompt " if has_arguments => own.insert(0, "NAME"),
+            _ => {}
+        }
+    }
+    own
+}

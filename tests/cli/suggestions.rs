@@ -1,0 +1,266 @@
+//! What to type instead: hints name what was meant, and can be pasted.
+
+use std::fs;
+
+use crate::support::{Mcp, Sandbox};
+
+/// The hints of command lines that are refused with exit code `code`.
+fn assert_hints(sandbox: &Sandbox, code: i32, cases: &[(&[&str], &str)]) {
+    for (words, hint) in cases {
+        sandbox.mcpipe(*words).run().exits(code).prints("").stderr_contains(&format!("\nhint: {hint}\n"));
+    }
+}
+
+#[test]
+fn a_server_command_without_dashes_before_it_gets_them() {
+    let last = "put the server's command last, after --: mcpipe";
+    for (code, words, line) in [
+        (2, &["config", "add", "ev", "npx", "-y", "@s/everything"][..], "config add ev -- npx -y @s/everything"),
+        (
+            2,
+            &["config", "add", "ev", "-e", "A=1", "uvx", "time", "--zone", "x"],
+            "config add ev -e A=1 -- uvx time --zone x",
+        ),
+        (2, &["list", "npx", "-z", "@s/everything"], "list -- npx -z @s/everything"),
+        (2, &["list", "npx", "-z", "@s/everything", "--no-cache"], "list --no-cache -- npx -z @s/everything"),
+        (2, &["list", "docker", "run", "-i", "image"], "list -- docker run -i image"),
+        (3, &["list", "npx", "server"], "list -- npx server"),
+        (
+            3,
+            &["call", "npx", "-y", "@s/everything", "get-sum", "a=2", "b=3"],
+            "call get-sum a=2 b=3 -- npx -y @s/everything",
+        ),
+        (3, &["call", "node", "server.js", "echo", "text=a b"], "call echo text='a b' -- node server.js"),
+        (2, &["session", "start", "npx", "-z", "server"], "session start -- npx -z server"),
+        (2, &["add", "ev", "npx", "-y", "@s/everything"], "config add ev -- npx -y @s/everything"),
+    ] {
+        let hint = if words[0] == "add" { format!("use mcpipe {line}") } else { format!("{last} {line}") };
+        assert_hints(&Sandbox::new(), code, &[(words, &hint)]);
+    }
+    // A configured server of that name is meant, and so is an option of curl.
+    let sandbox = Sandbox::new();
+    sandbox.config("[servers.node]\ncommand = 'true'\n");
+    sandbox.mcpipe(["list", "./s", "-k"]).run().exits(2).stderr_contains("hint: use --insecure");
+    // A secret is not repeated.
+    let run = sandbox.mcpipe(["list", "npx", "-z", "server", "--api-key", "s3cret"]).run();
+    run.exits(2).hides("s3cret");
+}
+
+#[test]
+fn a_command_line_in_place_of_a_program_is_shown_as_words() {
+    let hint =
+        r#"hint: write it without quotes: -- npx -y @s/x; in a configuration: command = "npx", args = ["-y", "@s/x"]"#;
+    let sandbox = Sandbox::new();
+    let run = sandbox.mcpipe(["list", "--", "npx -y @s/x"]).run();
+    run.exits(5).stderr_contains("cannot start 'npx -y @s/x'\n").stderr_contains(hint);
+    sandbox.config("[servers.s]\ncommand = 'npx -y @s/x'\n");
+    let run = sandbox.mcpipe(["list", "s"]).run();
+    run.exits(5).stderr_contains("cannot start 'npx -y @s/x'\n").stderr_contains(hint);
+    sandbox.mcpipe(["config", "check"]).run().exits(3).stdout_contains("write it without quotes");
+}
+
+#[test]
+fn commands_of_other_programs_get_ours_and_not_a_system_program() {
+    let sandbox = Sandbox::new();
+    assert_hints(
+        &sandbox,
+        2,
+        &[
+            (&["trust"], "use mcpipe config trust"),
+            (&["kill", "ev"], "use mcpipe session stop ev"),
+            (&["install", "ev"], "use mcpipe config add ev URL"),
+            (&["init"], "use mcpipe config add NAME URL"),
+            (&["ps"], "use mcpipe session list"),
+            (&["diff"], "use mcpipe lock --check"),
+            (&["watch", "ev"], "use mcpipe list ev --watch"),
+            (&["watch", "ev", "a://b"], "use mcpipe read ev a://b --watch"),
+            (&["reboot"], "see mcpipe --help"),
+            (&["config", "show", "ev"], "use mcpipe config get ev"),
+            (&["config", "ls"], "use mcpipe config list"),
+            (&["config", "rm", "ev"], "use mcpipe config remove ev"),
+            (
+                &["config", "set", "ev"],
+                "change the file with mcpipe config edit, or replace an entry with mcpipe config add --force",
+            ),
+            (
+                &["config", "secret", "get", "K"],
+                "stored secrets are not printed; a configuration refers to one with ${keychain:NAME}",
+            ),
+            (&["session", "ls"], "use mcpipe session list"),
+            (&["session", "kill", "ev"], "use mcpipe session stop ev"),
+            (&["session", "status"], "use mcpipe session list"),
+            (&["task", "status", "7"], "use mcpipe task get 7"),
+            (&["auth", "lgin", "ev"], "did you mean login?"),
+        ],
+    );
+    let run = sandbox.mcpipe(["auth", "lgin", "ev"]).run();
+    assert!(run.stderr().starts_with("mcpipe: error: unrecognized subcommand 'lgin'\n"), "{run:?}");
+    assert_hints(&sandbox, 3, &[(&["auth", "list"], "use mcpipe auth status")]);
+}
+
+#[test]
+fn options_of_other_programs_get_one_true_hint() {
+    let words = "write arguments as words: NAME=VALUE";
+    assert_hints(
+        &Sandbox::new(),
+        2,
+        &[
+            (
+                &["call", "./s", "x", "-f", "a=2"],
+                "write arguments as words: NAME=VALUE; if a call fails, the exit code is not 0",
+            ),
+            (&["list", "./s", "-f"], "omit it: the exit code is not 0 if the command fails"),
+            (&["call", "./s", "x", "--field", "a=2"], words),
+            (&["call", "./s", "x", "--raw-field", "a=2"], words),
+            (
+                &["call", "./s", "x", "--data", "{\"a\":1}"],
+                "write arguments as words, NAME=VALUE, or pass them all with --args JSON",
+            ),
+            (&["prompt", "./s", "x", "--args", "{\"a\":1}"], words),
+            (&["list", "--tools"], "omit it: list prints the tools unless an option chooses something else"),
+            (&["list", "./s", "--paginate"], "omit it: mcpipe requests all pages"),
+            (&["list", "--yaml"], "use --json"),
+            (&["list", "-j"], "use --json"),
+            (&["list", "-t"], "use --transport KIND or --timeout TIME"),
+            (&["test", "--reporter", "x"], "use --tap, --junit FILE, --markdown FILE or --html FILE"),
+            (&["test", "--only", "sum"], "use --filter WORD to choose tests of a suite"),
+            (&["call", "./s", "echo", "-message", "hi"], "a tool's arguments have no dashes: message=hi"),
+            (&["list", "./s", "-timeout", "5"], "did you mean --timeout?"),
+        ],
+    );
+}
+
+#[test]
+fn an_option_without_the_one_that_it_needs_names_it() {
+    let sandbox = Sandbox::new();
+    for (words, error, hint) in [
+        (
+            &["call", "./s", "x", "a=1", "--rate", "5/s"][..],
+            "--rate applies only with --batch, --tool-use or --repeat",
+            "omit --rate, or add --batch, --tool-use or --repeat",
+        ),
+        (
+            &["call", "./s", "x", "--no-cache", "--threshold=p95<2ms"],
+            "--threshold applies only with --repeat",
+            "omit --threshold, or add --repeat",
+        ),
+        (&["lock", "./s", "--strict"], "--strict applies only with --check", "omit --strict, or add --check"),
+        (&["list", "./s", "--key", "k"], "--key applies only with --cert", "omit --key, or add --cert"),
+    ] {
+        let run = sandbox.mcpipe(words).run();
+        run.exits(2).prints("").stderr_contains(&format!("hint: {hint}\n"));
+        assert!(run.stderr().starts_with(&format!("mcpipe: error: {error}\n")), "{run:?}");
+    }
+}
+
+#[test]
+fn an_invalid_number_is_answered_with_what_is_allowed() {
+    let sandbox = Sandbox::new();
+    for (words, error) in [
+        (&["list", "./s", "--retries", "many"][..], "'many' for '--retries <N>': expected a whole number"),
+        (&["list", "--jobs", "0"], "'0' for '--jobs <N>': expected a whole number from 1 to 65535"),
+        (&["list", "--budget", "x"], "'x' for '--budget <N>': expected a whole number"),
+        (&["call", "./s", "x", "--repeat", "0"], "'0' for '--repeat <N>': expected a whole number of at least 1"),
+    ] {
+        let run = sandbox.mcpipe(words).run();
+        run.exits(2).stderr_contains(&format!("mcpipe: error: invalid value {error}\n"));
+    }
+}
+
+#[test]
+fn a_file_in_place_of_a_target_gets_the_target() {
+    let sandbox = Sandbox::new();
+    fs::write(sandbox.work().join("s.rec"), "{\"format\":\"mcpipe recording\"}\n").unwrap();
+    fs::write(sandbox.work().join("s.py"), "import sys\n").unwrap();
+    assert_hints(&sandbox, 3, &[(&["call", "s.rec", "x"], "did you mean replay:s.rec?")]);
+    assert_hints(
+        &sandbox,
+        5,
+        &[
+            (&["call", "./s.rec", "x"], "if it is a recording: replay:./s.rec"),
+            (&["call", "./s.py", "x"], "start it with its interpreter: -- python3 ./s.py"),
+        ],
+    );
+}
+
+#[test]
+fn a_url_with_one_slash_gets_the_other_and_only_a_valid_name_can_be_added() {
+    let sandbox = Sandbox::new();
+    assert_hints(
+        &sandbox,
+        3,
+        &[
+            (&["list", "http:/localhost:1/mcp"], "did you mean http://localhost:1/mcp ?"),
+            (&["list", "a:b"], "list the configured servers: mcpipe config list"),
+        ],
+    );
+}
+
+#[test]
+fn a_file_that_is_named_like_a_format_is_written_with_a_warning() {
+    let server = Mcp::modern().stdio();
+    let sandbox = Sandbox::new();
+    let words = ["call", &server.target(), "echo", "text=x"];
+    let warning = "mcpipe: warning: -o names a file: the result is written to the file";
+    let run = sandbox.mcpipe(words).args(["-o", "json"]).run();
+    run.exits(0).prints("").stderr_is(&format!("{warning} 'json'; for JSON on stdout use --json\n"));
+    assert_eq!(fs::read_to_string(sandbox.work().join("json")).unwrap().trim_end(), "x");
+    let run = sandbox.mcpipe(words).args(["--output", "yaml"]).run();
+    run.exits(0).stderr_is(&format!("{warning} 'yaml'; to print it on stdout, omit -o\n"));
+    sandbox.mcpipe(words).args(["-o", "x.json"]).run().succeeds().stderr_is("");
+}
+
+#[test]
+fn words_of_a_suite_in_a_batch_and_the_reverse_get_the_right_ones() {
+    let server = Mcp::modern().stdio();
+    let sandbox = Sandbox::new();
+    fs::write(sandbox.work().join("b"), "{\"tool\":\"echo\",\"args\":{}}\n").unwrap();
+    let run = sandbox.mcpipe(["call", &server.target(), "--batch", "b"]).run();
+    run.exits(1).stdout_contains(r#""hint":"did you mean arguments?""#);
+    let suite = "target = 'x'\n[[test]]\ncall = 'echo'\narguments = {}\n";
+    fs::write(sandbox.work().join("t.toml"), suite).unwrap();
+    let run = sandbox.mcpipe(["test", "t.toml"]).run();
+    run.exits(3).stderr_contains("t.toml:4: unknown key 'arguments'").stderr_contains("did you mean 'args'?");
+    // With several errors each has its own.
+    fs::write(sandbox.work().join("t.toml"), format!("{suite}contain = 'x'\n")).unwrap();
+    let run = sandbox.mcpipe(["test", "t.toml"]).run();
+    run.exits(3).stderr_contains("did you mean 'args'?\n").stderr_contains("did you mean 'contains'?\n");
+}
+
+#[test]
+fn a_missing_or_broken_lock_file_gets_a_command_that_names_it() {
+    let server = Mcp::modern().stdio();
+    let sandbox = Sandbox::new();
+    fs::write(sandbox.work().join("bad.lock"), "x").unwrap();
+    let target = server.target();
+    assert_hints(
+        &sandbox,
+        3,
+        &[
+            (&["lock", "--check", "-o", "no.lock"], "write it: mcpipe lock TARGET -o no.lock"),
+            (&["lock", &target, "-o", "bad.lock"], "restore it, or delete it and run: mcpipe lock TARGET -o bad.lock"),
+            (&["call", &target, "echo", "text=x", "--locked=no.lock"], "write it: mcpipe lock TARGET -o no.lock"),
+        ],
+    );
+    let words = ["call", &target, "echo", "text=x", "--locked", "no.lock"];
+    assert_hints(&sandbox, 2, &[(&words, "to name the lock file: --locked=no.lock")]);
+}
+
+#[test]
+fn words_without_a_name_get_the_arguments_that_are_missing() {
+    let server = Mcp::modern().stdio();
+    let sandbox = Sandbox::new();
+    let target = server.target();
+    let run = sandbox.mcpipe(["call", &target, "echo", "-"]).run();
+    run.exits(2).stderr_contains(
+        "\n  '-' is not an argument; for the text on stdin: text=@-; for all arguments as JSON: --args -\nhint",
+    );
+    let run = sandbox.mcpipe(["call", &target, "echo", "--args", "nofile.json"]).run();
+    run.exits(2).stderr_contains(
+        "\n  --args is not JSON: expected a JSON value, at column 2; for a file: --args @nofile.json\nhint",
+    );
+    let run = sandbox.mcpipe(["prompt", &target, "greet", "Bern"]).run();
+    run.exits(2).prints("").stderr_contains("'Bern' is not an argument; did you mean who=Bern?\n");
+    let run = sandbox.mcpipe(["request", &target, "tools/call", "nofile.json"]).run();
+    run.exits(2).stderr_contains("expected a JSON value, at column 2\nhint: for a file: @nofile.json\n");
+}
