@@ -98,11 +98,9 @@ impl Context {
 #[cold]
 fn explain_unknown_target(failure: Failure, name: &TargetName, lookup: &LazyConfig<'_>) -> Failure {
     let TargetName::Configured(name) = name else { return failure };
-    if !lookup.config().is_ok_and(|config| config.server(name).is_none()) {
-        return failure;
-    }
+    let Some(config) = lookup.config().ok().filter(|config| config.server(name).is_none()) else { return failure };
     let arguments: Vec<OsString> = std::env::args_os().collect();
-    match unknown_target_hint(name, &arguments) {
+    match unknown_target_hint(name, !config.suggest(name).is_empty(), &arguments) {
         Some(hint) => failure.hint(hint),
         None => failure,
     }

@@ -238,9 +238,10 @@ fn separated(name: &str, command: &clap::Command, arguments: &[OsString]) -> Opt
     separated_command_line(&words, name, command, is_program)
 }
 
-/// What to type instead of a command line whose target is not configured; `None` if it was not meant otherwise.
+/// What to type instead of a command line whose target is not configured; `None` if it was not meant otherwise. If a
+/// configured name `is_similar`, the target is that name with a typing error, not a program.
 #[must_use]
-pub fn unknown_target_hint(target: &str, arguments: &[OsString]) -> Option<String> {
+pub fn unknown_target_hint(target: &str, is_similar: bool, arguments: &[OsString]) -> Option<String> {
     let (name, command) = typed_command(arguments);
     let words: Vec<&str> = arguments.iter().filter_map(|word| word.to_str()).collect();
     let at = words.iter().position(|word| *word == target)?;
@@ -253,6 +254,9 @@ pub fn unknown_target_hint(target: &str, arguments: &[OsString]) -> Option<Strin
     }
     if name == "auth " {
         return suggest_command(target, arguments);
+    }
+    if is_similar {
+        return None;
     }
     separated(&name, &command, arguments).map(|line| command_last(&line))
 }

@@ -169,7 +169,7 @@ fn all_mistakes_are_reported_together() {
     problems(
         &["path=a", "edits[0].line:=x", "edits[1].oldText=@nofile", "range=1"],
         &[
-            "edits[0].line: the value is not JSON: expected value at line 1 column 1, got 'x'; to pass a string: edits[0].line=…",
+            "edits[0].line: the value is not JSON: expected a JSON value, at column 1, got 'x'; to pass a string: edits[0].line=…",
             &format!("edits[1].oldText: {unreadable}edits[1].oldText=@@nofile"),
             "range: expected object, got '1'",
             "edits[0].oldText: required value is missing",

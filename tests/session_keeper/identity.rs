@@ -128,6 +128,7 @@ fn socket_of(sessions: &Sessions) -> std::path::PathBuf {
 #[test]
 fn a_session_answers_no_other_user() {
     const ASK: &str = r#"
+        $SIG{PIPE} = "IGNORE";
         my $socket = IO::Socket::UNIX->new(Peer => $ARGV[0]) or die "cannot connect: $!";
         print $socket "{\"command\":\"status\"}\n"; $socket->flush; print "connected\n", <$socket>;"#;
     let (server, sessions) = (Mcp::modern().stdio(), Sessions::new());
