@@ -12,7 +12,7 @@ use crate::commands::notifications;
 use crate::commands::timeouts::{DEFAULT_CONNECT_TIMEOUT, DEFAULT_TIMEOUT, effective_timeout};
 use crate::error::Result;
 use crate::output::{ExchangeLog, Progress};
-use crate::session::client_handler::ClientCapabilities;
+use crate::session::client_handler::{ClientCapabilities, ClientCapability};
 use crate::session::{self, Session, retry};
 use crate::target::Target;
 use crate::transport::trace::Trace;
@@ -56,9 +56,23 @@ impl Context {
     /// # Errors
     /// As [`Context::session`].
     pub fn listing_session(&self, target: Target, progress: Option<Arc<Progress>>) -> Result<Session> {
+        self.listing_session_for(target, progress, &ClientCapability::ALL)
+    }
+
+    /// As [`Context::listing_session`], for a client that declares these capabilities besides those of its options.
+    ///
+    /// # Errors
+    /// As [`Context::session`].
+    pub fn listing_session_for(
+        &self,
+        target: Target,
+        progress: Option<Arc<Progress>>,
+        declared: &[ClientCapability],
+    ) -> Result<Session> {
         let provider = self.login_provider(&target, progress.is_some())?;
         let capabilities = self.capabilities(&target, progress, MayPrompt::No)?;
-        self.build_session(target, provider.as_ref(), ClientCapabilities { declares_all: true, ..capabilities })
+        let capabilities = ClientCapabilities { declared_for_lists: declared.to_vec(), ..capabilities };
+        self.build_session(target, provider.as_ref(), capabilities)
     }
 
     /// A session for several calls at once: their progress would mix on one line. If standard input is read for
@@ -87,7 +101,8 @@ impl Context {
     ) -> Result<(Session, Option<TokenProvider>)> {
         let provider = self.login_provider(&target, true)?;
         let capabilities = self.capabilities(&target, None, MayPrompt::No)?;
-        let capabilities = ClientCapabilities { declares_all, ..capabilities };
+        let declared_for_lists = if declares_all { ClientCapability::ALL.to_vec() } else { Vec::new() };
+        let capabilities = ClientCapabilities { declared_for_lists, ..capabilities };
         let options = self.session_options(&target, provider.as_ref(), capabilities)?;
         let retry = retry::RetryPolicy { max_retries: 0, ..options.retry };
         let mut options = session::SessionOptions { cache_dir: None, retry, ..options };
@@ -123,7 +138,7 @@ impl Context {
             sampling: client_features::sampler(self, self.request_timeout(target))?,
             observer: notifications::notification_observer(self, progress)?,
             log_level: self.global.log_level.map(LogLevel::as_str),
-            declares_all: false,
+            declared_for_lists: Vec::new(),
             request_meta: self.request_meta()?,
         })
     }
@@ -152,7 +167,7 @@ impl Context {
     pub(super) fn direct_options(&self, target: &Target) -> Result<session::SessionOptions> {
         let provider = self.login_provider(target, false)?;
         let capabilities = self.capabilities(target, None, MayPrompt::No)?;
-        let capabilities = ClientCapabilities { declares_all: true, ..capabilities };
+        let capabilities = ClientCapabilities { declared_for_lists: ClientCapability::ALL.to_vec(), ..capabilities };
         self.session_options(target, provider.as_ref(), capabilities)
     }
 

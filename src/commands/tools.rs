@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::rc::Rc;
 
+use futures_util::future::join_all;
 use serde_json::{Map, Value};
 use tokio::sync::{Mutex, OnceCell};
 
@@ -13,6 +14,7 @@ use crate::commands::lock::file::LockFile;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::protocol::views::{ListItem, ListKind};
 use crate::schema::{SchemaValidator, collect_header_params};
+use crate::session::client_handler::ClientCapability;
 use crate::session::{CachePolicy, Listing, Session};
 use crate::target::Target;
 use crate::util::suggest::did_you_mean;
@@ -90,12 +92,8 @@ impl ToolList {
             return Failure::new(ErrorKind::Failed, "the server offers no tools");
         }
         let failure = Failure::new(ErrorKind::Failed, format!("the server has no tool '{name}'"));
-        let options = session.unused_capability_options().join(" or ");
-        if !options.is_empty() && session.lists_tool_for_other_capabilities(name) {
-            return failure
-                .cause("it lists the tool only for clients that can answer its requests for input")
-                .hint(format!("add {options}, or run it at a terminal"));
-        }
+        let undeclared = session.undeclared_capabilities();
+        let options = undeclared.iter().map(|one| one.option()).collect::<Vec<_>>().join(" or ");
         match did_you_mean(name, self.entries.iter().map(ListItem::name)) {
             Some(hint) => failure.name_hint(hint),
             None if options.is_empty() => failure.hint(format!("list its tools: {}", target.command_line("list", &[]))),
@@ -112,6 +110,7 @@ impl ToolList {
 pub struct ToolCache {
     tools: Mutex<Option<Result<Rc<ToolList>>>>,
     connected: OnceCell<Option<Failure>>,
+    lists_by_capability: OnceCell<Vec<(ClientCapability, Listing)>>,
     lock_file: std::cell::OnceCell<Result<Rc<LockFile>>>,
 }
 
@@ -181,6 +180,45 @@ impl ToolCache {
         self.lock_file.get_or_init(|| LockFile::read(path).map(Rc::new)).clone()
     }
 
+    /// The capabilities that make the server list a tool: one of these groups is enough. The server is asked once for each
+    /// capability that is not declared.
+    pub async fn needed_capabilities(
+        &self,
+        context: &Context,
+        session: &Session,
+        name: &str,
+    ) -> Vec<Vec<ClientCapability>> {
+        let undeclared = session.undeclared_capabilities();
+        let list = async |capability: ClientCapability| {
+            let session = context.listing_session_for(session.target().clone(), None, &[capability]).ok()?;
+            let list = async |session: &Session| session.list(ListKind::Tools, CachePolicy::Bypass).await;
+            Some((capability, context.with_session(session, list).await.ok()?))
+        };
+        let list_all = async || join_all(undeclared.iter().map(|one| list(*one))).await.into_iter().flatten().collect();
+        let lists = self.lists_by_capability.get_or_init(list_all).await;
+        let alone = lists.iter().filter(|(_, listing)| listing.find(name).is_some());
+        let alone: Vec<_> = alone.map(|(capability, _)| vec![*capability]).collect();
+        if alone.is_empty() { vec![undeclared] } else { alone }
+    }
+
+    /// The failure for a tool that is not listed. If it is listed for clients with other capabilities, the hint is the
+    /// options that declare them.
+    pub async fn missing_tool(&self, context: &Context, session: &Session, tools: &ToolList, name: &str) -> Failure {
+        let failure = tools.unavailable_tool(session, name);
+        let undeclared = session.undeclared_capabilities();
+        if undeclared.is_empty() || !tools.may_appear(name) || !session.lists_tool_for_other_capabilities(name) {
+            return failure;
+        }
+        let groups = self.needed_capabilities(context, session, name).await;
+        let terminal = groups.iter().any(|group| *group == [ClientCapability::Elicitation]);
+        let groups = groups.iter().map(|group| options_of(group).join(" and "));
+        let options = groups.collect::<Vec<_>>().join(" or ");
+        let otherwise = if terminal { ", or run it at a terminal" } else { "" };
+        Failure::new(failure.kind(), failure.details().message.clone())
+            .cause("it lists the tool only for clients that can answer its requests")
+            .hint(format!("add {options}{otherwise}"))
+    }
+
     /// Connects if nothing was requested yet: concurrent calls must not be what discovers that the cached era is wrong,
     /// nor each try again to reach an unreachable server.
     ///
@@ -194,6 +232,17 @@ impl ToolCache {
         };
         self.connected.get_or_init(connect).await.clone().map_or(Ok(()), Err)
     }
+}
+
+/// The options that declare these capabilities, with the names of their values.
+#[must_use]
+pub fn options_of(capabilities: &[ClientCapability]) -> Vec<String> {
+    let values = capabilities.iter().map(|one| match one {
+        ClientCapability::Elicitation => "HOW",
+        ClientCapability::Sampling => "CMD",
+        ClientCapability::Roots => "DIR",
+    });
+    capabilities.iter().zip(values).map(|(one, value)| format!("{} {value}", one.option())).collect()
 }
 
 /// The failure for a tool that the configuration hides.

@@ -98,6 +98,33 @@ pub struct Root {
     pub name: Option<String>,
 }
 
+/// A capability of the client by which servers choose the tools that they list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientCapability {
+    /// Answers requests for input.
+    Elicitation,
+    /// Answers sampling requests.
+    Sampling,
+    /// Offers directories.
+    Roots,
+}
+
+impl ClientCapability {
+    /// All of them.
+    pub const ALL: [ClientCapability; 3] =
+        [ClientCapability::Elicitation, ClientCapability::Sampling, ClientCapability::Roots];
+
+    /// The option that declares it.
+    #[must_use]
+    pub fn option(self) -> &'static str {
+        match self {
+            ClientCapability::Elicitation => "--elicit",
+            ClientCapability::Sampling => "--sampling-command",
+            ClientCapability::Roots => "--root",
+        }
+    }
+}
+
 /// The capabilities of the client. Declared only if they are usable (`ELI-01`).
 #[derive(Clone, Default)]
 pub struct ClientCapabilities {
@@ -111,37 +138,35 @@ pub struct ClientCapabilities {
     pub observer: Option<Arc<dyn SessionObserver>>,
     /// The minimum level of log messages to request; `None` requests none.
     pub log_level: Option<&'static str>,
-    /// Declares roots, sampling and elicitation even without a handler, for sessions that only list: servers choose
-    /// the tools they list by the client's capabilities.
-    pub declares_all: bool,
+    /// What is declared even without a handler, for sessions that only list: servers choose the tools they list by the
+    /// client's capabilities.
+    pub declared_for_lists: Vec<ClientCapability>,
     /// The members that every request has in `_meta`.
     pub request_meta: Map<String, Value>,
 }
 
 impl ClientCapabilities {
-    pub(crate) fn declares_roots(&self) -> bool {
-        self.declares_all || !self.roots.is_empty()
-    }
-
-    pub(crate) fn declares_sampling(&self) -> bool {
-        self.declares_all || self.sampling.is_some()
-    }
-
-    pub(crate) fn declares_elicitation(&self) -> bool {
-        self.declares_all || self.elicitation.is_some()
+    pub(crate) fn declares(&self, capability: ClientCapability) -> bool {
+        let has_handler = match capability {
+            ClientCapability::Elicitation => self.elicitation.is_some(),
+            ClientCapability::Sampling => self.sampling.is_some(),
+            ClientCapability::Roots => !self.roots.is_empty(),
+        };
+        has_handler || self.declared_for_lists.contains(&capability)
     }
 
     pub(crate) fn declares_pages(&self) -> bool {
-        self.declares_all || self.elicitation.as_ref().is_some_and(|inputs| inputs.is_interactive())
+        let is_listed = self.declared_for_lists.contains(&ClientCapability::Elicitation);
+        is_listed || self.elicitation.as_ref().is_some_and(|inputs| inputs.is_interactive())
     }
 
     /// The declared capabilities as a short code, for the names of cached lists.
     pub(crate) fn key(&self) -> String {
         let all = [
-            (self.declares_elicitation(), 'e'),
+            (self.declares(ClientCapability::Elicitation), 'e'),
             (self.declares_pages(), 'u'),
-            (self.declares_sampling(), 's'),
-            (self.declares_roots(), 'r'),
+            (self.declares(ClientCapability::Sampling), 's'),
+            (self.declares(ClientCapability::Roots), 'r'),
         ];
         let declared: String = all.into_iter().filter_map(|(yes, letter)| yes.then_some(letter)).collect();
         let declared = if declared.is_empty() { "0".to_owned() } else { declared };
@@ -195,13 +220,13 @@ impl ClientHandler {
     #[must_use]
     pub fn declared_capabilities(&self, revision: Revision) -> Value {
         let mut all = Map::new();
-        if self.capabilities.declares_roots() {
+        if self.capabilities.declares(ClientCapability::Roots) {
             all.insert("roots".into(), json!({}));
         }
-        if self.capabilities.declares_sampling() {
+        if self.capabilities.declares(ClientCapability::Sampling) {
             all.insert("sampling".into(), json!({}));
         }
-        if self.capabilities.declares_elicitation() && revision >= Revision::V2025_06_18 {
+        if self.capabilities.declares(ClientCapability::Elicitation) && revision >= Revision::V2025_06_18 {
             let mut modes = Map::new();
             // 2025-06-18 has one mode, without a name.
             if revision > Revision::V2025_06_18 {

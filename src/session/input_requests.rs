@@ -15,7 +15,7 @@ use crate::protocol::json::{MAX_DEPTH, parse_value};
 use crate::protocol::rpc::{self, RpcError};
 use crate::protocol::{code, method};
 use crate::session::client_handler::{
-    ClientHandler, ElicitationAnswer, ElicitationResponder, SamplingHandler, UrlElicitation,
+    ClientCapability, ClientHandler, ElicitationAnswer, ElicitationResponder, SamplingHandler, UrlElicitation,
 };
 use crate::session::server_requests::{MAX_INPUT_ROUNDS, ServerRequestLog};
 use crate::transport::BoxFuture;
@@ -124,15 +124,15 @@ impl ClientHandler {
             return Err(invalid_request(name, "its params are not an object"));
         }
         match name {
-            method::ROOTS_LIST if abilities.declares_roots() => Ok(self.roots_result()),
+            method::ROOTS_LIST if abilities.declares(ClientCapability::Roots) => Ok(self.roots_result()),
             method::ELICITATION_CREATE => match &abilities.elicitation {
                 Some(inputs) => self.elicit(&**inputs, params, questions).await.map(|answer| answer.to_result()),
-                None if abilities.declares_all => Ok(ElicitationAnswer::Cancel.to_result()),
+                None if abilities.declares(ClientCapability::Elicitation) => Ok(ElicitationAnswer::Cancel.to_result()),
                 None => Err(undeclared_method(name)),
             },
             method::SAMPLING_CREATE_MESSAGE => match &abilities.sampling {
                 Some(sampler) => self.sample(&**sampler, params, questions).await,
-                None if abilities.declares_all => Err(declined_sampling()),
+                None if abilities.declares(ClientCapability::Sampling) => Err(declined_sampling()),
                 None => Err(undeclared_method(name)),
             },
             other => Err(undeclared_method(other)),
@@ -252,7 +252,7 @@ impl ClientHandler {
                     if text("elicitationId").is_some() { VisitWait::NotNeeded } else { VisitWait::UntilConfirmed };
                 self.visit_page(inputs, message, text("url").unwrap_or_default(), wait).await?
             }
-            Some("url") if self.capabilities.declares_all => ElicitationAnswer::Cancel,
+            Some("url") if self.capabilities.declares_pages() => ElicitationAnswer::Cancel,
             Some("url") => {
                 let failure =
                     Failure::new(ErrorKind::Refused, "the server asks you to visit a page, which mcpipe did not offer")

@@ -15,7 +15,7 @@ use crate::protocol::views::{ListItem, ListKind, ServerInfo};
 use crate::protocol::{extension, method};
 use crate::session::cache::{ServerCache, ServerProfile};
 use crate::session::capabilities::{self, list_hint};
-use crate::session::client_handler::ClientHandler;
+use crate::session::client_handler::{ClientCapability, ClientHandler};
 use crate::session::era::Era;
 use crate::session::era::legacy::DetachedSession;
 use crate::session::failure::{self, failure_from_outcome};
@@ -395,16 +395,11 @@ impl Session {
         (!reads_skills).then(|| self.not_offered_failure(what).hint(list_hint(&self.target)))
     }
 
-    /// The options that would declare more capabilities to the server.
+    /// The capabilities that are not declared to the server.
     #[must_use]
-    pub fn unused_capability_options(&self) -> Vec<&'static str> {
+    pub fn undeclared_capabilities(&self) -> Vec<ClientCapability> {
         let capabilities = &self.client_handler.capabilities;
-        let all = [
-            (capabilities.declares_elicitation(), "--elicit"),
-            (capabilities.declares_sampling(), "--sampling-command"),
-            (capabilities.declares_roots(), "--root"),
-        ];
-        all.into_iter().filter_map(|(declared, option)| (!declared).then_some(option)).collect()
+        ClientCapability::ALL.into_iter().filter(|one| !capabilities.declares(*one)).collect()
     }
 
     /// Whether the server listed this tool for other client capabilities.

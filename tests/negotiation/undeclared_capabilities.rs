@@ -1,9 +1,9 @@
 //! Features that a server does not offer, or not to this client, are not requested, and the message says so.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::support::pty::TerminalStreams;
-use crate::support::{Mcp, Request, Sandbox};
+use crate::support::{Mcp, Request, Sandbox, StdioServer};
 
 /// ERA-18: a legacy server is only asked for what it declared.
 #[test]
@@ -142,29 +142,94 @@ fn a_cached_list_belongs_to_the_declared_capabilities() {
     run.exits(1).stderr_contains("the server has no tool 'zzz'\n").hides("any more");
 }
 
+/// A server that lists a tool for each capability that the client declares, and one that needs two.
+fn server_that_lists_by_capability() -> StdioServer {
+    let server = Mcp::modern().on("tools/list", |call| {
+        let declared = &call.params()["_meta"]["io.modelcontextprotocol/clientCapabilities"];
+        let has = |name: &str| declared[name].is_object();
+        let prompt = json!({"type": "object", "properties": {"prompt": {"type": "string"}}, "required": ["prompt"]});
+        let tool = |name: &str| json!({"name": name, "inputSchema": prompt});
+        let all = [
+            ("echo", true),
+            ("ask", has("elicitation")),
+            ("sample", has("sampling")),
+            ("roots", has("roots")),
+            ("both", has("sampling") && has("roots")),
+        ];
+        let tools: Vec<Value> = all.iter().filter(|(_, listed)| *listed).map(|(name, _)| tool(name)).collect();
+        call.result(json!({"tools": tools, "ttlMs": 60000, "cacheScope": "private"}))
+    });
+    server.stdio()
+}
+
 #[test]
 fn a_tool_that_is_listed_only_for_other_capabilities_names_the_options() {
-    let server = Mcp::legacy("2025-11-25").on("initialize", |call| {
-        let declared = !call.params()["capabilities"].as_object().unwrap().is_empty();
-        let name = if declared { "with-input" } else { "without-input" };
-        call.result(json!({"protocolVersion": "2025-11-25", "capabilities": {"tools": {}},
-            "serverInfo": {"name": name, "version": "1"}}))
-    });
-    let server = server
-        .on("tools/list", |call| {
-            let tool = |name: &str| json!({"name": name, "inputSchema": {"type": "object"}});
-            let all = if call.n == 0 { vec![tool("echo"), tool("form")] } else { vec![tool("echo")] };
-            call.result(json!({"tools": all}))
-        })
-        .stdio();
+    let server = server_that_lists_by_capability();
+    let target = server.target();
     let sandbox = Sandbox::new();
-    sandbox.mcpipe(["list", &server.target()]).run().succeeds().prints("echo\t-\t-\nform\t-\t-\n");
-    let run = sandbox.mcpipe(["call", &server.target(), "form"]).run();
-    run.exits(1);
+    sandbox.mcpipe(["list", &target, "--brief"]).run().succeeds();
+    let hint = |tool: &str, words: &[&str], hint: &str| {
+        let run = sandbox.mcpipe(["call", &target, tool]).args(words.to_vec()).run();
+        assert_eq!(
+            run.exits(1).stderr(),
+            format!(
+                "mcpipe: error: the server has no tool '{tool}'\n  \
+                 it lists the tool only for clients that can answer its requests\nhint: {hint}\n"
+            )
+        );
+    };
+    hint("sample", &[], "add --sampling-command CMD");
+    hint("roots", &["--elicit", "accept"], "add --root DIR");
+    hint("ask", &[], "add --elicit HOW, or run it at a terminal");
+    hint("both", &["--root", "."], "add --sampling-command CMD");
+    hint("both", &["--elicit", "accept"], "add --sampling-command CMD and --root DIR");
+    // At a terminal, where input can be given already.
+    let seen = sandbox.mcpipe(["call", &target, "roots", "--color", "never"]).at_terminal(TerminalStreams::ALL).wait();
+    let screen = seen.exits(1).final_screen();
+    assert!(screen.contains("hint: add --root DIR") && !screen.contains("terminal"), "{screen}");
+}
+
+#[test]
+fn the_example_call_of_a_tool_has_the_options_that_the_tool_needs() {
+    let server = server_that_lists_by_capability();
+    let target = server.target();
+    let sandbox = Sandbox::new();
+    let example = |tool: &str| {
+        let run = sandbox.mcpipe(["list", &target, tool]).run();
+        let stdout = run.succeeds().stderr_is("").stdout().to_owned();
+        let example = stdout.split("\nExample\n").nth(1).unwrap();
+        example.replace(&format!("mcpipe call '{target}' "), "").trim_end().to_owned()
+    };
+    assert_eq!(example("echo"), "echo prompt=text");
+    assert_eq!(example("roots"), "roots prompt=text --root .");
     assert_eq!(
-        run.stderr(),
-        "mcpipe: error: the server has no tool 'form'\n  \
-         it lists the tool only for clients that can answer its requests for input\n\
-         hint: add --elicit or --sampling-command or --root, or run it at a terminal\n"
+        example("sample"),
+        "sample prompt=text --sampling-command CMD\n\
+         (CMD reads the sampling request as JSON from stdin and prints the result as JSON)"
     );
+    assert_eq!(example("ask"), "ask prompt=text\n(run it at a terminal, or add --elicit accept or --elicit JSON)");
+    // A tool that needs several.
+    assert!(example("both").contains("both prompt=text --sampling-command CMD --root .\n"), "{}", example("both"));
+    sandbox.mcpipe(["list", &target, "roots", "--schema"]).run().succeeds();
+    sandbox.mcpipe(["list", &target, "root"]).run().exits(1).stderr_contains("did you mean roots?");
+}
+
+#[test]
+fn the_tools_for_a_model_are_those_that_the_same_options_can_call() {
+    let server = server_that_lists_by_capability();
+    let target = server.target();
+    let sandbox = Sandbox::new();
+    let names = |words: &[&str]| -> Vec<String> {
+        let run = sandbox.mcpipe(["list", &target, "--for", "anthropic"]).args(words.to_vec()).run();
+        run.succeeds().json().as_array().unwrap().iter().map(|tool| tool["name"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(names(&[]), ["echo"]);
+    assert_eq!(names(&["--elicit", "accept", "--root", "."]), ["echo", "ask", "roots"]);
+    assert_eq!(names(&["--sampling-command", "cat", "--root", "."]), ["echo", "sample", "roots", "both"]);
+    let use_tool = json!({"content": [{"type": "tool_use", "id": "1", "name": "roots", "input": {"prompt": "x"}}]});
+    let run = sandbox.mcpipe(["call", &target, "--tool-use", "-", "--root", "."]).stdin(use_tool.to_string()).run();
+    assert!(!run.stdout().contains("no server has a tool"), "{run:?}");
+    sandbox.mcpipe(["list", &target, "--all"]).run().succeeds();
+    let run = sandbox.mcpipe(["list", &target, "sample", "--for", "openai"]).run();
+    run.exits(1).stderr_contains("hint: add --sampling-command CMD\n");
 }

@@ -265,7 +265,12 @@ impl<'a> ToolCall<'a> {
             prepared = self.prepare_arguments(&later).await;
             tools = Some(later);
         }
-        let (arguments, headers) = prepared?;
+        let (arguments, headers) = match (prepared, &tools) {
+            (Err(_), Some(tools)) if tools.may_appear(name) => {
+                return Err(tool_cache.missing_tool(context, session, tools, name).await);
+            }
+            (prepared, _) => prepared?,
+        };
         self.check_declaration(tools.as_ref()).await?;
         let tool = tools.as_ref().and_then(|tools| tools.find(name));
         if !args.dry_run {

@@ -10,13 +10,15 @@ use serde_json::Value;
 use crate::cli::ListArgs;
 use crate::commands::context::{Context, Exit};
 use crate::commands::lists::{ListFilter, print_kinds, selected_kinds};
-use crate::commands::tools::{self, SchemaUse};
+use crate::commands::tools::{self, SchemaUse, ToolCache, ToolList};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::output::details::{ParameterRow, ServerView, ToolView};
 use crate::output::json_documents;
 use crate::protocol::views::{ListItem, ListKind};
 use crate::schema;
+use crate::session::client_handler::ClientCapability;
 use crate::session::{CachePolicy, Session};
+use crate::target::Target;
 
 /// The hint for an option that is about one server.
 const NAME_TARGET: &str = "name a target; list the configured servers: mcpipe config list";
@@ -54,7 +56,8 @@ pub async fn run(context: &Context, args: ListArgs) -> Result<Exit> {
             .hint(format!("omit the tool: {}", target.command_line("list", &[option]))));
     }
     let progress = context.progress(&format!("querying {}", target.name));
-    let session = context.listing_session(target, Some(progress.clone()))?;
+    let declared: &[_] = if words.is_empty() { &ClientCapability::ALL } else { &[] };
+    let session = context.listing_session_for(target, Some(progress.clone()), declared)?;
     let operation = async |session: &Session| match words.as_slice() {
         [] if args.brief => brief::print_signatures(context, session, &args).await,
         [] if args.tokens || args.budget.is_some() => brief::print_tokens(context, session, &args).await,
@@ -128,9 +131,36 @@ async fn print_server_info(context: &Context, session: &Session) -> Result<Exit>
     Ok(Exit::Done)
 }
 
+/// Prints a tool in full. `session` declares what a call without further options does, so that its list shows whether
+/// the tool needs an option.
 async fn print_tool(context: &Context, session: &Session, name: &str, schema_only: bool) -> Result<Exit> {
-    let tools = tools::fetch_tools(context, session, CachePolicy::Bypass).await?;
-    let target = session.target();
+    let listing = session.list(ListKind::Tools, CachePolicy::Bypass).await?;
+    if listing.find(name).is_some() || !listing.is_offered || session.undeclared_capabilities().is_empty() {
+        let tools = tools::apply_policy(context, session, &listing).await;
+        return print_listed_tool(context, session, &tools, name, schema_only, &[]).await;
+    }
+    let with_all = context.listing_session(session.target().clone(), None)?;
+    let operation = async |with_all: &Session| {
+        let tools = tools::fetch_tools(context, with_all, CachePolicy::Bypass).await?;
+        let needed = match tools.find(name) {
+            Some(_) => ToolCache::default().needed_capabilities(context, session, name).await,
+            None => Vec::new(),
+        };
+        let needed = needed.first().map(Vec::as_slice).unwrap_or_default();
+        print_listed_tool(context, with_all, &tools, name, schema_only, needed).await
+    };
+    context.with_session(with_all, operation).await
+}
+
+/// Prints a tool of a list in full. The server lists it only for clients with the capabilities in `needed`.
+async fn print_listed_tool(
+    context: &Context,
+    session: &Session,
+    tools: &ToolList,
+    name: &str,
+    schema_only: bool,
+    needed: &[ClientCapability],
+) -> Result<Exit> {
     let Some(tool) = tools.find(name) else { return Err(tools.unavailable_tool(session, name)) };
     let ui = &context.ui;
     tool.defect(ListKind::Tools).iter().for_each(|defect| ui.warn(defect));
@@ -143,33 +173,54 @@ async fn print_tool(context: &Context, session: &Session, name: &str, schema_onl
     } else if ui.is_json() {
         ui.print_raw_json(tool.raw())?;
     } else {
-        let parameters = parameter_rows(tool);
-        let output = tool.output_schema().map(schema::output_shape);
-        let example = match tools.validator(tool, SchemaUse::Input) {
-            Some(validator) => {
-                let example = schema::example_arguments(&validator);
-                Some(context.interrupt.run_until_interrupted(example).await?)
-            }
-            None => None,
-        };
-        let fits = example.as_ref().is_none_or(|example| example.is_accepted);
-        let mut words = vec![crate::util::quoting::quote(name)];
-        words.extend(example.map(|example| example.words).unwrap_or_default());
-        let words: Vec<&str> = words.iter().map(String::as_str).collect();
-        let mut example = target.command_line("call", &words);
-        if !fits {
-            example.push_str(
-                "\n(placeholders: replace the values, the schema has constraints that the example does not meet)",
-            );
-        }
         ui.print_tool_details(&ToolView {
             tool,
-            parameters: &parameters,
-            output: output.as_deref(),
-            example: &example,
+            parameters: &parameter_rows(tool),
+            output: tool.output_schema().map(schema::output_shape).as_deref(),
+            example: &example_call(context, session.target(), tools, tool, needed).await?,
         })?;
     }
     Ok(Exit::Done)
+}
+
+/// A command that calls the tool, and what to know about it.
+async fn example_call(
+    context: &Context,
+    target: &Target,
+    tools: &ToolList,
+    tool: &ListItem,
+    needed: &[ClientCapability],
+) -> Result<String> {
+    let example = match tools.validator(tool, SchemaUse::Input) {
+        Some(validator) => {
+            let example = schema::example_arguments(&validator);
+            Some(context.interrupt.run_until_interrupted(example).await?)
+        }
+        None => None,
+    };
+    let fits = example.as_ref().is_none_or(|example| example.is_accepted);
+    let mut words = vec![crate::util::quoting::quote(tool.name())];
+    words.extend(example.map(|example| example.words).unwrap_or_default());
+    let mut notes = Vec::new();
+    if !fits {
+        notes.push("placeholders: replace the values, the schema has constraints that the example does not meet");
+    }
+    for capability in needed {
+        match capability {
+            // A form can be filled in only at a terminal.
+            ClientCapability::Elicitation => {
+                notes.push("run it at a terminal, or add --elicit accept or --elicit JSON")
+            }
+            ClientCapability::Sampling => {
+                words.push("--sampling-command CMD".to_owned());
+                notes.push("CMD reads the sampling request as JSON from stdin and prints the result as JSON");
+            }
+            ClientCapability::Roots => words.push("--root .".to_owned()),
+        }
+    }
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    let notes = notes.iter().map(|note| format!("\n({note})"));
+    Ok(target.command_line("call", &words) + &notes.collect::<String>())
 }
 
 fn parameter_rows(tool: &ListItem) -> Vec<ParameterRow> {

@@ -1,4 +1,7 @@
 //! `list --for`: tools in the format of a model's API, to be sent with any HTTP client.
+//!
+//! They are the tools that `call --tool-use` with the same options can call: tools that a server lists only for clients
+//! that can answer its requests need the options for that.
 
 use std::collections::HashSet;
 
@@ -9,6 +12,7 @@ use crate::cli::{ListArgs, ToolFormat};
 use crate::commands;
 use crate::commands::context::{Context, Exit};
 use crate::commands::lists::{DEFAULT_JOBS, ListFilter, fetch_entries, note_no_servers};
+use crate::commands::tools::ToolCache;
 use crate::config::LazyConfig;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::models::tools::NamedTool;
@@ -41,12 +45,14 @@ pub async fn print_tools(context: &Context, args: &ListArgs, form: ToolFormat) -
     }
     let progress = context.progress(&format!("querying {}", target.name));
     let server = short_name(&target);
-    let session = context.listing_session(target, Some(progress.clone()))?;
+    let session = context.listing_session_for(target, Some(progress.clone()), &[])?;
     let operation = async |session: &Session| match rest.first() {
         Some(name) => {
             let tools = commands::tools::fetch_tools(context, session, CachePolicy::Bypass).await?;
-            let tool = tools.find(name).cloned();
-            tool.map(|tool| vec![tool]).ok_or_else(|| tools.unavailable_tool(session, name))
+            match tools.find(name) {
+                Some(tool) => Ok(vec![tool.clone()]),
+                None => Err(ToolCache::default().missing_tool(context, session, &tools, name).await),
+            }
         }
         None => fetch_entries(context, session, ListKind::Tools, ListFilter::from_args(args)).await,
     };
@@ -94,7 +100,8 @@ async fn fetch_tools(
     name: &str,
     target: impl Future<Output = Result<Target>>,
 ) -> Result<ServerTools> {
-    let session = context.listing_session(target.await.map_err(|failure| failure.server(name))?, None)?;
+    let target = target.await.map_err(|failure| failure.server(name))?;
+    let session = context.listing_session_for(target, None, &[])?;
     let tools =
         async |session: &Session| fetch_entries(context, session, ListKind::Tools, ListFilter::from_args(args)).await;
     let tools = context.with_session(session, tools).await?;

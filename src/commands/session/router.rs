@@ -23,7 +23,7 @@ use crate::protocol::json::{member, parse_truncated};
 use crate::protocol::revision::Revision;
 use crate::protocol::rpc::{self, RawJson, RpcError, RpcMessage, RpcResponse};
 use crate::protocol::{code, method};
-use crate::session::client_handler::{ClientCapabilities, ClientHandler, Root};
+use crate::session::client_handler::{ClientCapabilities, ClientCapability, ClientHandler, Root};
 use crate::transport::kept::item_lines;
 use crate::transport::{Incoming, IncomingItem, OutgoingKind, OutgoingMessage, Transport};
 use crate::util::lock::lock;
@@ -596,7 +596,10 @@ fn initialize_request(id: u64, params: Option<RawJson>) -> String {
         _ => Map::new(),
     };
     let revision = params.get("protocolVersion").and_then(Value::as_str).and_then(Revision::parse);
-    let all = ClientHandler::new(ClientCapabilities { declares_all: true, ..ClientCapabilities::default() });
+    let all = ClientHandler::new(ClientCapabilities {
+        declared_for_lists: ClientCapability::ALL.to_vec(),
+        ..ClientCapabilities::default()
+    });
     let capabilities = all.declared_capabilities(revision.unwrap_or(Revision::LATEST_LEGACY));
     params.insert("capabilities".to_owned(), capabilities);
     rpc::request(id, method::INITIALIZE, Some(&Value::Object(params).to_string()))
