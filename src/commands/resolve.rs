@@ -31,7 +31,10 @@ impl Context {
         let defaults = || lookup.config().map(|config| config.defaults.clone()).unwrap_or_default();
         let mut target = match self.with_secrets(defaults, resolve).await {
             Ok(target) => target,
-            Err(failure) => return Err(explain_unknown_target(failure, &name, &lookup)),
+            Err(failure) => {
+                let failure = explain_unknown_target(failure, &name, &lookup);
+                return Err(self.with_target_hint(&name, &lookup, failure));
+            }
         };
         unpack_bundle(&target)?;
         self.redact_credentials(&target);
@@ -42,6 +45,19 @@ impl Context {
             if unchecked { self.ui.warn_always(warning) } else { self.ui.warn(warning) }
         }
         Ok((target, words))
+    }
+
+    /// A failure to resolve a target, with a better hint if it is the name of a session.
+    fn with_target_hint(&self, name: &TargetName, lookup: &LazyConfig<'_>, failure: Failure) -> Failure {
+        #[cfg(unix)]
+        if let TargetName::Configured(word) = name
+            && lookup.config().is_ok_and(|config| config.server(word).is_none())
+        {
+            return self.with_session_hint(word, failure);
+        }
+        #[cfg(not(unix))]
+        let _ = (name, lookup);
+        failure
     }
 
     /// The target options, for command lines to paste.

@@ -57,7 +57,8 @@ fn another_header_does_not_get_into_a_session() {
     let (server, sessions) = (Mcp::legacy("2025-11-25").http(), Sessions::new());
     let url = server.url("/mcp");
     sessions.run(&["session", "start", &url, "-H", "X-Team: red", "-q"]).succeeds();
-    sessions.run(&["call", &url, "echo", "text=hi", "-H", "X-Team: blue"]).succeeds();
+    let other = sessions.run(&["call", &url, "echo", "text=hi", "-H", "X-Team: blue"]);
+    other.exits(0).stderr_is("not using the session '127.0.0.1': this command differs in the header X-Team\n");
     sessions.run(&["call", &url, "echo", "text=hi", "-H", "X-Team: red"]).succeeds();
     sessions.stop_all();
     let teams = |name: &str| -> Vec<String> {

@@ -23,17 +23,68 @@ fn another_identity_does_not_get_into_a_session() {
         &["-e", "API_KEY=alice", "--root", &root],
     ];
     for (n, words) in others.into_iter().enumerate() {
-        call(words).succeeds();
+        call(words).exits(0).stderr_contains("not using the session 'relay': this command differs in ");
         assert_eq!(server.processes().len(), n + 2, "{words:?}");
     }
     // What the server inherits counts like what is set for it, and so does the directory of the command.
     let inherits = sessions.sandbox.mcpipe(["call", &target, "echo", "text=hi", "-e", "API_KEY=alice"]);
-    inherits.env("OTHER_KEY", "x").allow_leftovers().run().succeeds();
+    inherits.env("OTHER_KEY", "x").allow_leftovers().run().exits(0);
     let elsewhere = sessions.sandbox.mcpipe(["call", &target, "echo", "text=hi", "-e", "API_KEY=alice"]);
-    elsewhere.cwd(&root).allow_leftovers().run().succeeds();
+    elsewhere.cwd(&root).allow_leftovers().run().exits(0);
     assert_eq!(server.processes().len(), 7);
-    let run = call(&["-e", "API_KEY=bob", "-v"]);
+    let other = Mcp::modern().stdio();
+    let run = sessions.run(&["call", &other.target(), "echo", "text=hi", "-v"]);
     run.exits(0).stderr_contains("note: not using a session: none is running for this exact target\n");
+    sessions.stop_all();
+}
+
+/// A command that would start the server again, with other state, says why it does not use the session.
+#[test]
+fn a_session_that_is_not_used_is_named_with_the_differences() {
+    let (server, sessions) = (Mcp::modern().stdio(), Sessions::new());
+    let words = server.words();
+    sessions.sandbox.config(&format!("[servers.demo]\ncommand = '{}'\nargs = ['{}']\n", words[0], words[1]));
+    let call =
+        |words: &[&str]| sessions.sandbox.mcpipe(["call", "demo", "echo", "text=hi"]).args(words).allow_leftovers();
+    call(&[]).run().succeeds().stderr_is("");
+    sessions.start("demo");
+    call(&[]).run().succeeds().stderr_is("");
+    let note = |differences: &str| format!("not using the session 'demo': this command differs in {differences}\n");
+    let root = sessions.sandbox.path();
+    call(&[]).cwd(root).run().exits(0).stderr_is(&note("the working directory"));
+    call(&[]).env("EDITOR", "secret-editor").run().exits(0).stderr_is(&note("the variable EDITOR"));
+    call(&["-e", "B_KEY=secret", "--root", "."]).run().exits(0).stderr_is(&note("--root, the variable B_KEY"));
+    let many = call(&[]).env("V1", "x").env("V2", "x").env("V3", "x").env("V4", "x").env("V5", "x").run();
+    many.exits(0).stderr_is(&note("the variable V1, the variable V2, the variable V3, the variable V4 and 1 more"));
+    call(&["--no-session"]).cwd(root).run().succeeds().stderr_is("");
+    call(&["--quiet"]).cwd(root).run().succeeds().stderr_is("");
+    // The same server without its name.
+    let run = sessions.run(&["list", &server.target(), "--cwd", &root.display().to_string()]);
+    run.exits(0).stderr_is(&note("the working directory"));
+    sessions.stop_all();
+    call(&[]).cwd(root).run().succeeds().stderr_is("");
+}
+
+#[test]
+fn the_name_of_a_session_is_not_a_target() {
+    let (server, sessions) = (Mcp::modern().stdio(), Sessions::new());
+    let words = server.words();
+    sessions.run(&["session", "start", "--name", "shop", "-q", "--", &words[0], &words[1]]).succeeds();
+    let run = sessions.run(&["call", "shop", "echo", "text=hi"]);
+    run.exits(3);
+    let hint = format!("mcpipe list -- {} {}", words[0], words[1]);
+    assert_eq!(
+        run.stderr(),
+        format!(
+            "mcpipe: error: no server named 'shop' is configured\n  no servers are configured\n  \
+             a session has this name, which is only for `session stop` and `session logs`\n\
+             hint: name the target of the session: {hint}\n"
+        )
+    );
+    let pasted: Vec<String> = shlex::split(&hint).unwrap().split_off(1);
+    let pasted: Vec<&str> = pasted.iter().map(String::as_str).collect();
+    sessions.run(&pasted).succeeds().stderr_is("");
+    assert_eq!(server.processes().len(), 1);
     sessions.stop_all();
 }
 
@@ -54,10 +105,11 @@ fn another_configuration_does_not_get_into_a_session() {
     call(&["--config", &same]).succeeds();
     assert_eq!(server.processes().len(), 1);
     let other = sessions.sandbox.file("other.toml", entry("bob")).display().to_string();
-    call(&["--config", &other]).succeeds();
+    let differs = "not using the session 'demo': this command differs in the variable API_KEY\n";
+    call(&["--config", &other]).exits(0).stderr_is(differs);
     assert_eq!(server.processes().len(), 2);
     sessions.sandbox.config(&entry("carol"));
-    call(&[]).succeeds();
+    call(&[]).exits(0).stderr_is(differs);
     assert_eq!(server.processes().len(), 3);
     sessions.stop_all();
 }

@@ -1,23 +1,35 @@
 //! Which session a command uses.
 
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use sha2::Sha256;
+use sha2::{Digest, Sha256};
 
 use crate::commands::client_features;
 use crate::commands::context::Context;
 use crate::commands::recording::server_name;
-use crate::error::Result;
+use crate::config::redact::{Sensitivity, redact_value};
+use crate::error::{Failure, Result};
 use crate::session::SessionOptions;
-use crate::session::cache::identity::{hash_field, identity_hash};
+use crate::session::cache::identity::{hash_field, identity_hash, inherited_variables};
 use crate::session::cache::{hash_endpoint, short_hex};
-use crate::target::Target;
-use crate::transport::kept::files::{KeeperSpec, KeptSession, SessionFiles, is_private_directory, session_dir};
+use crate::target::{Target, TargetName};
+use crate::transport::kept::files::{
+    KeeperSpec, KeptSession, SessionFiles, SessionRecord, is_private_directory, session_dir,
+};
+use crate::transport::process::is_running;
 use crate::transport::{Endpoint, StdioEndpoint, TransportOptions};
+use crate::util::quoting::{quote, quote_without_secrets};
 use crate::util::secret_names::looks_like_key;
 
+/// The part of the identity of a session that names its server.
+const SERVER_PART: &str = "the command line or URL";
+/// The number of hexadecimal digits of a digest.
+const DIGEST_LENGTH: usize = 4;
+/// How many differences to a session are named.
+const MAX_SHOWN_DIFFERENCES: usize = 4;
 /// The idle time of a session without another one.
 pub(super) const DEFAULT_IDLE: Duration = Duration::from_secs(600);
 /// Programs that start another one, after which the session is named.
@@ -45,9 +57,79 @@ impl Context {
             let name = record.map_or_else(|| free_name(&files, &default_name(target)), |record| record.name);
             options.transport.kept = self.kept_session(target, files, name, idle);
         } else if SessionFiles::all(&dir).iter().any(SessionFiles::exist) {
-            options.transport.trace.note("not using a session: none is running for this exact target");
+            let identity = self.session_identity(target, &options)?;
+            match nearest_session(&dir, target, &identity) {
+                Some((name, differences)) => self.ui.note(&format!(
+                    "not using the session '{name}': this command differs in {}",
+                    list_differences(&differences)
+                )),
+                None => options.transport.trace.note("not using a session: none is running for this exact target"),
+            }
         }
         Ok(options)
+    }
+
+    /// What a session belongs to, named, with a short digest of each value.
+    fn session_identity(&self, target: &Target, options: &SessionOptions) -> Result<BTreeMap<String, String>> {
+        let mut parts = BTreeMap::new();
+        let mut add = |name: &str, value: &[u8]| {
+            let mut hash = Sha256::new();
+            hash_field(&mut hash, name);
+            hash_field(&mut hash, value);
+            parts.insert(name.to_owned(), short_hex(hash)[..DIGEST_LENGTH].to_owned());
+        };
+        add("the version of mcpipe", env!("CARGO_PKG_VERSION").as_bytes());
+        add("the login", options.identity.as_deref().unwrap_or_default().as_bytes());
+        add("--protocol", format!("{:?}", target.protocol).as_bytes());
+        let roots = client_features::roots(self, target)?;
+        add("--root", roots.into_iter().map(|root| root.uri).collect::<Vec<_>>().join("\n").as_bytes());
+        match &target.endpoint {
+            Endpoint::Stdio(endpoint) => {
+                let mut words = vec![endpoint.program.as_str()];
+                words.extend(endpoint.args.iter().map(String::as_str));
+                add(SERVER_PART, words.join("\n").as_bytes());
+                add("the working directory", self.child_dir(endpoint).as_os_str().as_encoded_bytes());
+                add("the variable PATH", endpoint.search_path().unwrap_or_default().as_encoded_bytes());
+                for (name, value) in inherited_variables(endpoint) {
+                    add(&format!("the variable {}", name.to_string_lossy()), value.as_encoded_bytes());
+                }
+                for (name, value) in &endpoint.env {
+                    add(&format!("the variable {name}"), value.reveal().as_bytes());
+                }
+            }
+            Endpoint::Http(endpoint) | Endpoint::WebSocket(endpoint) => {
+                add(SERVER_PART, endpoint.url.as_str().as_bytes());
+                let proxy = endpoint.proxy.as_ref().map(|proxy| proxy.reveal()).unwrap_or_default();
+                add("the proxy", proxy.as_bytes());
+                let (tls, socket) = (&endpoint.tls, &endpoint.unix_socket);
+                let (no_cookies, mode) = (endpoint.no_cookies, endpoint.mode.name());
+                add("connection options", format!("{tls:?} {socket:?} {no_cookies} {mode}").as_bytes());
+                for (name, value) in &endpoint.headers {
+                    add(&format!("the header {name}"), value.reveal().as_bytes());
+                }
+            }
+            Endpoint::Unix(endpoint) => add(SERVER_PART, endpoint.path.as_os_str().as_encoded_bytes()),
+            Endpoint::Replay(_) => {}
+        }
+        Ok(parts)
+    }
+
+    /// The working directory of a child process, whether it is set for the server or inherited.
+    fn child_dir(&self, endpoint: &StdioEndpoint) -> PathBuf {
+        let here = self.env.cwd().unwrap_or(Path::new(""));
+        endpoint.cwd.as_ref().map_or_else(|| here.to_owned(), |dir| here.join(dir))
+    }
+
+    /// Replaces the hint of a failure for a word that is not a configured server, if a session has that name.
+    pub(in crate::commands) fn with_session_hint(&self, word: &str, failure: Failure) -> Failure {
+        let all = SessionFiles::all(&session_dir(&self.env));
+        let mut records = all.iter().filter_map(SessionFiles::record);
+        match records.find(|record| record.name == word && is_running(record.pid)) {
+            Some(record) => failure
+                .cause("a session has this name, which is only for `session stop` and `session logs`")
+                .hint(format!("name the target of the session: {}", record.list_command)),
+            None => failure,
+        }
     }
 
     /// The session with these files.
@@ -69,11 +151,8 @@ impl Context {
         hash_field(&mut hash, env!("CARGO_PKG_VERSION"));
         hash_field(&mut hash, format!("{:?}", target.protocol));
         match &target.endpoint {
-            // The working directory counts, whether it is set for the server or inherited.
             Endpoint::Stdio(endpoint) => {
-                let here = self.env.cwd().unwrap_or(Path::new(""));
-                let dir = endpoint.cwd.as_ref().map_or_else(|| here.to_owned(), |dir| here.join(dir));
-                let endpoint = StdioEndpoint { cwd: Some(dir), ..endpoint.clone() };
+                let endpoint = StdioEndpoint { cwd: Some(self.child_dir(endpoint)), ..endpoint.clone() };
                 let path = endpoint.search_path().unwrap_or_default();
                 hash_field(&mut hash, path.as_encoded_bytes());
                 hash_endpoint(&mut hash, &Endpoint::Stdio(endpoint));
@@ -91,11 +170,47 @@ impl Context {
         Ok(SessionFiles::new(&session_dir(&self.env), &short_hex(hash)))
     }
 
-    /// The ID of the session and the options of its connection, in the keeper.
-    pub(super) fn keeper_options(&self, target: &Target) -> Result<(String, TransportOptions)> {
+    /// What the keeper of a session needs to know about it.
+    pub(super) fn keeper_options(&self, target: &Target) -> Result<KeeperOptions> {
         let options = self.direct_options(target)?;
-        let files = self.session_files(target, &options)?;
-        Ok((files.id().to_owned(), options.transport))
+        let id = self.session_files(target, &options)?.id().to_owned();
+        Ok(KeeperOptions { id, identity: self.session_identity(target, &options)?, transport: options.transport })
+    }
+}
+
+/// A session, in its keeper.
+pub(super) struct KeeperOptions {
+    /// The ID of the session.
+    pub(super) id: String,
+    /// What it belongs to.
+    pub(super) identity: BTreeMap<String, String>,
+    /// How its connection is opened.
+    pub(super) transport: TransportOptions,
+}
+
+/// The running session for the same server that differs the least, and in what.
+fn nearest_session(dir: &Path, target: &Target, identity: &BTreeMap<String, String>) -> Option<(String, Vec<String>)> {
+    let records = SessionFiles::all(dir).into_iter().filter_map(|files| files.record());
+    let is_same_server = |record: &SessionRecord| {
+        (target.is_configured && record.target == target.name)
+            || record.identity.get(SERVER_PART).is_some_and(|server| identity.get(SERVER_PART) == Some(server))
+    };
+    let differences = |record: SessionRecord| {
+        let names: BTreeSet<&String> = record.identity.keys().chain(identity.keys()).collect();
+        let differing = names.into_iter().filter(|name| record.identity.get(*name) != identity.get(*name));
+        let differing: Vec<String> = differing.cloned().collect();
+        (record.name, differing)
+    };
+    let near = records.filter(|record| is_running(record.pid) && is_same_server(record)).map(differences);
+    near.filter(|(_, differing)| !differing.is_empty()).min_by_key(|(_, differing)| differing.len())
+}
+
+/// The first differences, and how many more there are.
+fn list_differences(all: &[String]) -> String {
+    let shown = all.iter().take(MAX_SHOWN_DIFFERENCES).map(String::as_str).collect::<Vec<_>>().join(", ");
+    match all.len().saturating_sub(MAX_SHOWN_DIFFERENCES) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
     }
 }
 
@@ -127,6 +242,23 @@ pub(super) fn default_name(target: &Target) -> String {
         Endpoint::Unix(_) | Endpoint::Replay(_) => server_name(target),
     };
     name.chars().filter(|c| c.is_alphanumeric() || "._@-".contains(*c)).collect()
+}
+
+/// A command that lists what a target offers, without secrets.
+pub(super) fn list_command(target: &Target) -> String {
+    let words = match target.reference.as_ref().map(|reference| &reference.name) {
+        Some(TargetName::Command(command)) => {
+            let command: Vec<&str> = command.iter().map(String::as_str).collect();
+            format!("-- {}", quote_without_secrets(&command).join(" "))
+        }
+        _ => match &target.endpoint {
+            Endpoint::Http(endpoint) | Endpoint::WebSocket(endpoint) if !target.is_configured => {
+                quote(&redact_value(endpoint.url.as_str(), "url", Sensitivity::Plain, None).text)
+            }
+            _ => quote(&target.name),
+        },
+    };
+    format!("mcpipe list {words}")
 }
 
 /// The name, with a number if another session has it.

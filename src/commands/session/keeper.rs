@@ -19,6 +19,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
 use crate::commands::context::{Context, CredentialStores, Exit};
+use crate::commands::session::connection::{KeeperOptions, list_command};
 use crate::commands::session::log::LogFile;
 use crate::commands::session::resolution::Resolution;
 use crate::commands::session::router::{QueuedLine, Router, Upstream};
@@ -149,7 +150,7 @@ impl Keeper {
         };
         let (target, _) =
             own.resolve_target(&resolution.target, &resolution.command, false, &resolution.options).await?;
-        let (id, options) = own.keeper_options(&target)?;
+        let KeeperOptions { id, identity, transport: options } = own.keeper_options(&target)?;
         if id != input.id {
             return Err(Failure::new(ErrorKind::Config, "the configuration changed while the session was started")
                 .hint("try again"));
@@ -158,6 +159,8 @@ impl Keeper {
         let record = SessionRecord {
             name: input.name,
             target: input.target,
+            list_command: list_command(&target),
+            identity,
             idle_ms: input.idle_ms,
             pid: std::process::id(),
             groups: Vec::new(),

@@ -113,12 +113,18 @@ fn hash_child_environment(who: &mut Sha256, endpoint: &StdioEndpoint) {
         hash_field(who, value.reveal());
     }
     hash_field(who, "inherited");
+    for (name, value) in inherited_variables(endpoint) {
+        hash_field(who, name.as_encoded_bytes());
+        hash_field(who, value.as_encoded_bytes());
+    }
+}
+
+/// The variables that a child process inherits, except for those that do not change the identity.
+pub(crate) fn inherited_variables(endpoint: &StdioEndpoint) -> Vec<(OsString, OsString)> {
     match &endpoint.inherited_env {
         InheritedEnv::Only(some) => {
-            for (name, value) in some.iter().filter(|(name, _)| !is_volatile(name.as_bytes())) {
-                hash_field(who, name);
-                hash_field(who, value.reveal());
-            }
+            let some = some.iter().filter(|(name, _)| !is_volatile(name.as_bytes()));
+            some.map(|(name, value)| (name.into(), value.reveal().into())).collect()
         }
         InheritedEnv::AllBut(names) => {
             let withheld = |name: &OsString| names.iter().any(|other| name == other.as_str());
@@ -127,10 +133,7 @@ fn hash_child_environment(who: &mut Sha256, endpoint: &StdioEndpoint) {
                 .collect();
             // The order of variables has no meaning.
             all.sort_unstable();
-            for (name, value) in &all {
-                hash_field(who, name.as_encoded_bytes());
-                hash_field(who, value.as_encoded_bytes());
-            }
+            all
         }
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! They are named after a hash of the identity, so that no name has a secret, and only their owner can access them.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -71,6 +72,13 @@ pub struct SessionRecord {
     pub name: String,
     /// The target, as the user named it, without secrets.
     pub target: String,
+    /// A command that lists what the target offers, without secrets.
+    #[serde(default)]
+    pub list_command: String,
+    /// What the session belongs to, each with a few bits of the hash of its value: enough to name a difference, and too few to
+    /// find out a value.
+    #[serde(default)]
+    pub identity: BTreeMap<String, String>,
     /// After which time without commands it ends, in milliseconds.
     pub idle_ms: u64,
     /// The keeper.
