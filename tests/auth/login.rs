@@ -150,9 +150,7 @@ fn hints_repeat_the_configuration_that_was_named() {
     let login = "mcpipe auth login srv --config 'my own.toml'\n";
     let check = "find out whether it needs a login: mcpipe auth status srv --check --config 'my own.toml'\n";
     assert_eq!(hint(&["auth", "status", "srv"], 4), check);
-    let token =
-        format!("pass its credentials with -H 'Authorization: …' or --bearer-env VAR; if it supports OAuth: {login}");
-    assert_eq!(hint(&["auth", "token", "srv"], 4), token);
+    assert_eq!(hint(&["auth", "token", "srv"], 4), login);
     for words in
         [["auth", "status", "srf"], ["auth", "token", "srf"], ["auth", "logout", "srf"], ["config", "get", "srf"]]
     {
@@ -254,8 +252,9 @@ fn what_takes_no_login_says_so() {
         .mcpipe(["auth", "login", &open.url("/mcp")])
         .with_browser()
         .run()
-        .exits(4)
-        .stderr_contains("does not require a login");
+        .exits(2)
+        .stderr_contains("does not require a login\n")
+        .stderr_contains(&format!("\nhint: use it without a login: mcpipe list {}\n", open.url("/mcp")));
     let server = ProtectedServer::start();
     sandbox
         .mcpipe(["auth", "login", &server.url(), "--bearer-env", "TOKEN"])
@@ -265,6 +264,21 @@ fn what_takes_no_login_says_so() {
         .stderr_contains("Authorization");
     sandbox.mcpipe(["auth", "login", "nowhere"]).run().exits(3);
     sandbox.mcpipe(["auth", "login"]).run().exits(2);
+}
+
+#[test]
+fn a_token_needs_a_login_and_the_server_is_not_asked() {
+    let (sandbox, server) = (Sandbox::new(), ProtectedServer::start());
+    sandbox.config(&format!("[servers.srv]\nurl = '{}'\n", server.url()));
+    let token = || sandbox.mcpipe(["auth", "token", "srv"]).run();
+    token().exits(4).stderr_is("mcpipe: error: not logged in to srv\nhint: mcpipe auth login srv\n");
+    let import = sandbox.mcpipe(["auth", "import", &server.url()]).stdin(r#"{"access_token":"access-7"}"#).run();
+    import.exits(0);
+    token().exits(4).stderr_is(
+        "mcpipe: error: not logged in to srv\n  \
+         there is a login for its URL, which it does not use: each configured server has its own login\n\
+         hint: mcpipe auth login srv\n",
+    );
 }
 
 #[test]

@@ -135,6 +135,12 @@ impl ProviderInner {
         ));
     }
 
+    /// The failure if there is no login.
+    pub(super) fn not_logged_in_failure(&self) -> Failure {
+        Failure::new(ErrorKind::Auth, format!("not logged in to {}", self.context.target_name))
+            .hint(self.context.login_command.clone())
+    }
+
     /// The failure that asks the user to log in.
     pub(super) fn login_required_failure(&self, reason: &LoginReason, challenge: Option<&Challenge>) -> Failure {
         let name = &self.context.target_name;

@@ -56,11 +56,15 @@ impl TokenProvider {
         self.0.ensure_fresh(&mut state).await?;
         if state.tokens().is_none() {
             if self.0.effective_settings(&state).grant.is_interactive() {
-                return Err(self.0.login_required_failure(&state.login_reason(), None));
+                return Err(match state.login_reason() {
+                    // The server was not asked: it may accept requests without a login.
+                    LoginReason::NotLoggedIn => self.0.not_logged_in_failure(),
+                    reason => self.0.login_required_failure(&reason, None),
+                });
             }
             self.0.log_in(&mut state, LoginReason::NotLoggedIn, None).await?;
         }
-        state.tokens().cloned().ok_or_else(|| self.0.login_required_failure(&LoginReason::NotLoggedIn, None))
+        state.tokens().cloned().ok_or_else(|| self.0.not_logged_in_failure())
     }
 
     /// An ID that differs for each login; `None` without a login. Does not open the keychain.

@@ -72,7 +72,7 @@ async fn log_in_without_challenge(
     gate: &TokenProvider,
     checked: Result<()>,
 ) -> Result<Credentials> {
-    let name = target.name.clone();
+    let (name, list) = (target.name.clone(), target.command_line("list", &[]));
     let found = context.interrupt.run_until_interrupted(gate.log_in()).await?;
     match (found, checked) {
         (Ok(Some(record)), Ok(())) => Ok(record),
@@ -83,8 +83,9 @@ async fn log_in_without_challenge(
             Ok(record)
         }
         (Ok(None), Err(refusal)) => Err(refusal),
-        (Ok(None), Ok(())) => Err(Failure::new(ErrorKind::Auth, format!("{name} does not require a login"))
-            .cause("it accepts requests without one and names no authorization server")),
+        (Ok(None), Ok(())) => Err(Failure::new(ErrorKind::Usage, format!("{name} does not require a login"))
+            .cause("it accepts requests without one and names no authorization server")
+            .hint(format!("use it without a login: {list}"))),
         // The server does not work; that its metadata cannot be fetched either adds nothing.
         (Err(failure), Err(refusal))
             if [&failure, &refusal].iter().all(|one| one.kind() == ErrorKind::Unreachable)

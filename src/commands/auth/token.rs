@@ -6,8 +6,12 @@ use super::super::credentials::LoginOptions;
 use super::super::{Context, Exit};
 use super::shared::{resolve_http_target, stored_logins};
 use crate::auth::LoginMode;
+use crate::auth::credentials::match_server;
+use crate::auth::store::named_secrets;
 use crate::cli::AuthTokenArgs;
 use crate::error::{ErrorKind, Failure, Result};
+use crate::target::Target;
+use crate::transport::HttpEndpoint;
 
 /// Prints the access token, refreshed if it is about to expire.
 ///
@@ -25,7 +29,10 @@ pub async fn run(context: &Context, args: AuthTokenArgs) -> Result<Exit> {
     };
     let tokens = context.interrupt.run_until_interrupted(gate.tokens()).await;
     crate::transport::Authorize::wait_for_refresh(&gate).await;
-    let tokens = tokens?.map_err(|failure| failure.server(&target.name))?;
+    let tokens = match tokens? {
+        Ok(tokens) => tokens,
+        Err(failure) => return Err(note_other_login(context, &target, &endpoint, failure)?.server(&target.name)),
+    };
     if context.ui.is_json() {
         let store = context.credential_store(target.credential_store.as_deref())?;
         let about = stored_logins(&*store, &target, &endpoint)?.into_iter().next();
@@ -46,4 +53,19 @@ pub async fn run(context: &Context, args: AuthTokenArgs) -> Result<Exit> {
     }
     context.ui.print_line(tokens.access.reveal())?;
     Ok(Exit::Done)
+}
+
+/// Adds to the failure of a configured server without a login that there is one for its URL.
+fn note_other_login(context: &Context, target: &Target, endpoint: &HttpEndpoint, failure: Failure) -> Result<Failure> {
+    let store = context.credential_store(target.credential_store.as_deref())?;
+    if !target.is_configured || !stored_logins(&*store, target, endpoint)?.is_empty() {
+        return Ok(failure);
+    }
+    let all = named_secrets::login_summaries(&*store)?;
+    let has_other = all.iter().any(|about| match_server(about, &endpoint.url).is_some());
+    Ok(if has_other {
+        failure.cause("there is a login for its URL, which it does not use: each configured server has its own login")
+    } else {
+        failure
+    })
 }
