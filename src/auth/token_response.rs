@@ -8,6 +8,7 @@ use crate::auth::authorization_request::RESOURCE_ERRORS;
 use crate::auth::interaction::UserInteraction;
 use crate::error::{ErrorKind, Failure};
 use crate::secret::Secret;
+use crate::util::page_title::{is_page, page_title};
 use crate::util::shorten::shorten;
 
 /// How a token is sent to the server.
@@ -190,15 +191,7 @@ const MAX_WORD_LENGTH: usize = 24;
 /// is not known.
 fn plain_text(body: &str) -> Option<String> {
     let text = body.trim();
-    let text = if text.starts_with('<') {
-        // Lowercasing ASCII keeps every position.
-        let lower = text.to_ascii_lowercase();
-        let start = lower.find("<title")?;
-        let start = start + lower[start..].find('>')? + 1;
-        &text[start..start + lower[start..].find("</title")?]
-    } else {
-        text
-    };
+    let text = if is_page(text) { page_title(text)? } else { text.to_owned() };
     let words: Vec<&str> = text.split_whitespace().collect();
     let is_prose = words.iter().all(|word| word.len() <= MAX_WORD_LENGTH && !word.contains(['=', '&']));
     (is_prose && !words.is_empty()).then(|| words.join(" "))

@@ -103,7 +103,7 @@ pub(crate) fn forgotten_session_failure(response: &UnexpectedResponse, asked: &s
         Failure::new(ErrorKind::Unreachable, format!("the server accepted initialize but not {asked} (HTTP 404)"))
             .hint("see the server's log; -vv shows the exchange")
     };
-    match first_line(&response.body) {
+    match response.body_text() {
         Some(line) => failure.cause(format!("response: {line}")),
         None => failure,
     }
@@ -224,11 +224,12 @@ fn unexpected_response_failure(refusal: &UnexpectedResponse, asked: &str, target
         500.. => {
             let failure = Failure::new(kind, format!("the server failed (HTTP {status})"));
             match refusal.retry_after {
-                None if status == 500 => failure.hint("see the server's log; -vv shows the exchange"),
+                // A web server that does not know the method POST.
+                None if status == 501 => failure.hint("check that the URL is that of an MCP server"),
                 None if matches!(status, 502..=504) => {
                     failure.wait_hint("if it is still starting, wait until it is ready: --wait TIME")
                 }
-                None => failure,
+                None => failure.hint("see the server's log; -vv shows the exchange"),
                 after => failure.hint(retry_hint(after)),
             }
         }
@@ -253,7 +254,7 @@ fn unexpected_response_failure(refusal: &UnexpectedResponse, asked: &str, target
     if let Some(description) = description.and_then(first_line) {
         failure = failure.cause(format!("response: {description}"));
     }
-    if let Some(line) = first_line(&refusal.body) {
+    if let Some(line) = refusal.body_text() {
         failure = failure.cause(format!("response: {line}"));
     }
     // A server that accepted the request, or failed while it ran, may have carried it out.
@@ -355,9 +356,9 @@ fn retry_hint(after: Option<Duration>) -> String {
     }
 }
 
-/// The first line of a body that is not empty, shortened.
-fn first_line(body: &str) -> Option<String> {
-    let line = body.lines().map(str::trim).find(|line| !line.is_empty())?;
+/// The first line that is not empty, shortened.
+fn first_line(text: &str) -> Option<String> {
+    let line = text.lines().map(str::trim).find(|line| !line.is_empty())?;
     Some(shorten(line, 200))
 }
 

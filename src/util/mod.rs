@@ -9,6 +9,7 @@ pub mod http_date;
 pub mod json_error;
 pub mod lock;
 pub mod loopback;
+pub mod page_title;
 pub mod private_files;
 pub mod quoting;
 pub mod secret_names;

@@ -396,3 +396,26 @@ fn an_invalid_http_response_is_reported() {
         assert_eq!(server.requests().len(), 1);
     }
 }
+
+/// What `python3 -m http.server` answers to POST, and a page that was not found.
+#[test]
+fn a_web_server_without_mcp_gets_a_hint_and_only_the_title_of_its_page() {
+    let page = |status, head: &'static str| {
+        let page = format!("<!DOCTYPE HTML>\n<html>\n<head>{head}</head><body>long</body>");
+        HttpServer::start(move |_| Reply::text("text/html", page.clone()).with_status(status))
+    };
+    let error = |server: &HttpServer| {
+        let run = Sandbox::new().mcpipe(["list", &server.url("/mcp"), "--retries", "0"]).run();
+        run.exits(5).hides("DOCTYPE").stderr().replace(&server.url("/mcp"), "URL")
+    };
+    assert_eq!(
+        error(&page(501, "<title>Error response</title>")),
+        "mcpipe: error: the server failed (HTTP 501)\n  response: Error response\n\
+         hint: check that the URL is that of an MCP server\n"
+    );
+    assert_eq!(
+        error(&page(404, "")),
+        "mcpipe: error: no MCP server at URL (HTTP 404)\n\
+         hint: check the path of the URL; servers often listen at /mcp or /sse\n"
+    );
+}

@@ -17,8 +17,10 @@ use crate::util::shorten::shorten;
 /// Why the server refused the request, in its own words.
 fn server_words(response: &UnexpectedResponse, challenge: Option<&Challenge>) -> Option<String> {
     let description = challenge.and_then(|challenge| challenge.param("error_description"));
-    let words = description.or_else(|| response.body.lines().map(str::trim).find(|line| !line.is_empty()))?;
-    Some(shorten(words, 300))
+    match description {
+        Some(words) => Some(shorten(words, 300)),
+        None => response.body_text(),
+    }
 }
 
 impl ProviderInner {

@@ -107,8 +107,8 @@ pub(super) fn unexpected_response_failure(response: &UnexpectedResponse) -> Fail
     }
     if let Some(location) = &response.location {
         failure = failure.cause(format!("Location: {location}")).hint("if you trust that URL, use it instead");
-    } else if let Some(first) = response.body.lines().map(str::trim).find(|line| !line.is_empty()) {
-        failure = failure.cause(shorten(first, 300));
+    } else if let Some(text) = response.body_text() {
+        failure = failure.cause(text);
     }
     if let (429 | 503, Some(wait)) = (*status, response.retry_after) {
         failure = failure.hint(format!("try again in {}", format_duration(wait)));
@@ -142,11 +142,11 @@ mod tests {
                 location: None,
                 dpop_nonce: None,
                 remote_ip: None,
-                body: "\n <b>no</b>".into(),
+                body: "\n no such page\nx".into(),
                 had_session_id: false,
             };
             let failure = unexpected_response_failure(&response);
-            assert_eq!(failure.details().causes, ["<b>no</b>"]);
+            assert_eq!(failure.details().causes, ["no such page"]);
             failure.kind()
         };
         assert_eq!([401, 403].map(kind), [ErrorKind::Auth; 2]);
