@@ -26,6 +26,7 @@ pub const TOKEN_ENDPOINT_AUTH_METHODS: [&str; 4] =
 #[command(
     args_conflicts_with_subcommands = true,
     subcommand_negates_reqs = true,
+    override_usage = "mcpipe auth [OPTIONS] <TARGET>\n       mcpipe auth <COMMAND>",
     after_help = short_help!("\
 Examples:
   mcpipe auth login linear
@@ -181,6 +182,7 @@ fn parse_auth_param(word: &str) -> Result<(String, String), String> {
 /// The command line of `auth logout`.
 #[derive(Debug, Args)]
 #[command(
+    override_usage = "mcpipe auth logout [OPTIONS] <TARGET>\n       mcpipe auth logout [OPTIONS] --all",
     after_help = short_help!(),
     after_long_help = long_help!("\
 Examples:

@@ -116,7 +116,8 @@ pub struct ListArgs {
     pub offline: bool,
     /// Without TARGET: query up to N servers at once [default: 32]
     ///
-    /// A slow server does not hold up the rest.
+    /// A server that takes longer than two seconds no longer counts, so that it does not hold up the rest. With 1 the
+    /// servers are queried one after another.
     #[arg(long, value_name = "N", value_parser = parse_whole_number::<u16, 1>)]
     pub jobs: Option<u16>,
 

@@ -72,6 +72,13 @@ impl Context {
         Ok(self.ui.exchange_log(self.trace()?))
     }
 
+    /// Says what is read from standard input, if that is a terminal.
+    pub fn note_awaited_input(&self, what: &str) {
+        if self.ui.terminal().stdin_is_tty {
+            self.ui.note(&format!("reading {what} from stdin; Ctrl-D ends it"));
+        }
+    }
+
     /// The line on stderr that shows that something is under way.
     #[must_use]
     pub fn progress(&self, message: &str) -> Arc<Progress> {

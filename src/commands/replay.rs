@@ -19,7 +19,7 @@ use crate::transport::replay::{Recording, ReplayServer, ReplayedOutput};
 pub async fn run(context: &Context, args: ReplayArgs) -> Result<Exit> {
     let recording = Recording::open(&context.env.expand_tilde(&args.file))?;
     let mut server = recording.serve()?;
-    let mut input = LineStream::open(context, Path::new("-")).await?;
+    let mut input = LineStream::open(context, Path::new("-"), "messages of an MCP client").await?;
     loop {
         tokio::select! {
             biased;

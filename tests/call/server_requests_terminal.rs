@@ -440,3 +440,20 @@ fn a_sampling_command_dies_with_us() {
     // The sandbox checks that no process is left behind.
     running.wait().exits(130);
 }
+
+/// Commands that read what is typed say so, and show no progress line over it.
+#[test]
+fn what_is_read_from_a_terminal_is_named() {
+    let server = Mcp::modern().stdio();
+    let sandbox = Sandbox::new();
+    let target = server.target();
+    let awaits = |words: &[&str], what: &str| {
+        let mut terminal = sandbox.mcpipe(words).args(["--color", "never"]).at_terminal(TerminalStreams::ALL);
+        terminal.wait_for(&format!("reading {what} from stdin; Ctrl-D ends it")).type_keys("\u{4}");
+        let seen = terminal.wait();
+        assert!(!seen.final_screen().contains("calling"), "{}", seen.final_screen());
+    };
+    awaits(&["call", &target, "--batch", "-"], "calls, one JSON object a line,");
+    awaits(&["call", &target, "--tool-use", "-"], "a model's response");
+    awaits(&["bridge", &target], "messages of an MCP client");
+}

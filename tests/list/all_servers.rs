@@ -360,3 +360,23 @@ fn rows_do_not_wait_for_the_slowest_server() {
     let names: Vec<&str> = run.stdout().lines().filter_map(|line| line.split('\t').next()).collect();
     assert!(names.first() == Some(&"a") && !names.contains(&"mute"), "{run:?}");
 }
+
+/// `--jobs 1` holds however long a server takes.
+#[test]
+fn one_server_at_a_time_is_never_two() {
+    let (now, most) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (busy, peak) = (Arc::clone(&now), Arc::clone(&most));
+    let server = Mcp::modern()
+        .on("tools/list", move |call| {
+            peak.fetch_max(busy.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+            // Longer than the time after which a slow server does not count if there are more jobs.
+            std::thread::sleep(Duration::from_millis(2300));
+            busy.fetch_sub(1, Ordering::SeqCst);
+            call.result(json!({"tools": [], "ttlMs": 0, "cacheScope": "private"}))
+        })
+        .http();
+    let sandbox = Sandbox::new();
+    sandbox.config(&format!("[servers.a]\nurl = '{0}'\n[servers.b]\nurl = '{0}'\n", server.url("/mcp")));
+    sandbox.mcpipe(["list", "--jobs", "1"]).run().exits(0);
+    assert_eq!(most.load(Ordering::SeqCst), 1);
+}

@@ -446,6 +446,7 @@ fn directories_several_targets_and_entries_in_the_suite() {
     assert_eq!(two.processes().len(), count);
     std::fs::create_dir(sandbox.work().join("empty")).unwrap();
     sandbox.mcpipe(["test", "empty"]).run().exits(2).stderr_contains("there are no suites in empty");
+    sandbox.mcpipe(["test", "empty/"]).run().exits(2).stderr_contains("> empty/server.toml\n");
 }
 
 #[test]

@@ -31,6 +31,7 @@ const MAX_INPUT_LENGTH: u64 = 1024 * 1024;
 /// cannot be found.
 pub async fn run(context: &Context, args: AuthImportArgs) -> Result<Exit> {
     let (target, endpoint) = resolve_http_target(context, &args.target, &args.target_options).await?;
+    context.note_awaited_input("tokens as JSON");
     let reading = tokio::task::spawn_blocking(|| {
         let mut text = String::new();
         std::io::stdin().take(MAX_INPUT_LENGTH).read_to_string(&mut text).map(|_| text)

@@ -73,6 +73,7 @@ pub async fn run(context: &Context, args: BridgeArgs) -> Result<Exit> {
     let hello = Arc::<Hello>::default();
     let upstreams: Vec<Arc<Upstream>> =
         all.into_iter().map(|parts| Upstream::new(parts, context.ui.clone(), client.clone(), hello.clone())).collect();
+    context.note_awaited_input("messages of an MCP client");
     let bridge = Bridge::start(upstreams, client, hello);
     let outcome = bridge.serve(context).await;
     bridge.end().await;

@@ -24,8 +24,9 @@ fn read_failure(source: &Path, error: &io::Error) -> Failure {
     Failure::new(ErrorKind::Usage, format!("cannot read {name}")).caused_by(error)
 }
 
-async fn open_input(context: &Context, source: &Path) -> Result<BufReader<Box<dyn Read + Send>>> {
+async fn open_input(context: &Context, source: &Path, what: &str) -> Result<BufReader<Box<dyn Read + Send>>> {
     if is_stdin(source) {
+        context.note_awaited_input(what);
         return Ok(BufReader::with_capacity(BUFFER_SIZE, Box::new(io::stdin())));
     }
     // A named pipe opens when its other end does: signals must be handled until then.
@@ -36,12 +37,12 @@ async fn open_input(context: &Context, source: &Path) -> Result<BufReader<Box<dy
     Ok(BufReader::with_capacity(BUFFER_SIZE, Box::new(file)))
 }
 
-/// All of a source, as text.
+/// All of a source, as text. `what` is what it should have.
 ///
 /// # Errors
 /// [`ErrorKind::Usage`] if it cannot be read or is not UTF-8; when mcpipe is interrupted.
-pub async fn read_to_string(context: &Context, source: &Path) -> Result<String> {
-    let mut reader = open_input(context, source).await?;
+pub async fn read_to_string(context: &Context, source: &Path, what: &str) -> Result<String> {
+    let mut reader = open_input(context, source, what).await?;
     let read = tokio::task::spawn_blocking(move || {
         let mut text = String::new();
         reader.read_to_string(&mut text).map(|_| text)
@@ -59,12 +60,12 @@ pub struct LineStream {
 }
 
 impl LineStream {
-    /// Starts to read.
+    /// Starts to read. `what` is what the source should have.
     ///
     /// # Errors
     /// [`ErrorKind::Usage`] if it cannot be opened; when mcpipe is interrupted.
-    pub async fn open(context: &Context, source: &Path) -> Result<Self> {
-        let mut reader = open_input(context, source).await?;
+    pub async fn open(context: &Context, source: &Path, what: &str) -> Result<Self> {
+        let mut reader = open_input(context, source, what).await?;
         let source = source.to_owned();
         // One set of lines waits: a fast writer must wait too instead of filling the memory.
         let (sender, receiver) = mpsc::channel(1);

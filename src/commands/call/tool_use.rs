@@ -37,7 +37,7 @@ pub async fn run(context: &Context, args: &CallArgs, source: &Path) -> Result<Ex
     } else {
         Some(resolve_target(context, args).await?)
     };
-    let reply = reply::parse_reply(&input_stream::read_to_string(context, source).await?)?;
+    let reply = reply::parse_reply(&input_stream::read_to_string(context, source, "a model's response").await?)?;
     let Some(api) = reply.api else {
         context.ui.note("the response has no tool calls");
         context.ui.print_json_text("[]")?;

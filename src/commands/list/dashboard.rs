@@ -22,7 +22,7 @@ use crate::protocol::views::{ListItem, ListKind, ServerInfo};
 use crate::session::Session;
 use crate::target::Target;
 
-/// A server that takes longer than this no longer counts against `--jobs`.
+/// A server that takes longer than this no longer counts against `--jobs`, unless that is 1.
 const SLOW_SERVER: Duration = Duration::from_secs(2);
 /// If at most this many servers are left, the progress line names them.
 const MAX_NAMED_SERVERS: usize = 3;
@@ -79,7 +79,10 @@ pub async fn run(context: &Context, args: &ListArgs) -> Result<Exit> {
     let jobs = args.jobs.or(config.defaults.jobs).unwrap_or(DEFAULT_JOBS);
     let turns = Semaphore::new(usize::from(jobs));
     let target = |name| context.resolve_configured(config, name, &args.target_options, args.offline);
-    let all = servers.iter().map(|name| with_permit(&turns, query_server(context, args, &kinds, name, target(name))));
+    let all = servers.iter().map(|name| {
+        let release_after = (jobs > 1).then_some(SLOW_SERVER);
+        with_permit(&turns, release_after, query_server(context, args, &kinds, name, target(name)))
+    });
     // In a pipe each row is printed when it is known: the reader need not wait for the slowest server.
     let streams = args.search.is_none() && !context.ui.is_json() && !context.ui.terminal().stdout_is_tty;
     let each = |one: &ServerOverview| match streams {
@@ -105,14 +108,20 @@ pub async fn run(context: &Context, args: &ListArgs) -> Result<Exit> {
     })
 }
 
-/// Queries with a permit, which is given back after [`SLOW_SERVER`]: servers that hang do not hold up the rest.
-async fn with_permit(turns: &Semaphore, ask: impl Future<Output = ServerOverview>) -> ServerOverview {
+/// Queries with a permit, which is given back after a time: servers that hang do not hold up the rest.
+async fn with_permit(
+    turns: &Semaphore,
+    release_after: Option<Duration>,
+    ask: impl Future<Output = ServerOverview>,
+) -> ServerOverview {
     let turn = turns.acquire().await;
     let mut ask = std::pin::pin!(ask);
-    if let Ok(asked) = timeout(SLOW_SERVER, &mut ask).await {
-        return asked;
+    if let Some(limit) = release_after {
+        if let Ok(asked) = timeout(limit, &mut ask).await {
+            return asked;
+        }
+        drop(turn);
     }
-    drop(turn);
     ask.await
 }
 

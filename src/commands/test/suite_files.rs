@@ -53,7 +53,7 @@ pub(super) fn find(word: &str) -> Result<Vec<PathBuf>> {
             .cause("suites are files that end in .toml")
             .hint(format!(
                 "write one: mcpipe test --init TARGET > {}",
-                quoting::quote(&format!("{word}/server.toml"))
+                quoting::quote(&format!("{}/server.toml", word.trim_end_matches('/')))
             )));
     }
     Ok(found)

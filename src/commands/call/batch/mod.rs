@@ -38,7 +38,7 @@ pub async fn run(context: &Context, args: &CallArgs, source: &Path) -> Result<Ex
         Some(path) => DoneLines::read(context, path).await?,
         None => DoneLines::default(),
     };
-    let lines = LineStream::open(context, source).await?;
+    let lines = LineStream::open(context, source, "calls, one JSON object a line,").await?;
     let label =
         target.as_ref().map_or_else(|| "running a batch".to_owned(), |target| format!("calling {}", target.name));
     let progress = context.progress(&label);
@@ -50,6 +50,9 @@ pub async fn run(context: &Context, args: &CallArgs, source: &Path) -> Result<Ex
         done,
         on_progress: |done: usize| progress.set_message(&format!("{done} calls done")),
     };
+    // What is typed must not mix with the progress line.
+    let is_typed = input_stream::is_stdin(source) && context.ui.terminal().stdin_is_tty;
+    let _quiet = is_typed.then(|| context.ui.pause_progress());
     let outcome = progress.show_during(batch.run(lines)).await;
     servers.close().await;
     outcome.map_err(|failure| match servers.default_name() {
