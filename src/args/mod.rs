@@ -301,35 +301,6 @@ impl<'a> AssembledArguments<'a> {
             }
         }
         self.groups = groups;
-        let wrong: Vec<Vec<String>> = self.problems.iter().map(|problem| problem.path.clone()).collect();
-        wrong.iter().for_each(|path| self.create_parents(path));
-    }
-
-    /// Creates the objects and arrays that contain a place with a problem, so that validation reports what else they lack.
-    fn create_parents(&mut self, path: &[String]) {
-        let Some((_, parents)) = path.split_last() else { return };
-        let Some((first, inner)) = parents.split_first() else { return };
-        let container = |next: Option<&String>| match next {
-            Some(step) if step.parse::<usize>().is_ok() => Value::Array(Vec::new()),
-            _ => Value::Object(Map::new()),
-        };
-        let mut place = self.arguments.entry(first.as_str()).or_insert_with(|| container(inner.first()));
-        for (at, step) in inner.iter().enumerate() {
-            let new = || container(inner.get(at + 1));
-            place = match place {
-                Value::Object(members) => members.entry(step.as_str()).or_insert_with(new),
-                Value::Array(items) => {
-                    if step.parse() == Ok(items.len()) {
-                        items.push(new());
-                    }
-                    match step.parse().ok().and_then(|index: usize| items.get_mut(index)) {
-                        Some(item) => item,
-                        None => return,
-                    }
-                }
-                _ => return,
-            };
-        }
     }
 
     /// The problems of members that were given before an object that contains them too.

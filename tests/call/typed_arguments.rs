@@ -401,16 +401,3 @@ fn a_file_is_sent_as_base64_where_the_schema_says_so() {
         .exits(2)
         .stderr_contains("cannot read none");
 }
-
-#[test]
-fn a_nested_name_that_does_not_exist_is_reported_with_what_is_missing_beside_it() {
-    let edit = json!({"type": "object", "required": ["oldText", "newText"], "additionalProperties": false,
-        "properties": {"oldText": {"type": "string"}, "newText": {"type": "string"}}});
-    let server = server(json!({"type": "object", "required": ["path", "edits"],
-        "properties": {"path": {"type": "string"}, "edits": {"type": "array", "items": edit}}}));
-    let run = call(&server, &["path=a.txt", "edits[0].oldTxt=x"]);
-    run.exits(2).stderr_contains(
-        "mcpipe: error: do: invalid arguments\n  edits.0.oldTxt: no such parameter; did you mean oldText?\n  \
-         edits.0.oldText: required value is missing\n  edits.0.newText: required value is missing\nhint: mcpipe list ",
-    );
-}

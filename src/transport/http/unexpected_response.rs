@@ -11,7 +11,6 @@ use crate::transport::message::UnexpectedResponse;
 use crate::transport::url::{redacted_url, url_for_trace};
 use crate::util::duration::format_duration;
 use crate::util::http_date::parse_http_date;
-use crate::util::shorten::shorten;
 
 /// The nonce for the next DPoP proof (RFC 9449 §8).
 pub(super) const DPOP_NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
