@@ -149,7 +149,8 @@ async fn print_tool(context: &Context, session: &Session, name: &str, schema_onl
         let needed = needed.first().map(Vec::as_slice).unwrap_or_default();
         print_listed_tool(context, with_all, &tools, name, schema_only, needed).await
     };
-    context.with_session(with_all, operation).await
+    // A rare case, which must not make the future of every `list` large.
+    Box::pin(context.with_session(with_all, operation)).await
 }
 
 /// Prints a tool of a list in full. The server lists it only for clients with the capabilities in `needed`.
