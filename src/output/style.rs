@@ -51,7 +51,7 @@ impl Style {
     #[must_use]
     pub fn of_state(state: &str) -> Style {
         match state {
-            "ok" | "ready" | "read" | "valid" | "refreshable" | "completed" => Style::GREEN,
+            "ok" | "enabled" | "read" | "valid" | "refreshable" | "completed" => Style::GREEN,
             "error" | "invalid" | "unreadable" | "expired" | "ended" | "failed" => Style::RED,
             "warning" | "untrusted" | "input_required" => Style::YELLOW,
             "disabled" | "missing" | "registered" | "cancelled" => Style::DIM,

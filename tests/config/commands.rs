@@ -59,16 +59,16 @@ fn list_says_what_is_configured_and_where() {
         --- stdout
         api\tauto\thttps://theirs.example/mcp\t[ROOT]/work/.mcpipe.toml:1\tuntrusted
         bad\t-\t-\t[ROOT]/work/.mcpipe.toml:3\tinvalid
-        files\tstdio\tsh -c cat --token [redacted] 'a b'\t~/.config/mcpipe/config.toml:16\tready
+        files\tstdio\tsh -c cat --token [redacted] 'a b'\t~/.config/mcpipe/config.toml:16\tenabled
         off\tauto\thttps://off.example/mcp\t~/.config/mcpipe/config.toml:21\tdisabled
         run\tstdio\tsh\t[ROOT]/work/.mcp.json:3\tuntrusted
-        web\tauto\thttps://web.example/mcp\t[ROOT]/work/.mcp.json:2\tready
+        web\tauto\thttps://web.example/mcp\t[ROOT]/work/.mcp.json:2\tenabled
     "#]]
     .assert_eq(&config(&sandbox, &["list"]));
     expect![[r#"
         exit: 0
         --- stdout
-        {"servers":[{"name":"api","transport":"auto","target":"https://theirs.example/mcp","origin":{"file":"[ROOT]/work/.mcpipe.toml","line":1},"layer":"project","state":"untrusted","replaces":["[ROOT]/home/.config/mcpipe/config.toml:5"],"errors":[]},{"name":"bad","transport":"-","target":"-","origin":{"file":"[ROOT]/work/.mcpipe.toml","line":3},"layer":"project","state":"invalid","replaces":[],"errors":[{"file":"[ROOT]/work/.mcpipe.toml","line":4,"column":null,"message":"unknown key 'urll' in [servers.bad]; did you mean 'url'?","cause":null,"hint":null}]},{"name":"files","transport":"stdio","target":"sh -c cat --token [redacted] 'a b'","origin":{"file":"[ROOT]/home/.config/mcpipe/config.toml","line":16},"layer":"user","state":"ready","replaces":[],"errors":[]},{"name":"off","transport":"auto","target":"https://off.example/mcp","origin":{"file":"[ROOT]/home/.config/mcpipe/config.toml","line":21},"layer":"user","state":"disabled","replaces":[],"errors":[]},{"name":"run","transport":"stdio","target":"sh","origin":{"file":"[ROOT]/work/.mcp.json","line":3},"layer":"project","state":"untrusted","replaces":[],"errors":[]},{"name":"web","transport":"auto","target":"https://web.example/mcp","origin":{"file":"[ROOT]/work/.mcp.json","line":2},"layer":"project","state":"ready","replaces":[],"errors":[]}],"errors":[]}
+        {"servers":[{"name":"api","transport":"auto","target":"https://theirs.example/mcp","origin":{"file":"[ROOT]/work/.mcpipe.toml","line":1},"layer":"project","state":"untrusted","replaces":["[ROOT]/home/.config/mcpipe/config.toml:5"],"errors":[]},{"name":"bad","transport":"-","target":"-","origin":{"file":"[ROOT]/work/.mcpipe.toml","line":3},"layer":"project","state":"invalid","replaces":[],"errors":[{"file":"[ROOT]/work/.mcpipe.toml","line":4,"column":null,"message":"unknown key 'urll' in [servers.bad]; did you mean 'url'?","cause":null,"hint":null}]},{"name":"files","transport":"stdio","target":"sh -c cat --token [redacted] 'a b'","origin":{"file":"[ROOT]/home/.config/mcpipe/config.toml","line":16},"layer":"user","state":"enabled","replaces":[],"errors":[]},{"name":"off","transport":"auto","target":"https://off.example/mcp","origin":{"file":"[ROOT]/home/.config/mcpipe/config.toml","line":21},"layer":"user","state":"disabled","replaces":[],"errors":[]},{"name":"run","transport":"stdio","target":"sh","origin":{"file":"[ROOT]/work/.mcp.json","line":3},"layer":"project","state":"untrusted","replaces":[],"errors":[]},{"name":"web","transport":"auto","target":"https://web.example/mcp","origin":{"file":"[ROOT]/work/.mcp.json","line":2},"layer":"project","state":"enabled","replaces":[],"errors":[]}],"errors":[]}
     "#]].assert_eq(&config(&sandbox, &["list", "--json"]));
     expect![[r#"
         exit: 0
@@ -103,7 +103,7 @@ fn get_tells_every_value_with_its_origin() {
     expect![[r#"
         exit: 0
         --- stdout
-        {"name":"files","transport":"stdio","target":"sh -c cat --token [redacted] 'a b'","origin":{"file":"[ROOT]/home/.config/mcpipe/config.toml","line":16},"layer":"user","state":"ready","replaces":[],"errors":[],"values":[{"key":"command","value":"sh","redacted":false,"origin":{"file":"[ROOT]/home/.config/mcpipe/config.toml","line":17}},{"key":"args","value":["-c","cat","--token","[redacted]","a b"],"redacted":true,"origin":{"file":"[ROOT]/home/.config/mcpipe/config.toml","line":18}},{"key":"cwd","value":"~","redacted":false,"origin":{"file":"[ROOT]/home/.config/mcpipe/config.toml","line":19}},{"key":"timeout","value":"5s","redacted":false,"origin":{"file":"[ROOT]/home/.config/mcpipe/config.toml","line":3}}]}
+        {"name":"files","transport":"stdio","target":"sh -c cat --token [redacted] 'a b'","origin":{"file":"[ROOT]/home/.config/mcpipe/config.toml","line":16},"layer":"user","state":"enabled","replaces":[],"errors":[],"values":[{"key":"command","value":"sh","redacted":false,"origin":{"file":"[ROOT]/home/.config/mcpipe/config.toml","line":17}},{"key":"args","value":["-c","cat","--token","[redacted]","a b"],"redacted":true,"origin":{"file":"[ROOT]/home/.config/mcpipe/config.toml","line":18}},{"key":"cwd","value":"~","redacted":false,"origin":{"file":"[ROOT]/home/.config/mcpipe/config.toml","line":19}},{"key":"timeout","value":"5s","redacted":false,"origin":{"file":"[ROOT]/home/.config/mcpipe/config.toml","line":3}}]}
     "#]].assert_eq(&config(&sandbox, &["get", "files", "--json"]));
     expect![[r#"
         exit: 3
@@ -430,7 +430,7 @@ fn what_cannot_be_used_is_not_called_ready() {
         &format!("{:#}\n", document["servers"][0]["errors"]).replace(sandbox.path().to_str().unwrap(), "[ROOT]"),
     );
     let set = sandbox.mcpipe(["config", "list", "--json"]).env("API_TOKEN", "x").run().json();
-    assert_eq!((&set["servers"][0]["state"], &set["servers"][1]["state"]), (&json!("ready"), &json!("invalid")));
+    assert_eq!((&set["servers"][0]["state"], &set["servers"][1]["state"]), (&json!("enabled"), &json!("invalid")));
     assert_eq!(sandbox.mcpipe(["config", "get", "a", "--json"]).run().json()["state"], "invalid");
     sandbox
         .mcpipe(["config", "get", "a"])

@@ -39,7 +39,7 @@ fn add_writes_what_was_meant_and_says_what_is_missing() {
         exit: 0
         --- stderr
         added 'api' in ~/.config/mcpipe/config.toml:1
-        the variable API_KEY is not set; 'headers.X-Key' in [servers.api] refers to it
+        the variable API_KEY is not set; 'headers.X-Key' in [servers.api] refers to it; set API_KEY, or add a default: ${API_KEY:-…}
     "#]]
     .assert_eq(&add(&[
         "api",
@@ -188,9 +188,9 @@ fn add_writes_what_was_meant_and_says_what_is_missing() {
     expect![[r#"
         exit: 0
         --- stdout
-        api\tauto\thttps://proj.example/mcp\t[ROOT]/work/.mcpipe.toml:1\tready
+        api\tauto\thttps://proj.example/mcp\t[ROOT]/work/.mcpipe.toml:1\tenabled
         crm\tauto\thttps://crm.example/mcp\t~/.config/mcpipe/config.toml:8\tinvalid
-        files\tstdio\tsh -c 'a b'\t~/.config/mcpipe/config.toml:1\tready
+        files\tstdio\tsh -c 'a b'\t~/.config/mcpipe/config.toml:1\tenabled
     "#]]
     .assert_eq(&config(&sandbox, &["list"]));
 }
@@ -346,4 +346,35 @@ fn edit_opens_the_editor_at_the_terminal_and_checks_what_is_left() {
         hint: set EDITOR to your editor
     "#]]
     .assert_eq(&run.snapshot());
+}
+
+#[test]
+fn an_entry_that_cannot_be_used_yet_is_named_when_it_is_added_or_imported_and_listed_as_invalid() {
+    let sandbox = Sandbox::new();
+    let run = sandbox.mcpipe(["config", "add", "y", "--", "nosuch-binary-xyz"]).run();
+    run.exits(0).stderr_contains("program 'nosuch-binary-xyz' not found in PATH").hides("mcpipe list y");
+    let state = |sandbox: &Sandbox, name: &str| {
+        let list = sandbox.mcpipe(["config", "list", "--json"]).run().exits(0).json();
+        let servers = list["servers"].as_array().unwrap().clone();
+        servers.into_iter().find(|server| server["name"] == name).unwrap()["state"].clone()
+    };
+    assert_eq!(state(&sandbox, "y"), "invalid");
+    sandbox.mcpipe(["config", "add", "closed", "http://127.0.0.1:9/mcp"]).run().exits(0);
+    assert_eq!(state(&sandbox, "closed"), "enabled", "nothing is connected to");
+    let sandbox = Sandbox::new();
+    let file =
+        sandbox.file("theirs.json", r#"{"mcpServers":{"api":{"url":"https://h/mcp","headers":{"X":"${MYTOK}"}}}}"#);
+    let run = sandbox.mcpipe(["config", "import", &file.display().to_string(), "--yes"]).run();
+    run.exits(0).stderr_contains("'api' cannot be used yet: the variable MYTOK is not set");
+    assert_eq!(state(&sandbox, "api"), "invalid");
+}
+
+#[test]
+fn relative_arguments_of_an_entry_are_noted_with_the_option_that_keeps_the_directory() {
+    let sandbox = Sandbox::new();
+    let add = |words: &[&str]| sandbox.mcpipe([&["config", "add"], words].concat()).run();
+    let note = "'./files' is resolved in the directory where mcpipe runs; to always use this directory: --cwd ";
+    add(&["a", "--", "sh", "./files"]).exits(0).stderr_contains(note);
+    add(&["b", "--cwd", ".", "--", "sh", "./files"]).exits(0).hides("is resolved in");
+    add(&["c", "--", "sh", "/files"]).exits(0).hides("is resolved in");
 }

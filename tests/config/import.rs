@@ -60,12 +60,14 @@ fn every_client_is_read_at_its_real_place() {
         let list = sandbox.mcpipe(["config", "list", "--json"]).run().exits(0).json();
         let mut configured: Vec<&str> =
             list["servers"].as_array().unwrap().iter().map(|server| server["name"].as_str().unwrap()).collect();
-        // Variables and directories of the other client do not exist here; nothing else is wrong.
-        let unset = |fault: &Value| {
+        // Variables, programs and directories of the other client do not exist here; nothing else is wrong.
+        let missing = |fault: &Value| {
             let message = fault["message"].as_str().unwrap();
-            message.contains(" is not set") || message.starts_with("cannot start the server: cannot use the directory ")
+            [" is not set", " is not executable", " not found in PATH", ": cannot use the directory "]
+                .iter()
+                .any(|words| message.contains(words))
         };
-        let faults = |server: &&Value| server["errors"].as_array().unwrap().iter().any(|fault| !unset(fault));
+        let faults = |server: &&Value| server["errors"].as_array().unwrap().iter().any(|fault| !missing(fault));
         let faulty: Vec<&Value> = list["servers"].as_array().unwrap().iter().filter(faults).collect();
         assert!(faulty.is_empty(), "{client}: {faulty:#?}");
         let mut wanted: Vec<&str> = added.iter().map(String::as_str).collect();
@@ -409,6 +411,7 @@ fn failures_say_what_was_looked_for() {
             runs  x
         --- stderr
         wrote 1 server to ~/.config/mcpipe/config.toml
+        'x' cannot be used yet: program 'x' not found in PATH
         mcpipe: error: ~/.cursor/mcp.json:1:17: this is not JSON
           Unexpected token in object
     "#]]

@@ -41,7 +41,8 @@ fn a_package_of_the_registry_becomes_a_command_and_its_variables_are_named() {
         env = { DEMO_KEY = \"${DEMO_KEY}\", DEMO_LEVEL = \"${DEMO_LEVEL:-info}\" }\n";
     run.exits(0).prints(entry).stderr_is(
         "added 'demo' in ~/.config/mcpipe/config.toml:1\nio.example/demo 1.0.0:\n  set DEMO_KEY: Key of the \\u{1b}[31mAPI\n  \
-        you may set DEMO_LEVEL: What to log\nthe variable DEMO_KEY is not set; 'env.DEMO_KEY' in [servers.demo] refers to it\n",
+        you may set DEMO_LEVEL: What to log\nthe variable DEMO_KEY is not set; 'env.DEMO_KEY' in [servers.demo] refers to it; \
+        set DEMO_KEY, or add a default: ${DEMO_KEY:-…}\n",
     );
     assert_eq!(config(&sandbox), entry);
     // Another version, and settings of the user beside those of the registry; nothing is started.

@@ -144,7 +144,7 @@ fn a_person_sees_everything_in_full_before_it_is_trusted() {
             .assert_eq(&shown.join("\n"));
         }
         let state = sandbox.mcpipe(["config", "list", "--json"]).run().json()["servers"][0]["state"].clone();
-        assert_eq!(state, if code == 0 { "ready" } else { "untrusted" });
+        assert_eq!(state, if code == 0 { "enabled" } else { "untrusted" });
     }
 }
 

@@ -7,6 +7,7 @@ use serde_json::json;
 use toml_edit::{Array, DocumentMut, InlineTable, Item, Table, Value, value};
 
 use super::change::{self, ConfigFileDraft, path_in_file};
+use super::entry_errors::missing_files_and_programs;
 use super::registry;
 use super::report::{ConfigContext, ConfigReport, ReportBody, escape_untrusted};
 use super::show::full_path;
@@ -315,14 +316,34 @@ fn check_entry(
     {
         notes.push("the password in the URL is stored as plain text".to_owned());
     }
+    notes.extend(relative_path_note(context, args));
     // A value that is missing now may exist when the entry is used.
     let (config, _) = Config::load_lenient(context.environment, context.config_file);
-    if let Err(faults) =
-        server.read_settings(context.environment, &Defaults::default(), &context.validated_placeholders(&config))
-    {
-        notes.extend(faults.into_iter().map(|fault| fault.message));
-    }
+    let secrets = context.validated_placeholders(&config);
+    let faults = match server.read_settings(context.environment, &Defaults::default(), &secrets) {
+        Err(faults) => faults,
+        Ok(settings) => missing_files_and_programs(&server, &settings, context.environment),
+    };
+    notes.extend(faults.into_iter().map(|fault| match fault.hint {
+        Some(hint) => format!("{}; {hint}", fault.message),
+        None => fault.message,
+    }));
     Ok((server, notes))
+}
+
+/// Says that relative paths in the arguments of a server depend on where mcpipe runs.
+fn relative_path_note(context: &ConfigContext<'_>, args: &ConfigAddArgs) -> Option<String> {
+    if args.project || args.target_options.cwd.is_some() {
+        return None;
+    }
+    let is_relative =
+        |word: &&String| matches!(word.as_str(), "." | "..") || word.starts_with("./") || word.starts_with("../");
+    let word = args.command.iter().skip(1).find(is_relative)?;
+    let here = context.environment.cwd()?;
+    Some(format!(
+        "'{word}' is resolved in the directory where mcpipe runs; to always use this directory: --cwd {}",
+        quote(&here.to_string_lossy())
+    ))
 }
 
 /// Whether a connection can be tried: the URL and the options, as far as they contain no references.

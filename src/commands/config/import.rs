@@ -7,6 +7,7 @@ use std::pin::pin;
 use serde_json::{Value, json};
 
 use super::change::{self, ConfigFileDraft};
+use super::entry_errors;
 use super::report::{ConfigContext, ConfigReport, ReportBody, escape_untrusted};
 use super::show::full_path;
 use crate::auth::store::{CredentialStore, named_secrets};
@@ -87,6 +88,9 @@ pub(super) fn import(context: &mut ConfigContext<'_>, args: &ConfigImportArgs) -
         if store.is_none() {
             report.notes.extend(secret_source_notes(&plan));
         }
+        if args.secrets != ImportedSecretMode::Variables {
+            report.notes.extend(unusable_entries(context, &plan));
+        }
     } else if count > 0 && args.dry_run {
         report.notes.push(format!("nothing was written; use --yes to write {count} {} to {shown}", server_noun(count)));
     } else if count == 0 {
@@ -101,6 +105,19 @@ pub(super) fn import(context: &mut ConfigContext<'_>, args: &ConfigImportArgs) -
     });
     report.failure = plan.read_failures.into_iter().next().or(unconfirmed);
     Ok(report)
+}
+
+/// Why entries that were written cannot be used yet: a variable that is not set, a missing program.
+fn unusable_entries(context: &ConfigContext<'_>, plan: &ImportPlan) -> Vec<String> {
+    let (config, _) = Config::load_lenient(context.environment, context.config_file);
+    let secrets = context.validated_placeholders(&config);
+    let written = plan.written_steps().filter_map(|step| config.server(&step.server.name));
+    let usable = written.filter(|server| server.check_usable().is_ok() && server.diagnostics().is_empty());
+    let errors = usable.flat_map(|server| {
+        let errors = entry_errors::entry_errors(&config, server, context.environment, &secrets);
+        errors.into_iter().map(|error| format!("'{}' cannot be used yet: {}", server.name, error.message))
+    });
+    errors.map(|text| escape_untrusted(&text)).collect()
 }
 
 /// How many of the entries hold secrets as plain text, and how to store references instead.

@@ -5,6 +5,7 @@
 mod add;
 mod change;
 mod check;
+mod entry_errors;
 mod import;
 mod probe;
 mod registry;

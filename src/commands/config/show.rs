@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value as Json, json};
 
+use super::entry_errors;
 use super::report::{ConfigContext, ConfigReport, ReportBody};
 use crate::config::file::tree::{ConfigMember, ConfigNode, ConfigValue};
 use crate::config::keys;
@@ -85,7 +86,7 @@ fn server_json(server: &ConfiguredServer, environment: &Environment, faults: &[C
     })
 }
 
-/// What prevents a server from being used, including missing variables and directories.
+/// What prevents a server from being used, including missing variables, programs and directories.
 fn server_diagnostics(
     config: &Config,
     environment: &Environment,
@@ -96,11 +97,7 @@ fn server_diagnostics(
     if !faults.is_empty() || server.check_usable().is_err() {
         return faults;
     }
-    match server.read_settings(environment, &config.defaults, secrets) {
-        Err(faults) => faults,
-        // The remaining problems are those that a connection would report too.
-        Ok(settings) => target::entry_diagnostic(config, server, settings, environment).into_iter().collect(),
-    }
+    entry_errors::entry_errors(config, server, environment, secrets)
 }
 
 /// The transport and the URL or the command line, with secrets hidden and references unexpanded.
@@ -145,7 +142,7 @@ fn server_state(server: &ConfiguredServer, faulty: bool) -> &'static str {
     } else if server.trust_reason().is_some() {
         "untrusted"
     } else {
-        "ready"
+        "enabled"
     }
 }
 

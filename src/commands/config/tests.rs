@@ -208,7 +208,7 @@ fn list_shows_every_server_with_its_source_and_state_and_no_secret() {
         "api\tauto\thttps://[redacted]@api.example/?key=[redacted]\t~/.config/mcpipe/config.toml:5\tinvalid\n\
          bad\t-\t-\t~/project/.mcpipe.toml:1\tinvalid\n\
          evil\tstdio\trm\t~/project/.mcp.json:1\tuntrusted\n\
-         files\tstdio\tnpx -y --token [redacted] 'a b' ${HOME}\t~/.config/mcpipe/config.toml:15\tready\n\
+         files\tstdio\tnpx -y --token [redacted] 'a b' ${HOME}\t~/.config/mcpipe/config.toml:15\tinvalid\n\
          off\tstdio\tx\t~/project/.mcp.json:1\tdisabled\n"
     );
     assert_eq!(said.json["servers"][0]["origin"]["line"], 5);
@@ -442,7 +442,7 @@ fn a_projects_file_is_made_and_stays_trusted() {
     let text = world.read("project/.mcpipe.toml");
     assert!(text == "[servers.x]\ncommand = \"./bin/srv\"\ncwd = \".\"\n", "{text}");
     world.run(&["add", "y", "--project", "--", "npx"]);
-    assert_eq!(world.run(&["list"]).out.matches("ready").count(), 2);
+    assert!(!world.run(&["list"]).out.contains("untrusted"));
     let world = ConfigCommandFixture::new().with_file("project/.mcpipe.toml", "[servers.theirs]\ncommand = 'x'\n");
     world.run(&["add", "mine", "--project", "--", "npx"]);
     assert_eq!(world.run(&["list"]).out.matches("untrusted").count(), 2, "adding is not trusting what was there");
@@ -592,5 +592,5 @@ fn import_into_a_project_is_trusted_since_it_was_shown() {
     let file = world.read("project/.mcpipe.toml");
     assert!(!file.contains("cwd"), "{file}");
     let said = world.run(&["list"]);
-    assert!(said.out.contains("docs\tstdio") && said.out.contains("ready"), "{}", said.out);
+    assert!(said.out.contains("docs\tstdio") && said.out.contains("enabled"), "{}", said.out);
 }
