@@ -85,6 +85,7 @@ pub fn main() -> u8 {
         secret_cache: SecretCache::default(),
         trace: OnceLock::new(),
         recording: OnceLock::new(),
+        unused_session: std::sync::Once::new(),
     };
     let class = match dispatch(context, cli.command) {
         Ok(Exit::Done) => {

@@ -32,6 +32,8 @@ pub struct Context {
     pub trace: OnceLock<Trace>,
     /// The recording of the run, once it is open.
     pub recording: OnceLock<Arc<RecordingWriter>>,
+    /// Done once the user knows of a running session that this command does not use.
+    pub unused_session: std::sync::Once,
 }
 
 /// How a command ended that has printed everything itself.

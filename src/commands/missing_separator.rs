@@ -27,7 +27,7 @@ pub fn separated_command_line(
     words: &[&str],
     name: &str,
     definition: &clap::Command,
-    is_program: impl Fn(&str) -> bool,
+    starts_server: impl Fn(&str) -> bool,
 ) -> Option<String> {
     if words.contains(&"--") || !definition.get_arguments().any(clap::Arg::is_last_set) {
         return None;
@@ -35,7 +35,7 @@ pub fn separated_command_line(
     let after_name = words.len() - after_command(words, name)?.len();
     let slot = usize::from(name == "config add ");
     let at = *positionals(words, after_name, definition).get(slot)?;
-    if !(is_launcher(words[at]) || is_program(words[at])) {
+    if !starts_server(words[at]) {
         return None;
     }
     let (mut command, options) = split_off_options(&words[at..], definition);

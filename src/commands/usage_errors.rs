@@ -157,10 +157,11 @@ fn suggest_option(found: &str, arguments: &[OsString]) -> Option<String> {
     if let Some(line) = separated(&name, &command, arguments) {
         return Some(command_last(&line));
     }
+    let replacement = |option: &str| foreign_options::replacement(option, name.split(' ').next().unwrap_or_default());
     let long = long_option_with_one_dash(found, arguments);
     let found = long.as_deref().unwrap_or(found);
     let as_argument = || arguments_of.and_then(|whose| argument_syntax(whose, found, arguments));
-    let replacement = foreign_options::replacement(found, name.split(' ').next().unwrap_or_default());
+    let replacement = replacement(found);
     if !(found.starts_with("--") && replacement.is_some())
         && let Some(way) = arguments_of.and_then(|_| suggest_dashed_tool(found, arguments))
     {
@@ -228,14 +229,19 @@ fn long_option_with_one_dash(found: &str, arguments: &[OsString]) -> Option<Stri
 fn separated(name: &str, command: &clap::Command, arguments: &[OsString]) -> Option<String> {
     let words: Vec<&str> = arguments.iter().skip(1).map(|word| word.to_str()).collect::<Option<_>>()?;
     let env = Environment::from_process();
-    let is_program = |word: &str| {
+    let starts_server = |word: &str| {
         let is_name = matches!(classify_word(word), Ok(TargetWord::Name(_)));
-        is_name && env.find_program(word).is_some() && {
+        is_name && (is_launcher(word) || env.find_program(word).is_some()) && {
             let (config, _) = Config::load_lenient(&env, config_file(&words).map(std::path::Path::new));
             config.server(word).is_none()
         }
     };
-    separated_command_line(&words, name, command, is_program)
+    separated_command_line(&words, name, command, starts_server)
+}
+
+/// The position of a word of a command line, whose first word is the program.
+fn position_after_program(words: &[&str], word: &str) -> Option<usize> {
+    words.iter().skip(1).position(|other| *other == word).map(|at| at + 1)
 }
 
 /// What to type instead of a command line whose target is not configured; `None` if it was not meant otherwise. If a
@@ -244,7 +250,7 @@ fn separated(name: &str, command: &clap::Command, arguments: &[OsString]) -> Opt
 pub fn unknown_target_hint(target: &str, is_similar: bool, arguments: &[OsString]) -> Option<String> {
     let (name, command) = typed_command(arguments);
     let words: Vec<&str> = arguments.iter().filter_map(|word| word.to_str()).collect();
-    let at = words.iter().position(|word| *word == target)?;
+    let at = position_after_program(&words, target)?;
     // `--locked FILE` instead of `--locked=FILE`.
     let optional = |option: &&clap::Arg| {
         option.is_require_equals_set() && option.get_long().is_some_and(|long| words[at - 1] == format!("--{long}"))
@@ -292,7 +298,7 @@ fn suggest_command(word: &str, arguments: &[OsString]) -> Option<String> {
     let (name, command) = typed_command(arguments);
     let names: Vec<&str> = command.get_subcommands().map(clap::Command::get_name).collect();
     let rest: Vec<&str> = arguments.iter().filter_map(|word| word.to_str()).collect();
-    let at = rest.iter().position(|other| *other == word)?;
+    let at = position_after_program(&rest, word)?;
     let more = &rest[at + 1..];
     let foreign = || {
         let line = foreign_options::command_for(name.trim_end(), word, more.len())?;
@@ -323,7 +329,9 @@ fn suggest_command(word: &str, arguments: &[OsString]) -> Option<String> {
 }
 
 /// The command line with the words that were typed in place of TARGET, TOOL and the like.
-fn fill_in(line: &str, typed: &[&str]) -> String {
+///
+/// Words that the command does not take are omitted.
+fn fill_in<'a>(line: &'a str, typed: &[&'a str]) -> String {
     if typed.iter().any(|word| word.starts_with('-')) {
         let whole: Vec<OsString> = line
             .split(' ')
@@ -334,13 +342,17 @@ fn fill_in(line: &str, typed: &[&str]) -> String {
         let (name, command) = typed_command(&whole);
         return separated(&name, &command, &whole).unwrap_or_else(|| line.to_owned());
     }
-    let mut typed = quote_without_secrets(typed).into_iter();
-    let mut fill = |word: &str| match is_placeholder(word) {
-        true => typed.next().unwrap_or_else(|| word.to_owned()),
-        false => word.to_owned(),
+    // A URL is not a name.
+    let is_url = typed.first().is_some_and(|word| word.contains("://"));
+    let mut rest = typed.iter().copied();
+    let mut fill = |word: &'a str| match is_placeholder(word) && !(is_url && word == "NAME") {
+        true => rest.next().unwrap_or(word),
+        false => word,
     };
-    let words: Vec<String> = line.split(' ').map(&mut fill).collect();
-    words.into_iter().chain(typed).collect::<Vec<_>>().join(" ")
+    let filled: Vec<&str> = line.split(' ').map(&mut fill).collect();
+    let whole: Vec<&str> = filled.iter().copied().chain(rest).collect();
+    let is_valid = cli::command().try_get_matches_from(&whole).is_ok();
+    quote_without_secrets(if is_valid { &whole } else { &filled }).join(" ")
 }
 
 fn is_placeholder(word: &str) -> bool {

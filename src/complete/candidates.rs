@@ -89,6 +89,7 @@ impl CandidateSource {
             credential_stores: CredentialStores::default(),
             trace: OnceLock::new(),
             recording: OnceLock::new(),
+            unused_session: std::sync::Once::new(),
             secret_cache: SecretCache::default(),
         };
         CandidateSource { context, words, command, target_options: reach, accepts_server_tool: splits }

@@ -294,9 +294,15 @@ fn the_example_of_every_key_is_valid() {
             let run = sandbox.mcpipe(["config", "list", "--json"]).env("API_TOKEN", "token").run();
             let document = run.succeeds().json();
             assert_eq!(document["errors"], serde_json::json!([]), "{text}");
+            // The files and the program of an example do not exist here.
+            let is_missing = |fault: &&serde_json::Value| {
+                let message = fault["message"].as_str().unwrap();
+                [" cannot be read", " is not executable", " not found in PATH"].iter().any(|end| message.ends_with(end))
+            };
+            let faults = document.pointer("/servers/0/errors").and_then(|all| all.as_array()).into_iter().flatten();
             assert_eq!(
-                document.pointer("/servers/0/errors").unwrap_or(&serde_json::json!([])),
-                &serde_json::json!([]),
+                faults.filter(|fault| !is_missing(fault)).collect::<Vec<_>>(),
+                Vec::<&serde_json::Value>::new(),
                 "{text}"
             );
         }

@@ -211,11 +211,10 @@ fn a_server_that_cannot_be_reached_fails_at_one_step() {
         http://127.0.0.1:[PORT]/\tskip\tname resolution\tthe URL has an address
         http://127.0.0.1:[PORT]/\tok\ttcp\tconnected
         http://127.0.0.1:[PORT]/\tskip\ttls\tthe URL is not https
-        http://127.0.0.1:[PORT]/\tFAIL\thttp\tno MCP server at http://127.0.0.1:[PORT]/ (HTTP 404): response: <h1>Not here</h1>
+        http://127.0.0.1:[PORT]/\tFAIL\thttp\tno MCP server at http://127.0.0.1:[PORT]/ (HTTP 404)
         --- stderr
         1 ok, 1 failed, 2 skipped
         mcpipe: error: http: no MCP server at http://127.0.0.1:[PORT]/ (HTTP 404)
-          response: <h1>Not here</h1>
         hint: check the path of the URL; servers often listen at /mcp or /sse
     "#]]
     .assert_eq(&run.snapshot());

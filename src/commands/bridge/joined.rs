@@ -345,7 +345,13 @@ async fn fetch(
     if !upstream.introduction(&connection)["capabilities"][capability].is_object() {
         return Ok(Vec::new());
     }
-    let pages = Box::pin(upstream.list_pages(list)).await?;
+    let pages = match Box::pin(upstream.list_pages(list)).await {
+        // Servers that have resources need not have templates.
+        Err(failure) if failure.details().rpc.as_ref().and_then(|error| error.code) == Some(code::METHOD_NOT_FOUND) => {
+            return Ok(Vec::new());
+        }
+        pages => pages?,
+    };
     if member != "tools" {
         return Ok(pages);
     }

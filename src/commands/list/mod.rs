@@ -135,7 +135,9 @@ async fn print_server_info(context: &Context, session: &Session) -> Result<Exit>
 /// the tool needs an option.
 async fn print_tool(context: &Context, session: &Session, name: &str, schema_only: bool) -> Result<Exit> {
     let listing = session.list(ListKind::Tools, CachePolicy::Bypass).await?;
-    if listing.find(name).is_some() || !listing.is_offered || session.undeclared_capabilities().is_empty() {
+    // Another connection is worth it only for a tool that an earlier list had.
+    let is_known = !session.undeclared_capabilities().is_empty() && session.lists_tool_for_other_capabilities(name);
+    if listing.find(name).is_some() || !listing.is_offered || !is_known {
         let tools = tools::apply_policy(context, session, &listing).await;
         return print_listed_tool(context, session, &tools, name, schema_only, &[]).await;
     }

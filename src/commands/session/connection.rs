@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use crate::commands::client_features;
 use crate::commands::context::Context;
 use crate::commands::recording::server_name;
-use crate::config::redact::{Sensitivity, redact_value};
+use crate::config::redact::{Sensitivity, redact_arguments, redact_value};
 use crate::error::{Failure, Result};
 use crate::session::SessionOptions;
 use crate::session::cache::identity::{hash_field, identity_hash, inherited_variables};
@@ -21,7 +21,7 @@ use crate::transport::kept::files::{
 };
 use crate::transport::process::is_running;
 use crate::transport::{Endpoint, StdioEndpoint, TransportOptions};
-use crate::util::quoting::{quote, quote_without_secrets};
+use crate::util::quoting::quote;
 use crate::util::secret_names::looks_like_key;
 
 /// The part of the identity of a session that names its server.
@@ -59,10 +59,13 @@ impl Context {
         } else if SessionFiles::all(&dir).iter().any(SessionFiles::exist) {
             let identity = self.session_identity(target, &options)?;
             match nearest_session(&dir, target, &identity) {
-                Some((name, differences)) => self.ui.note(&format!(
-                    "not using the session '{name}': this command differs in {}",
-                    list_differences(&differences)
-                )),
+                // A command may connect more than once.
+                Some((name, differences)) => self.unused_session.call_once(|| {
+                    self.ui.note(&format!(
+                        "not using the session '{name}': this command differs in {}",
+                        list_differences(&differences)
+                    ));
+                }),
                 None => options.transport.trace.note("not using a session: none is running for this exact target"),
             }
         }
@@ -244,21 +247,20 @@ pub(super) fn default_name(target: &Target) -> String {
     name.chars().filter(|c| c.is_alphanumeric() || "._@-".contains(*c)).collect()
 }
 
-/// A command that lists what a target offers, without secrets.
+/// A command that lists what a target offers, with the options for the target and without secrets.
 pub(super) fn list_command(target: &Target) -> String {
-    let words = match target.reference.as_ref().map(|reference| &reference.name) {
-        Some(TargetName::Command(command)) => {
-            let command: Vec<&str> = command.iter().map(String::as_str).collect();
-            format!("-- {}", quote_without_secrets(&command).join(" "))
+    if let Some(TargetName::Command(command)) = target.reference.as_ref().map(|reference| &reference.name) {
+        let command: Vec<&str> = command.iter().map(String::as_str).collect();
+        let words = redact_arguments(&command, None).into_iter().map(|word| quote(&word.text));
+        return format!("{} -- {}", target.append_flags("mcpipe list"), words.collect::<Vec<_>>().join(" "));
+    }
+    let name = match &target.endpoint {
+        Endpoint::Http(endpoint) | Endpoint::WebSocket(endpoint) if !target.is_configured => {
+            redact_value(endpoint.url.as_str(), "url", Sensitivity::Plain, None).text
         }
-        _ => match &target.endpoint {
-            Endpoint::Http(endpoint) | Endpoint::WebSocket(endpoint) if !target.is_configured => {
-                quote(&redact_value(endpoint.url.as_str(), "url", Sensitivity::Plain, None).text)
-            }
-            _ => quote(&target.name),
-        },
+        _ => target.name.clone(),
     };
-    format!("mcpipe list {words}")
+    target.append_flags(&format!("mcpipe list {}", quote(&name)))
 }
 
 /// The name, with a number if another session has it.

@@ -147,6 +147,7 @@ impl Keeper {
             secret_cache: resolution.secrets,
             trace: OnceLock::from(trace),
             recording: OnceLock::new(),
+            unused_session: std::sync::Once::new(),
         };
         let (target, _) =
             own.resolve_target(&resolution.target, &resolution.command, false, &resolution.options).await?;
