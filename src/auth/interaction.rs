@@ -67,6 +67,6 @@ pub trait UserInteraction: Send + Sync {
     /// Redacts this text in all later output.
     fn register_secret(&self, secret: &Secret);
 
-    /// Ends [`UserInteraction::register_secret`] for a token that is no longer valid.
+    /// Stops redacting a token that is no longer valid.
     fn forget_secret(&self, secret: &Secret);
 }

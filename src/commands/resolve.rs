@@ -110,7 +110,7 @@ impl Context {
     }
 }
 
-/// If there is no server of that name: adds what the command line may have meant instead.
+/// Adds what the command line may have meant to the failure for a server that is not configured.
 #[cold]
 fn explain_unknown_target(failure: Failure, name: &TargetName, lookup: &LazyConfig<'_>) -> Failure {
     let TargetName::Configured(name) = name else { return failure };

@@ -219,7 +219,8 @@ fn long_option_with_one_dash(found: &str, arguments: &[OsString]) -> Option<Stri
         let name = word.split('=').next().unwrap_or_default();
         name.len() > 3 && name[1..].chars().all(|c| c.is_ascii_lowercase() || matches!(c, '-' | '_'))
     };
-    let letter = found.strip_prefix('-').filter(|letter| !letter.starts_with('-'))?;
+    // What follows `-p` or `-u` may be a password.
+    let letter = found.strip_prefix('-').filter(|letter| !letter.starts_with(['-', 'p', 'u']))?;
     let typed = arguments.iter().filter_map(|word| word.to_str());
     let mut words = typed.filter(|word| word.starts_with('-') && !word.starts_with("--") && word.contains(letter));
     words.find(is_long).map(|word| format!("-{word}"))

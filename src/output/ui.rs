@@ -123,7 +123,7 @@ impl Ui {
         lock(&self.known_secrets).add(secret);
     }
 
-    /// Ends [`Ui::redact`] for a text that is no longer a secret.
+    /// Stops redacting a text that is no longer a secret.
     pub fn forget_secret(&self, secret: &str) {
         lock(&self.known_secrets).remove(secret);
     }

@@ -7,7 +7,7 @@
 pub fn parse_whole_number<T: TryFrom<u64>, const MIN: u64>(text: &str) -> Result<T, String> {
     let number = text.trim().parse::<u64>().ok().filter(|number| *number >= MIN);
     number.and_then(|number| T::try_from(number).ok()).ok_or_else(|| match size_of::<T>() {
-        // Of larger types nobody reaches the maximum.
+        // No typed number is near the maximum of larger types.
         2 => format!("expected a whole number from {MIN} to {}", u16::MAX),
         _ if MIN == 0 => "expected a whole number".to_owned(),
         _ => format!("expected a whole number of at least {MIN}"),

@@ -139,6 +139,25 @@ fn a_server_that_is_missing_does_not_stop_the_others() {
 }
 
 #[test]
+fn a_server_without_templates_does_not_hide_that_a_resource_is_unknown() {
+    let a = resources("a://x", "first")
+        .on("resources/templates/list", |call| call.error(-32601, "Method not found"))
+        .stdio();
+    let b = resources("b://x", "second").stdio();
+    let sandbox = Sandbox::new();
+    configure(&sandbox, &[("one", &a), ("two", &b)], "");
+    let mut client = BridgeClient::start(&sandbox, &["one", "two"]);
+    client.initialize(json!({}));
+    let error = client.error(1, "resources/read", json!({"uri": "c://x"}));
+    assert_eq!(
+        (&error["code"], &error["message"]),
+        (&json!(-32002), &json!("no server lists the resource c://x")),
+        "{error}"
+    );
+    client.end().stderr_is("");
+}
+
+#[test]
 fn a_server_that_comes_back_is_joined_again() {
     let a = resources("a://x", "first").stdio();
     let start = |address: &str| {

@@ -40,7 +40,15 @@ fn a_server_command_without_dashes_before_it_gets_them() {
     // A configured server of that name is meant, and so is an option of curl.
     let sandbox = Sandbox::new();
     sandbox.config("[servers.node]\ncommand = 'true'\n");
-    sandbox.mcpipe(["list", "./s", "-k"]).run().exits(2).stderr_contains("hint: use --insecure");
+    let name = "a tool's arguments have no dashes: name=x";
+    assert_hints(
+        &sandbox,
+        2,
+        &[
+            (&["list", "./s", "-k"], "use --insecure, or trust a certificate authority with --cacert FILE"),
+            (&["call", "node", "tool", "--name", "x"], name),
+        ],
+    );
     // A secret is not repeated.
     let run = sandbox.mcpipe(["list", "npx", "-z", "server", "--api-key", "s3cret"]).run();
     run.exits(2).hides("s3cret");
@@ -90,12 +98,31 @@ fn commands_of_other_programs_get_ours_and_not_a_system_program() {
             (&["session", "kill", "ev"], "use mcpipe session stop ev"),
             (&["session", "status"], "use mcpipe session list"),
             (&["task", "status", "7"], "use mcpipe task get 7"),
+            // Only words that the command takes are kept.
+            (&["session", "status", "ev"], "use mcpipe session list"),
+            (&["sessions", "list"], "use mcpipe session list"),
+            (&["secret", "set", "K"], "use mcpipe config secret set K"),
+            (&["add", "https://h/mcp"], "use mcpipe config add NAME https://h/mcp"),
             (&["auth", "lgin", "ev"], "did you mean login?"),
         ],
     );
     let run = sandbox.mcpipe(["auth", "lgin", "ev"]).run();
     assert!(run.stderr().starts_with("mcpipe: error: unrecognized subcommand 'lgin'\n"), "{run:?}");
     assert_hints(&sandbox, 3, &[(&["auth", "list"], "use mcpipe auth status")]);
+}
+
+/// The program is a word of the command line too.
+#[cfg(unix)]
+#[test]
+fn a_target_with_the_name_of_the_program_is_unknown() {
+    use std::os::unix::process::CommandExt;
+    let sandbox = Sandbox::new();
+    let mut mcpipe = std::process::Command::new(env!("CARGO_BIN_EXE_mcpipe"));
+    mcpipe.arg0("mcpipe").args(["call", "mcpipe", "echo"]).env_clear().env("HOME", sandbox.path());
+    let output = mcpipe.output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(3), "{stderr}");
+    assert!(stderr.starts_with("mcpipe: error: no server named 'mcpipe' is configured\n"), "{stderr}");
 }
 
 #[test]

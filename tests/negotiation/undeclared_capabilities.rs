@@ -200,7 +200,6 @@ fn the_example_call_of_a_tool_has_the_options_that_the_tool_needs() {
         let example = stdout.split("\nExample\n").nth(1).unwrap();
         example.replace(&format!("mcpipe call '{target}' "), "").trim_end().to_owned()
     };
-    sandbox.mcpipe(["list", &target]).run().succeeds();
     assert_eq!(example("echo"), "echo prompt=text");
     assert_eq!(example("roots"), "roots prompt=text --root .");
     assert_eq!(
@@ -212,6 +211,7 @@ fn the_example_call_of_a_tool_has_the_options_that_the_tool_needs() {
     // A tool that needs several.
     assert!(example("both").contains("both prompt=text --sampling-command CMD --root .\n"), "{}", example("both"));
     sandbox.mcpipe(["list", &target, "roots", "--schema"]).run().succeeds();
+    sandbox.mcpipe(["list", &target, "root"]).run().exits(1).stderr_contains("did you mean roots?");
 }
 
 #[test]

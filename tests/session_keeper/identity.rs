@@ -117,7 +117,11 @@ fn another_configuration_does_not_get_into_a_session() {
 #[test]
 fn the_files_of_a_session_are_private_and_have_no_secrets() {
     let (server, sessions) = (Mcp::modern().stdio(), Sessions::new());
-    let target = format!("{} --token hunter2secret", server.target());
+    let secrets = ["hunter2secret", "sesame9secret", "owl9secret", "fox9secret"];
+    let target = format!(
+        "{} --token hunter2secret --header 'Authorization: Bearer owl9secret' https://ann:fox9secret@h/",
+        server.target()
+    );
     sessions.run(&["session", "start", &target, "-e", "API_KEY=sesame9secret", "-q"]).succeeds();
     let dir = sessions.sandbox.path().join("run/mcpipe");
     assert_eq!(std::fs::metadata(&dir).unwrap().permissions().mode() & 0o777, 0o700);
@@ -127,10 +131,10 @@ fn the_files_of_a_session_are_private_and_have_no_secrets() {
         assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o077, 0, "{name}");
         let content = std::fs::read(&path).unwrap_or_default();
         let text = format!("{name} {}", String::from_utf8_lossy(&content));
-        assert!(!text.contains("hunter2secret") && !text.contains("sesame9secret"), "{text}");
+        assert!(secrets.iter().all(|secret| !text.contains(secret)), "{text}");
     }
     let listed = sessions.run(&["session", "list", "--json"]);
-    listed.succeeds().hides("hunter2secret").hides("sesame9secret");
+    secrets.iter().for_each(|secret| _ = listed.succeeds().hides(secret));
     let keeper = listed.json()["sessions"][0]["pid"].to_string();
     let command_line = std::fs::read_to_string(format!("/proc/{keeper}/cmdline")).unwrap();
     assert!(!command_line.contains("secret"), "{command_line:?}");

@@ -135,7 +135,7 @@ impl ProviderInner {
         ));
     }
 
-    /// The failure if there is no login.
+    /// The failure of a command that needs a login that was stored before.
     pub(super) fn not_logged_in_failure(&self) -> Failure {
         Failure::new(ErrorKind::Auth, format!("not logged in to {}", self.context.target_name))
             .hint(self.context.login_command.clone())

@@ -5,6 +5,8 @@ mod dashboard;
 mod model_formats;
 mod watch;
 
+use std::sync::Arc;
+
 use serde_json::Value;
 
 use crate::cli::ListArgs;
@@ -12,6 +14,7 @@ use crate::commands::context::{Context, Exit};
 use crate::commands::lists::{ListFilter, print_kinds, selected_kinds};
 use crate::commands::tools::{self, SchemaUse, ToolCache, ToolList};
 use crate::error::{ErrorKind, Failure, Result};
+use crate::output::Progress;
 use crate::output::details::{ParameterRow, ServerView, ToolView};
 use crate::output::json_documents;
 use crate::protocol::views::{ListItem, ListKind};
@@ -19,6 +22,7 @@ use crate::schema;
 use crate::session::client_handler::ClientCapability;
 use crate::session::{CachePolicy, Session};
 use crate::target::Target;
+use crate::transport::Endpoint;
 
 /// The hint for an option that is about one server.
 const NAME_TARGET: &str = "name a target; list the configured servers: mcpipe config list";
@@ -56,20 +60,35 @@ pub async fn run(context: &Context, args: ListArgs) -> Result<Exit> {
             .hint(format!("omit the tool: {}", target.command_line("list", &[option]))));
     }
     let progress = context.progress(&format!("querying {}", target.name));
-    let declared: &[_] = if words.is_empty() { &ClientCapability::ALL } else { &[] };
-    let session = context.listing_session_for(target, Some(progress.clone()), declared)?;
-    let operation = async |session: &Session| match words.as_slice() {
-        [] if args.brief => brief::print_signatures(context, session, &args).await,
-        [] if args.tokens || args.budget.is_some() => brief::print_tokens(context, session, &args).await,
-        [] if args.info => print_server_info(context, session).await,
-        [] if args.schema => Err(Failure::new(ErrorKind::Usage, "--schema needs a tool")
-            .hint(format!("name one of its tools: {}", session.target().command_line("list", &[])))),
-        [] if args.all => print_all_kinds(context, session, &args).await,
-        [] => print_kinds(context, session, &selected_kinds(&args), ListFilter::from_args(&args)).await,
-        [tool] => print_tool(context, session, tool, args.schema).await,
-        [_, extra, ..] => Err(Failure::new(ErrorKind::Usage, format!("unexpected argument '{extra}' after the tool"))),
+    match words.as_slice() {
+        [] => {}
+        // It connects twice in a rare case, which must not make the future of every `list` large.
+        [tool] => {
+            let printed = Box::pin(print_tool(context, target, progress.clone(), tool, args.schema));
+            return progress.show_during(printed).await;
+        }
+        [_, extra, ..] => {
+            return Err(Failure::new(ErrorKind::Usage, format!("unexpected argument '{extra}' after the tool")));
+        }
+    }
+    let session = context.listing_session(target, Some(progress.clone()))?;
+    let operation = async |session: &Session| {
+        if args.brief {
+            brief::print_signatures(context, session, &args).await
+        } else if args.tokens || args.budget.is_some() {
+            brief::print_tokens(context, session, &args).await
+        } else if args.info {
+            print_server_info(context, session).await
+        } else if args.schema {
+            Err(Failure::new(ErrorKind::Usage, "--schema needs a tool")
+                .hint(format!("name one of its tools: {}", session.target().command_line("list", &[]))))
+        } else if args.all {
+            print_all_kinds(context, session, &args).await
+        } else {
+            print_kinds(context, session, &selected_kinds(&args), ListFilter::from_args(&args)).await
+        }
     };
-    if args.watch && words.is_empty() {
+    if args.watch {
         // A change may never come: no progress line.
         return context
             .with_session(session, async |session| watch::run(context, session, &args, &selected_kinds(&args)).await)
@@ -131,28 +150,44 @@ async fn print_server_info(context: &Context, session: &Session) -> Result<Exit>
     Ok(Exit::Done)
 }
 
-/// Prints a tool in full. `session` declares what a call without further options does, so that its list shows whether
-/// the tool needs an option.
-async fn print_tool(context: &Context, session: &Session, name: &str, schema_only: bool) -> Result<Exit> {
-    let listing = session.list(ListKind::Tools, CachePolicy::Bypass).await?;
-    // Another connection is worth it only for a tool that an earlier list had.
-    let is_known = !session.undeclared_capabilities().is_empty() && session.lists_tool_for_other_capabilities(name);
-    if listing.find(name).is_some() || !listing.is_offered || !is_known {
+/// Prints a tool in full.
+///
+/// It is looked up as a client that declares what a call without further options does, so that the list shows whether the
+/// tool needs an option, and if it is not listed then, as a client that declares everything.
+async fn print_tool(
+    context: &Context,
+    target: Target,
+    progress: Arc<Progress>,
+    name: &str,
+    schema_only: bool,
+) -> Result<Exit> {
+    let as_caller = || context.listing_session_for(target.clone(), Some(progress.clone()), &[]);
+    let session = as_caller()?;
+    // The replay of a recording must print the same, whatever other connections would show.
+    let connects_once = context.global.record.is_some() || matches!(target.endpoint, Endpoint::Replay(_));
+    let is_final = connects_once || session.undeclared_capabilities().is_empty();
+    let operation = async |session: &Session| {
+        let listing = session.list(ListKind::Tools, CachePolicy::Bypass).await?;
+        if !is_final && listing.is_offered && listing.find(name).is_none() {
+            return Ok(None);
+        }
         let tools = tools::apply_policy(context, session, &listing).await;
-        return print_listed_tool(context, session, &tools, name, schema_only, &[]).await;
+        print_listed_tool(context, session, &tools, name, schema_only, &[]).await.map(Some)
+    };
+    if let Some(exit) = context.with_session(session, operation).await? {
+        return Ok(exit);
     }
-    let with_all = context.listing_session(session.target().clone(), None)?;
-    let operation = async |with_all: &Session| {
-        let tools = tools::fetch_tools(context, with_all, CachePolicy::Bypass).await?;
+    let operation = async |session: &Session| {
+        let tools = tools::fetch_tools(context, session, CachePolicy::Bypass).await?;
         let needed = match tools.find(name) {
-            Some(_) => ToolCache::default().needed_capabilities(context, session, name).await,
+            Some(_) => ToolCache::default().needed_capabilities(context, &as_caller()?, name).await,
             None => Vec::new(),
         };
         let needed = needed.first().map(Vec::as_slice).unwrap_or_default();
-        print_listed_tool(context, with_all, &tools, name, schema_only, needed).await
+        print_listed_tool(context, session, &tools, name, schema_only, needed).await
     };
-    // A rare case, which must not make the future of every `list` large.
-    Box::pin(context.with_session(with_all, operation)).await
+    let session = context.listing_session(target.clone(), Some(progress.clone()))?;
+    context.with_session(session, operation).await
 }
 
 /// Prints a tool of a list in full. The server lists it only for clients with the capabilities in `needed`.
