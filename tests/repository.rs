@@ -190,3 +190,30 @@ fn both_licenses_are_there_in_full() {
     assert!(read("LICENSE-APACHE").contains("Apache License\n"));
     assert!(read("LICENSE-APACHE").contains("END OF TERMS AND CONDITIONS"));
 }
+
+/// Prose is wrapped, so that a diff shows the sentence that changed: tables, code and links have lines of any length.
+#[test]
+fn prose_in_documents_is_wrapped() {
+    let generated = ["docs/cli.md", "docs/config.md", "docs/messages.md", "docs/suite.md"];
+    let mut files = Vec::new();
+    ["docs", "packaging"].iter().for_each(|name| files_below(&root().join(name), ".md", &mut files));
+    files.extend(
+        ["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "RELEASING.md", "SECURITY.md"].map(|name| root().join(name)),
+    );
+    let mut long = Vec::new();
+    for file in &files {
+        let name = file.strip_prefix(root()).unwrap().to_str().unwrap();
+        if generated.contains(&name) {
+            continue;
+        }
+        let (mut is_code, text) = (false, read(name));
+        for (line, number) in text.lines().zip(1..) {
+            is_code ^= line.trim_start().starts_with("```");
+            let is_prose = !is_code && !line.trim_start().starts_with('|') && !line.starts_with("description: ");
+            if is_prose && line.chars().count() > 120 {
+                long.push(format!("{name}:{number}"));
+            }
+        }
+    }
+    assert!(files.len() > 30 && long.is_empty(), "longer than 120 characters: {long:?}");
+}
