@@ -139,7 +139,7 @@ impl Ui {
         let hints = hints_text(tool);
         if !hints.is_empty() {
             self.print_heading("Annotations (claimed by the server, not verified)")?;
-            self.print_line(&hints)?;
+            self.print_prose(&hints)?;
         }
         self.print_heading("Parameters")?;
         if view.parameters.is_empty() {
@@ -148,7 +148,7 @@ impl Ui {
         self.print_table(&parameters_table(view.parameters))?;
         if let Some(output) = view.output {
             self.print_heading("Output")?;
-            self.print_line(output)?;
+            self.print_prose(output)?;
         }
         self.print_heading("Example")?;
         self.print_line(view.example)

@@ -110,6 +110,18 @@ pub fn truncate(text: &str, columns: usize) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
+/// `text` cut like [`truncate`], but between words, if at least the first one fits.
+#[must_use]
+pub fn truncate_at_word(text: &str, columns: usize) -> Cow<'_, str> {
+    let cut = truncate(text, columns);
+    let Some(start) = cut.strip_suffix('…').filter(|_| matches!(cut, Cow::Owned(_))) else { return cut };
+    let end = if text[start.len()..].starts_with(' ') { Some(start.len()) } else { start.rfind(' ') };
+    match end.map(|end| start[..end].trim_end()) {
+        None | Some("") => cut,
+        Some(words) => Cow::Owned(format!("{words}…")),
+    }
+}
+
 /// `text` on lines of at most `columns` columns, broken between words; a word that is wider is not broken.
 #[must_use]
 pub fn wrap(text: &str, columns: usize) -> Vec<String> {
@@ -208,5 +220,14 @@ mod tests {
         assert_eq!(truncate("日本語", 4), "日…");
         assert_eq!(truncate("abc", 0), "");
         assert_eq!(truncate("abc", 1), "…");
+    }
+
+    #[test]
+    fn cuts_between_words_if_one_fits() {
+        for (columns, shown) in
+            [(13, "one two three"), (12, "one two…"), (8, "one two…"), (7, "one…"), (4, "one…"), (3, "on…")]
+        {
+            assert_eq!(truncate_at_word("one two three", columns), shown, "{columns}");
+        }
     }
 }

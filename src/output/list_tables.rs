@@ -20,15 +20,21 @@ pub fn tools_table<'a>(
     tools: impl IntoIterator<Item = ListedEntry<'a>>,
     signature: impl Fn(&ListItem) -> String,
 ) -> Table {
-    let columns = [name_column("NAME"), description_column(), Column::new("PARAMETERS").cut()];
-    entries_table(columns, tools, |tool| vec![name_cell(tool.name()), description_cell(tool), signature(tool).into()])
+    // `list TARGET TOOL` shows both in full.
+    let columns = [name_column("NAME"), description_column().cut(), Column::new("PARAMETERS").cut()];
+    entries_table(columns, tools, |tool| {
+        let description = description(tool);
+        let first_paragraph = description.split("\n\n").next().unwrap_or_default().to_owned();
+        let cell = Cell::new(collapse_whitespace(&description)).short(first_paragraph);
+        vec![name_cell(tool.name()), cell, signature(tool).into()]
+    })
 }
 
 /// Resources: URI, name, MIME type, size, description.
 #[must_use]
 pub fn resources_table<'a>(resources: impl IntoIterator<Item = ListedEntry<'a>>) -> Table {
     let columns =
-        [name_column("URI"), Column::new("NAME").cut(), Column::new("TYPE"), Column::new("SIZE"), description_column()];
+        [name_column("URI"), Column::new("NAME"), Column::new("TYPE"), Column::new("SIZE"), description_column()];
     entries_table(columns, resources, |resource| {
         let bytes = resource.value().get("size");
         let exact = bytes.map(|bytes| Cell::new(bytes.to_string())).unwrap_or_default();
@@ -50,7 +56,7 @@ pub fn resources_table<'a>(resources: impl IntoIterator<Item = ListedEntry<'a>>)
 pub fn templates_table<'a>(templates: impl IntoIterator<Item = ListedEntry<'a>>) -> Table {
     let columns = [
         name_column("URI TEMPLATE"),
-        Column::new("NAME").cut(),
+        Column::new("NAME"),
         Column::new("TYPE"),
         Column::new("SIZE"),
         description_column(),
@@ -69,7 +75,7 @@ pub fn templates_table<'a>(templates: impl IntoIterator<Item = ListedEntry<'a>>)
 /// Prompts: name, description, arguments; `?` marks an optional argument.
 #[must_use]
 pub fn prompts_table<'a>(prompts: impl IntoIterator<Item = ListedEntry<'a>>) -> Table {
-    let columns = [name_column("NAME"), description_column(), Column::new("ARGUMENTS").cut()];
+    let columns = [name_column("NAME"), description_column(), Column::new("ARGUMENTS")];
     entries_table(columns, prompts, |prompt| {
         vec![name_cell(prompt.name()), description_cell(prompt), prompt_arguments(prompt).into()]
     })
@@ -134,9 +140,8 @@ pub(super) fn name_column(heading: &'static str) -> Column {
     Column::new(heading).whole()
 }
 
-/// Descriptions of many things: one line of each.
 fn description_column() -> Column {
-    Column::new("DESCRIPTION").style(Style::DIM).cut()
+    Column::new("DESCRIPTION").style(Style::DIM)
 }
 
 /// A name as it is; at a terminal, one that holds blanks or nothing is marked as what it is.
@@ -157,21 +162,23 @@ fn other_name_cell(entry: &ListItem) -> Cell {
     if entry.name() == entry.uri() { cell.short("") } else { cell }
 }
 
-/// The description, else the title; a terminal shows the first paragraph.
-fn description_cell(entry: &ListItem) -> Cell {
+/// The description, else the title.
+fn description(entry: &ListItem) -> String {
     let text = match entry.description().trim() {
         "" => entry.title().unwrap_or_default(),
         text => text,
     };
     let text = text.trim().replace("\r\n", "\n");
     // The warning about it says what is missing.
-    let text = match entry.is_object() {
+    match entry.is_object() {
         false => "(cannot be read)".to_owned(),
         true if entry.is_truncated() => format!("(read in part) {text}"),
         true => text,
-    };
-    let first = text.split("\n\n").next().unwrap_or_default().to_owned();
-    Cell::new(collapse_whitespace(&text)).short(first)
+    }
+}
+
+fn description_cell(entry: &ListItem) -> Cell {
+    Cell::new(collapse_whitespace(&description(entry)))
 }
 
 fn prompt_arguments(prompt: &ListItem) -> String {

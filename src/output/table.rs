@@ -1,5 +1,6 @@
 //! Tables: aligned columns with a heading at a terminal, tab-separated lines in a pipe. If a terminal is too narrow for
-//! the columns, each row becomes a record of its own, a line or more for each cell.
+//! the columns, each row becomes a record of its own, a line or more for each cell, and nothing is cut. A word that does
+//! not fit beside the heading of its cell begins below it.
 //!
 //! In a pipe each row is one line and nothing is cut; a tab, line feed or carriage return in a cell becomes a space, and
 //! an empty cell a dash, so that lines and columns can be counted on.
@@ -15,8 +16,12 @@ const GAP: usize = 2;
 const MIN_COLUMN_WIDTH: usize = 10;
 /// What a pipe gets for an empty cell.
 const EMPTY_CELL: char = '-';
+/// The first word of a cell that is cut is shown whole, if it is not longer than this.
+const MAX_FIRST_WORD: usize = 32;
 /// The indentation of what is put below a row.
 const TAIL_INDENT: &str = "    ";
+/// The indentation of the last cell of a row, if it is put below the others.
+const LAST_CELL_INDENT: &str = "  ";
 
 /// A column.
 #[derive(Clone, Copy, Debug)]
@@ -56,7 +61,8 @@ impl Column {
         self
     }
 
-    /// Cuts its cells at the width of the terminal, so that a row is one line: for text that is shown in full elsewhere.
+    /// Cuts its cells between words, so that a row is one line: for text that a terminal shows in full elsewhere. Records
+    /// have all of it.
     #[must_use]
     pub fn cut(mut self) -> Self {
         self.cut = true;
@@ -192,7 +198,7 @@ impl Table {
     }
 
     /// Aligned columns that fit into `width`; columns without any text are omitted. Words are never broken: a table that
-    /// does not fit becomes records, and a word that is wider than the terminal makes a line that is too wide.
+    /// does not fit becomes records, and only a word that is wider than the terminal makes a line that is too wide.
     #[must_use]
     pub fn render_for_terminal(&self, width: usize, color: bool) -> String {
         if self.rows.is_empty() {
@@ -213,13 +219,14 @@ impl Table {
             return self.render_records(&whole, &[used, below].concat(), width, color);
         };
         let mut out = String::new();
+        let layout = Layout { used: &used, widths: &widths, width, color };
         if self.has_heading {
             let headings: Vec<&str> = used.iter().map(|&column| self.columns[column].heading).collect();
-            self.write_row(&mut out, &headings, &used, &widths, None, color);
+            self.write_row(&mut out, &headings, &layout, None);
         }
         for (index, row) in texts.iter().enumerate() {
             let cells: Vec<&str> = used.iter().map(|&column| row.get(column).map_or("", String::as_str)).collect();
-            self.write_row(&mut out, &cells, &used, &widths, Some(index), color);
+            self.write_row(&mut out, &cells, &layout, Some(index));
             let room = width.saturating_sub(TAIL_INDENT.len()).max(1);
             for line in pack_lines(&tails[index], room).iter().flat_map(|line| escape::wrap(line, room)) {
                 let _ = writeln!(out, "{TAIL_INDENT}{}", Style::DIM.paint(&line, color));
@@ -252,9 +259,12 @@ impl Table {
             if *whole {
                 return natural;
             }
-            let words =
-                texts.iter().filter_map(|row| row.get(column)).filter(|_| !cut).flat_map(|text| text.split(' '));
-            let longest = words.map(escape::display_width).max().unwrap_or(0);
+            let cells = texts.iter().filter_map(|row| row.get(column));
+            let longest = match cut {
+                true => cells.map(|text| first_word_width(text)).max(),
+                false => cells.flat_map(|text| text.split(' ')).map(escape::display_width).max(),
+            };
+            let longest = longest.unwrap_or(0);
             natural.min(longest.max(MIN_COLUMN_WIDTH).max(escape::display_width(heading)))
         };
         let mut widths: Vec<usize> = used.iter().zip(&natural).map(least).collect();
@@ -262,6 +272,12 @@ impl Table {
         let taken: usize = widths.iter().sum();
         if taken > room && may_be_records {
             return None;
+        }
+        if taken > room
+            && let [others @ .., last] = &mut widths[..]
+        {
+            // A cell of the last column that does not fit is put below.
+            *last = room.saturating_sub(others.iter().sum()).max(MIN_COLUMN_WIDTH).min(*last);
         }
         // What is left is shared by the columns that need more.
         let mut left = room.saturating_sub(taken);
@@ -293,20 +309,22 @@ impl Table {
     }
 
     /// Writes the lines of a row, or of the heading.
-    fn write_row(
-        &self,
-        out: &mut String,
-        cells: &[&str],
-        used: &[usize],
-        widths: &[usize],
-        row: Option<usize>,
-        color: bool,
-    ) {
+    fn write_row(&self, out: &mut String, cells: &[&str], layout: &Layout<'_>, row: Option<usize>) {
+        let &Layout { used, widths, width, color } = layout;
         let lines = |(place, text): (usize, &&str)| match self.columns[used[place]].cut {
-            true => vec![escape::truncate(text, widths[place]).into_owned()],
+            true => vec![escape::truncate_at_word(text, widths[place]).into_owned()],
             false => escape::wrap(text, widths[place]),
         };
-        let cells: Vec<Vec<String>> = cells.iter().enumerate().map(lines).collect();
+        let mut cells: Vec<Vec<String>> = cells.iter().enumerate().map(lines).collect();
+        // Where a word is wider than the terminal, another place does not help.
+        let room_below = width.saturating_sub(LAST_CELL_INDENT.len());
+        let mut last_cell = None;
+        if let ([_, .., last], [.., room]) = (&mut cells[..], widths)
+            && last.iter().any(|line| escape::display_width(line) > *room)
+            && last.iter().all(|line| escape::display_width(line) <= room_below)
+        {
+            last_cell = Some(std::mem::take(last).join(" "));
+        }
         let height = cells.iter().map(Vec::len).max().unwrap_or(0).max(1);
         for line in 0..height {
             let mut gap = 0;
@@ -321,6 +339,12 @@ impl Table {
                 gap += widths[place].saturating_sub(escape::display_width(text)) + GAP;
             }
             out.push('\n');
+        }
+        if let Some(text) = last_cell {
+            let style = self.style_of(used.last(), row);
+            for line in escape::wrap(&text, room_below) {
+                let _ = writeln!(out, "{LAST_CELL_INDENT}{}", style.paint(&line, color));
+            }
         }
     }
 
@@ -345,10 +369,8 @@ impl Table {
             for &column in used {
                 let Some(text) = texts.get(column).filter(|text| !text.is_empty()) else { continue };
                 let style = self.style_of(Some(&column), Some(row));
-                let Column { heading, cut, .. } = self.columns[column];
-                let room = width.saturating_sub(escape::display_width(heading) + GAP).max(MIN_COLUMN_WIDTH);
-                let text = if cut { escape::truncate(text, room) } else { text.as_str().into() };
-                records.add_row([heading.into(), Cell::new(text).style(style)]);
+                let heading = self.columns[column].heading;
+                records.add_row([heading.into(), Cell::new(text.as_str()).style(style)]);
             }
         }
         records.render_for_terminal(width, color)
@@ -360,6 +382,27 @@ impl Table {
         let of_state = || self.columns[column].style_of.map(|style_of| style_of(cell.map_or("", |cell| &cell.text)));
         cell.and_then(|cell| cell.style).or_else(of_state).unwrap_or(self.columns[column].style)
     }
+}
+
+/// How the columns of a table are laid out.
+struct Layout<'a> {
+    /// The columns that have text.
+    used: &'a [usize],
+    /// The width of each of them.
+    widths: &'a [usize],
+    /// The width of the terminal.
+    width: usize,
+    /// Whether there are colors.
+    color: bool,
+}
+
+/// The columns that the first word of a text takes, with the mark of what is cut after it.
+fn first_word_width(text: &str) -> usize {
+    match text.split_once(' ') {
+        Some((word, _)) => escape::display_width(word) + 1,
+        None => escape::display_width(text),
+    }
+    .min(MAX_FIRST_WORD)
 }
 
 /// Parts of a text on as few lines as they need, a part on one line if it fits.
@@ -423,7 +466,7 @@ mod tests {
         assert_eq!(
             table.render_for_terminal(40, false),
             "NAME                   DESCRIPTION\n\
-             a_name_of_some_length  word word word w…\n\
+             a_name_of_some_length  word word word…\n\
              b                      c\n"
         );
     }
@@ -457,6 +500,60 @@ mod tests {
             table.render_tsv(),
             "error\tit is broken\tmend it: mcpipe config edit --project\nwarning\tit is old\t-\n"
         );
+    }
+
+    #[test]
+    fn a_word_that_does_not_fit_beside_its_heading_begins_below() {
+        let mut table = Table::new([Column::new("NAME").whole(), Column::new("DESCRIPTION").cut(), Column::new("URL")]);
+        let url = "https://example.com/of/31/columns";
+        table.add_row(["a".into(), "one two three four five six seven".into(), url.into()]);
+        table.add_row(["b".into(), "one".into(), format!("at {url} and more").into()]);
+        assert_eq!(
+            table.render_for_terminal(36, false),
+            format!(
+                "NAME         a\nDESCRIPTION  one two three four five\n             six seven\nURL\n  {url}\n\n\
+                 NAME         b\nDESCRIPTION  one\nURL\n  at\n  {url}\n  and more\n"
+            )
+        );
+        let mut pairs = Table::new([Column::new("").whole().style(Style::BOLD), Column::new("")]).without_heading();
+        pairs.add_row(["a long name".into(), "one two three".into()]);
+        pairs.add_row(["b".into(), url.into()]);
+        assert_eq!(
+            pairs.render_for_terminal(36, true),
+            format!("\x1b[1ma long name\x1b[0m  one two three\n\x1b[1mb\x1b[0m\n  {url}\n")
+        );
+    }
+
+    /// Whatever the width, no word is broken, and no line is wider than the terminal if its words are not.
+    #[test]
+    fn no_table_breaks_a_word_at_any_width() {
+        let headings = ["NAME", "TYPE", "DEFAULT", "DESCRIPTION"];
+        let words = ["a", "\"resourceLink\",", "https://example.com/a/b/c", "DEFAULT", "of", "input_required"];
+        let text = |seed: usize| (0..seed % 7).map(|n| words[(seed * 5 + n * n) % 6]).collect::<Vec<_>>().join(" ");
+        for (first, cut, has_heading) in
+            [(true, false, true), (false, false, true), (true, true, true), (true, false, false)]
+        {
+            let mut columns = headings.map(Column::new);
+            columns[0].whole = first;
+            columns[3].cut = cut;
+            let mut table = Table::new(columns);
+            table.has_heading = has_heading;
+            let rows: Vec<[String; 4]> =
+                (0..8).map(|row| [format!("name_{row}"), text(row), text(row * 3 + 1), text(row + 4)]).collect();
+            rows.iter().for_each(|row| table.add_row(row.clone().map(Cell::from)));
+            for width in 28..120 {
+                let shown = table.render_for_terminal(width, false);
+                for line in shown.lines() {
+                    assert!(escape::display_width(line) <= width || !has_heading, "{width}: {line}\n{shown}");
+                    let known = |word: &str| {
+                        headings.contains(&word)
+                            || words.contains(&word.trim_end_matches('…'))
+                            || word.starts_with("name_")
+                    };
+                    assert!(line.split_whitespace().all(known), "{width}: {line}\n{shown}");
+                }
+            }
+        }
     }
 
     #[test]

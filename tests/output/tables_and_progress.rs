@@ -4,6 +4,7 @@ use std::io::Read;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
+use expect_test::expect;
 use serde_json::{Value, json};
 
 use crate::support::pty::TerminalStreams;
@@ -46,7 +47,9 @@ fn an_overview_has_one_line_for_each_tool() {
         assert_eq!(lines.len(), 2, "{text}");
         assert!(lines[0].starts_with("NAME   DESCRIPTION"), "{text}");
         assert!(lines[1].starts_with("wordy  word0 word1 ") && lines[1].ends_with('…'), "{text}");
-        assert!(lines[1].contains("…  parameter_0?") && lines[1].chars().count() == usize::from(columns), "{text}");
+        assert!(lines[1].contains("  parameter_0?") && lines[1].chars().count() <= usize::from(columns), "{text}");
+        let words: Vec<&str> = lines[1].split([' ', '…', ',', '?']).collect();
+        assert!(!words.contains(&"wor") && !words.contains(&"parameter"), "cut between words: {text}");
     }
 }
 
@@ -97,6 +100,89 @@ fn a_narrow_terminal_gets_records() {
     let expected = "URI          demo://hello\nNAME         hello\nTYPE         text/plain\nDESCRIPTION  A greeting\n\n\
                     URI          demo://logo\nNAME         logo\nTYPE         image/png";
     assert_eq!(seen.exits(0).final_screen(), expected);
+}
+
+/// At a narrow terminal, no word and no address is broken, and only what another command shows in full is cut.
+#[test]
+fn a_narrow_terminal_breaks_no_word() {
+    let url = "https://example.com/some/path/that/is/long/to/README.md";
+    let property = json!({"type": "string", "default": url, "description": words(12)});
+    let tool = json!({"name": "fetch", "description": words(12),
+        "inputSchema": {"type": "object", "properties": {"location": property}},
+        "annotations": {"readOnlyHint": true, "destructiveHint": false, "idempotentHint": true, "openWorldHint": true}});
+    let uri = "demo://resource/static/document/architecture/overview.md";
+    let server = Mcp::modern()
+        .tools(json!([tool]))
+        .on("resources/list", move |call| {
+            let resource = json!({"uri": uri, "name": words(9), "mimeType": "text/markdown", "description": words(12)});
+            call.result(json!({"resources": [resource], "ttlMs": 0, "cacheScope": "private"}))
+        })
+        .on("prompts/list", |call| {
+            let prompt = json!({"name": "explain", "description": words(20), "arguments": [{"name": "subject"}]});
+            call.result(json!({"prompts": [prompt], "ttlMs": 0, "cacheScope": "private"}))
+        })
+        .stdio();
+    let sandbox = Sandbox::new();
+    sandbox.config(&format!("[servers.a]\nurl = \"{url}\"\n[servers.b]\nurl = \"http://localhost:1/\"\n"));
+    let shown = |words: &[&str]| {
+        let run = sandbox.mcpipe(words).env("NO_COLOR", "1");
+        let screen = run.at_terminal_with_columns(60, TerminalStreams::ALL).wait().exits(0).final_screen();
+        // The command of the example is not broken.
+        let screen = screen.split("\nExample\n").next().unwrap().to_owned();
+        assert!(screen.lines().all(|line| line.chars().count() <= 60), "{screen}");
+        screen
+    };
+    let target = server.target();
+    expect![[r#"
+        NAME       a
+        TRANSPORT  auto
+        TARGET
+          https://example.com/some/path/that/is/long/to/README.md
+        SOURCE     ~/.config/mcpipe/config.toml:1
+        STATE      enabled
+
+        NAME       b
+        TRANSPORT  auto
+        TARGET     http://localhost:1/
+        SOURCE     ~/.config/mcpipe/config.toml:3
+        STATE      enabled"#]]
+    .assert_eq(&shown(&["config", "list"]));
+    expect![[r#"
+        URI
+          demo://resource/static/document/architecture/overview.md
+        NAME         word0 word1 word2 word3 word4 word5 word6 word7
+                     word8
+        TYPE         text/markdown
+        DESCRIPTION  word0 word1 word2 word3 word4 word5 word6 word7
+                     word8 word9 word10 word11"#]]
+    .assert_eq(&shown(&["list", &target, "--resources"]));
+    expect![[r#"
+        NAME     DESCRIPTION                               ARGUMENTS
+        explain  word0 word1 word2 word3 word4 word5       subject?
+                 word6 word7 word8 word9 word10 word11
+                 word12 word13 word14 word15 word16
+                 word17 word18 word19"#]]
+    .assert_eq(&shown(&["list", &target, "--prompts"]));
+    expect![[r#"
+        fetch
+
+        word0 word1 word2 word3 word4 word5 word6 word7 word8 word9
+        word10 word11
+
+        Annotations (claimed by the server, not verified)
+        read-only: yes, destructive: no, idempotent: yes, open
+        world: yes
+
+        Parameters
+        NAME         location
+        TYPE         string
+        REQUIRED     optional
+        DEFAULT
+          "https://example.com/some/path/that/is/long/to/README.md"
+        DESCRIPTION  word0 word1 word2 word3 word4 word5 word6 word7
+                     word8 word9 word10 word11
+    "#]]
+    .assert_eq(&shown(&["list", &target, "fetch"]));
 }
 
 #[test]

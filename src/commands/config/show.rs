@@ -54,7 +54,7 @@ pub(super) fn list(context: &ConfigContext<'_>) -> ConfigReport {
                 Column::new("NAME").whole(),
                 Column::new("TRANSPORT"),
                 Column::new("TARGET"),
-                Column::new("SOURCE").cut(),
+                Column::new("SOURCE"),
                 Column::state("STATE"),
             ],
             rows,
