@@ -57,18 +57,18 @@ fn list_says_what_is_configured_and_where() {
     expect![[r#"
         exit: 0
         --- stdout
-        api\tauto\thttps://theirs.example/mcp\t[ROOT]/work/.mcpipe.toml:1\tuntrusted
+        api\thttp\thttps://theirs.example/mcp\t[ROOT]/work/.mcpipe.toml:1\tuntrusted
         bad\t-\t-\t[ROOT]/work/.mcpipe.toml:3\tinvalid
         files\tstdio\tsh -c cat --token [redacted] 'a b'\t~/.config/mcpipe/config.toml:16\tenabled
-        off\tauto\thttps://off.example/mcp\t~/.config/mcpipe/config.toml:21\tdisabled
+        off\thttp\thttps://off.example/mcp\t~/.config/mcpipe/config.toml:21\tdisabled
         run\tstdio\tsh\t[ROOT]/work/.mcp.json:3\tuntrusted
-        web\tauto\thttps://web.example/mcp\t[ROOT]/work/.mcp.json:2\tenabled
+        web\thttp\thttps://web.example/mcp\t[ROOT]/work/.mcp.json:2\tenabled
     "#]]
     .assert_eq(&config(&sandbox, &["list"]));
     expect![[r#"
         exit: 0
         --- stdout
-        {"servers":[{"name":"api","transport":"auto","target":"https://theirs.example/mcp","origin":{"file":"[ROOT]/work/.mcpipe.toml","line":1},"layer":"project","state":"untrusted","replaces":["[ROOT]/home/.config/mcpipe/config.toml:5"],"errors":[]},{"name":"bad","transport":"-","target":"-","origin":{"file":"[ROOT]/work/.mcpipe.toml","line":3},"layer":"project","state":"invalid","replaces":[],"errors":[{"file":"[ROOT]/work/.mcpipe.toml","line":4,"column":null,"message":"unknown key 'urll' in [servers.bad]; did you mean 'url'?","cause":null,"hint":null}]},{"name":"files","transport":"stdio","target":"sh -c cat --token [redacted] 'a b'","origin":{"file":"[ROOT]/home/.config/mcpipe/config.toml","line":16},"layer":"user","state":"enabled","replaces":[],"errors":[]},{"name":"off","transport":"auto","target":"https://off.example/mcp","origin":{"file":"[ROOT]/home/.config/mcpipe/config.toml","line":21},"layer":"user","state":"disabled","replaces":[],"errors":[]},{"name":"run","transport":"stdio","target":"sh","origin":{"file":"[ROOT]/work/.mcp.json","line":3},"layer":"project","state":"untrusted","replaces":[],"errors":[]},{"name":"web","transport":"auto","target":"https://web.example/mcp","origin":{"file":"[ROOT]/work/.mcp.json","line":2},"layer":"project","state":"enabled","replaces":[],"errors":[]}],"errors":[]}
+        {"servers":[{"name":"api","transport":"http","target":"https://theirs.example/mcp","origin":{"file":"[ROOT]/work/.mcpipe.toml","line":1},"layer":"project","state":"untrusted","replaces":["[ROOT]/home/.config/mcpipe/config.toml:5"],"errors":[]},{"name":"bad","transport":null,"target":null,"origin":{"file":"[ROOT]/work/.mcpipe.toml","line":3},"layer":"project","state":"invalid","replaces":[],"errors":[{"file":"[ROOT]/work/.mcpipe.toml","line":4,"column":null,"message":"unknown key 'urll' in [servers.bad]; did you mean 'url'?","cause":null,"hint":null}]},{"name":"files","transport":"stdio","target":"sh -c cat --token [redacted] 'a b'","origin":{"file":"[ROOT]/home/.config/mcpipe/config.toml","line":16},"layer":"user","state":"enabled","replaces":[],"errors":[]},{"name":"off","transport":"http","target":"https://off.example/mcp","origin":{"file":"[ROOT]/home/.config/mcpipe/config.toml","line":21},"layer":"user","state":"disabled","replaces":[],"errors":[]},{"name":"run","transport":"stdio","target":"sh","origin":{"file":"[ROOT]/work/.mcp.json","line":3},"layer":"project","state":"untrusted","replaces":[],"errors":[]},{"name":"web","transport":"http","target":"https://web.example/mcp","origin":{"file":"[ROOT]/work/.mcp.json","line":2},"layer":"project","state":"enabled","replaces":[],"errors":[]}],"errors":[]}
     "#]].assert_eq(&config(&sandbox, &["list", "--json"]));
     expect![[r#"
         exit: 0
@@ -408,8 +408,8 @@ fn what_cannot_be_used_is_not_called_ready() {
     expect![[r#"
         exit: 0
         --- stdout
-        a\tauto\thttps://a.invalid/mcp\t~/.config/mcpipe/config.toml:1\tinvalid
-        b\tauto\thttp://b.invalid/mcp\t~/.config/mcpipe/config.toml:4\tinvalid
+        a\thttp\thttps://a.invalid/mcp\t~/.config/mcpipe/config.toml:1\tinvalid
+        b\thttp\thttp://b.invalid/mcp\t~/.config/mcpipe/config.toml:4\tinvalid
         c\tstdio\tsh\t~/.config/mcpipe/config.toml:6\tinvalid
     "#]]
     .assert_eq(&config(&sandbox, &["list"]));

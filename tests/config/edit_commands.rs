@@ -188,8 +188,8 @@ fn add_writes_what_was_meant_and_says_what_is_missing() {
     expect![[r#"
         exit: 0
         --- stdout
-        api\tauto\thttps://proj.example/mcp\t[ROOT]/work/.mcpipe.toml:1\tenabled
-        crm\tauto\thttps://crm.example/mcp\t~/.config/mcpipe/config.toml:8\tinvalid
+        api\thttp\thttps://proj.example/mcp\t[ROOT]/work/.mcpipe.toml:1\tenabled
+        crm\thttp\thttps://crm.example/mcp\t~/.config/mcpipe/config.toml:8\tinvalid
         files\tstdio\tsh -c 'a b'\t~/.config/mcpipe/config.toml:1\tenabled
     "#]]
     .assert_eq(&config(&sandbox, &["list"]));

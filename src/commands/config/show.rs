@@ -24,6 +24,7 @@ use crate::env::Environment;
 use crate::error::Result;
 use crate::output::Column;
 use crate::target;
+use crate::transport::{HttpMode, TransportKind};
 use crate::util::quoting;
 
 /// `config list`.
@@ -35,9 +36,15 @@ pub(super) fn list(context: &ConfigContext<'_>) -> ConfigReport {
         .servers()
         .iter()
         .map(|server| {
-            let (kind, place) = transport_and_target(server);
+            let (kind, place) = transport_and_target(server).unwrap_or_default();
             let faulty = !server_diagnostics(&config, context.environment, server, &given).is_empty();
-            vec![server.name.clone(), kind, place, server.origin().to_string(), server_state(server, faulty).to_owned()]
+            vec![
+                server.name.clone(),
+                kind.to_owned(),
+                place,
+                server.origin().to_string(),
+                server_state(server, faulty).to_owned(),
+            ]
         })
         .collect();
     let servers: Vec<Json> = config
@@ -71,7 +78,7 @@ pub(super) fn list(context: &ConfigContext<'_>) -> ConfigReport {
 
 /// One server for `config list --json`.
 fn server_json(server: &ConfiguredServer, environment: &Environment, faults: &[ConfigDiagnostic]) -> Json {
-    let (kind, place) = transport_and_target(server);
+    let (kind, place) = transport_and_target(server).unzip();
     let replaces: Vec<String> =
         server.overridden.iter().map(|origin| environment.expand_tilde(&origin.to_string())).collect();
     json!({
@@ -100,22 +107,25 @@ fn server_diagnostics(
     entry_errors::entry_errors(config, server, environment, secrets)
 }
 
-/// The transport and the URL or the command line, with secrets hidden and references unexpanded.
-fn transport_and_target(server: &ConfiguredServer) -> (String, String) {
+/// The transport, as `list` names it, and the URL or the command line, with secrets hidden and references unexpanded;
+/// `None` if the entry has neither.
+fn transport_and_target(server: &ConfiguredServer) -> Option<(&'static str, String)> {
     let text = |key: &str| server.entry.get(key).and_then(|member| member.value.as_str());
     if let Some(url) = text("url") {
         let transport = match url.split(':').next() {
-            Some("ws" | "wss") => "websocket",
-            Some(scheme @ ("unix" | "replay")) => scheme,
-            _ => text("transport").unwrap_or("auto"),
+            Some("ws" | "wss") => TransportKind::WebSocket.as_str(),
+            Some("unix") => TransportKind::Unix.as_str(),
+            Some("replay") => "replay",
+            _ if text("transport") == Some(HttpMode::Sse.name()) => TransportKind::Sse.as_str(),
+            _ => TransportKind::Http.as_str(),
         };
-        return (transport.to_owned(), redact::redact_value(url, "url", Sensitivity::Plain, None).text);
+        return Some((transport, redact::redact_value(url, "url", Sensitivity::Plain, None).text));
     }
-    let Some(program) = text("command") else { return ("-".to_owned(), "-".to_owned()) };
+    let program = text("command")?;
     let args = server.entry.get("args").map(|member| list_texts(&member.value)).unwrap_or_default();
     let mut words = vec![program.to_owned()];
     words.extend(redact::redact_arguments(&args, None).into_iter().map(|shown| shown.text));
-    ("stdio".to_owned(), display_command_line(&words))
+    Some((TransportKind::Stdio.as_str(), display_command_line(&words)))
 }
 
 /// Words quoted for a shell; references and placeholders stay readable.

@@ -205,8 +205,8 @@ fn list_shows_every_server_with_its_source_and_state_and_no_secret() {
     let list = said.out.replace("\"a b\"", "'a b'");
     assert_eq!(
         list,
-        "api\tauto\thttps://[redacted]@api.example/?key=[redacted]\t~/.config/mcpipe/config.toml:5\tinvalid\n\
-         bad\t-\t-\t~/project/.mcpipe.toml:1\tinvalid\n\
+        "api\thttp\thttps://[redacted]@api.example/?key=[redacted]\t~/.config/mcpipe/config.toml:5\tinvalid\n\
+         bad\t\t\t~/project/.mcpipe.toml:1\tinvalid\n\
          evil\tstdio\trm\t~/project/.mcp.json:1\tuntrusted\n\
          files\tstdio\tnpx -y --token [redacted] 'a b' ${HOME}\t~/.config/mcpipe/config.toml:15\tinvalid\n\
          off\tstdio\tx\t~/project/.mcp.json:1\tdisabled\n"
