@@ -84,6 +84,16 @@ fn the_name_of_a_session_is_not_a_target() {
     let pasted: Vec<String> = shlex::split(&hint).unwrap().split_off(1);
     let pasted: Vec<&str> = pasted.iter().map(String::as_str).collect();
     sessions.run(&pasted).succeeds().stderr_is("");
+    // The record of a version that did not write the command.
+    let record = sessions.record();
+    let text = std::fs::read_to_string(&record).unwrap();
+    let mut members: serde_json::Map<String, serde_json::Value> = serde_json::from_str(&text).unwrap();
+    assert!(members.remove("list_command").is_some());
+    std::fs::write(&record, serde_json::to_string(&members).unwrap()).unwrap();
+    sessions
+        .run(&["call", "shop", "echo", "text=hi"])
+        .exits(3)
+        .stderr_contains("\nhint: find the target of the session, and name that: mcpipe session list\n");
     assert_eq!(server.processes().len(), 1);
     sessions.stop_all();
 }

@@ -51,6 +51,12 @@ impl Sessions {
         entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect()
     }
 
+    /// The file that describes the only session.
+    fn record(&self) -> std::path::PathBuf {
+        let name = self.files().into_iter().find(|name| name.ends_with(".json")).unwrap();
+        self.sandbox.path().join("run/mcpipe").join(name)
+    }
+
     fn list(&self) -> Vec<serde_json::Value> {
         let run = self.run(&["session", "list", "--json"]);
         run.succeeds();

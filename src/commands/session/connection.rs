@@ -130,7 +130,11 @@ impl Context {
         match records.find(|record| record.name == word && is_running(record.pid)) {
             Some(record) => failure
                 .cause("a session has this name, which is only for `session stop` and `session logs`")
-                .hint(format!("name the target of the session: {}", record.list_command)),
+                .hint(match record.list_command.as_str() {
+                    // An older version wrote none.
+                    "" => "find the target of the session, and name that: mcpipe session list".to_owned(),
+                    line => format!("name the target of the session: {line}"),
+                }),
             None => failure,
         }
     }
