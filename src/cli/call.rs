@@ -118,12 +118,14 @@ pub struct CallArgs {
     ///
     /// LIMIT is METRIC, then <, <=, > or >=, then a value: p95<200ms, errors<1%, rate>100. The metrics are p0 to p100, max
     /// and mean (times), errors (a number or a percentage) and rate.
-    #[arg(long, value_name = "LIMIT", help_heading = "Many calls", requires = "repeat", hide_short_help = true)]
+    #[arg(long, value_name = "LIMIT", help_heading = "Many calls", requires = "repeat", hide_short_help = true,
+        conflicts_with_all = ["batch", "tool_use"])]
     pub threshold: Vec<String>,
     /// Also write the times of --repeat to FILE as an HTML page
     ///
     /// The page has a plot of all calls, and needs no other file.
-    #[arg(long, value_name = "FILE", help_heading = "Many calls", requires = "repeat", hide_short_help = true)]
+    #[arg(long, value_name = "FILE", help_heading = "Many calls", requires = "repeat", hide_short_help = true,
+        conflicts_with_all = ["batch", "tool_use"])]
     pub html: Option<PathBuf>,
     /// Run up to N calls at once [default: 8]
     ///
@@ -139,13 +141,14 @@ pub struct CallArgs {
     /// They fail at once (class unreachable) until one that is tried after a pause succeeds. The pause is 1 s at first, and
     /// doubles up to 30 s. Errors that a tool or the server reports do not count.
     #[arg(long, value_name = "N", help_heading = "Many calls", requires = "batch", hide_short_help = true,
-        value_parser = parse_whole_number::<u32, 1>)]
+        conflicts_with_all = ["tool_use", "repeat"], value_parser = parse_whole_number::<u32, 1>)]
     pub max_failures: Option<u32>,
     /// With --batch: skip the lines whose IDs have a result in FILE, the output of an earlier run
     ///
     /// A line that failed, or whose tool reported an error, runs again. FILE may be the file that the output is appended
     /// to.
-    #[arg(long, value_name = "FILE", help_heading = "Many calls", requires = "batch", hide_short_help = true)]
+    #[arg(long, value_name = "FILE", help_heading = "Many calls", requires = "batch", hide_short_help = true,
+        conflicts_with_all = ["tool_use", "repeat"])]
     pub skip_done: Option<PathBuf>,
     /// Send the arguments even if they are invalid
     ///
@@ -154,7 +157,7 @@ pub struct CallArgs {
     #[arg(long)]
     pub no_validate: bool,
     /// Print the request and send nothing
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["structured", "save", "strict"])]
     pub dry_run: bool,
     /// Print only the structured content
     #[arg(long, conflicts_with = "save")]
@@ -178,7 +181,7 @@ pub struct CallArgs {
         conflicts_with_all = ["output", "batch", "repeat", "detach", "dry_run"])]
     pub max_bytes: Option<u64>,
     /// Start the call as a task, print its ID and exit
-    #[arg(long, conflicts_with_all = ["structured", "save", "dry_run"])]
+    #[arg(long, conflicts_with_all = ["structured", "save", "dry_run", "strict"])]
     pub detach: bool,
     /// Fail if the result does not match the output schema
     ///

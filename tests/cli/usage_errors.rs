@@ -68,8 +68,77 @@ fn options_that_mean_nothing_here_are_refused() {
         refused(&["list", option], option);
     }
     refused(&["list", "--offline", "--search", "x"], "--offline");
-    refused(&["prompt", &target, "greet", "who:=5"], "who=5");
     assert!(server.processes().is_empty(), "nobody is asked");
+}
+
+/// What `call` does with many calls, or without a result, has no use for these options.
+#[test]
+fn options_that_a_way_of_calling_would_ignore_are_refused() {
+    let sandbox = Sandbox::new();
+    sandbox.file("lines", "");
+    for (way, options) in [
+        (
+            &["--batch", "lines"][..],
+            &[
+                "--html=x",
+                "--threshold=p95<1s",
+                "--structured",
+                "--save=d",
+                "--output=o",
+                "--max-bytes=1kB",
+                "--detach",
+                "--expect=.",
+                "--args={}",
+                "--tool-use=lines",
+                "--repeat=2",
+            ][..],
+        ),
+        (
+            &["--tool-use", "lines"],
+            &[
+                "--html=x",
+                "--threshold=p95<1s",
+                "--rate=5/s",
+                "--ordered",
+                "--max-failures=2",
+                "--skip-done=lines",
+                "--structured",
+                "--save=d",
+                "--output=o",
+                "--detach",
+                "--expect=.",
+                "--args={}",
+            ],
+        ),
+        (
+            &["echo", "--repeat", "2"],
+            &[
+                "--ordered",
+                "--max-failures=2",
+                "--skip-done=lines",
+                "--structured",
+                "--save=d",
+                "--output=o",
+                "--max-bytes=1kB",
+                "--detach",
+                "--dry-run",
+            ],
+        ),
+        (
+            &["echo", "--dry-run"],
+            &["--structured", "--save=d", "--output=o", "--max-bytes=1kB", "--detach", "--expect=.", "--strict"],
+        ),
+        (
+            &["echo", "--detach"],
+            &["--structured", "--save=d", "--output=o", "--max-bytes=1kB", "--expect=.", "--strict"],
+        ),
+    ] {
+        for option in options {
+            let run = sandbox.mcpipe(["call", "./no-such-server"]).args(way).arg(*option).run();
+            let name = option.split('=').next().unwrap();
+            run.exits(2).prints("").stderr_contains("cannot be used with").stderr_contains(name);
+        }
+    }
 }
 
 #[test]
