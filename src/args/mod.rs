@@ -25,6 +25,7 @@ use crate::schema::{
     self, ArgumentProblem, PathStep, Property, SchemaDocument, SchemaValidator, TypeSet, UncheckedArguments,
     UncheckedExtent, path_text,
 };
+use crate::util::quoting::quote_without_secrets;
 use crate::util::suggest::nearest_names;
 
 /// What the command line says about the arguments. Later parts override earlier ones.
@@ -213,7 +214,7 @@ impl<'a> AssembledArguments<'a> {
         let names = self.document.map(|document| document.property_names(document.root())).unwrap_or_default();
         let (head, tail) = word.split_once(':').unwrap_or((word, ""));
         if !tail.is_empty() && names.contains(&head) {
-            return problem.with_suggestion(Some(format!("did you mean {head}={}?", tail.trim_start())));
+            return problem.with_suggestion(Some(format!("did you mean {}?", shown_argument(head, tail.trim_start()))));
         }
         let near = nearest_names(head, names.iter().copied());
         let meant = if names.contains(&head) { Some(head) } else { near.first().copied() };
@@ -234,9 +235,11 @@ impl<'a> AssembledArguments<'a> {
         let free = required.into_iter().find(|name| !is_given(name));
         self.suggested.extend(free.map(ToOwned::to_owned));
         problem.with_suggestion(Some(match (free, word) {
-            (Some(name), "-") => format!("for the text on stdin: {name}=@-; for all arguments as JSON: --args -"),
-            (None, "-") => "for all arguments as JSON on stdin: --args -".to_owned(),
-            (Some(name), _) => format!("did you mean {name}={}?", crate::util::quoting::quote(word)),
+            (Some(name), "-") => {
+                format!("for the text on standard input: {name}=@-; for all arguments as JSON: --args -")
+            }
+            (None, "-") => "for all arguments as JSON on standard input: --args -".to_owned(),
+            (Some(name), _) => format!("did you mean {}?", shown_argument(name, word)),
             (None, _) => "write NAME=VALUE".to_owned(),
         }))
     }
@@ -485,4 +488,9 @@ impl<'a> AssembledArguments<'a> {
             None => self.base_is_hidden,
         }
     }
+}
+
+/// `name=value` as it is typed, without the value of what may be a secret.
+fn shown_argument(name: &str, value: &str) -> String {
+    quote_without_secrets(&[&format!("{name}={value}")]).concat()
 }

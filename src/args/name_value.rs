@@ -7,7 +7,8 @@ use serde_json::Value;
 
 use crate::schema::ArgumentProblem;
 use crate::util::json_error::json_fault_at;
-use crate::util::quoting::quote;
+use crate::util::quoting::{quote, quote_without_secrets};
+use crate::util::secret_names::looks_secret;
 
 /// Where the contents of `@FILE` and of standard input come from.
 pub trait ArgumentReader {
@@ -17,11 +18,11 @@ pub trait ArgumentReader {
     /// The file cannot be read.
     fn read_file(&mut self, path: &str) -> io::Result<Vec<u8>>;
 
-    /// All bytes of standard input. Called at most once.
+    /// All bytes of standard input, which should be `what`. Called at most once.
     ///
     /// # Errors
     /// Standard input cannot be read.
-    fn read_stdin(&mut self) -> io::Result<Vec<u8>>;
+    fn read_stdin(&mut self, what: &str) -> io::Result<Vec<u8>>;
 }
 
 /// A word, split at its first `=`.
@@ -94,8 +95,9 @@ impl<'r> ArgSources<'r> {
                 .map(|value| (value, false))
                 .map_err(|message| ArgumentProblem::new(&[], message).with_suggestion(suggest_object(text)));
         };
-        let bytes =
-            self.read_source(source).map_err(|message| ArgumentProblem::new(&[], format!("--args: {message}")))?;
+        let bytes = self
+            .read_source(source, "the arguments as JSON")
+            .map_err(|message| ArgumentProblem::new(&[], format!("--args: {message}")))?;
         let value = parse_json(&bytes, &format!("--args: {}", source_name(source)));
         value.map(|value| (value, true)).map_err(|message| ArgumentProblem::new(&[], message))
     }
@@ -103,25 +105,28 @@ impl<'r> ArgSources<'r> {
     /// The value of a word. The caller sets the path of a problem.
     pub fn read_value(&mut self, word: &NameValue<'_>) -> Result<ArgValue, ArgumentProblem> {
         let problem = |message: String| ArgumentProblem::for_parameter(word.name, message);
+        let what = format!("the value of {}", word.name);
         match (word.value_text.strip_prefix('@'), word.is_json) {
             (None, false) => Ok(ArgValue { content: ArgContent::Inline(word.value_text.to_owned()), is_hidden: false }),
             (None, true) => match parse_json(word.value_text.as_bytes(), "the value") {
                 Ok(value) => Ok(ArgValue::from_json(value)),
                 Err(message) => {
                     let plain = format!("to pass a string: {}=…", word.name);
-                    Err(problem(message).with_text(word.value_text).with_suggestion(Some(plain)))
+                    let problem = problem(message).with_suggestion(Some(plain));
+                    Err(if looks_secret(word.name) { problem } else { problem.with_text(word.value_text) })
                 }
             },
             (Some(literal), false) if literal.starts_with('@') => {
                 Ok(ArgValue { content: ArgContent::Inline(literal.to_owned()), is_hidden: false })
             }
             (Some(source), false) if source.starts_with("b64:") => {
-                let bytes = self.read_source(&source["b64:".len()..]).map_err(problem)?;
+                let bytes = self.read_source(&source["b64:".len()..], &what).map_err(problem)?;
                 Ok(ArgValue { content: ArgContent::Json(Value::String(encode_base64(&bytes))), is_hidden: true })
             }
             (Some(source), raw) => {
                 let literal = || (!raw).then(|| format!("to pass the text itself: {}=@@{source}", word.name));
-                let bytes = self.read_source(source).map_err(|message| problem(message).with_suggestion(literal()))?;
+                let bytes =
+                    self.read_source(source, &what).map_err(|message| problem(message).with_suggestion(literal()))?;
                 let content = if raw {
                     ArgContent::Json(parse_json(&bytes, &source_name(source)).map_err(problem)?)
                 } else {
@@ -132,13 +137,13 @@ impl<'r> ArgSources<'r> {
         }
     }
 
-    fn read_source(&mut self, source: &str) -> Result<Vec<u8>, String> {
+    fn read_source(&mut self, source: &str, what: &str) -> Result<Vec<u8>, String> {
         match source {
             "" => Err("the file name after @ is missing".to_owned()),
             "-" if self.stdin_was_read => Err("standard input can only be used once".to_owned()),
             "-" => {
                 self.stdin_was_read = true;
-                self.reader.read_stdin().map_err(|error| format!("cannot read standard input: {error}"))
+                self.reader.read_stdin(what).map_err(|error| format!("cannot read standard input: {error}"))
             }
             path => self.reader.read_file(path).map_err(|error| format!("cannot read {path}: {error}")),
         }
@@ -161,7 +166,7 @@ fn suggest_object(text: &str) -> Option<String> {
         return None;
     }
     Some(match NameValue::parse(text) {
-        Some(_) => format!("without --args: {}", quote(text)),
+        Some(_) => format!("without --args: {}", quote_without_secrets(&[text]).concat()),
         None if text.contains(':') => r#"write it as '{"name": "value"}'"#.to_owned(),
         None => format!("for a file: --args {}", quote(&format!("@{text}"))),
     })

@@ -130,7 +130,7 @@ impl ArgumentReader for EmptyReader {
         Err(io::ErrorKind::NotFound.into())
     }
 
-    fn read_stdin(&mut self) -> io::Result<Vec<u8>> {
+    fn read_stdin(&mut self, _: &str) -> io::Result<Vec<u8>> {
         Ok(b"5\n".to_vec())
     }
 }

@@ -24,7 +24,7 @@ impl ArgumentReader for MemoryReader {
         Ok(bytes.to_vec())
     }
 
-    fn read_stdin(&mut self) -> io::Result<Vec<u8>> {
+    fn read_stdin(&mut self, _: &str) -> io::Result<Vec<u8>> {
         self.stdin_reads += 1;
         Ok(self.stdin.to_vec())
     }
@@ -345,7 +345,7 @@ fn a_word_without_equals_gets_advice() {
     assert_eq!(meant(&["2", "3", "4"])[2], "'4' is not an argument; write NAME=VALUE");
     assert_eq!(
         meant(&["-"])[0],
-        "'-' is not an argument; for the text on stdin: a=@-; for all arguments as JSON: --args -"
+        "'-' is not an argument; for the text on standard input: a=@-; for all arguments as JSON: --args -"
     );
     assert_eq!(untyped(&["limit"]).unwrap_err(), ["'limit' is not an argument; write NAME=VALUE"]);
 }

@@ -52,6 +52,7 @@ const FOREIGN_OPTIONS: &[ForeignOption] = &[
     option(&["-d", "--data-raw", "--data-binary", "--data-urlencode", "--post-data"], DATA).of(&["call"]),
     word(&["--data", "--body", "--params", "--arguments", "--input", "--form", "-F", "-p"], DATA).of(&["call"]),
     word(&["--args", "--data", "--arguments", "--params"], WORDS).of(&["prompt"]),
+    option(&["-d", "--data-raw"], WORDS).of(&["prompt"]),
     option(&["--field", "--raw-field"], WORDS).of(&["call", "prompt"]),
     option(&["-f"], "write arguments as words: NAME=VALUE; if a call fails, the exit code is not 0").of(&["call"]),
     option(&["-X", "--request"], "omit it: MCP decides the HTTP method; each mcpipe command sends one kind of request"),

@@ -77,7 +77,7 @@ impl Context {
     /// Says what is read from standard input, if that is a terminal.
     pub fn note_awaited_input(&self, what: &str) {
         if self.ui.terminal().stdin_is_tty {
-            self.ui.note(&format!("reading {what} from stdin; Ctrl-D ends it"));
+            self.ui.note(&format!("reading {what} from standard input; Ctrl-D ends it"));
         }
     }
 

@@ -49,7 +49,7 @@ pub fn separated_command_line(
 }
 
 /// The words after the command and its subcommands.
-fn after_command<'a, 'w>(words: &'a [&'w str], name: &str) -> Option<&'a [&'w str]> {
+pub(super) fn after_command<'a, 'w>(words: &'a [&'w str], name: &str) -> Option<&'a [&'w str]> {
     let mut rest = words;
     for part in name.split_terminator(' ') {
         let at = rest.iter().position(|word| *word == part)?;
@@ -59,7 +59,7 @@ fn after_command<'a, 'w>(words: &'a [&'w str], name: &str) -> Option<&'a [&'w st
 }
 
 /// The positions of the words that are neither options nor values of options.
-fn positionals(words: &[&str], from: usize, definition: &clap::Command) -> Vec<usize> {
+pub(super) fn positionals(words: &[&str], from: usize, definition: &clap::Command) -> Vec<usize> {
     let mut found = Vec::new();
     let mut at = from;
     while at < words.len() {

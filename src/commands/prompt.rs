@@ -17,7 +17,7 @@ use crate::protocol::{code, method};
 use crate::schema::{ArgumentProblem, PathStep, invalid_arguments_failure, path_text};
 use crate::session::era::Operation;
 use crate::session::{CachePolicy, Listing, Session};
-use crate::util::quoting::quote;
+use crate::util::quoting::{quote, quote_without_secrets};
 use crate::util::suggest::nearest_names;
 
 /// Gets a prompt.
@@ -40,20 +40,20 @@ pub async fn run(context: &Context, args: PromptArgs) -> Result<Exit> {
         };
         return progress.show_during(context.with_session(session, listed)).await;
     };
-    let (arguments, without_name) = parse_arguments(words)?;
+    let words = PromptWords::parse(context, words);
     let wanted = args.complete.as_deref().map(CompletionQuery::parse).transpose()?;
     let session = context.session(target, Some(progress.clone()))?;
     context
         .with_session(session, async |session| {
-            if !without_name.is_empty() {
-                let explained = explain_words_without_name(session, name, &arguments, &without_name);
-                return Err(progress.show_during(explained).await);
+            if !words.faults.is_empty() {
+                return Err(progress.show_during(explain_faults(session, name, &words)).await);
             }
+            let arguments = &words.arguments;
             if let Some(wanted) = &wanted {
                 let prompt = json!({"type": "ref/prompt", "name": name});
-                return progress.show_during(wanted.print_completions(context, session, prompt, &arguments)).await;
+                return progress.show_during(wanted.print_completions(context, session, prompt, arguments)).await;
             }
-            let result = progress.show_during(get_prompt(context, session, name, &arguments)).await?;
+            let result = progress.show_during(get_prompt(context, session, name, arguments)).await?;
             match args.form {
                 Some(form) => print_prompt_messages(context, &result, form)?,
                 None if context.ui.is_json() => context.ui.print_document(result.into())?,
@@ -92,59 +92,95 @@ pub fn get_prompt_call(name: &str, arguments: &Map<String, Value>) -> Operation 
     Operation::read_only(method::PROMPTS_GET, params).with_mcp_name(name).with_progress()
 }
 
-/// `name=value` words, and those without a name. Values are always strings; `name=@file` is the file's text.
-fn parse_arguments(words: &[String]) -> Result<(Map<String, Value>, Vec<&str>)> {
-    let mut all = Map::new();
-    let mut without_name = Vec::new();
-    let mut reader = ArgumentFiles::default();
-    for word in words {
-        let usage = |message: String| Failure::new(ErrorKind::Usage, message);
-        let Some((name, value)) = word.split_once('=') else {
-            without_name.push(word.as_str());
-            continue;
-        };
-        if let Some(name) = name.strip_suffix(':') {
-            return Err(usage(format!("{name}: a prompt's arguments are strings, not JSON")).hint(format!(
-                "write it as name=value: {}",
-                format_args!("{}={}", crate::util::quoting::quote(name), crate::util::quoting::quote(value))
-            )));
-        }
-        let text = match value.strip_prefix('@') {
-            Some(literal) if literal.starts_with('@') => literal.to_owned(),
-            Some(file) => {
-                let bytes = if file == "-" { reader.read_stdin() } else { reader.read_file(file) };
-                let bytes = bytes.map_err(|error| usage(format!("{name}: cannot read {file}")).caused_by(&error))?;
-                String::from_utf8(bytes).map_err(|_| usage(format!("{name}: {file} is not UTF-8 text")))?
-            }
-            None => value.to_owned(),
-        };
-        if all.insert(name.to_owned(), Value::String(text)).is_some() {
-            return Err(usage(format!("{name}: given twice")));
-        }
-    }
-    Ok((all, without_name))
+/// The words after a prompt's name. Values are always strings; `name=@file` is the file's text.
+struct PromptWords<'a> {
+    /// The arguments; `null` for one whose word is wrong.
+    arguments: Map<String, Value>,
+    /// The words that are wrong, in their order.
+    faults: Vec<WordFault<'a>>,
 }
 
-/// The failure for words that are not `name=value`, with the required arguments that they may have been meant for.
-async fn explain_words_without_name(
-    session: &Session,
-    name: &str,
-    given: &Map<String, Value>,
-    words: &[&str],
-) -> Failure {
+/// Why a word is not an argument.
+enum WordFault<'a> {
+    /// It is not `name=value`.
+    WithoutName(&'a str),
+    /// Its value cannot be used.
+    Value(ArgumentProblem),
+}
+
+impl<'a> PromptWords<'a> {
+    fn parse(context: &Context, words: &'a [String]) -> Self {
+        let mut parsed = PromptWords { arguments: Map::new(), faults: Vec::new() };
+        let mut files = ArgumentFiles::new(context);
+        for word in words {
+            let Some((name, value)) = word.split_once('=') else {
+                parsed.faults.push(WordFault::WithoutName(word));
+                continue;
+            };
+            let name = name.strip_suffix(':').unwrap_or(name);
+            let value = if word[name.len()..].starts_with(':') {
+                let plain = quote_without_secrets(&[&format!("{name}={value}")]).concat();
+                Err(ArgumentProblem::for_parameter(name, "a prompt's arguments are strings, not JSON")
+                    .with_suggestion(Some(format!("write it as {plain}"))))
+            } else {
+                read_value(&mut files, name, value)
+            };
+            let value = value.map(Value::String).unwrap_or_else(|problem| {
+                parsed.faults.push(WordFault::Value(problem));
+                Value::Null
+            });
+            if parsed.arguments.insert(name.to_owned(), value).is_some() {
+                parsed.faults.push(WordFault::Value(ArgumentProblem::for_parameter(name, "given twice")));
+            }
+        }
+        parsed
+    }
+}
+
+/// The value of a word: its text, or that of a file.
+fn read_value(files: &mut ArgumentFiles<'_>, name: &str, value: &str) -> Result<String, ArgumentProblem> {
+    let source = match value.strip_prefix('@') {
+        None => return Ok(value.to_owned()),
+        Some(literal) if literal.starts_with('@') => return Ok(literal.to_owned()),
+        Some(source) => source,
+    };
+    let (shown, bytes) = match source {
+        "-" => ("standard input", files.read_stdin(&format!("the value of {name}"))),
+        file => (file, files.read_file(file)),
+    };
+    let literal = || Some(format!("to pass the text itself: {}", quote(&format!("{name}=@{value}"))));
+    let problem = |message: String| ArgumentProblem::for_parameter(name, message).with_suggestion(literal());
+    let bytes = bytes.map_err(|error| problem(format!("cannot read {shown}: {error}")))?;
+    String::from_utf8(bytes).map_err(|_| ArgumentProblem::for_parameter(name, format!("{shown} is not UTF-8 text")))
+}
+
+/// The failure for words that are wrong, with the required arguments that they may have been meant for.
+async fn explain_faults(session: &Session, name: &str, words: &PromptWords<'_>) -> Failure {
     let listing = session.list(ListKind::Prompts, CachePolicy::Allow).await.ok();
     let prompt = listing.as_ref().and_then(|listing| listing.find(name));
-    let mut missing = prompt.as_ref().map(|prompt| missing_arguments(prompt, given)).unwrap_or_default().into_iter();
+    let missing = prompt.as_ref().map(|prompt| missing_arguments(prompt, &words.arguments)).unwrap_or_default();
+    let mut missing = missing.into_iter();
     let mut problems: Vec<ArgumentProblem> = Vec::new();
-    for word in words {
-        let suggestion = match missing.next() {
-            Some(argument) => format!("did you mean {}={}?", path_text(&argument.path), quote(word)),
-            None => "write NAME=VALUE".to_owned(),
-        };
-        let problem = ArgumentProblem::new(&[], format!("'{word}' is not an argument"));
-        problems.push(problem.with_suggestion(Some(suggestion)));
+    for fault in &words.faults {
+        problems.push(match fault {
+            WordFault::Value(problem) => problem.clone(),
+            WordFault::WithoutName(word) => {
+                let suggestion = match missing.next() {
+                    Some(argument) => {
+                        let typed = format!("{}={word}", path_text(&argument.path));
+                        format!("did you mean {}?", quote_without_secrets(&[&typed]).concat())
+                    }
+                    None => "write NAME=VALUE".to_owned(),
+                };
+                let problem = ArgumentProblem::new(&[], format!("'{word}' is not an argument"));
+                problem.with_suggestion(Some(suggestion))
+            }
+        });
     }
     problems.extend(missing);
+    if let Some(prompt) = prompt.filter(|prompt| !declared_arguments(prompt).is_empty()) {
+        problems.extend(unknown_arguments(&prompt, &words.arguments));
+    }
     let list = session.target().command_line("list", &["--prompts"]);
     invalid_arguments_failure(&list, name, &problems).server(&session.target().name)
 }

@@ -16,7 +16,7 @@ use crate::session::Session;
 use crate::session::era::Operation;
 use crate::session::rpc_client::RequestOutcome;
 use crate::util::json_error::json_fault_at;
-use crate::util::quoting::quote;
+use crate::util::quoting::quote_without_secrets;
 
 /// Sends a request, and prints its result.
 ///
@@ -36,7 +36,7 @@ pub async fn run(context: &Context, args: RequestArgs) -> Result<Exit> {
         return Err(Failure::new(ErrorKind::Usage, format!("unexpected argument '{extra}' after PARAMS"))
             .hint("write PARAMS as one JSON object, in quotes"));
     }
-    let params = params.map(|text| read_params(&text)).transpose()?.unwrap_or_default();
+    let params = params.map(|text| read_params(context, &text)).transpose()?.unwrap_or_default();
     let progress = context.progress(&format!("waiting for {}", target.name));
     let session = context.session(target, Some(progress.clone()))?;
     let exchange = async |session: &Session| {
@@ -130,11 +130,11 @@ fn print_result(context: &Context, session: &Session, method: &str, result: RawJ
 }
 
 /// PARAMS: a JSON object, `@FILE` with one, or `-` for standard input.
-fn read_params(given: &str) -> Result<Map<String, Value>> {
+fn read_params(context: &Context, given: &str) -> Result<Map<String, Value>> {
     let usage = |message: String| Failure::new(ErrorKind::Usage, message);
-    let mut files = ArgumentFiles::default();
+    let mut files = ArgumentFiles::new(context);
     let (text, place) = match (given, given.strip_prefix('@')) {
-        ("-" | "@-", _) => (files.read_stdin(), "standard input"),
+        ("-" | "@-", _) => (files.read_stdin("the parameters as JSON"), "standard input"),
         (_, Some(file)) => (files.read_file(file), file),
         _ => (Ok(given.as_bytes().to_vec()), "PARAMS"),
     };
@@ -148,7 +148,7 @@ fn read_params(given: &str) -> Result<Map<String, Value>> {
             let failure = usage(format!("{place} is not JSON")).cause(json_fault_at(&error));
             let may_be_file = place == "PARAMS" && !given.contains(['{', '[', '"']);
             Err(if may_be_file {
-                failure.hint(format!("for a file: {}", quote(&format!("@{given}"))))
+                failure.hint(format!("for a file: {}", quote_without_secrets(&[&format!("@{given}")]).concat()))
             } else {
                 failure
             })

@@ -5,13 +5,13 @@ use std::ffi::OsString;
 use clap::error::{ContextKind, ContextValue, ErrorKind as ClapErrorKind};
 
 use crate::cli::{self, foreign_options};
-use crate::commands::missing_separator::{is_launcher, separated_command_line};
+use crate::commands::missing_separator::{after_command, is_launcher, positionals, separated_command_line};
 use crate::config::Config;
 use crate::env::Environment;
 use crate::error::{ErrorKind, Failure};
 use crate::target::{TargetWord, classify_word};
-use crate::util::quoting::{quote, quote_without_secrets};
-use crate::util::secret_names::looks_secret;
+use crate::util::quoting::{HIDDEN, quote, quote_without_secrets};
+use crate::util::secret_words::hide_in_url;
 use crate::util::suggest::did_you_mean;
 
 /// An argument that is not UTF-8, named by its position: its content may be a secret.
@@ -32,7 +32,10 @@ pub fn usage_failure(error: &clap::Error, text: &str, arguments: &[OsString]) ->
         .filter(|line| !line.starts_with("For more information"))
         .map(|line| line.trim_start_matches("error: "))
         .collect();
-    let message = plain_message(error, arguments).unwrap_or_else(|| message.join(" "));
+    let mut message = plain_message(error, arguments).unwrap_or_else(|| message.join(" "));
+    for word in arguments.iter().filter_map(|word| word.to_str()).filter(|word| word.contains("://")) {
+        message = message.replace(word, &hide_in_url(word, HIDDEN));
+    }
     let mut failure = Failure::new(ErrorKind::Usage, message);
     if let Some(usage) = text.lines().find_map(|line| line.trim().strip_prefix("Usage: ")) {
         failure = failure.cause(format!("usage: {usage}"));
@@ -77,8 +80,10 @@ fn plain_message(error: &clap::Error, arguments: &[OsString]) -> Option<String> 
 /// The first of two words after `auth`: `mcpipe auth TARGET` takes one, so that it was meant as a subcommand.
 fn unknown_auth_command<'a>(error: &clap::Error, arguments: &'a [OsString]) -> Option<&'a str> {
     error.get(ContextKind::InvalidSubcommand)?;
-    let at = arguments.iter().position(|word| word == "auth")?;
-    arguments[at + 1..].iter().filter_map(|word| word.to_str()).find(|word| !word.starts_with('-'))
+    let words: Vec<&str> = arguments.iter().map(|word| word.to_str()).collect::<Option<_>>()?;
+    let at = words.iter().position(|word| *word == "auth")?;
+    let (_, command) = typed_command(arguments);
+    positionals(&words, at + 1, &command).first().map(|at| words[*at])
 }
 
 /// The option that was typed without one that it needs, and those that it needs: `--rate` needs `--repeat` or `--batch`.
@@ -159,6 +164,8 @@ fn suggest_option(found: &str, arguments: &[OsString]) -> Option<String> {
     }
     let replacement = |option: &str| foreign_options::replacement(option, name.split(' ').next().unwrap_or_default());
     let long = long_option_with_one_dash(found, arguments);
+    // What mcpipe has for the letter alone: it may be followed by its value, as in `-dtitle=x` of curl.
+    let letter = long.as_deref().and_then(|_| Some((found, replacement(found)?.0)));
     let found = long.as_deref().unwrap_or(found);
     let as_argument = || arguments_of.and_then(|whose| argument_syntax(whose, found, arguments));
     let replacement = replacement(found);
@@ -182,8 +189,15 @@ fn suggest_option(found: &str, arguments: &[OsString]) -> Option<String> {
                 Some(_) => did_you_mean(found, known.iter().map(String::as_str)),
                 None => None,
             };
+            let may_be = |letters: &[&str]| letter.filter(|(letter, _)| similar.is_none() && letters.contains(letter));
+            let is_letter_with_value = may_be(&["-b", "-d"]).is_some();
+            let attached =
+                if arguments_of.is_none() { letter.filter(|_| similar.is_none()) } else { may_be(&["-b", "-d", "-k"]) };
+            hints.extend(attached.map(|(_, advice)| advice.to_owned()));
             hints.extend(similar);
-            hints.extend(as_argument());
+            if !is_letter_with_value {
+                hints.extend(as_argument());
+            }
         }
     }
     (!hints.is_empty()).then(|| hints.join("; "))
@@ -207,7 +221,7 @@ fn argument_syntax(whose: &str, found: &str, arguments: &[OsString]) -> Option<S
     });
     let word = match value {
         Some(value) if value.starts_with('{') => return None,
-        Some(value) if !looks_secret(name) => format!("{}={}", quote(name), quote(value)),
+        Some(value) => quote_without_secrets(&[&format!("{name}={value}")]).concat(),
         _ => format!("{name}=…"),
     };
     Some(format!("{whose} arguments have no dashes: {word}"))
@@ -306,7 +320,8 @@ fn suggest_command(word: &str, arguments: &[OsString]) -> Option<String> {
         Some(if line.starts_with("mcpipe ") { format!("use {}", fill_in(line, more)) } else { line.to_owned() })
     };
     if !name.is_empty() {
-        return foreign().or_else(|| did_you_mean(word, names.iter().copied()));
+        let swapped = || Some(format!("use {}", command_first(&rest[1..], &name, &command)?));
+        return foreign().or_else(swapped).or_else(|| did_you_mean(word, names.iter().copied()));
     }
     let env = Environment::from_process();
     let (config, _) = Config::load_lenient(&env, config_file(&rest[..at]).map(std::path::Path::new));
@@ -314,7 +329,8 @@ fn suggest_command(word: &str, arguments: &[OsString]) -> Option<String> {
     let is_server = servers.contains(&word)
         || word.match_indices('.').any(|(dot, _)| dot + 1 < word.len() && servers.contains(&&word[..dot]));
     if is_server || !matches!(classify_word(word), Ok(TargetWord::Name(_))) {
-        return Some(config.append_config_flag(&with_command(word, more)));
+        let line = command_first(&rest[1..], "", &command).unwrap_or_else(|| with_command(word, more));
+        return Some(config.append_config_flag(&line));
     }
     if let Some(hint) = foreign().or_else(|| did_you_mean(word, names.iter().copied())) {
         return Some(hint);
@@ -327,6 +343,19 @@ fn suggest_command(word: &str, arguments: &[OsString]) -> Option<String> {
     let may_be_server = (is_launcher(word) && !more.is_empty()) || word.contains("mcp") || word.contains("server");
     env.find_program(word).filter(|_| may_be_server)?;
     Some(format!("to start it as a server: mcpipe list -- {}", quote_without_secrets(&rest[at..]).join(" ")))
+}
+
+/// The command line with the subcommand first, if it was typed second: `config get linear` for `config linear get`.
+/// `words` is the whole command line without mcpipe itself, and `name` the command in it.
+fn command_first(words: &[&str], name: &str, command: &clap::Command) -> Option<String> {
+    let typed = after_command(words, name)?;
+    let own = typed.iter().position(|word| *word == "--").unwrap_or(typed.len());
+    let at = *positionals(&typed[..own], 0, command).get(1)?;
+    command.find_subcommand(typed[at])?;
+    let mut line: Vec<&str> = std::iter::once("mcpipe").chain(name.split_terminator(' ')).chain([typed[at]]).collect();
+    line.extend(typed.iter().enumerate().filter(|(place, _)| *place != at).map(|(_, word)| *word));
+    let is_valid = cli::command().try_get_matches_from(&line).is_ok();
+    is_valid.then(|| quote_without_secrets(&line).join(" "))
 }
 
 /// The command line with the words that were typed in place of TARGET, TOOL and the like.
@@ -369,7 +398,8 @@ fn config_file<'a>(words: &[&'a str]) -> Option<&'a str> {
 /// `mcpipe list TARGET`, or `mcpipe call` if a tool follows; without the values of what may be secrets.
 fn with_command(target: &str, rest: &[&str]) -> String {
     if rest.is_empty() || rest.iter().any(|word| word.starts_with('-')) {
-        return format!("mcpipe list {}", quote(target));
+        return format!("mcpipe list {}", quote_without_secrets(&[target]).concat());
     }
-    format!("mcpipe call {} {}", quote(target), quote_without_secrets(rest).join(" "))
+    let line: Vec<&str> = std::iter::once(target).chain(rest.iter().copied()).collect();
+    format!("mcpipe call {}", quote_without_secrets(&line).join(" "))
 }

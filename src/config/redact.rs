@@ -7,6 +7,7 @@ use crate::env::programs::{looks_like_path, strip_drive};
 use crate::secret::REDACTED;
 use crate::util::quoting::split;
 use crate::util::secret_names::{looks_like_key, looks_secret};
+use crate::util::secret_words::{hide_in_url, secret_start};
 
 /// A value in displayable form.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -101,7 +102,7 @@ fn redact_literal(text: &str, name: &str, care: Sensitivity) -> Redacted {
 impl Redacted {
     /// Hides the password, secret parameters and keys in the path of a URL.
     fn redact_url_parts(self) -> Self {
-        let text = redact_path_keys(&redact_url(&self.text));
+        let text = redact_path_keys(&hide_in_url(&self.text, REDACTED));
         Redacted { has_redactions: self.has_redactions || text != self.text, text }
     }
 }
@@ -127,27 +128,6 @@ pub fn is_plain_path(text: &str) -> bool {
     looks_like_path(text) && !place.contains(['@', '?', '=', ':', '&'])
 }
 
-/// A URL (or any text) without its password and the values of secret parameters.
-#[must_use]
-pub fn redact_url(text: &str) -> String {
-    let Some((scheme, rest)) = text.split_once("://") else { return text.to_owned() };
-    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-    let (authority, tail) = rest.split_at(end);
-    let authority = match authority.rsplit_once('@') {
-        Some((_, host)) => format!("{REDACTED}@{host}"),
-        None => authority.to_owned(),
-    };
-    let Some((path, query)) = tail.split_once('?') else { return format!("{scheme}://{authority}{tail}") };
-    let parts: Vec<String> = query
-        .split('&')
-        .map(|part| match part.split_once('=') {
-            Some((name, held)) if looks_secret(name) && !held.starts_with("${") => format!("{name}={REDACTED}"),
-            _ => part.to_owned(),
-        })
-        .collect();
-    format!("{scheme}://{authority}{path}?{}", parts.join("&"))
-}
-
 /// A URL without the segments of its path that look like keys.
 fn redact_path_keys(text: &str) -> String {
     let Some((scheme, rest)) = text.split_once("://") else { return text.to_owned() };
@@ -160,30 +140,19 @@ fn redact_path_keys(text: &str) -> String {
     format!("{scheme}://{}{tail}", shown.join("/"))
 }
 
-/// The arguments of a program: hides what follows a secret option, and the value of a secret `NAME=VALUE` or `Name:
-/// value`.
+/// The arguments of a program without what may be secrets ([`secret_start`]).
 #[must_use]
 pub fn redact_arguments(args: &[&str], environment: Option<&Environment>) -> Vec<Redacted> {
-    let mut secret_next = false;
-    let mut all = Vec::new();
-    for arg in args {
-        let care = if std::mem::take(&mut secret_next) { Sensitivity::Secret } else { Sensitivity::Plain };
-        let shown = match arg.split_once(['=', ':']) {
-            Some((name, _)) if care == Sensitivity::Plain && looks_secret(name) && !name.contains(['/', ' ', '{']) => {
-                let (head, held) = arg.split_at(name.len() + 1);
-                let blank = held.len() - held.trim_start().len();
-                let shown = redact_value(&held[blank..], name, Sensitivity::Secret, environment);
-                Redacted {
-                    text: format!("{head}{}{}", &held[..blank], shown.text),
-                    has_redactions: shown.has_redactions,
-                }
-            }
-            _ => redact_value(arg, "", care, environment),
-        };
-        secret_next = arg.starts_with('-') && !arg.contains('=') && looks_secret(arg);
-        all.push(shown);
-    }
-    all
+    let previous = |at: usize| at.checked_sub(1).map(|at| args[at]);
+    let redact = |(at, arg): (usize, &&str)| match secret_start(previous(at), arg) {
+        Some(start) => {
+            let (visible, secret) = arg.split_at(start);
+            let shown = redact_value(secret, visible, Sensitivity::Secret, environment);
+            Redacted { text: format!("{visible}{}", shown.text), has_redactions: shown.has_redactions }
+        }
+        None => redact_value(arg, "", Sensitivity::Plain, environment),
+    };
+    args.iter().enumerate().map(redact).collect()
 }
 
 #[cfg(test)]
@@ -235,11 +204,6 @@ mod tests {
 
     #[test]
     fn urls_and_arguments_lose_their_secrets() {
-        assert_eq!(
-            redact_url("https://u:p@h:1/x?a=1&api_key=k&token=${T}"),
-            "https://[redacted]@h:1/x?a=1&api_key=[redacted]&token=${T}"
-        );
-        assert_eq!(redact_url("https://h/x@y"), "https://h/x@y");
         let key = "https://h/s/550e8400-e29b-41d4-a716-446655440000/mcp?a=1";
         assert_eq!(redact(key, "url", Sensitivity::Plain), "https://h/s/[redacted]/mcp?a=1");
         let args = [

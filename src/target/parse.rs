@@ -7,11 +7,11 @@ use reqwest::Url;
 use reqwest::header::{HeaderName, HeaderValue};
 
 use crate::config::bearer::strip_bearer_scheme;
-use crate::config::redact;
 use crate::env::Environment;
 use crate::error::{ErrorKind, Failure, Result};
-use crate::secret::Secret;
+use crate::secret::{REDACTED, Secret};
 use crate::util::loopback;
+use crate::util::secret_words::hide_in_url;
 
 /// The supported schemes of proxies.
 const PROXY_SCHEMES: [&str; 6] = ["http", "https", "socks4", "socks4a", "socks5", "socks5h"];
@@ -113,7 +113,7 @@ pub fn parse_url(text: &str) -> Result<ParsedUrl, String> {
     let _ = url.set_username("");
     let _ = url.set_password(None);
     url.set_fragment(None);
-    let shown = redact::redact_url(url.as_str());
+    let shown = hide_in_url(url.as_str(), REDACTED);
     Ok(ParsedUrl { url, basic_auth: basic, display_url: shown })
 }
 

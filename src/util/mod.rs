@@ -13,6 +13,7 @@ pub mod page_title;
 pub mod private_files;
 pub mod quoting;
 pub mod secret_names;
+pub mod secret_words;
 pub mod shorten;
 pub mod size;
 pub mod suggest;

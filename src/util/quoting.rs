@@ -1,7 +1,10 @@
 //! Splits command lines into words, and quotes words for hints and examples, by the rules of a shell: POSIX, or on
 //! Windows, where paths contain backslashes, `cmd` and PowerShell.
 
-use super::secret_names::looks_secret;
+use super::secret_words::{has_secret_member, hide_in_url, secret_start};
+
+/// What a command line shows in place of a secret.
+pub const HIDDEN: &str = "…";
 
 /// A word, quoted if necessary. NUL is removed, since no argument can contain it.
 #[must_use]
@@ -33,14 +36,30 @@ pub fn quote_path(shown: &str) -> String {
 /// In `NAME=VALUE` only the value is quoted: a shell would take a quoted name for a command.
 #[must_use]
 pub fn quote_without_secrets(words: &[&str]) -> Vec<String> {
-    let is_secret = |at: usize| at > 0 && words[at - 1].starts_with('-') && looks_secret(words[at - 1]);
-    let shown = |(at, word): (usize, &&str)| match word.split_once('=') {
-        Some((name, _)) if looks_secret(name) => format!("{}=…", quote(name)),
-        Some((name, value)) if quote(name) == name => format!("{name}={}", quote(value)),
-        None if is_secret(at) => "…".to_owned(),
-        _ => quote(word),
-    };
-    words.iter().enumerate().map(shown).collect()
+    let previous = |at: usize| at.checked_sub(1).map(|at| words[at]);
+    words.iter().enumerate().map(|(at, word)| quote_without_secret(previous(at), word)).collect()
+}
+
+fn quote_without_secret(previous: Option<&str>, word: &str) -> String {
+    if let Some(start) = secret_start(previous, word) {
+        return quote_shown(&format!("{}{HIDDEN}", &word[..start]));
+    }
+    if let Some(open) = word.find(['{', '(']).filter(|_| has_secret_member(word)) {
+        let close = word.chars().next_back().filter(|c| matches!(c, '}' | ')')).map(String::from).unwrap_or_default();
+        return quote_shown(&format!("{}{HIDDEN}{close}", &word[..=open]));
+    }
+    let word = hide_in_url(word, HIDDEN);
+    match word.split_once('=') {
+        Some((name, value)) if quote(name) == name => format!("{name}={}", quote_shown(value)),
+        _ => quote_shown(&word),
+    }
+}
+
+/// A word, quoted if necessary: not because of the mark in place of a secret, nor of the `=` before it.
+fn quote_shown(word: &str) -> String {
+    let bare = word.replace(HIDDEN, "");
+    let bare = bare.strip_suffix('=').unwrap_or(&bare);
+    if bare != word && (bare.is_empty() || quote(bare) == bare) { word.to_owned() } else { quote(word) }
 }
 
 /// Splits a command line into words as the shells of this system do; `None` if a quote is not closed.
@@ -135,6 +154,23 @@ mod tests {
             [quote_path("~/a b"), quote_path("~/a"), quote_path("/a b"), quote_path("~/")],
             ["~/'a b'", "~/a", "'/a b'", "~/"]
         );
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn secrets_are_not_repeated() {
+        for (words, shown) in [
+            (&["-H", "Authorization: Bearer s3cret"][..], "-H 'Authorization: …'"),
+            (&["--header=Authorization: Bearer s3cret"], "'--header=Authorization: …'"),
+            (&["-HX-Team: a", "--token", "s3cret"], "'-HX-Team: a' --token …"),
+            (&["password=s3cret", "title=a b"], "password=… title='a b'"),
+            (&["--args", r#"{"password": "s3cret"}"#], "--args '{…}'"),
+            (&["login(user: \"a\", password: \"s3cret\")"], "'login(…)'"),
+            (&["url=https://me:s3cret@h/x"], "url=https://…@h/x"),
+            (&["https://h/x?token=s3cret&a=1"], "'https://h/x?token=…&a=1'"),
+        ] {
+            assert_eq!(quote_without_secrets(words).join(" "), shown);
+        }
     }
 
     #[test]

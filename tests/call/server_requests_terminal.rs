@@ -449,11 +449,16 @@ fn what_is_read_from_a_terminal_is_named() {
     let target = server.target();
     let awaits = |words: &[&str], what: &str| {
         let mut terminal = sandbox.mcpipe(words).args(["--color", "never"]).at_terminal(TerminalStreams::ALL);
-        terminal.wait_for(&format!("reading {what} from stdin; Ctrl-D ends it")).type_keys("\u{4}");
+        terminal.wait_for(&format!("reading {what} from standard input; Ctrl-D ends it")).type_keys("\u{4}");
         let seen = terminal.wait();
         assert!(!seen.final_screen().contains("calling"), "{}", seen.final_screen());
     };
     awaits(&["call", &target, "--batch", "-"], "calls, one JSON object a line,");
     awaits(&["call", &target, "--tool-use", "-"], "a model's response");
     awaits(&["bridge", &target], "messages of an MCP client");
+    awaits(&["call", &target, "echo", "--args", "-"], "the arguments as JSON");
+    awaits(&["call", &target, "echo", "text=@-"], "the value of text");
+    awaits(&["call", &target, "echo", "text=x", "--elicit", "@-"], "the values of --elicit as JSON");
+    awaits(&["prompt", &target, "greet", "who=@-"], "the value of who");
+    awaits(&["request", &target, "tools/list", "-"], "the parameters as JSON");
 }

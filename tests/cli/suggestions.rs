@@ -50,8 +50,65 @@ fn a_server_command_without_dashes_before_it_gets_them() {
         ],
     );
     // A secret is not repeated.
-    let run = sandbox.mcpipe(["list", "npx", "-z", "server", "--api-key", "s3cret"]).run();
-    run.exits(2).hides("s3cret");
+    for (words, line) in [
+        (&["--api-key", "s3cret"][..], "mcpipe list -- npx -z server --api-key …"),
+        (&["-H", "Authorization: Bearer s3cret"], "mcpipe list -H 'Authorization: …' -- npx -z server"),
+        (&["--header=Authorization: Bearer s3cret"], "mcpipe list -- npx -z server '--header=Authorization: …'"),
+        (&["--url", "https://me:s3cret@h/x"], "mcpipe list -- npx -z server --url https://…@h/x"),
+        (&["-u", "me:s3cret"], "mcpipe list -- npx -z server -u me:…"),
+        (&[r#"{"password": "s3cret"}"#], "mcpipe list -- npx -z server '{…}'"),
+    ] {
+        let run = sandbox.mcpipe(["list", "npx", "-z", "server"]).args(words).run();
+        run.exits(2).stderr_contains(&format!("after --: {line}\n"));
+    }
+}
+
+/// Whatever is wrong, hints do not repeat what may be a secret.
+#[test]
+fn hints_repeat_no_secret() {
+    let server = Mcp::modern().stdio();
+    let (sandbox, target) = (Sandbox::new(), server.target());
+    sandbox.config("[servers.api]\nurl = 'https://api.example/mcp'\n");
+    for (words, shown) in [
+        (&["api", "login(user: \"a\", password: \"s3cret\")"][..], "mcpipe call api 'login(…)'"),
+        (&["api", "login", "password=s3cret"], "mcpipe call api login password=…"),
+        (&["https://me:s3cret@h/x", "echo"], "mcpipe call https://…@h/x echo"),
+        (&["call", &target, "echo", "password:=s3cret"], "to pass a string: password=…"),
+        (&["call", &target, "echo", "--args", "password=s3cret"], "without --args: password=…"),
+        (&["call", &target, "echo", "--url", "https://me:s3cret@h/x"], "url=https://…@h/x"),
+        (&["request", &target, "ping", "password=s3cret"], "for a file: @password=…"),
+        (&["prompt", &target, "greet", "password:=s3cret"], "write it as password=…"),
+    ] {
+        sandbox.mcpipe(words).run().exits(2).stderr_contains(shown).hides("s3cret");
+    }
+}
+
+#[test]
+fn words_in_the_wrong_order_get_the_command_line_in_order() {
+    let sandbox = Sandbox::new();
+    sandbox.config("[servers.api]\nurl = 'https://api.example/mcp'\n");
+    assert_hints(
+        &sandbox,
+        2,
+        &[
+            (&["auth", "linear", "login"], "use mcpipe auth login linear"),
+            (
+                &["auth", "--timeout", "5", "linear", "login", "--no-browser"],
+                "use mcpipe auth login --timeout 5 linear --no-browser",
+            ),
+            (&["config", "linear", "get"], "use mcpipe config get linear"),
+            (&["config", "SERVER", "rename", "NEW"], "use mcpipe config rename SERVER NEW"),
+            (&["config", "secret", "KEY", "set"], "use mcpipe config secret set KEY"),
+            (&["session", "linear", "start", "--idle", "5m"], "use mcpipe session start linear --idle 5m"),
+            (&["session", "shop", "stop"], "use mcpipe session stop shop"),
+            (&["task", "7", "wait"], "use mcpipe task wait 7"),
+            (&["api", "list"], "mcpipe list api"),
+            (&["api", "call", "echo", "text=a b"], "mcpipe call api echo text='a b'"),
+            (&["config", "linear", "nonsense"], "see mcpipe config --help"),
+        ],
+    );
+    let run = sandbox.mcpipe(["auth", "--timeout", "5", "a", "b"]).run();
+    run.exits(2).stderr_contains("mcpipe: error: unrecognized subcommand 'a'\n").hides("'5'");
 }
 
 #[test]
@@ -153,6 +210,26 @@ fn options_of_other_programs_get_one_true_hint() {
             (&["test", "--only", "sum"], "use --filter WORD to choose tests of a suite"),
             (&["call", "./s", "echo", "-message", "hi"], "a tool's arguments have no dashes: message=hi"),
             (&["list", "./s", "-timeout", "5"], "did you mean --timeout?"),
+            (
+                &["call", "./s", "x", "-dtitle=x"],
+                "write arguments as words, NAME=VALUE, or pass them all with --args JSON",
+            ),
+            (&["prompt", "./s", "x", "-dtitle=x"], words),
+            (&["call", "./s", "x", "-bname=s3cret"], "use -H 'Cookie: NAME=VALUE'"),
+            (
+                &["call", "./s", "x", "-kfoo"],
+                "use --insecure, or trust a certificate authority with --cacert FILE; a tool's arguments have no dashes: kfoo=…",
+            ),
+            (&["list", "./s", "-kfoo"], "use --insecure, or trust a certificate authority with --cacert FILE"),
+            (
+                &["call", "./s", "x", "-XPOST"],
+                "omit it: MCP decides the HTTP method; each mcpipe command sends one kind of request",
+            ),
+            (
+                &["call", "./s", "x", "-uuser:pw"],
+                "write the line 'Authorization: Basic BASE64' to a file that only you can read, and use -H @FILE",
+            ),
+            (&["call", "./s", "x", "-m10"], "use --timeout TIME, for example --timeout 30s"),
         ],
     );
 }
@@ -280,7 +357,7 @@ fn words_without_a_name_get_the_arguments_that_are_missing() {
     let target = server.target();
     let run = sandbox.mcpipe(["call", &target, "echo", "-"]).run();
     run.exits(2).stderr_contains(
-        "\n  '-' is not an argument; for the text on stdin: text=@-; for all arguments as JSON: --args -\nhint",
+        "\n  '-' is not an argument; for the text on standard input: text=@-; for all arguments as JSON: --args -\nhint",
     );
     let run = sandbox.mcpipe(["call", &target, "echo", "--args", "nofile.json"]).run();
     run.exits(2).stderr_contains(

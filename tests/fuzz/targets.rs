@@ -69,7 +69,7 @@ impl ArgumentReader for FixedReader {
         }
     }
 
-    fn read_stdin(&mut self) -> io::Result<Vec<u8>> {
+    fn read_stdin(&mut self, _: &str) -> io::Result<Vec<u8>> {
         Ok(b"[1, 2]".to_vec())
     }
 }

@@ -124,6 +124,35 @@ fn required_arguments_are_checked_before_anything_is_requested() {
 }
 
 #[test]
+fn all_words_that_are_wrong_are_reported_together() {
+    let arguments = json!([{"name": "who", "required": true}, {"name": "tone", "required": true}]);
+    let server = changing(&[arguments]);
+    let (sandbox, target) = (Sandbox::new(), server.target());
+    sandbox.file("latin.txt", [0xe9]);
+    let words =
+        ["prompt", &target, "greet", "a=@none.txt", "b=@latin.txt", "c:=5", "password:=5", "d=1", "d=2", "Ada", "more"];
+    let run = sandbox.mcpipe(words).run();
+    run.exits(2).prints("");
+    assert_eq!(
+        run.stderr(),
+        format!(
+            "mcpipe: error: greet: invalid arguments\n  \
+             a: cannot read none.txt: No such file or directory (os error 2); to pass the text itself: 'a=@@none.txt'\n  \
+             b: latin.txt is not UTF-8 text\n  \
+             c: a prompt's arguments are strings, not JSON; write it as c=5\n  \
+             password: a prompt's arguments are strings, not JSON; write it as password=…\n  \
+             d: given twice\n  \
+             'Ada' is not an argument; did you mean who=Ada?\n  \
+             'more' is not an argument; did you mean tone=more?\n  \
+             a: no such parameter\n  b: no such parameter\n  c: no such parameter\n  \
+             password: no such parameter\n  d: no such parameter\n\
+             hint: mcpipe list '{target}' --prompts\n"
+        )
+    );
+    assert_eq!((asked(&server, "prompts/list"), asked(&server, "prompts/get")), (1, 0));
+}
+
+#[test]
 fn undeclared_arguments_are_sent_with_a_warning() {
     let server = changing(&[json!([{"name": "who", "required": true}, {"name": "tone"}])]);
     let (sandbox, target) = (Sandbox::new(), server.target());

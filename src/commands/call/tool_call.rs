@@ -161,7 +161,7 @@ impl ReadyCall {
 pub struct ToolCall<'a> {
     call_context: CallContext<'a>,
     raw_arguments: &'a RawArguments,
-    files: RefCell<ArgumentFiles>,
+    files: RefCell<ArgumentFiles<'a>>,
     /// The server's requests during this call, kept apart from those of concurrent calls.
     server_requests: Option<Arc<ServerRequestLog>>,
     /// Called when the state of the task changes.
@@ -191,7 +191,7 @@ impl<'a> ToolCall<'a> {
         ToolCall {
             call_context,
             raw_arguments,
-            files: RefCell::default(),
+            files: RefCell::new(ArgumentFiles::new(call_context.context)),
             server_requests: None,
             on_task_update: Some(on_task_update),
             request_number: 1,
@@ -209,7 +209,7 @@ impl<'a> ToolCall<'a> {
         ToolCall {
             call_context,
             raw_arguments,
-            files: RefCell::default(),
+            files: RefCell::new(ArgumentFiles::new(call_context.context)),
             server_requests: Some(server_requests.clone()),
             on_task_update: None,
             request_number,

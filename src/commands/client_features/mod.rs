@@ -57,7 +57,7 @@ pub fn elicitation_handler(
         Some(ElicitMode::Accept) => ElicitAction::Values(Map::new()),
         Some(ElicitMode::Decline) => ElicitAction::Decline,
         Some(ElicitMode::Values(values)) => ElicitAction::Values(values.clone()),
-        Some(ElicitMode::File(file)) => ElicitAction::Values(read_elicit_file(file)?),
+        Some(ElicitMode::File(file)) => ElicitAction::Values(read_elicit_file(context, file)?),
         None if interactive => ElicitAction::Ask,
         None => return Ok(None),
     };
@@ -68,13 +68,17 @@ pub fn elicitation_handler(
 }
 
 /// The JSON object in a file; `-` is standard input.
-fn read_elicit_file(file: &Path) -> Result<Map<String, Value>> {
+fn read_elicit_file(context: &Context, file: &Path) -> Result<Map<String, Value>> {
     let failed = || Failure::new(ErrorKind::Usage, format!("--elicit @{} cannot be used", file.display()));
     if !file.is_file() {
         interrupt::enter_blocking();
     }
-    let text =
-        if file == Path::new("-") { std::io::read_to_string(std::io::stdin()) } else { std::fs::read_to_string(file) };
+    let text = if file == Path::new("-") {
+        context.note_awaited_input("the values of --elicit as JSON");
+        std::io::read_to_string(std::io::stdin())
+    } else {
+        std::fs::read_to_string(file)
+    };
     let text = text.map_err(|error| failed().caused_by(&error))?;
     serde_json::from_str(&text).map_err(|error| failed().cause(format!("it is not a JSON object: {error}")))
 }

@@ -1,0 +1,115 @@
+//! Which part of a word of a command line, or of a URL, may be a secret.
+
+use super::secret_names::looks_secret;
+
+/// Where the secret in a word begins, if it may have one: the value of `NAME=VALUE` and of `Name: value`, behind an option
+/// too (`--header=Name: value`, `-HName: value`), what follows the colon after `-u`, and the whole word after an option
+/// with the name of a secret.
+#[must_use]
+pub fn secret_start(previous: Option<&str>, word: &str) -> Option<usize> {
+    match previous {
+        Some(option) if option.starts_with('-') && !option.contains('=') && looks_secret(option) => return Some(0),
+        Some("-u" | "--user") if !word.contains("://") => {
+            if let Some(colon) = word.find(':') {
+                return Some(colon + 1);
+            }
+        }
+        _ => {}
+    }
+    let mut start = 0;
+    loop {
+        let rest = &word[start..];
+        let name = &rest[..rest.find(['=', ':'])?];
+        let after = start + name.len() + 1;
+        if name.contains(['/', ' ', '{', '(']) {
+            return None;
+        }
+        if looks_secret(name) {
+            return Some(word.len() - word[after..].trim_start_matches(['=', ' ']).len());
+        }
+        // `--header=Name: value`
+        if !name.starts_with("--") {
+            return None;
+        }
+        start = after;
+    }
+}
+
+/// Whether a JSON object, or a call form such as `tool(name: "value")`, has a member with the name of a secret.
+#[must_use]
+pub fn has_secret_member(word: &str) -> bool {
+    let is_name_char = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-');
+    let names = word.split([':', '=']).map(|part| part.trim_end_matches([' ', '"', '\'']));
+    let mut names = names.map(|part| part.rsplit(|c| !is_name_char(c)).next().unwrap_or_default());
+    word.contains(['{', '(']) && names.any(looks_secret)
+}
+
+/// A URL (or any text) with `mark` in place of its password and the values of secret parameters.
+#[must_use]
+pub fn hide_in_url(text: &str, mark: &str) -> String {
+    let Some((scheme, rest)) = text.split_once("://") else { return text.to_owned() };
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (authority, tail) = rest.split_at(end);
+    let authority = match authority.rsplit_once('@') {
+        Some((_, host)) => format!("{mark}@{host}"),
+        None => authority.to_owned(),
+    };
+    let Some((path, query)) = tail.split_once('?') else { return format!("{scheme}://{authority}{tail}") };
+    let hidden = |part: &str| match part.split_once('=') {
+        Some((name, held)) if looks_secret(name) && !held.starts_with("${") => format!("{name}={mark}"),
+        _ => part.to_owned(),
+    };
+    let query: Vec<String> = query.split('&').map(hidden).collect();
+    format!("{scheme}://{authority}{path}?{}", query.join("&"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_begins_after_its_name() {
+        for (previous, word, shown) in [
+            (None, "password=s3cret", Some("password=")),
+            (None, "password:=\"s3cret\"", Some("password:=")),
+            (None, "--token=s3cret", Some("--token=")),
+            (None, "Authorization: Bearer s3cret", Some("Authorization: ")),
+            (None, "-HAuthorization: Bearer s3cret", Some("-HAuthorization: ")),
+            (None, "--header=Authorization: Bearer s3cret", Some("--header=Authorization: ")),
+            (None, "--env=API_KEY=s3cret", Some("--env=API_KEY=")),
+            (Some("--api-key"), "s3cret", Some("")),
+            (Some("-u"), "me:s3cret", Some("me:")),
+            (Some("--user"), "me", None),
+            (Some("--api-key=x"), "text", None),
+            (None, "X-Team: core", None),
+            (None, "https://example.com/token=1", None),
+            (None, "say: token=1", None),
+            (None, "--header=X-Team: core", None),
+            (None, "plain", None),
+        ] {
+            assert_eq!(secret_start(previous, word).map(|start| &word[..start]), shown, "{previous:?} {word}");
+        }
+    }
+
+    #[test]
+    fn members_with_the_names_of_secrets_are_found() {
+        for word in [r#"{"a": 1, "password": "x"}"#, "login(user: \"a\", api_key: \"b\")", "{'token' :1}"] {
+            assert!(has_secret_member(word), "{word}");
+        }
+        for word in [r#"{"a": 1}"#, "find(text: \"x\")", "password: x", "{}"] {
+            assert!(!has_secret_member(word), "{word}");
+        }
+    }
+
+    #[test]
+    fn a_url_is_shown_without_secrets() {
+        for (url, shown) in [
+            ("https://u:p@h:1/x?a=1&api_key=k&token=${T}", "https://…@h:1/x?a=1&api_key=…&token=${T}"),
+            ("https://h/x@y", "https://h/x@y"),
+            ("https://h#b", "https://h#b"),
+            ("text", "text"),
+        ] {
+            assert_eq!(hide_in_url(url, "…"), shown);
+        }
+    }
+}
