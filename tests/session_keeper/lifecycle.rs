@@ -267,3 +267,38 @@ fn a_call_of_a_session_can_be_detached_and_its_task_stays() {
     assert_eq!(server.processes().len(), 1);
     sessions.stop_all();
 }
+
+/// The size of the code of a process and what of it is in memory, in KiB (proc_pid_smaps(5)).
+#[cfg(target_os = "linux")]
+fn code_in_memory(pid: &serde_json::Value) -> (u64, u64) {
+    let maps = std::fs::read_to_string(format!("/proc/{pid}/smaps")).unwrap();
+    let is_code = |line: &str| line.contains(" r-xp ") && line.ends_with("/mcpipe");
+    let mut code = maps.lines().skip_while(|line| !is_code(line)).skip(1);
+    let mut number = |key| {
+        let value = code.find_map(|line| line.strip_prefix(key)).unwrap();
+        value.trim().trim_end_matches(" kB").parse().unwrap()
+    };
+    (number("Size:"), number("Rss:"))
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn an_idle_keeper_gives_the_memory_of_its_code_back() {
+    let (server, sessions) = (Mcp::modern().stdio(), Sessions::new());
+    sessions.start(&server.target());
+    let pid = &sessions.list()[0]["pid"];
+    let deadline = Instant::now() + Duration::from_secs(60);
+    for text in ["one", "two"] {
+        let word = format!("text={text}");
+        sessions.run(&["call", &server.target(), "echo", &word]).succeeds().prints(&format!("{text}\n"));
+        loop {
+            let (size, resident) = code_in_memory(pid);
+            if resident < size / 3 {
+                break;
+            }
+            assert!(Instant::now() < deadline, "{resident} of {size} KiB of code are still in memory");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+    sessions.stop_all();
+}

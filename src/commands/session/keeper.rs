@@ -37,6 +37,8 @@ use crate::util::lock::lock;
 /// How long a keeper waits for a command before the server has answered anything: detecting the era may take several
 /// connections.
 const START_LINGER: Duration = Duration::from_secs(2);
+/// How long a keeper is idle before it gives memory back: commands that follow each other should not pay for that.
+const SETTLED_AFTER: Duration = Duration::from_secs(1);
 
 /// What the starting command writes to the keeper's standard input.
 #[derive(Deserialize)]
@@ -189,6 +191,7 @@ impl Keeper {
 
     async fn serve(self: &Arc<Self>, listener: &UnixListener) {
         let mut idle_since = Instant::now();
+        let mut is_settled = false;
         loop {
             let changed = self.changed.notified();
             let limit = if self.router.was_ready() { Duration::from_millis(self.record.idle_ms) } else { START_LINGER };
@@ -197,10 +200,18 @@ impl Keeper {
                 accepted = listener.accept() => if let Ok((stream, _)) = accepted {
                     tokio::spawn(Arc::clone(self).serve_connection(stream));
                 },
-                () = changed => idle_since = Instant::now(),
+                () = changed => {
+                    idle_since = Instant::now();
+                    is_settled = false;
+                }
                 () = self.stop.notified() => return,
                 _ = self.options.interrupt.interrupted() => return,
                 () = sleep_until(idle_since + limit), if is_idle => return,
+                () = sleep_until(idle_since + SETTLED_AFTER), if is_idle && !is_settled => {
+                    is_settled = true;
+                    #[cfg(target_os = "linux")]
+                    crate::commands::session::code_pages::release();
+                }
             }
         }
     }

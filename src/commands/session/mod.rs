@@ -1,5 +1,7 @@
 //! `session`: servers that keep running between commands.
 
+#[cfg(target_os = "linux")]
+mod code_pages;
 #[cfg(unix)]
 mod connection;
 #[cfg(any(target_os = "linux", target_os = "macos"))]
