@@ -18,7 +18,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("browser", &["env", "error", "transport", "util"]),
     ("args", &["schema", "util"]),
     ("schema", &["error", "protocol", "util"]),
-    ("cli", &["target", "util"]),
+    ("cli", &["config", "target", "util"]),
     ("assets", &["cli"]),
     ("transport", &["env", "error", "interrupt", "protocol", "secret", "util"]),
     ("target", &["config", "env", "error", "protocol", "secret", "transport", "util"]),

@@ -6,14 +6,9 @@ use clap::{Args, Subcommand};
 
 use crate::cli::config::grant_parser;
 use crate::cli::options::GlobalOptions;
+use crate::config::keys::{SIGNING_ALGORITHMS, TOKEN_ENDPOINT_AUTH_METHODS};
 use crate::target::TargetOptions;
 use crate::util::whole_number::parse_whole_number;
-
-/// The values of `--signing-algorithm`.
-pub const SIGNING_ALGORITHMS: [&str; 5] = ["RS256", "PS256", "ES256", "ES384", "EdDSA"];
-/// The values of `--token-endpoint-auth-method`.
-pub const TOKEN_ENDPOINT_AUTH_METHODS: [&str; 4] =
-    ["none", "client_secret_basic", "client_secret_post", "private_key_jwt"];
 
 /// Log in, log out, and show where credentials are stored
 ///

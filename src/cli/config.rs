@@ -4,18 +4,13 @@ use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand, ValueEnum};
 
 use crate::cli::options::GlobalOptions;
+use crate::config::keys::{CONFIRM_VALUES, GRANT_VALUES};
 use crate::target::TargetOptions;
 use crate::util::whole_number::parse_whole_number;
 
-/// When a call needs confirmation; the values of the configuration.
-pub const CONFIRM_VALUES: [&str; 3] = ["never", "destructive", "always"];
-/// OAuth grant types; the values of the configuration.
-pub const GRANT_TYPES: [&str; 5] =
-    ["authorization_code", "device_code", "client_credentials", "jwt_bearer", "enterprise"];
-
 /// Accepts a grant type with `-` or `_`; its value is the one of the configuration.
 pub fn grant_parser() -> impl TypedValueParser<Value = String> {
-    let values = GRANT_TYPES.map(|name| PossibleValue::new(name.replace('_', "-")).alias(name));
+    let values = GRANT_VALUES.map(|name| PossibleValue::new(name.replace('_', "-")).alias(name));
     PossibleValuesParser::new(values).map(|name| name.replace('-', "_"))
 }
 

@@ -97,17 +97,17 @@ impl ConfigKey {
 }
 
 /// The words of `confirm`.
-pub const CONFIRM_VALUES: &[&str] = &["never", "destructive", "always"];
+pub const CONFIRM_VALUES: [&str; 3] = ["never", "destructive", "always"];
 /// The words of `transport`.
 const TRANSPORT_VALUES: &[&str] = &[HttpMode::Auto.name(), HttpMode::Streamable.name(), HttpMode::Sse.name()];
 /// How the client authenticates at the token endpoint (RFC 8414, section 2).
-pub const TOKEN_ENDPOINT_AUTH_METHODS: &[&str] =
-    &["none", "client_secret_basic", "client_secret_post", "private_key_jwt"];
+pub const TOKEN_ENDPOINT_AUTH_METHODS: [&str; 4] =
+    ["none", "client_secret_basic", "client_secret_post", "private_key_jwt"];
 /// The algorithms that sign with `private_key_file` (RFC 7518, section 3.1).
-pub const SIGNING_ALGORITHMS: &[&str] = &["RS256", "PS256", "ES256", "ES384", "EdDSA"];
+pub const SIGNING_ALGORITHMS: [&str; 5] = ["RS256", "PS256", "ES256", "ES384", "EdDSA"];
 /// The words of `grant`.
-pub const GRANT_VALUES: &[&str] =
-    &["authorization_code", "device_code", "client_credentials", "jwt_bearer", "enterprise"];
+pub const GRANT_VALUES: [&str; 5] =
+    ["authorization_code", "device_code", "client_credentials", "jwt_bearer", "enterprise"];
 
 /// The default that the reference shows for a key without one.
 const NONE: &str = "none";
@@ -342,7 +342,7 @@ pub const SERVER_KEYS: &[ConfigKey] = &[
     .allow_untrusted(),
     key(
         "confirm",
-        KeyType::Choice(CONFIRM_VALUES),
+        KeyType::Choice(&CONFIRM_VALUES),
         AppliesTo::Both,
         "confirm of [defaults], else \"never\"",
         r#""destructive""#,
@@ -462,7 +462,7 @@ pub const AUTH_KEYS: &[ConfigKey] = &[
     ),
     key(
         "grant",
-        KeyType::Choice(GRANT_VALUES),
+        KeyType::Choice(&GRANT_VALUES),
         AppliesTo::Url,
         "\"authorization_code\"",
         r#""client_credentials""#,
@@ -547,7 +547,7 @@ pub const AUTH_KEYS: &[ConfigKey] = &[
     ),
     key(
         "token_endpoint_auth_method",
-        KeyType::Choice(TOKEN_ENDPOINT_AUTH_METHODS),
+        KeyType::Choice(&TOKEN_ENDPOINT_AUTH_METHODS),
         AppliesTo::Url,
         "by the metadata of the authorization server",
         r#""client_secret_post""#,
@@ -563,7 +563,7 @@ pub const AUTH_KEYS: &[ConfigKey] = &[
     ),
     key(
         "signing_algorithm",
-        KeyType::Choice(SIGNING_ALGORITHMS),
+        KeyType::Choice(&SIGNING_ALGORITHMS),
         AppliesTo::Url,
         "by the type of the key",
         r#""ES256""#,
@@ -637,7 +637,7 @@ pub const DEFAULTS_KEYS: &[ConfigKey] = &[
     ),
     key(
         "confirm",
-        KeyType::Choice(CONFIRM_VALUES),
+        KeyType::Choice(&CONFIRM_VALUES),
         AppliesTo::Both,
         "\"never\"",
         r#""destructive""#,

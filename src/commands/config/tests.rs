@@ -183,14 +183,6 @@ fn parse(words: &[&str]) -> std::result::Result<Cli, clap::Error> {
 }
 
 #[test]
-fn the_command_line_takes_the_words_of_the_configuration() {
-    assert_eq!(crate::cli::CONFIRM_VALUES, crate::config::keys::CONFIRM_VALUES);
-    assert_eq!(crate::cli::GRANT_TYPES, crate::config::keys::GRANT_VALUES);
-    assert_eq!(crate::cli::SIGNING_ALGORITHMS, crate::config::keys::SIGNING_ALGORITHMS);
-    assert_eq!(crate::cli::TOKEN_ENDPOINT_AUTH_METHODS, crate::config::keys::TOKEN_ENDPOINT_AUTH_METHODS);
-}
-
-#[test]
 fn list_shows_every_server_with_its_source_and_state_and_no_secret() {
     let world = ConfigCommandFixture::new()
         .with_user_config(USER)
