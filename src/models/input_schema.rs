@@ -7,26 +7,13 @@ use serde_json::{Map, Value, json};
 
 use super::ModelApi;
 use super::tool_names::exposed_property;
-use crate::schema::{SCHEMA_LIST_KEYWORDS, SCHEMA_MAP_KEYWORDS};
+use crate::schema::{SCHEMA_LIST_KEYWORDS, SCHEMA_MAP_KEYWORDS, SINGLE_SCHEMA_KEYWORDS};
 use crate::util::suggest::nearest_name;
 
 /// Deeper schemas are kept as they are.
 const MAX_DEPTH: usize = 100;
 /// The types of JSON Schema.
 const TYPES: [&str; 7] = ["string", "number", "integer", "boolean", "object", "array", "null"];
-/// Keywords whose value is a schema.
-const SCHEMA_KEYWORDS: [&str; 10] = [
-    "items",
-    "additionalProperties",
-    "not",
-    "if",
-    "then",
-    "else",
-    "contains",
-    "propertyNames",
-    "unevaluatedItems",
-    "unevaluatedProperties",
-];
 
 /// Rewrites a tool's input schema for this API, and returns what was changed.
 pub fn adapt(api: ModelApi, schema: &mut Value) -> Vec<String> {
@@ -218,7 +205,7 @@ impl Adapter {
         self.repair_bounds(words, place);
         self.remove_invalid_keywords(words, place);
         self.adapt_keywords(words, place);
-        for word in SCHEMA_KEYWORDS {
+        for word in SINGLE_SCHEMA_KEYWORDS {
             if let Some(inner) = words.get_mut(word) {
                 let place = if word == "items" { format!("{place}[]") } else { place.to_owned() };
                 self.adapt_schema(inner, &place, depth + 1);
@@ -363,7 +350,7 @@ impl Adapter {
             let is_valid = match word.as_str() {
                 "$ref" => value.as_str().is_some_and(|target| self.local(target).is_some()),
                 "enum" => value.as_array().is_some_and(|values| !values.is_empty()),
-                word if SCHEMA_KEYWORDS.contains(&word) => is_schema(value),
+                word if SINGLE_SCHEMA_KEYWORDS.contains(&word) => is_schema(value),
                 word if SCHEMA_LIST_KEYWORDS.contains(&word) => {
                     if let Value::Array(all) = value {
                         all.retain(is_schema);

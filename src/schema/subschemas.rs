@@ -2,6 +2,20 @@
 
 use serde_json::{Map, Value};
 
+/// Keywords with one schema; before 2020-12, `items` may have a list instead.
+pub const SINGLE_SCHEMA_KEYWORDS: [&str; 11] = [
+    "items",
+    "additionalItems",
+    "additionalProperties",
+    "not",
+    "if",
+    "then",
+    "else",
+    "contains",
+    "propertyNames",
+    "unevaluatedItems",
+    "unevaluatedProperties",
+];
 /// Keywords with a list of schemas.
 pub const SCHEMA_LIST_KEYWORDS: [&str; 4] = ["anyOf", "oneOf", "allOf", "prefixItems"];
 /// Keywords with schemas by name.
@@ -44,17 +58,7 @@ pub(super) fn subschemas<'a>(keyword: &str, value: &'a Value) -> Subschemas<'a> 
             value.as_array().map_or(Subschemas::Empty, |all| Subschemas::List(all))
         }
         "items" if value.is_array() => value.as_array().map_or(Subschemas::Empty, |all| Subschemas::List(all)),
-        "items"
-        | "additionalProperties"
-        | "not"
-        | "if"
-        | "then"
-        | "else"
-        | "contains"
-        | "propertyNames"
-        | "unevaluatedItems"
-        | "unevaluatedProperties"
-        | "additionalItems" => Subschemas::Single(value),
+        _ if SINGLE_SCHEMA_KEYWORDS.contains(&keyword) => Subschemas::Single(value),
         _ => Subschemas::Empty,
     }
 }

@@ -7,15 +7,13 @@ use serde_json::Value;
 
 use crate::commands::test::report::Finding;
 use crate::protocol::views::ListItem;
-use crate::schema::{SCHEMA_LIST_KEYWORDS, SCHEMA_MAP_KEYWORDS};
+use crate::schema::{SCHEMA_LIST_KEYWORDS, SCHEMA_MAP_KEYWORDS, SINGLE_SCHEMA_KEYWORDS};
 
 /// The most places that are listed.
 const MAX_PLACES: usize = 10;
 /// How deep schemas are searched.
 const MAX_DEPTH: usize = 64;
-/// Keywords with one schema.
-const SCHEMA_KEYWORDS: [&str; 8] = ["items", "contains", "not", "propertyNames", "if", "then", "else", "contentSchema"];
-/// Keywords with one schema that is usually `true` or `false`.
+/// Of the keywords with one schema, those where it is usually `true` or `false`.
 const BOOLEAN_KEYWORDS: [&str; 4] =
     ["additionalProperties", "unevaluatedProperties", "additionalItems", "unevaluatedItems"];
 /// Keywords that say nothing about the value, whatever stands beside them.
@@ -89,14 +87,14 @@ fn search(schema: &Value, at: &str, position: Position, depth: usize, places: &m
     }
     for (name, value) in members {
         let name = name.as_str();
-        let (schemas, position): (Vec<(String, &Value)>, Position) = if SCHEMA_KEYWORDS.contains(&name) {
+        let (schemas, position): (Vec<(String, &Value)>, Position) = if BOOLEAN_KEYWORDS.contains(&name) {
+            (vec![(name.to_owned(), value)], Position::Unrestricted)
+        } else if SINGLE_SCHEMA_KEYWORDS.contains(&name) || name == "contentSchema" {
             let position = if name == "not" || name == "if" { Position::Unrestricted } else { Position::Value };
             match value.as_array() {
                 Some(list) => (numbered(name, list), Position::Value),
                 None => (vec![(name.to_owned(), value)], position),
             }
-        } else if BOOLEAN_KEYWORDS.contains(&name) {
-            (vec![(name.to_owned(), value)], Position::Unrestricted)
         } else if SCHEMA_LIST_KEYWORDS.contains(&name) {
             (value.as_array().map(|list| numbered(name, list)).unwrap_or_default(), Position::Value)
         } else if SCHEMA_MAP_KEYWORDS.contains(&name) {
