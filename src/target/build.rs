@@ -9,6 +9,7 @@ use super::options::TargetOptions;
 use super::parse::{self, ParsedUrl};
 use super::types::{Target, TargetFlags};
 use crate::config::Config;
+use crate::config::keys::AppliesTo;
 use crate::config::oauth::OAuthSettings;
 use crate::config::origin::ConfigDiagnostic;
 use crate::config::paths::absolute_path;
@@ -86,11 +87,8 @@ fn plaintext_message(place: &ParsedUrl) -> String {
 
 /// A recording as target: FILE, or `FILE#SERVER` for one of several servers; `resolve` completes its path.
 fn load_recording(text: &str, options: &TargetOptions, resolve: impl Fn(&str) -> String) -> Result<Recording> {
-    let usage = |message: String| Failure::new(ErrorKind::Usage, message);
-    let mut given = url_flags(options).to_vec();
-    given.extend(command_flags(options));
-    if let Some((flag, _)) = given.iter().find(|(_, set)| *set) {
-        return Err(usage(format!("{flag} does not apply to a recording")));
+    if let Some(name) = option_of_one_kind(options) {
+        return Err(usage(format!("{name} does not apply to a recording")));
     }
     if text.is_empty() {
         return Err(usage("replay: has no file".to_owned()).hint("name a recording: replay:FILE"));
@@ -107,10 +105,8 @@ fn unix_endpoint(
     if path.is_empty() {
         return Err("unix: has no path; use unix:/run/server.sock".to_owned());
     }
-    let mut given = url_flags(options).to_vec();
-    given.extend(command_flags(options));
-    match given.iter().find(|(_, set)| *set) {
-        Some((flag, _)) => Err(format!("{flag} does not apply to a unix: target")),
+    match option_of_one_kind(options) {
+        Some(name) => Err(format!("{name} does not apply to a unix: target")),
         None => Ok(UnixEndpoint { path: resolve(path) }),
     }
 }
@@ -405,54 +401,41 @@ fn working_directory(
     Ok(Some(cwd))
 }
 
-/// The options that only apply to a URL, and whether each was given.
-fn url_flags(options: &TargetOptions) -> [(&'static str, bool); 11] {
-    [
-        ("--header", !options.headers.is_empty()),
-        ("--bearer-env", options.bearer_env.is_some()),
-        ("--transport", options.transport.is_some()),
-        ("--cacert", options.cacert.is_some()),
-        ("--cert", options.cert.is_some()),
-        ("--key", options.key.is_some()),
-        ("--proxy", options.proxy.is_some()),
-        ("--insecure", options.insecure),
-        ("--allow-http", options.allow_http),
-        ("--unix-socket", options.unix_socket.is_some()),
-        ("--no-cookies", options.no_cookies),
-    ]
-}
-
-/// The options that only apply to a command, and whether each was given.
-fn command_flags(options: &TargetOptions) -> [(&'static str, bool); 2] {
-    [("--env", !options.env.is_empty()), ("--cwd", options.cwd.is_some())]
-}
-
 /// Rejects options that do not apply to a command.
 fn reject_flags_for_stdio(options: &TargetOptions, name: &str) -> Result<()> {
-    reject_flags(&url_flags(options), &format!("applies only to a URL, but '{name}' is a command"), |flag| {
-        (flag == "--header" || flag == "--bearer-env")
-            .then(|| "pass secrets to a server process in its environment: --env KEY=VALUE".to_owned())
+    let Some(given) = options.given().find(|given| given.applies_to == AppliesTo::Url) else { return Ok(()) };
+    let failure = usage(format!("{} applies only to a URL, but '{name}' is a command", given.name));
+    Err(match given.name {
+        "--header" | "--bearer-env" => {
+            failure.hint("pass secrets to a server process in its environment: --env KEY=VALUE")
+        }
+        _ => failure,
     })
 }
 
 /// Rejects options that do not apply to this URL.
 fn reject_flags_for_url(options: &TargetOptions, name: &str, scheme: &str) -> Result<()> {
-    let why = format!("applies only to a command, but '{name}' is a URL");
-    reject_flags(&command_flags(options), &why, |flag| {
-        (flag == "--env").then(|| "to send a header with each request: --header 'Name: value'".to_owned())
-    })?;
-    if scheme.starts_with("ws") {
-        reject_flags(&[("--transport", options.transport.is_some())], "does not apply to a WebSocket", |_| None)?;
+    if let Some(given) = options.given().find(|given| given.applies_to == AppliesTo::Command) {
+        let failure = usage(format!("{} applies only to a command, but '{name}' is a URL", given.name));
+        return Err(match given.name {
+            "--env" => failure.hint("to send a header with each request: --header 'Name: value'"),
+            _ => failure,
+        });
     }
-    let both = options.unix_socket.is_some() && options.proxy.as_ref().is_some_and(|proxy| !proxy.is_empty());
-    reject_flags(&[("--proxy", both)], "and --unix-socket cannot be used together", |_| None)
+    if scheme.starts_with("ws") && options.transport.is_some() {
+        return Err(usage("--transport does not apply to a WebSocket"));
+    }
+    if options.unix_socket.is_some() && options.proxy.as_ref().is_some_and(|proxy| !proxy.is_empty()) {
+        return Err(usage("--proxy and --unix-socket cannot be used together"));
+    }
+    Ok(())
 }
 
-fn reject_flags(given: &[(&str, bool)], why: &str, hint: impl Fn(&str) -> Option<String>) -> Result<()> {
-    let Some((flag, _)) = given.iter().find(|(_, set)| *set) else { return Ok(()) };
-    let failure = Failure::new(ErrorKind::Usage, format!("{flag} {why}"));
-    Err(match hint(flag) {
-        Some(hint) => failure.hint(hint),
-        None => failure,
-    })
+fn usage(message: impl Into<String>) -> Failure {
+    Failure::new(ErrorKind::Usage, message)
+}
+
+/// An option that applies only to a command or only to a URL.
+fn option_of_one_kind(options: &TargetOptions) -> Option<&'static str> {
+    options.given().find(|given| given.applies_to != AppliesTo::Both).map(|given| given.name)
 }

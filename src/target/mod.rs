@@ -19,7 +19,7 @@ use crate::env::Environment;
 use crate::env::programs::looks_like_path;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::target::build::EntryError;
-pub use crate::target::options::TargetOptions;
+pub use crate::target::options::{GivenOption, OptionValue, TargetOptions};
 pub use crate::target::syntax::{TargetWord, classify_word, server_not_configured, split_command_line, unknown_server};
 pub use crate::target::types::{Target, TargetFlags, TargetName, TargetReference};
 

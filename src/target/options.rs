@@ -1,10 +1,11 @@
 //! The options that describe how to reach a server: one struct from the command line to the transport.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::builder::PossibleValue;
 use clap::{Args, ValueEnum};
 
+use crate::config::keys::AppliesTo;
 use crate::transport::HttpMode;
 
 /// How to reach the server: the options of every command that connects.
@@ -56,6 +57,62 @@ pub struct TargetOptions {
     /// Connect to this Unix socket instead of the URL's host and port
     #[arg(long, value_name = "PATH", hide_short_help = true)]
     pub unix_socket: Option<PathBuf>,
+}
+
+/// One of the target options that was given.
+#[derive(Clone, Copy, Debug)]
+pub struct GivenOption<'a> {
+    /// Its name, with the dashes.
+    pub name: &'static str,
+    /// The targets that it applies to.
+    pub applies_to: AppliesTo,
+    /// Its value.
+    pub value: OptionValue<'a>,
+}
+
+/// The value of an option.
+#[derive(Clone, Copy, Debug)]
+pub enum OptionValue<'a> {
+    /// `Name: value`, or `@FILE`.
+    Header(&'a str),
+    /// `NAME=VALUE`.
+    Variable(&'a str),
+    /// The path of a file or directory.
+    Path(&'a Path),
+    /// The URL of a proxy, which may have a password.
+    Proxy(&'a str),
+    /// Any other text.
+    Text(&'a str),
+    /// It has none.
+    Switch,
+}
+
+impl TargetOptions {
+    /// The options that were given; one that is repeated, each time.
+    pub fn given(&self) -> impl Iterator<Item = GivenOption<'_>> {
+        use AppliesTo::{Both, Command, Url};
+        use OptionValue::{Header, Path, Proxy, Switch, Text, Variable};
+        let switch = |given: bool| given.then_some(Switch);
+        let headers = self.headers.iter().map(|text| ("--header", Url, Some(Header(text))));
+        let variables = self.env.iter().map(|text| ("--env", Command, Some(Variable(text))));
+        let others = [
+            ("--cwd", Command, self.cwd.as_deref().map(Path)),
+            ("--bearer-env", Url, self.bearer_env.as_deref().map(Text)),
+            ("--transport", Url, self.transport.map(|mode| Text(mode.name()))),
+            ("--protocol", Both, self.protocol.as_deref().map(Text)),
+            ("--cacert", Url, self.cacert.as_deref().map(Path)),
+            ("--cert", Url, self.cert.as_deref().map(Path)),
+            ("--key", Url, self.key.as_deref().map(Path)),
+            ("--proxy", Url, self.proxy.as_deref().map(Proxy)),
+            ("--unix-socket", Url, self.unix_socket.as_deref().map(Path)),
+            ("--insecure", Url, switch(self.insecure)),
+            ("--allow-http", Url, switch(self.allow_http)),
+            ("--no-cookies", Url, switch(self.no_cookies)),
+            ("--read-only", Both, switch(self.read_only)),
+        ];
+        let all = headers.chain(variables).chain(others);
+        all.filter_map(|(name, applies_to, value)| Some(GivenOption { name, applies_to, value: value? }))
+    }
 }
 
 impl ValueEnum for HttpMode {

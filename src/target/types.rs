@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::options::TargetOptions;
+use super::options::{GivenOption, OptionValue, TargetOptions};
 use super::syntax::{TargetWord, classify_word};
 use crate::config::bearer::BearerSource;
 use crate::config::oauth::OAuthSettings;
@@ -93,36 +93,27 @@ impl TargetFlags {
         let path = |path: &Path| quote(&path.to_string_lossy());
         let config = config.map(|file| vec!["--config".to_owned(), path(file)]).unwrap_or_default();
         let mut reach = Vec::new();
-        let mut add = |option: &str, value: Option<String>| {
-            if let Some(value) = value {
-                reach.extend([option.to_owned(), value]);
-            }
-        };
-        for header in &options.headers {
-            let name = header.split(':').next().unwrap_or_default().trim();
-            add("-H", Some(quote(&format!("{name}: {PLACEHOLDER}"))));
-        }
-        for variable in &options.env {
-            let name = variable.split('=').next().unwrap_or_default();
-            add("-e", Some(format!("{}={PLACEHOLDER}", quote(name))));
-        }
-        add("--cwd", options.cwd.as_deref().map(path));
-        add("--bearer-env", options.bearer_env.as_deref().map(quote));
-        add("--transport", options.transport.map(|mode| mode.name().to_owned()));
-        add("--protocol", options.protocol.as_deref().map(quote));
-        add("--cacert", options.cacert.as_deref().map(path));
-        add("--cert", options.cert.as_deref().map(path));
-        add("--key", options.key.as_deref().map(path));
-        add("--proxy", options.proxy.as_deref().map(|proxy| quote(&redact_proxy_password(proxy))));
-        add("--unix-socket", options.unix_socket.as_deref().map(path));
-        let switches = [
-            ("--insecure", options.insecure),
-            ("--allow-http", options.allow_http),
-            ("--no-cookies", options.no_cookies),
-            ("--read-only", options.read_only),
-        ];
-        for (flag, given) in switches {
-            reach.extend(given.then(|| flag.to_owned()));
+        for GivenOption { name, value, .. } in options.given() {
+            let name = match name {
+                "--header" => "-H",
+                "--env" => "-e",
+                name => name,
+            };
+            reach.push(name.to_owned());
+            reach.extend(match value {
+                OptionValue::Switch => None,
+                OptionValue::Header(text) => {
+                    let name = text.split(':').next().unwrap_or_default().trim();
+                    Some(quote(&format!("{name}: {PLACEHOLDER}")))
+                }
+                OptionValue::Variable(text) => {
+                    let name = text.split('=').next().unwrap_or_default();
+                    Some(format!("{}={PLACEHOLDER}", quote(name)))
+                }
+                OptionValue::Path(file) => Some(path(file)),
+                OptionValue::Proxy(proxy) => Some(quote(&redact_proxy_password(proxy))),
+                OptionValue::Text(text) => Some(quote(text)),
+            });
         }
         TargetFlags { config_flag: config, target_options: reach }
     }

@@ -21,7 +21,7 @@ use crate::config::{Config, ConfiguredServer};
 use crate::env;
 use crate::env::programs::is_path;
 use crate::error::{ErrorKind, Failure, Result};
-use crate::target::{self, TargetName, TargetOptions, TargetWord, parse};
+use crate::target::{self, OptionValue, TargetName, TargetOptions, TargetWord, parse};
 use crate::util::duration::duration_literal;
 use crate::util::quoting::quote;
 use crate::util::secret_names::looks_secret;
@@ -170,7 +170,6 @@ fn insert_target_options(
     entry: &mut Table,
 ) -> Result<()> {
     let options = &args.target_options;
-    let path = |path: &PathBuf| value(path_in_file(context.environment, path, file, args.project));
     let mut headers = InlineTable::new();
     for (index, text) in options.headers.iter().enumerate() {
         for (name, held) in parse::parse_header_flag(text, index + 1)? {
@@ -187,40 +186,14 @@ fn insert_target_options(
             entry.insert(key, value(table));
         }
     }
-    let paths = [
-        ("cwd", &options.cwd),
-        ("cacert", &options.cacert),
-        ("cert", &options.cert),
-        ("key", &options.key),
-        ("unix_socket", &options.unix_socket),
-    ];
-    for (key, set) in paths {
-        if let Some(set) = set {
-            entry.insert(key, path(set));
-        }
-    }
-    let transport = options.transport.map(|mode| mode.name().to_owned());
-    let texts = [
-        ("bearer_env", options.bearer_env.clone()),
-        ("transport", transport),
-        ("protocol", options.protocol.clone()),
-        ("proxy", options.proxy.clone()),
-    ];
-    for (key, set) in texts {
-        if let Some(set) = set {
-            entry.insert(key, value(set));
-        }
-    }
-    let switches = [
-        ("insecure", options.insecure),
-        ("allow_http", options.allow_http),
-        ("no_cookies", options.no_cookies),
-        ("read_only", options.read_only),
-    ];
-    for (key, set) in switches {
-        if set {
-            entry.insert(key, value(true));
-        }
+    for option in options.given() {
+        let held = match option.value {
+            OptionValue::Header(_) | OptionValue::Variable(_) => continue,
+            OptionValue::Path(path) => value(path_in_file(context.environment, path, file, args.project)),
+            OptionValue::Proxy(text) | OptionValue::Text(text) => value(text),
+            OptionValue::Switch => value(true),
+        };
+        entry.insert(&option.name.trim_start_matches('-').replace('-', "_"), held);
     }
     Ok(())
 }

@@ -14,7 +14,7 @@ use crate::commands::context::{Context, SecretCache};
 use crate::config::value::secrets::{SecretReference, SecretRequest};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::secret::Secret;
-use crate::target::{TargetName, TargetOptions, TargetReference};
+use crate::target::{GivenOption, OptionValue, TargetName, TargetOptions, TargetReference};
 use crate::util::duration::duration_literal;
 use crate::util::lock::lock;
 
@@ -37,24 +37,16 @@ impl Context {
         global.config.iter().for_each(|file| add("--config", path(file)));
         global.connect_timeout.iter().for_each(|time| add("--connect-timeout", duration_literal(*time)));
         global.roots.iter().for_each(|root| add("--root", path(root)));
-        let options = &reference.options;
-        options.headers.iter().for_each(|header| add("--header", header.clone()));
-        options.env.iter().for_each(|variable| add("--env", variable.clone()));
-        options.cwd.iter().for_each(|dir| add("--cwd", path(dir)));
-        options.bearer_env.iter().for_each(|name| add("--bearer-env", name.clone()));
-        options.transport.iter().for_each(|mode| add("--transport", mode.name().to_owned()));
-        options.protocol.iter().for_each(|pin| add("--protocol", pin.clone()));
-        options.cacert.iter().for_each(|file| add("--cacert", path(file)));
-        options.cert.iter().for_each(|file| add("--cert", path(file)));
-        options.key.iter().for_each(|file| add("--key", path(file)));
-        options.proxy.iter().for_each(|proxy| add("--proxy", proxy.clone()));
-        options.unix_socket.iter().for_each(|socket| add("--unix-socket", path(socket)));
-        let switches = [
-            ("--insecure", options.insecure),
-            ("--allow-http", options.allow_http),
-            ("--no-cookies", options.no_cookies),
-        ];
-        words.extend(switches.iter().filter(|(_, given)| *given).map(|(name, _)| (*name).to_owned()));
+        for GivenOption { name, value, .. } in reference.options.given() {
+            match value {
+                OptionValue::Switch => words.push(name.to_owned()),
+                OptionValue::Path(file) => words.push(format!("{name}={}", file.display())),
+                OptionValue::Header(text)
+                | OptionValue::Variable(text)
+                | OptionValue::Proxy(text)
+                | OptionValue::Text(text) => words.push(format!("{name}={text}")),
+            }
+        }
         match &reference.name {
             TargetName::Url(word) | TargetName::Configured(word) => words.push(word.clone()),
             TargetName::Command(command) => {
