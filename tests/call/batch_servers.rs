@@ -197,7 +197,8 @@ fn a_pause_that_a_server_asks_for_is_kept_by_all_jobs() {
     let input = (0..12).map(|n| echo(&n.to_string())).collect::<String>();
     let words = ["call", &server.url("/"), "--batch", "-", "--jobs", "12", "--quiet"];
     let run = sandbox.mcpipe(words).stdin(input.clone()).run();
-    assert!(lines(run.exits(1)).iter().all(|line| line["error"]["class"] == "unreachable"), "{run:?}");
+    let failed = lines(run.exits(1));
+    assert!(failed.len() == 12 && failed.iter().all(|line| line["error"]["class"] == "unreachable"), "{run:?}");
     // Each line by itself would be sent three times.
     assert_eq!(calls(&server), 12 + 2);
     is_busy.store(false, Ordering::SeqCst);

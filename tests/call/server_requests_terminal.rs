@@ -303,7 +303,9 @@ fn no_input_and_a_pipe_ask_nobody() {
     let sandbox = Sandbox::new();
     at(&sandbox, &server, &["--no-input"]).wait().exits(1);
     sandbox.mcpipe(["call", &server.target(), "ask"]).stdin_open().run().exits(1);
-    assert!(server.wait_until_all_ended().iter().all(|seen| seen.text().contains(r#""capabilities":{}"#)));
+    let processes = server.wait_until_all_ended();
+    assert_eq!(processes.len(), 2);
+    assert!(processes.iter().all(|seen| seen.text().contains(r#""capabilities":{}"#)));
 }
 
 /// A `BROWSER` that writes the URL to a file.

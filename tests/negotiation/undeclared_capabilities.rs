@@ -205,7 +205,7 @@ fn the_example_call_of_a_tool_has_the_options_that_the_tool_needs() {
     assert_eq!(
         example("sample"),
         "sample prompt=text --sampling-command CMD\n\
-         (CMD reads the sampling request as JSON from stdin and prints the result as JSON)"
+         (CMD reads the sampling request as JSON from standard input and prints the result as JSON)"
     );
     assert_eq!(example("ask"), "ask prompt=text\n(run it at a terminal, or add --elicit accept or --elicit JSON)");
     // A tool that needs several.
@@ -228,7 +228,7 @@ fn the_tools_for_a_model_are_those_that_the_same_options_can_call() {
     assert_eq!(names(&["--sampling-command", "cat", "--root", "."]), ["echo", "sample", "roots", "both"]);
     let use_tool = json!({"content": [{"type": "tool_use", "id": "1", "name": "roots", "input": {"prompt": "x"}}]});
     let run = sandbox.mcpipe(["call", &target, "--tool-use", "-", "--root", "."]).stdin(use_tool.to_string()).run();
-    assert!(!run.stdout().contains("no server has a tool"), "{run:?}");
+    run.exits(1).stdout_contains("the server refused tools/call: Unknown tool: roots").hides("no server has a tool");
     sandbox.mcpipe(["list", &target, "--all"]).run().succeeds();
     let run = sandbox.mcpipe(["list", &target, "sample", "--for", "openai"]).run();
     run.exits(1).stderr_contains("hint: add --sampling-command CMD\n");

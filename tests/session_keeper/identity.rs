@@ -165,18 +165,30 @@ fn a_directory_that_others_can_access_is_refused() {
 /// A user that owns nothing; tests that run as root use it as another user.
 const OTHER_USER: &str = "65534";
 
-/// A Perl program that runs as another user, if this test may start one.
+/// A Perl program that runs as another user, if this test may start one. The configuration of nextest shows the output of
+/// these tests, so that it is seen that one was skipped.
 fn as_other_user(program: &str, path: &Path) -> Option<Command> {
     let mut command = Command::new("setpriv");
     let switch = ["--reuid", OTHER_USER, "--regid", OTHER_USER, "--clear-groups", "--"];
     command.args(switch).stdin(Stdio::null());
     let may_switch = Command::new("setpriv").args(switch).args(["perl", "-MIO::Socket::UNIX", "-e", "1"]).output();
     if !may_switch.is_ok_and(|output| output.status.success()) {
-        eprintln!("skipped: only root can run a program as another user, with setpriv and perl");
+        eprintln!("NOT TESTED: only root can run a program as another user, with setpriv and perl");
         return None;
     }
     command.args(["perl", "-MIO::Socket::UNIX", "-e", program]).arg(path);
     Some(command)
+}
+
+/// A process that does not outlive its test, if that fails.
+struct KilledAtEnd(std::process::Child);
+
+impl Drop for KilledAtEnd {
+    fn drop(&mut self) {
+        // It has usually ended.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 /// Lets other users reach what is in a directory of the sandbox, whose names they know.
@@ -227,8 +239,8 @@ fn a_command_does_not_use_the_socket_of_another_user() {
         sessions.stop_all();
         open_to_others(&sessions, &directory);
         std::fs::set_permissions(&directory, PermissionsExt::from_mode(0o777)).unwrap();
-        let mut listener = other.stdout(Stdio::piped()).spawn().unwrap();
-        let mut output = std::io::BufReader::new(listener.stdout.take().unwrap());
+        let mut listener = KilledAtEnd(other.stdout(Stdio::piped()).spawn().unwrap());
+        let mut output = std::io::BufReader::new(listener.0.stdout.take().unwrap());
         let mut line = String::new();
         std::io::BufRead::read_line(&mut output, &mut line).unwrap();
         assert_eq!(line, "listening\n");
@@ -240,7 +252,7 @@ fn a_command_does_not_use_the_socket_of_another_user() {
         line.clear();
         std::io::Read::read_to_string(&mut output, &mut line).unwrap();
         assert_eq!(line, "", "nothing was sent to it");
-        assert!(listener.wait().unwrap().success());
+        assert!(listener.0.wait().unwrap().success());
         std::fs::remove_file(&socket).unwrap();
     }
 }

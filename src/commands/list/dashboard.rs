@@ -79,10 +79,9 @@ pub async fn run(context: &Context, args: &ListArgs) -> Result<Exit> {
     let jobs = args.jobs.or(config.defaults.jobs).unwrap_or(DEFAULT_JOBS);
     let turns = Semaphore::new(usize::from(jobs));
     let target = |name| context.resolve_configured(config, name, &args.target_options, args.offline);
-    let all = servers.iter().map(|name| {
-        let release_after = (jobs > 1).then_some(SLOW_SERVER);
-        with_permit(&turns, release_after, query_server(context, args, &kinds, name, target(name)))
-    });
+    let all = servers
+        .iter()
+        .map(|name| with_permit(&turns, release_after(jobs), query_server(context, args, &kinds, name, target(name))));
     // In a pipe each row is printed when it is known: the reader need not wait for the slowest server.
     let streams = args.search.is_none() && !context.ui.is_json() && !context.ui.terminal().stdout_is_tty;
     let each = |one: &ServerOverview| match streams {
@@ -108,12 +107,13 @@ pub async fn run(context: &Context, args: &ListArgs) -> Result<Exit> {
     })
 }
 
+/// After which time a server no longer counts. With one job, servers are queried one after another.
+fn release_after(jobs: u16) -> Option<Duration> {
+    (jobs > 1).then_some(SLOW_SERVER)
+}
+
 /// Queries with a permit, which is given back after a time: servers that hang do not hold up the rest.
-async fn with_permit(
-    turns: &Semaphore,
-    release_after: Option<Duration>,
-    ask: impl Future<Output = ServerOverview>,
-) -> ServerOverview {
+async fn with_permit<T>(turns: &Semaphore, release_after: Option<Duration>, ask: impl Future<Output = T>) -> T {
     let turn = turns.acquire().await;
     let mut ask = std::pin::pin!(ask);
     if let Some(limit) = release_after {
@@ -287,4 +287,43 @@ fn print_matches(context: &Context, asked: &[ServerOverview], word: &str) -> Res
         ui.print_table(table)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use std::cell::RefCell;
+
+    use super::*;
+
+    fn block_on<F: Future>(future: F) -> F::Output {
+        tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(future)
+    }
+
+    #[test]
+    fn a_slow_server_gives_its_turn_to_the_next() {
+        assert_eq!((release_after(2), release_after(1)), (Some(SLOW_SERVER), None));
+        let turns = Semaphore::new(1);
+        let (sender, receiver) = tokio::sync::oneshot::channel();
+        let soon = Some(Duration::from_millis(1));
+        // The first ends only after the second has begun.
+        let first = with_permit(&turns, soon, receiver);
+        let second = with_permit(&turns, soon, async { sender.send(7).unwrap() });
+        assert_eq!(block_on(futures_util::future::join(first, second)).0, Ok(7));
+    }
+
+    #[test]
+    fn a_server_that_keeps_its_turn_is_queried_alone() {
+        let (turns, seen) = (Semaphore::new(1), RefCell::default());
+        let query = |name: &'static str| {
+            let seen: &RefCell<Vec<String>> = &seen;
+            with_permit(&turns, None, async move {
+                seen.borrow_mut().push(format!("{name} begins"));
+                tokio::time::sleep(Duration::from_millis(2)).await;
+                seen.borrow_mut().push(format!("{name} ends"));
+            })
+        };
+        block_on(futures_util::future::join(query("a"), query("b")));
+        assert_eq!(*seen.borrow(), ["a begins", "a ends", "b begins", "b ends"]);
+    }
 }
