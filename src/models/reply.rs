@@ -172,7 +172,7 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    /// The API, and each call: its id, name and arguments.
+    /// The API, and each call: its ID, name and arguments.
     type ParsedCalls = (Option<ModelApi>, Vec<(Option<String>, String, String)>);
 
     fn parsed_calls(text: &str) -> ParsedCalls {

@@ -47,7 +47,7 @@ pub enum RpcMessage {
 pub struct RpcResponse {
     /// Our id; `None` if the peer could not read it (`null` or absent) or it is not one of ours.
     pub id: Option<u64>,
-    /// Whether the peer sent an id; one that is not ours belongs to an unknown request.
+    /// Whether the peer sent an ID; one that is not ours belongs to an unknown request.
     pub has_id: bool,
     /// The result or the error.
     pub outcome: Result<RawJson, RpcError>,

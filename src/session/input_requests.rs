@@ -247,7 +247,7 @@ impl ClientHandler {
                 inputs.answer_form(message, schema).await?
             }
             Some("url") if inputs.is_interactive() => {
-                // Without an id it is the modern era, where the server does not wait.
+                // Without an ID it is the modern era, where the server does not wait.
                 let wait =
                     if text("elicitationId").is_some() { VisitWait::NotNeeded } else { VisitWait::UntilConfirmed };
                 self.visit_page(inputs, message, text("url").unwrap_or_default(), wait).await?

@@ -190,7 +190,7 @@ pub(crate) struct DeadlineEvents {
     pub(crate) progress_reported: Notify,
     /// The user or a model answered a request of the server.
     pub(crate) input_answered: Notify,
-    /// A message without a request id was most likely its response.
+    /// A message without a request ID was most likely its response.
     pub(crate) strayed: Notify,
 }
 

@@ -62,7 +62,7 @@ impl RpcClient {
         self.state.transport.kind()
     }
 
-    /// A new request id: integers from 1, never reused (`MSG-01`).
+    /// A new request ID: integers from 1, never reused (`MSG-01`).
     #[must_use]
     pub fn next_id(&self) -> u64 {
         self.state.next_id.fetch_add(1, Ordering::Relaxed)

@@ -251,7 +251,7 @@ async fn example_call(
             }
             ClientCapability::Sampling => {
                 words.push("--sampling-command CMD".to_owned());
-                notes.push("CMD reads the sampling request as JSON from stdin and prints the result as JSON");
+                notes.push("CMD reads the sampling request as JSON from standard input and prints the result as JSON");
             }
             ClientCapability::Roots => words.push("--root .".to_owned()),
         }
