@@ -74,9 +74,9 @@ impl<'a> JsonCursor<'a> {
         let token = self.text.get(self.at..end).unwrap_or_default();
         self.at = end;
         self.skip_separator(b':');
-        Some(match token.contains('\\') {
+        Some(match token.as_bytes().contains(&b'\\') {
             true => parse_string(token).unwrap_or_default().into(),
-            false => token.trim_matches('"').into(),
+            false => token.get(1..token.len().saturating_sub(1)).unwrap_or_default().into(),
         })
     }
 
