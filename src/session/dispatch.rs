@@ -1,7 +1,7 @@
 //! What comes back over one connection, handed to whoever waits for it: answers to the request they belong to,
 //! requests and notifications of the server to the [`ClientHandler`].
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -17,7 +17,7 @@ use crate::protocol::json::parse_truncated;
 use crate::protocol::method;
 use crate::protocol::rpc::{self, RawJson, RpcMessage, RpcResponse};
 use crate::session::client_handler::ClientHandler;
-use crate::session::request::{DeadlineEvents, ProgressPace, RequestOutcome};
+use crate::session::request::{DeadlineEvent, DeadlineEvents, ProgressPace, RequestOutcome};
 use crate::session::server_requests::ServerRequestLog;
 use crate::transport::trace::Trace;
 use crate::transport::{
@@ -42,7 +42,7 @@ pub(crate) struct PendingRequest {
 
 /// The state shared by the waiting requests and the reader task.
 pub(crate) struct RpcState {
-    pub(crate) pending: Mutex<HashMap<u64, PendingRequest>>,
+    pub(crate) pending: Mutex<BTreeMap<u64, PendingRequest>>,
     /// Why the connection is closed, and who is notified.
     pub(crate) closed_reason: Mutex<Option<Failure>>,
     pub(crate) closed: Notify,
@@ -186,7 +186,7 @@ impl RpcState {
     /// Restarts the time limits of all waiting requests.
     fn restart_deadlines(&self) {
         for pending in lock(&self.pending).values() {
-            pending.deadline_events.input_answered.notify_one();
+            pending.deadline_events.report(DeadlineEvent::InputAnswered);
         }
     }
 
@@ -221,7 +221,7 @@ impl RpcState {
     }
 
     fn fail_all(&self, failure: &Failure) {
-        for (_, pending) in lock(&self.pending).drain() {
+        for pending in std::mem::take(&mut *lock(&self.pending)).into_values() {
             let _ = pending.sender.send(RequestOutcome::Failed(pending.strays.explain(failure.clone())));
         }
     }
@@ -317,7 +317,7 @@ impl RpcState {
             if let Some(pending) = id.and_then(|id| waiting.get_mut(&id)) {
                 pending.strays.take_held();
                 if pending.progress_pace.counts(&value, Instant::now()) {
-                    pending.deadline_events.progress_reported.notify_one();
+                    pending.deadline_events.report(DeadlineEvent::Progress);
                 }
             }
         }
@@ -326,9 +326,9 @@ impl RpcState {
 }
 
 /// Shortens the wait of the requests that were most likely answered without their id.
-fn hurry_stray_answers(pending: &HashMap<u64, PendingRequest>) {
+fn hurry_stray_answers(pending: &BTreeMap<u64, PendingRequest>) {
     for one in pending.values().filter(|one| one.strays.suffice(pending.len())) {
-        one.deadline_events.strayed.notify_one();
+        one.deadline_events.report(DeadlineEvent::Strayed);
     }
 }
 

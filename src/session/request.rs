@@ -2,6 +2,7 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -184,14 +185,39 @@ impl ProgressPace {
 }
 
 /// What happens to the time limit of a waiting request.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum DeadlineEvent {
+    /// The user or a model answered a request of the server.
+    InputAnswered,
+    /// There was progress.
+    Progress,
+    /// A message without a request ID was most likely its response.
+    Strayed,
+}
+
+/// The [`DeadlineEvent`]s of a waiting request: the last of each kind until it is taken.
 #[derive(Default)]
 pub(crate) struct DeadlineEvents {
-    /// There was progress.
-    pub(crate) progress_reported: Notify,
-    /// The user or a model answered a request of the server.
-    pub(crate) input_answered: Notify,
-    /// A message without a request ID was most likely its response.
-    pub(crate) strayed: Notify,
+    happened: [AtomicBool; 3],
+    notify: Notify,
+}
+
+impl DeadlineEvents {
+    /// Reports an event.
+    pub(crate) fn report(&self, event: DeadlineEvent) {
+        self.happened[event as usize].store(true, Ordering::Relaxed);
+        self.notify.notify_one();
+    }
+
+    /// Waits for events. [`DeadlineEvents::take`] returns them.
+    pub(crate) async fn wait(&self) {
+        self.notify.notified().await;
+    }
+
+    /// Whether such an event happened since the last call.
+    pub(crate) fn take(&self, event: DeadlineEvent) -> bool {
+        self.happened[event as usize].swap(false, Ordering::Relaxed)
+    }
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ use crate::session::client_handler::ClientHandler;
 use crate::session::dispatch::{PendingRequest, RpcState, dispatch_incoming};
 pub use crate::session::request::{CancelMode, OutgoingRequest, RequestOutcome};
 use crate::session::request::{
-    DeadlineEvents, MAY_STILL_RUN, ProgressPace, RequestDeadline, TOO_MUCH_PROGRESS, may_have_run_note,
+    DeadlineEvent, DeadlineEvents, MAY_STILL_RUN, ProgressPace, RequestDeadline, TOO_MUCH_PROGRESS, may_have_run_note,
 };
 use crate::transport::trace::Trace;
 use crate::transport::{
@@ -157,15 +157,20 @@ impl RpcClient {
                     self.cancel(ask.id, ask.cancel_mode, "interrupted").await;
                     break RequestOutcome::Failed(failure);
                 }
-                () = pulse.input_answered.notified() => {
-                    clock.restart(Instant::now());
-                    strayed_at = strayed_at.map(|_| Instant::now());
+                () = pulse.wait() => {
+                    let now = Instant::now();
+                    if pulse.take(DeadlineEvent::InputAnswered) {
+                        clock.restart(now);
+                        strayed_at = strayed_at.map(|_| now);
+                    }
+                    if pulse.take(DeadlineEvent::Progress) {
+                        clock.extend(now);
+                        strayed_at = None;
+                    }
+                    if pulse.take(DeadlineEvent::Strayed) {
+                        strayed_at = strayed_at.or(Some(now));
+                    }
                 }
-                () = pulse.progress_reported.notified() => {
-                    clock.extend(Instant::now());
-                    strayed_at = None;
-                }
-                () = pulse.strayed.notified() => strayed_at = strayed_at.or(Some(Instant::now())),
                 () = until(strayed_at.map(|at| at + STRAY_WAIT)) => {
                     strayed_at = None;
                     if self.is_busy() {
