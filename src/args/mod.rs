@@ -34,7 +34,7 @@ pub struct ArgumentInput {
     /// `--args`: the whole object as JSON, `@FILE`, or `-` for standard input.
     pub base_json: Option<String>,
     /// The whole object, already parsed.
-    pub base_object: Option<Map<String, Value>>,
+    pub base_object: Option<Value>,
     /// The arguments of a call form.
     pub call_form: Vec<CallFormArgument>,
     /// The words after TOOL.
@@ -52,6 +52,24 @@ pub struct BuiltArguments {
     pub json_sent_as_text: Vec<String>,
 }
 
+/// The whole object, if nothing else is given and the schema accepts it as it is; it need not be assembled then.
+pub async fn accepted_object<'a>(
+    input: &'a ArgumentInput,
+    validator: Option<&SchemaValidator>,
+) -> Option<&'a Map<String, Value>> {
+    let object = input.base_object.as_ref()?;
+    let members = object.as_object().filter(|_| input.words.is_empty() && input.call_form.is_empty())?;
+    let Some(validator) = validator else { return Some(members) };
+    let properties = validator.schema().get("properties").and_then(Value::as_object)?;
+    let is_usual =
+        |(name, value): (&String, &Value)| !value.is_null() && properties.get(name).is_some_and(Value::is_object);
+    if validator.has_defaults() || !members.iter().all(is_usual) {
+        return None;
+    }
+    let (problems, unchecked_parts) = validator.validate_leniently(object).await;
+    (problems.is_empty() && unchecked_parts.is_empty()).then_some(members)
+}
+
 /// Assembles the arguments object: reads and types every part. [`AssembledArguments::validate`] completes it.
 ///
 /// Without a schema (the tool has none, or is not known) nothing is typed, filled in or checked: `name=value` is a string,
@@ -67,7 +85,7 @@ pub fn assemble_arguments<'a>(
         validator,
         validation,
         document: validator.map(|validator| SchemaDocument::new(validator.schema())),
-        arguments: input.base_object.clone().unwrap_or_default(),
+        arguments: input.base_object.as_ref().and_then(Value::as_object).cloned().unwrap_or_default(),
         groups: Vec::new(),
         base_is_hidden: false,
         base_is_unknown: false,

@@ -91,7 +91,7 @@ pub async fn fetch_entries(
                 .ui
                 .note(&format!("{name}: {left_out} more {are} meant only for its app UI; add --hidden to list them"));
         }
-        entries
+        entries.into_iter().map(ListItem::from).collect()
     } else {
         session.list(kind, CachePolicy::Bypass).await?.parsed_items()
     };

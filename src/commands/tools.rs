@@ -1,13 +1,14 @@
 //! A server's tools as the commands see them: policy applied, without tools whose header annotations are invalid.
 
-use std::cell::RefCell;
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Deref;
 use std::path::Path;
 use std::rc::Rc;
 
 use futures_util::future::join_all;
 use serde_json::{Map, Value};
-use tokio::sync::{Mutex, OnceCell};
+use tokio::sync::Mutex;
 
 use crate::commands::context::Context;
 use crate::commands::lock::file::LockFile;
@@ -15,6 +16,7 @@ use crate::error::{ErrorKind, Failure, Result};
 use crate::protocol::views::{ListItem, ListKind};
 use crate::schema::{SchemaValidator, collect_header_params};
 use crate::session::client_handler::ClientCapability;
+use crate::session::tasks::TaskSupport;
 use crate::session::{CachePolicy, Listing, Session};
 use crate::target::Target;
 use crate::util::suggest::did_you_mean;
@@ -22,7 +24,7 @@ use crate::util::suggest::did_you_mean;
 /// The tools that may be used, and why others may not.
 pub struct ToolList {
     /// The usable tools, in the server's order.
-    pub entries: Vec<ListItem>,
+    pub entries: Vec<Tool>,
     /// Names of tools with invalid `x-mcp-header` annotations, and what is wrong with each (`HTM-06`).
     pub invalid: BTreeMap<String, String>,
     /// Names of tools that the configuration hides.
@@ -33,8 +35,67 @@ pub struct ToolList {
     pub is_cached: bool,
     /// The position of the first tool with each name.
     positions: HashMap<String, usize>,
-    /// The validators of arguments and of results, by the name of the tool.
-    validators: [RefCell<HashMap<String, Rc<SchemaValidator>>>; 2],
+}
+
+/// A tool of a list, and what all calls of it share.
+pub struct Tool {
+    item: ListItem,
+    traits: OnceCell<ToolTraits>,
+    /// The validators of arguments and of results, if the tool has these schemas.
+    validators: [OnceCell<Option<SchemaValidator>>; 2],
+}
+
+/// What a tool declares about its calls.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ToolTraits {
+    /// Whether a repeated call has no additional effect.
+    pub is_idempotent: bool,
+    /// Whether it runs as a task.
+    pub task_support: TaskSupport,
+}
+
+impl From<ListItem> for Tool {
+    fn from(item: ListItem) -> Self {
+        Tool { item, traits: OnceCell::new(), validators: Default::default() }
+    }
+}
+
+impl From<Tool> for ListItem {
+    fn from(tool: Tool) -> Self {
+        tool.item
+    }
+}
+
+impl Deref for Tool {
+    type Target = ListItem;
+
+    fn deref(&self) -> &ListItem {
+        &self.item
+    }
+}
+
+impl Tool {
+    /// What it declares about its calls.
+    #[must_use]
+    pub fn traits(&self) -> ToolTraits {
+        *self.traits.get_or_init(|| {
+            let says = |hint: &str| self.boolean_annotation(hint) == Some(true);
+            ToolTraits {
+                is_idempotent: says("readOnlyHint") || says("idempotentHint"),
+                task_support: TaskSupport::of_tool(self.value()),
+            }
+        })
+    }
+
+    /// The validator of its arguments or results, if it has that schema.
+    #[must_use]
+    pub fn validator(&self, schema_use: SchemaUse) -> Option<&SchemaValidator> {
+        let schema = || match schema_use {
+            SchemaUse::Input => self.input_schema(),
+            SchemaUse::Output => self.output_schema(),
+        };
+        self.validators[schema_use as usize].get_or_init(|| schema().map(SchemaValidator::new)).as_ref()
+    }
 }
 
 /// What a tool's schema describes.
@@ -47,25 +108,9 @@ pub enum SchemaUse {
 }
 
 impl ToolList {
-    /// The validator of a tool's arguments or results, if the tool has that schema; all calls of the tool share it.
-    #[must_use]
-    pub fn validator(&self, tool: &ListItem, schema_use: SchemaUse) -> Option<Rc<SchemaValidator>> {
-        let schema = match schema_use {
-            SchemaUse::Input => tool.input_schema(),
-            SchemaUse::Output => tool.output_schema(),
-        }?;
-        let mut validators = self.validators[schema_use as usize].borrow_mut();
-        if let Some(known) = validators.get(tool.name()) {
-            return Some(known.clone());
-        }
-        let validator = Rc::new(SchemaValidator::new(schema));
-        validators.insert(tool.name().to_owned(), validator.clone());
-        Some(validator)
-    }
-
     /// The tool of this name.
     #[must_use]
-    pub fn find(&self, name: &str) -> Option<&ListItem> {
+    pub fn find(&self, name: &str) -> Option<&Tool> {
         self.positions.get(name).and_then(|position| self.entries.get(*position))
     }
 
@@ -94,7 +139,7 @@ impl ToolList {
         let failure = Failure::new(ErrorKind::Failed, format!("the server has no tool '{name}'"));
         let undeclared = session.undeclared_capabilities();
         let options = undeclared.iter().map(|one| one.option()).collect::<Vec<_>>().join(" or ");
-        match did_you_mean(name, self.entries.iter().map(ListItem::name)) {
+        match did_you_mean(name, self.entries.iter().map(|tool| tool.name())) {
             Some(hint) => failure.name_hint(hint),
             None if options.is_empty() => failure.hint(format!("list its tools: {}", target.command_line("list", &[]))),
             None => failure.hint(format!(
@@ -109,9 +154,9 @@ impl ToolList {
 #[derive(Default)]
 pub struct ToolCache {
     tools: Mutex<Option<Result<Rc<ToolList>>>>,
-    connected: OnceCell<Option<Failure>>,
-    lists_by_capability: OnceCell<Vec<(ClientCapability, Listing)>>,
-    lock_file: std::cell::OnceCell<Result<Rc<LockFile>>>,
+    connected: tokio::sync::OnceCell<Option<Failure>>,
+    lists_by_capability: tokio::sync::OnceCell<Vec<(ClientCapability, Listing)>>,
+    lock_file: OnceCell<Result<Rc<LockFile>>>,
 }
 
 impl ToolCache {
@@ -263,7 +308,7 @@ pub async fn require_read_only(
     seen: &Rc<ToolList>,
     name: &str,
 ) -> Result<()> {
-    let may_be_called = |tools: &ToolList| tools.find(name).is_some_and(is_read_only);
+    let may_be_called = |tools: &ToolList| tools.find(name).is_some_and(|tool| is_read_only(tool));
     if may_be_called(seen) {
         return Ok(());
     }
@@ -310,7 +355,6 @@ pub async fn apply_policy(context: &Context, session: &Session, listing: &Listin
         is_offered: listing.is_offered,
         is_cached: listing.is_cached,
         positions: HashMap::new(),
-        validators: Default::default(),
     };
     for entry in listing.parsed_items() {
         if !policy.permits(entry.name()) {
@@ -325,7 +369,7 @@ pub async fn apply_policy(context: &Context, session: &Session, listing: &Listin
             continue;
         }
         tools.positions.entry(entry.name().to_owned()).or_insert(tools.entries.len());
-        tools.entries.push(entry);
+        tools.entries.push(entry.into());
     }
     tools
 }

@@ -12,7 +12,7 @@ pub fn parse_string(token: &str) -> Option<String> {
 
 /// A value as JSON. Unlike that of `to_string`, its memory does not grow byte by byte.
 #[must_use]
-pub fn encode_value(value: &serde_json::Value) -> String {
+pub fn encode_value(value: &impl serde::Serialize) -> String {
     serde_json::to_string(value).unwrap_or_default()
 }
 

@@ -5,7 +5,7 @@
 
 use serde_json::value::RawValue;
 
-use super::json_cursor::{JsonCursor, find_members};
+use super::json_cursor::{JsonCursor, find_members, type_name};
 use super::json_string::parse_string;
 use super::method;
 use crate::util::shorten::shorten;
@@ -20,7 +20,7 @@ const MAX_SHOWN_LENGTH: usize = 200;
 pub fn shape_error(asked: &str, result: &RawValue) -> Option<String> {
     match asked {
         method::INITIALIZE => check_initialize_result(result.get()),
-        method::TOOLS_CALL => tool_result_errors(result).into_iter().next(),
+        method::TOOLS_CALL => ToolResultShape::read(result).errors.into_iter().next(),
         method::RESOURCES_READ => check_list_result(result.get(), "contents", check_resource),
         method::PROMPTS_GET => check_list_result(result.get(), "messages", check_prompt_message),
         _ => None,
@@ -43,29 +43,39 @@ fn check_initialize_result(result: &str) -> Option<String> {
     }
 }
 
-/// Everything that is wrong with the result of a tool; the first blocks are also shown as they came.
-#[must_use]
-pub fn tool_result_errors(result: &RawValue) -> Vec<String> {
-    let mut cursor = JsonCursor::new(result.get());
-    if !cursor.enter_object() {
-        return type_error(cursor.type_name(), "the result", "an object").into_iter().collect();
-    }
-    let (mut is_error_type, mut content_errors) = (None, None);
-    while let Some(name) = cursor.next_member() {
-        match &*name {
-            "isError" if is_error_type.is_none() => {
-                is_error_type = Some(cursor.type_name());
-                cursor.take();
-            }
-            "content" if content_errors.is_none() => content_errors = Some(check_content(&mut cursor)),
-            _ => {
-                cursor.take();
+/// What the result of a tool shows without being read as a value.
+#[derive(Debug, PartialEq, Eq)]
+pub struct ToolResultShape {
+    /// Whether the tool reported an error (2025-11-25, server/tools, error handling).
+    pub is_error: bool,
+    /// Everything that is wrong with it; the first blocks are also shown as they came.
+    pub errors: Vec<String>,
+}
+
+impl ToolResultShape {
+    /// The shape of this result.
+    #[must_use]
+    pub fn read(result: &RawValue) -> Self {
+        let mut cursor = JsonCursor::new(result.get());
+        if !cursor.enter_object() {
+            let wrong = type_error(cursor.type_name(), "the result", "an object");
+            return ToolResultShape { is_error: false, errors: wrong.into_iter().collect() };
+        }
+        let (mut is_error, mut content_errors) = (None, None);
+        while let Some(name) = cursor.next_member() {
+            match &*name {
+                "isError" if is_error.is_none() => is_error = Some(cursor.take()),
+                "content" if content_errors.is_none() => content_errors = Some(check_content(&mut cursor)),
+                _ => {
+                    cursor.take();
+                }
             }
         }
+        let flag = is_error.filter(|flag| *flag != "null");
+        let wrong = flag.and_then(|flag| type_error(type_name(flag), "isError", "a boolean"));
+        let errors = wrong.into_iter().chain(content_errors.unwrap_or_default()).collect();
+        ToolResultShape { is_error: flag == Some("true"), errors }
     }
-    let is_error_type = is_error_type.filter(|kind| *kind != "null");
-    let wrong = is_error_type.and_then(|kind| type_error(kind, "isError", "a boolean"));
-    wrong.into_iter().chain(content_errors.unwrap_or_default()).collect()
 }
 
 /// What is wrong with the `content` of a tool result.
@@ -284,7 +294,7 @@ mod tests {
         assert_eq!(error_of(method::TOOLS_LIST, "null"), None);
         let several = r#"{"isError":"x","content":[{"type":"text","text":"good"},7,{"type":"text","text":null}]}"#;
         assert_eq!(
-            tool_result_errors(&RawValue::from_string(several.to_owned()).unwrap()),
+            ToolResultShape::read(&RawValue::from_string(several.to_owned()).unwrap()).errors,
             [
                 "isError is a string, not a boolean",
                 "content[1] is a number, not an object",

@@ -9,12 +9,13 @@ use serde_json::{Map, Value};
 
 use crate::error::{ErrorKind, Failure, Result};
 use crate::protocol::json::{self, member, parse_value};
+use crate::protocol::result_shape::{ToolResultShape, shape_error};
 use crate::protocol::rpc::RawJson;
 use crate::protocol::views::{ListItem, ListKind, page_items};
-use crate::protocol::{code, extension, method, result_shape};
+use crate::protocol::{code, extension, method};
 use crate::session::cache::LEGACY_LIST_TTL;
 use crate::session::mcp_session::{Connection, Session};
-use crate::session::operation::Operation;
+use crate::session::operation::{Operation, Params};
 use crate::session::rpc_client::RequestOutcome;
 use crate::util::size::format_size;
 
@@ -225,7 +226,7 @@ impl Session {
     /// # Errors
     /// [`ErrorKind::Protocol`] if it does not.
     pub fn check_result_shape(&self, method: &str, result: RawJson) -> Result<RawJson> {
-        match result_shape::shape_error(method, &result) {
+        match shape_error(method, &result) {
             Some(wrong) => Err(self.invalid_result_failure(method, "is malformed").cause(wrong)),
             None => Ok(result),
         }
@@ -235,12 +236,17 @@ impl Session {
     /// again.
     #[must_use]
     pub fn malformed_tool_result(&self, result: &RawValue) -> Option<Failure> {
-        let errors = result_shape::tool_result_errors(result);
-        if errors.is_empty() {
+        self.tool_result_failure(ToolResultShape::read(result))
+    }
+
+    /// The same, for a result that was looked at.
+    #[must_use]
+    pub fn tool_result_failure(&self, shape: ToolResultShape) -> Option<Failure> {
+        if shape.errors.is_empty() {
             return None;
         }
         let message = format!("the server's response to {} is malformed", method::TOOLS_CALL);
-        let failure = errors.into_iter().fold(Failure::new(ErrorKind::Protocol, message), Failure::cause);
+        let failure = shape.errors.into_iter().fold(Failure::new(ErrorKind::Protocol, message), Failure::cause);
         Some(failure.cause("the tool ran").server(&self.target.name))
     }
 
@@ -254,12 +260,10 @@ impl Session {
     #[must_use]
     pub fn tool_call_operation(
         name: &str,
-        arguments: Map<String, Value>,
+        arguments: &Map<String, Value>,
         mirrored: Vec<(String, String)>,
     ) -> Operation {
-        let mut params = Map::new();
-        params.insert("name".into(), name.into());
-        params.insert("arguments".into(), Value::Object(arguments));
+        let params = Params::of_tool_call(name, arguments);
         let call = Operation::read_only(method::TOOLS_CALL, params).with_mcp_name(name).with_effects().with_progress();
         Operation { param_headers: mirrored, ..call.with_extensions(&[extension::TASKS]) }
     }

@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use serde_json::{Map, Value};
 
+use crate::protocol::json::parse_value;
 use crate::protocol::json_string::{encode_value, push_quoted};
 use crate::session::server_requests::ServerRequestLog;
 
@@ -38,10 +39,10 @@ pub struct Operation {
 impl Operation {
     /// A request without effects.
     #[must_use]
-    pub fn read_only(method: &'static str, params: Map<String, Value>) -> Self {
+    pub fn read_only(method: &'static str, params: impl Into<Params>) -> Self {
         Operation {
             method,
-            params: Params::from(params),
+            params: params.into(),
             mcp_name: None,
             param_headers: Vec::new(),
             has_effects: false,
@@ -87,22 +88,17 @@ impl Operation {
 #[derive(Clone, Debug, Default)]
 pub struct Params(Arc<EncodedMembers>);
 
+/// Members and their text; each is made from the other when it is needed.
 #[derive(Debug, Default)]
 struct EncodedMembers {
-    members: Map<String, Value>,
+    members: OnceLock<Map<String, Value>>,
+    /// What [`Params::open_object`] returns.
     text: OnceLock<String>,
-}
-
-impl Clone for EncodedMembers {
-    /// To be changed, so without the text.
-    fn clone(&self) -> Self {
-        EncodedMembers { members: self.members.clone(), text: OnceLock::new() }
-    }
 }
 
 impl From<Map<String, Value>> for Params {
     fn from(members: Map<String, Value>) -> Self {
-        Params(Arc::new(EncodedMembers { members, text: OnceLock::new() }))
+        Params(Arc::new(EncodedMembers { members: members.into(), text: OnceLock::new() }))
     }
 }
 
@@ -110,16 +106,36 @@ impl Deref for Params {
     type Target = Map<String, Value>;
 
     fn deref(&self) -> &Self::Target {
-        &self.0.members
+        self.0.members.get_or_init(|| match parse_value(&format!("{}}}", self.open_object())) {
+            Some(Value::Object(members)) => members,
+            _ => Map::new(),
+        })
     }
 }
 
 impl Params {
+    /// Those of a `tools/call`.
+    #[must_use]
+    pub fn of_tool_call(name: &str, arguments: &Map<String, Value>) -> Self {
+        let mut text = String::with_capacity(256);
+        text.push_str(r#"{"name":"#);
+        push_quoted(&mut text, name);
+        push_member(&mut text, "arguments", &encode_value(arguments));
+        Params(Arc::new(EncodedMembers { members: OnceLock::new(), text: text.into() }))
+    }
+
     /// Adds or replaces a member.
     pub fn insert(&mut self, name: &str, value: Value) {
-        let all = Arc::make_mut(&mut self.0);
-        all.text = OnceLock::new();
-        all.members.insert(name.to_owned(), value);
+        let mut members = Map::clone(self);
+        members.insert(name.to_owned(), value);
+        *self = members.into();
+    }
+
+    /// The member `_meta`.
+    #[must_use]
+    pub fn meta(&self) -> Option<&Value> {
+        // Members that are made from the text have none.
+        self.0.members.get()?.get("_meta")
     }
 
     /// The members as a JSON object without its closing brace and without `_meta`, which differs between requests.

@@ -224,7 +224,7 @@ fn read_result(result: &RawValue) {
     for method in ["initialize", "tools/call", "resources/read", "prompts/get", "completion/complete"] {
         let _ = result_shape::shape_error(method, result);
     }
-    let _ = result_shape::tool_result_errors(result);
+    let _ = result_shape::ToolResultShape::read(result);
     let _ = json::members(result);
     if let Some(value) = json::parse_value(result.get()) {
         let _ = views::ServerInfo::from_result(&value);

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::commands::call::tool_call::{CallContext, CallOutcome, RawArguments, ReadyCall, ToolCall};
 use crate::error::{ErrorKind, Failure, Result};
+use crate::protocol::result_shape::ToolResultShape;
 use crate::protocol::rpc::RawJson;
 use crate::protocol::views::is_error_result;
 use crate::session::server_requests::ServerRequestLog;
@@ -15,6 +16,8 @@ pub const DEFAULT_JOBS: u16 = 8;
 pub struct FinishedCall {
     /// The server's result.
     pub result: Option<RawJson>,
+    /// Whether the tool reported an error in it.
+    pub is_error: bool,
     /// Why it failed, also if there is a result.
     pub failure: Option<Failure>,
     /// The request, in a dry run.
@@ -25,13 +28,25 @@ impl FinishedCall {
     /// A call without a result.
     #[must_use]
     pub fn from_failure(failure: Failure) -> Self {
-        FinishedCall { result: None, failure: Some(failure), request: None }
+        FinishedCall { result: None, is_error: false, failure: Some(failure), request: None }
+    }
+
+    /// The result of something that was not checked.
+    #[must_use]
+    pub fn from_result(result: RawJson) -> Self {
+        FinishedCall { is_error: is_error_result(&result), result: Some(result), failure: None, request: None }
+    }
+
+    /// The request of a dry run.
+    #[must_use]
+    pub fn from_request(request: String) -> Self {
+        FinishedCall { result: None, is_error: false, failure: None, request: Some(request) }
     }
 
     /// Whether the call failed, or the tool reported an error.
     #[must_use]
     pub fn is_failure(&self) -> bool {
-        self.failure.is_some() || self.result.as_ref().is_some_and(|result| is_error_result(result))
+        self.failure.is_some() || self.is_error
     }
 }
 
@@ -90,17 +105,17 @@ fn finish(
     let failed = |failure: Failure| (FinishedCall::from_failure(failure), None);
     let (result, misfit) = match got {
         Ok(CallOutcome::Result(result, misfit)) => (result, misfit),
-        Ok(CallOutcome::DryRun(request)) => {
-            return (FinishedCall { result: None, failure: None, request: Some(request) }, None);
-        }
+        Ok(CallOutcome::DryRun(request)) => return (FinishedCall::from_request(request), None),
         Ok(CallOutcome::Task(_)) => {
             return failed(Failure::new(ErrorKind::Bug, "one of several concurrent calls was detached"));
         }
         Err(failure) => return failed(failure.server(&session.target().name)),
     };
-    let misfit = misfit.filter(|_| !is_error_result(&result));
-    let failure = failed_question.or_else(|| session.malformed_tool_result(&result));
+    let shape = ToolResultShape::read(&result);
+    let is_error = shape.is_error;
+    let misfit = misfit.filter(|_| !is_error);
+    let failure = failed_question.or_else(|| session.tool_result_failure(shape));
     let (failure, misfit) = if args.strict { (failure.or(misfit), None) } else { (failure, misfit) };
     let failure = failure.map(|failure| failure.server(&session.target().name));
-    (FinishedCall { result: Some(result), failure, request: None }, misfit)
+    (FinishedCall { result: Some(result), is_error, failure, request: None }, misfit)
 }

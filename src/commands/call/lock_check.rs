@@ -37,7 +37,7 @@ pub async fn check(
 
 fn compare(session: &Session, lock: &LockFile, path: &Path, tools: &ToolList, tool: &str) -> Result<()> {
     compare_tool(&session.target().name, lock, path, tool, || {
-        tools.find(tool).ok_or_else(|| tools.unavailable_tool(session, tool))
+        Ok(tools.find(tool).ok_or_else(|| tools.unavailable_tool(session, tool))?)
     })
 }
 

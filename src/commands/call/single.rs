@@ -113,7 +113,7 @@ async fn suggest_saving(call_context: CallContext<'_>, tool: &str, typed: &[Stri
         return;
     }
     let tools = tool_cache.get(context, session).await;
-    if !tools.is_ok_and(|tools| tools.find(tool).is_some_and(is_read_only)) {
+    if !tools.is_ok_and(|tools| tools.find(tool).is_some_and(|tool| is_read_only(tool))) {
         return;
     }
     let object = args.object.as_deref().map(|object| ["--args", object]);

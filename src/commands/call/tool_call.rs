@@ -2,7 +2,9 @@
 //!
 //! `call` makes one; `--batch` and `--tool-use` make many at once over one session.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
+use std::ops::Deref;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,17 +19,17 @@ use crate::commands::call::{lock_check, output_schema};
 use crate::commands::client_features;
 use crate::commands::context::Context;
 use crate::commands::task_handles::{self, TaskOrigin};
-use crate::commands::tools::{self, SchemaUse, ToolCache, ToolList};
+use crate::commands::tools::{self, SchemaUse, Tool, ToolCache, ToolList};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::protocol::rpc::RawJson;
-use crate::protocol::views::{ListItem, ListKind, is_error_result};
+use crate::protocol::views::{ListKind, is_error_result};
 use crate::protocol::{code, method};
 use crate::schema::{self, SchemaValidator};
 use crate::session::Session;
 use crate::session::era::Operation;
 use crate::session::rpc_client::RequestOutcome;
 use crate::session::server_requests::ServerRequestLog;
-use crate::session::tasks::{Task, TaskRequest, TaskSupport};
+use crate::session::tasks::{Task, TaskRequest};
 use crate::target::{ConfirmPolicy, Target};
 
 /// How long a failed call waits to find out whether the tool has changed.
@@ -109,7 +111,7 @@ impl RawArguments {
     /// Those of a batch line: an object that was parsed.
     #[must_use]
     pub fn from_members(tool: String, members: Map<String, Value>) -> Self {
-        let input = ArgumentInput { base_object: Some(members), ..ArgumentInput::default() };
+        let input = ArgumentInput { base_object: Some(Value::Object(members)), ..ArgumentInput::default() };
         RawArguments { tool, input, ambiguity: None }
     }
 
@@ -122,7 +124,7 @@ impl RawArguments {
 }
 
 /// Valid arguments, and the headers that mirror them.
-type PreparedArguments = (Map<String, Value>, Vec<(String, String)>);
+type PreparedArguments<'a> = (Cow<'a, Map<String, Value>>, Vec<(String, String)>);
 
 /// What a call needs, and what concurrent calls share.
 #[derive(Clone, Copy)]
@@ -283,13 +285,12 @@ impl<'a> ToolCall<'a> {
             }
             self.require_consent(tool, &arguments).await?;
         }
-        let says = |hint: &str| tool.is_some_and(|tool| tool.boolean_annotation(hint) == Some(true));
-        let support = tool.map_or(TaskSupport::Unknown, |tool| TaskSupport::of_tool(tool.value()));
+        let traits = tool.map(Tool::traits).unwrap_or_default();
         let operation = Operation {
-            is_idempotent: says("readOnlyHint") || says("idempotentHint"),
-            task_request: Some(TaskRequest { support, is_detached: args.detach }),
+            is_idempotent: traits.is_idempotent,
+            task_request: Some(TaskRequest { support: traits.task_support, is_detached: args.detach }),
             server_requests: self.server_requests.clone(),
-            ..Session::tool_call_operation(name, arguments, headers)
+            ..Session::tool_call_operation(name, &arguments, headers)
         };
         Ok(ReadyCall { operation, tools })
     }
@@ -323,9 +324,9 @@ impl<'a> ToolCall<'a> {
             context.ui.warn(&news);
         }
         let name = self.raw_arguments.tool.as_str();
-        let violation = match tools.and_then(|tools| tools.validator(tools.find(name)?, SchemaUse::Output)) {
+        let violation = match tools.and_then(|tools| tools.find(name)?.validator(SchemaUse::Output)) {
             Some(schema) if session.malformed_tool_result(&result).is_none() => {
-                let check = output_schema::violation(session.target(), name, &schema, &result);
+                let check = output_schema::violation(session.target(), name, schema, &result);
                 context.interrupt.run_until_interrupted(check).await?
             }
             _ => None,
@@ -444,17 +445,17 @@ impl<'a> ToolCall<'a> {
     }
 
     /// The arguments, checked against the tool's schema, and the headers that mirror them.
-    async fn prepare_arguments(&self, tools: &ToolList) -> Result<PreparedArguments> {
+    async fn prepare_arguments(&self, tools: &ToolList) -> Result<PreparedArguments<'a>> {
         let name = self.raw_arguments.tool.as_str();
         let session = self.call_context.session;
         let Some(tool) = tools.find(name) else { return Err(tools.unavailable_tool(session, name)) };
-        let arguments = self.build_arguments(tools.validator(tool, SchemaUse::Input).as_deref()).await?;
+        let arguments = self.build_arguments(tool.validator(SchemaUse::Input)).await?;
         let headers = tools::argument_headers(session, tool, &arguments);
         Ok((arguments, headers))
     }
 
     /// The arguments without validation: typed by the tool's schema if it can be found, else as they are.
-    async fn prepare_unvalidated(&self) -> Result<PreparedArguments> {
+    async fn prepare_unvalidated(&self) -> Result<PreparedArguments<'a>> {
         let name = self.raw_arguments.tool.as_str();
         let CallContext { context, session, tool_cache, .. } = self.call_context;
         if !self.raw_arguments.need_schema() {
@@ -473,19 +474,23 @@ impl<'a> ToolCall<'a> {
             Err(failure) if matches!(failure.kind(), ErrorKind::Failed | ErrorKind::Protocol) => None,
             Err(failure) => return Err(failure),
         };
-        let known = tools.as_ref().and_then(|tools| Some((tools, tools.find(name)?)));
-        let schema = known.and_then(|(tools, tool)| tools.validator(tool, SchemaUse::Input));
-        let arguments = self.build_arguments(schema.as_deref()).await?;
-        let headers = known.map(|(_, tool)| tools::argument_headers(session, tool, &arguments));
+        let tool = tools.as_ref().and_then(|tools| tools.find(name));
+        let schema = tool.and_then(|tool| tool.validator(SchemaUse::Input));
+        let arguments = self.build_arguments(schema).await?;
+        let headers = tool.map(|tool| tools::argument_headers(session, tool, &arguments));
         Ok((arguments, headers.unwrap_or_default()))
     }
 
     /// The arguments, typed by this schema; without one, as they are.
-    async fn build_arguments(&self, schema: Option<&SchemaValidator>) -> Result<Map<String, Value>> {
+    async fn build_arguments(&self, schema: Option<&SchemaValidator>) -> Result<Cow<'a, Map<String, Value>>> {
         let CallContext { context, session, args, .. } = self.call_context;
         let target = session.target();
         let validation = if args.no_validate { Validation::Skipped } else { Validation::Required };
         let input = &self.raw_arguments.input;
+        let accepted = args::accepted_object(input, schema.filter(|_| validation == Validation::Required));
+        if let Some(object) = context.interrupt.run_until_interrupted(accepted).await? {
+            return Ok(Cow::Borrowed(object));
+        }
         let arguments = crate::args::assemble_arguments(input, schema, validation, &mut *self.files.borrow_mut());
         let built = context.interrupt.run_until_interrupted(arguments.validate()).await?.map_err(|problems| {
             schema::invalid_arguments_failure(
@@ -503,13 +508,13 @@ impl<'a> ToolCall<'a> {
                 "'{name}' is sent as a string because its type is not declared; to send JSON, write {name}:=…"
             ));
         }
-        Ok(built.arguments)
+        Ok(Cow::Owned(built.arguments))
     }
 
     /// Asks the user if the configuration requires it and `--yes` was not given (`TOL-09`).
-    async fn require_consent(&self, tool: Option<&ListItem>, arguments: &Map<String, Value>) -> Result<()> {
+    async fn require_consent(&self, tool: Option<&Tool>, arguments: &Map<String, Value>) -> Result<()> {
         let CallContext { context, session, args, .. } = self.call_context;
-        if args.yes || !session.target().policy.confirm.requires_confirmation(tool) {
+        if args.yes || !session.target().policy.confirm.requires_confirmation(tool.map(Deref::deref)) {
             return Ok(());
         }
         let name = &self.raw_arguments.tool;

@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::cli::ListArgs;
 use crate::commands::context::{Context, Exit};
 use crate::commands::lists::{ListFilter, print_kinds, selected_kinds};
-use crate::commands::tools::{self, SchemaUse, ToolCache, ToolList};
+use crate::commands::tools::{self, SchemaUse, Tool, ToolCache, ToolList};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::output::Progress;
 use crate::output::details::{ParameterRow, ServerView, ToolView};
@@ -215,23 +215,17 @@ async fn print_listed_tool(
             tool,
             parameters: &parameter_rows(tool),
             output: tool.output_schema().map(schema::output_shape).as_deref(),
-            example: &example_call(context, session.target(), tools, tool, needed).await?,
+            example: &example_call(context, session.target(), tool, needed).await?,
         })?;
     }
     Ok(Exit::Done)
 }
 
 /// A command that calls the tool, and what to know about it.
-async fn example_call(
-    context: &Context,
-    target: &Target,
-    tools: &ToolList,
-    tool: &ListItem,
-    needed: &[ClientCapability],
-) -> Result<String> {
-    let example = match tools.validator(tool, SchemaUse::Input) {
+async fn example_call(context: &Context, target: &Target, tool: &Tool, needed: &[ClientCapability]) -> Result<String> {
+    let example = match tool.validator(SchemaUse::Input) {
         Some(validator) => {
-            let example = schema::example_arguments(&validator);
+            let example = schema::example_arguments(validator);
             Some(context.interrupt.run_until_interrupted(example).await?)
         }
         None => None,

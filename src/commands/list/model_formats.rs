@@ -50,7 +50,7 @@ pub async fn print_tools(context: &Context, args: &ListArgs, form: ToolFormat) -
         Some(name) => {
             let tools = commands::tools::fetch_tools(context, session, CachePolicy::Bypass).await?;
             match tools.find(name) {
-                Some(tool) => Ok(vec![tool.clone()]),
+                Some(tool) => Ok(vec![ListItem::clone(tool)]),
                 None => Err(ToolCache::default().missing_tool(context, session, &tools, name).await),
             }
         }

@@ -520,7 +520,7 @@ impl Checker<'_> {
 
     /// A protocol error, or a result with `isError` (2025-11-25, server/tools, error handling: SDKs do either).
     async fn check_unknown_tool(&self) -> Result<Finding> {
-        let call = Session::tool_call_operation(UNKNOWN_TOOL, Map::new(), Vec::new());
+        let call = Session::tool_call_operation(UNKNOWN_TOOL, &Map::new(), Vec::new());
         let hint = "answer a call of a tool that does not exist with the error -32602";
         Ok(match self.session.send(&call).await? {
             RequestOutcome::Error(error, _) => Finding::ok(format!("refused: {error}")),

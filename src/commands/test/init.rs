@@ -10,7 +10,6 @@ use crate::commands::context::Context;
 use crate::commands::test::suite_keys::LIST_WORDS;
 use crate::commands::tools::{SchemaUse, ToolCache};
 use crate::error::{ErrorKind, Result};
-use crate::protocol::views::is_error_result;
 use crate::protocol::views::{ListItem, ListKind};
 use crate::schema::example_values;
 use crate::session::{CachePolicy, Session};
@@ -83,10 +82,10 @@ async fn calls(context: &Context, session: &Session, tools: &[ListItem]) -> Resu
     let list = tool_cache.get(context, session).await?;
     let mut text = String::new();
     for tool in tools.iter().filter(|tool| tool.boolean_annotation("readOnlyHint") == Some(true)) {
-        let Some(validator) = list.find(tool.name()).and_then(|tool| list.validator(tool, SchemaUse::Input)) else {
+        let Some(validator) = list.find(tool.name()).and_then(|tool| tool.validator(SchemaUse::Input)) else {
             continue;
         };
-        let Some(arguments) = example_values(&validator).await else { continue };
+        let Some(arguments) = example_values(validator).await else { continue };
         let Some(table) = toml_table(&arguments) else { continue };
         let way = CallContext { context, session, tool_cache: &tool_cache, args: &args, target: None };
         let raw_arguments = RawArguments::from_object(tool.name(), Value::Object(arguments).to_string());
@@ -98,7 +97,7 @@ async fn calls(context: &Context, session: &Session, tools: &[ListItem]) -> Resu
         }
         let name = toml_string(tool.name());
         text += &format!("\n[[test]]\nname = {}\ncall = {name}\n", toml_string(&format!("calls {}", tool.name())));
-        let is_error = finished.result.is_some_and(|result| is_error_result(&result));
+        let is_error = finished.is_error;
         let kind = finished.failure.map(|failure| failure.kind()).or(is_error.then_some(ErrorKind::Failed));
         if kind.is_some() {
             text += match table.is_empty() {

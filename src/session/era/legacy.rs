@@ -366,7 +366,7 @@ impl Era for LegacyEra {
         }
         if !meta.is_empty() {
             push_member(&mut params, "_meta", &Value::Object(meta).to_string());
-        } else if let Some(own) = call.params.get("_meta") {
+        } else if let Some(own) = call.params.meta() {
             push_member(&mut params, "_meta", &own.to_string());
         }
         params.push('}');

@@ -46,7 +46,7 @@ pub fn client_info() -> Value {
 #[must_use]
 pub fn request_meta(handler: &ClientHandler, id: u64, call: &Operation) -> Map<String, Value> {
     let mut all = handler.request_meta().clone();
-    if let Some(Value::Object(own)) = call.params.get("_meta") {
+    if let Some(Value::Object(own)) = call.params.meta() {
         all.extend(own.clone());
     }
     if call.wants_progress {

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Map, Value};
 
 use crate::error::{ErrorKind, Failure};
-use crate::protocol::json::{MAX_DEPTH, members, parse_string, parse_value};
+use crate::protocol::json::{JsonText, MAX_DEPTH, members, parse_value};
 use crate::protocol::json_cursor::find_member;
 use crate::protocol::json_string::encode_value;
 use crate::protocol::revision::{Revision, supported_revisions};
@@ -49,7 +49,7 @@ enum ResultType {
 
 fn result_type(result: &RawJson) -> ResultType {
     let kind = find_member(result.get(), "resultType").filter(|kind| *kind != "null");
-    match kind.map(|kind| parse_string(kind).unwrap_or_default()).as_deref() {
+    match kind.map(|kind| JsonText::new(kind).map(JsonText::decode).unwrap_or_default()).as_deref() {
         None | Some("complete") => ResultType::Complete,
         Some("input_required") => ResultType::InputRequired,
         Some("task") => ResultType::Task,
@@ -91,7 +91,7 @@ impl ModernEra {
     fn encode_meta(&self, id: u64, call: &Operation) -> String {
         let mut meta = String::with_capacity(256);
         meta.push('{');
-        if self.client_handler.request_meta().is_empty() && !call.params.contains_key("_meta") {
+        if self.client_handler.request_meta().is_empty() && call.params.meta().is_none() {
             // The usual case: no members but those of every request.
             if call.wants_progress {
                 push_member(&mut meta, meta::PROGRESS_TOKEN, &id.to_string());

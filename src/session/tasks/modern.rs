@@ -8,7 +8,7 @@ use super::task::{
     DEFAULT_POLL_INTERVAL, MAX_LOST_REQUESTS, ProgressCallback, Task, TaskProtocol, task_operation, was_lost,
 };
 use crate::error::{ErrorKind, Failure, Result};
-use crate::protocol::json::{MAX_DEPTH, member, parse_string, parse_value};
+use crate::protocol::json::{JsonText, MAX_DEPTH, member, parse_value};
 use crate::protocol::json_cursor::find_member;
 use crate::protocol::method;
 use crate::protocol::rpc::{RawJson, RpcError};
@@ -25,8 +25,8 @@ impl TaskProtocol for ModernEra {
     }
 
     fn created_task(&self, result: &RawJson) -> Option<Task> {
-        let kind = find_member(result.get(), "resultType").and_then(parse_string);
-        if kind.as_deref() == Some("task") { Task::parse(result) } else { None }
+        let kind = find_member(result.get(), "resultType").and_then(JsonText::new);
+        if kind.is_some_and(|kind| kind.decode() == "task") { Task::parse(result) } else { None }
     }
 
     fn await_task<'a>(

@@ -109,7 +109,7 @@ mod tests {
     }
 
     fn succeeded() -> FinishedCall {
-        FinishedCall { result: RawValue::from_string("{}".to_owned()).ok(), failure: None, request: None }
+        FinishedCall::from_result(RawValue::TRUE.to_owned())
     }
 
     #[test]

@@ -11,7 +11,7 @@ use crate::commands::{prompt, request};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::output::json::quote;
 use crate::protocol::json_cursor::JsonCursor;
-use crate::protocol::json_string::parse_string;
+use crate::protocol::json_string::JsonText;
 use crate::protocol::method;
 use crate::util::json_error::json_fault_at;
 use crate::util::suggest::did_you_mean;
@@ -88,7 +88,7 @@ impl BatchLine {
             members.push((name, cursor.take()));
         }
         let find = |name: &str| members.iter().rev().find(|(key, _)| key == name).map(|(_, json)| *json);
-        let text_of = |name: &str| find(name).and_then(parse_string);
+        let text_of = |name: &str| Some(JsonText::new(find(name)?)?.decode().into_owned());
         if let Some(id) = find("id") {
             id.clone_into(&mut self.id);
         }
@@ -154,17 +154,14 @@ impl BatchLine {
         let number = self.number;
         let dry_run = |method: &str, params: Map<String, Value>| {
             let request = context.dry_run_request(number, method, params)?;
-            Ok(FinishedCall { result: None, failure: None, request: Some(request) })
+            Ok(FinishedCall::from_request(request))
         };
         let done = async {
             if !matches!(action, LineAction::Call(_)) && !args.dry_run {
                 tool_cache.ensure_connected(session).await?;
             }
             Ok(match action {
-                // Boxed, since it is the largest future.
-                LineAction::Call(given) => {
-                    return Ok(Box::pin(run_concurrent_call(call_context, &given, number)).await);
-                }
+                LineAction::Call(given) => return Ok(run_concurrent_call(call_context, &given, number).await),
                 LineAction::Read(uri) if args.dry_run => {
                     let params = std::iter::once(("uri".to_owned(), Value::String(uri))).collect();
                     return dry_run(method::RESOURCES_READ, params);
@@ -174,11 +171,14 @@ impl BatchLine {
                     return dry_run(operation.method, Map::clone(&operation.params));
                 }
                 LineAction::Request(method, params) if args.dry_run => return dry_run(&method, params),
-                LineAction::Read(uri) => read_verified(context, session, &uri).await?,
-                LineAction::Prompt(name, arguments) => prompt::get_prompt(context, session, &name, &arguments).await?,
-                LineAction::Request(method, params) => request::send(call_context, &method, params).await?,
+                // Boxed, so that the future of a call, which most lines are, is not larger than it has to be.
+                LineAction::Read(uri) => Box::pin(read_verified(context, session, &uri)).await?,
+                LineAction::Prompt(name, arguments) => {
+                    Box::pin(prompt::get_prompt(context, session, &name, &arguments)).await?
+                }
+                LineAction::Request(method, params) => Box::pin(request::send(call_context, &method, params)).await?,
             })
-            .map(|result| FinishedCall { result: Some(result), failure: None, request: None })
+            .map(FinishedCall::from_result)
         };
         done.await.unwrap_or_else(|failure: Failure| FinishedCall::from_failure(failure.server(&session.target().name)))
     }
