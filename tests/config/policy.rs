@@ -58,6 +58,9 @@ fn tools_that_are_not_allowed_are_hidden_and_refused() {
 #[test]
 fn an_empty_list_allows_nothing() {
     let (sandbox, server) = with_rules("allow_tools = []");
+    let run = sandbox.mcpipe(["call", "s", "echo(text: \"hi\")"]).run();
+    run.exits(8).stderr_contains("the configuration does not allow the tool 'echo'");
+    assert_eq!(server.processes().len(), 0, "no server is started for it");
     sandbox.mcpipe(["list", "s"]).run().exits(0).prints("");
     sandbox.mcpipe(["call", "s", "echo", "text=hi"]).run().exits(8);
     assert_eq!(calls(&server), 0);

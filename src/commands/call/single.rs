@@ -60,6 +60,7 @@ pub async fn run(context: &Context, args: &CallArgs) -> Result<Exit> {
     }
     let tool_cache = ToolCache::default();
     let operation = async |session: &Session| {
+    raw_arguments.require_allowed_name(session.target())?;
         let raw_arguments = if raw_arguments.is_ambiguous() {
             // Without validation tools are not listed: it is taken as a call form.
             let tools = if args.no_validate {

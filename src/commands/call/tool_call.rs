@@ -86,6 +86,19 @@ impl RawArguments {
         self.ambiguity.is_some()
     }
 
+    /// Checks `allow_tools` and `deny_tools` before the tools are listed, for every name that the tool may have.
+    ///
+    /// # Errors
+    /// [`ErrorKind::Refused`] if no such name is allowed.
+    pub fn require_allowed_name(&self, target: &Target) -> Result<()> {
+        let typed_word = self.ambiguity.as_ref().map(|name| name.typed_word.as_str());
+        let mut names = typed_word.into_iter().chain([self.tool.as_str()]);
+        if names.any(|name| target.policy.permits(name)) {
+            return Ok(());
+        }
+        Err(tools::denied_by_policy(target, &self.tool))
+    }
+
     /// A tool with exactly the typed name takes precedence over a call form.
     ///
     /// # Errors
@@ -241,9 +254,7 @@ impl<'a> ToolCall<'a> {
         let CallContext { context, session, tool_cache, args, .. } = self.call_context;
         let name = self.raw_arguments.tool.as_str();
         let target = session.target();
-        if !target.policy.permits(name) {
-            return Err(tools::denied_by_policy(target, name));
-        }
+        self.raw_arguments.require_allowed_name(target)?;
         // An earlier call of the batch fetched the list: the server may have added tools since.
         let is_old = self.server_requests.is_some() && tool_cache.is_loaded();
         let (mut tools, mut prepared) = if args.no_validate {
@@ -341,9 +352,7 @@ impl<'a> ToolCall<'a> {
     pub async fn require_permission(&self, arguments: &Map<String, Value>) -> Result<()> {
         let CallContext { context, session, tool_cache, .. } = self.call_context;
         let (policy, name) = (&session.target().policy, self.raw_arguments.tool.as_str());
-        if !policy.permits(name) {
-            return Err(tools::denied_by_policy(session.target(), name));
-        }
+        self.raw_arguments.require_allowed_name(session.target())?;
         self.check_declaration(None).await?;
         let tools = match policy.confirm {
             ConfirmPolicy::Destructive => Some(tool_cache.get(context, session).await?),
