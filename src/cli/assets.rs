@@ -28,7 +28,6 @@ pub struct CompletionsArgs {
     #[arg(value_name = "SHELL")]
     pub shell: Shell,
 
-    /// The options of every command.
     #[command(flatten)]
     pub global: GlobalOptions,
 }
@@ -74,7 +73,6 @@ pub struct ManArgs {
     #[arg(long, conflicts_with = "command")]
     pub skill: bool,
 
-    /// The options of every command.
     #[command(flatten)]
     pub global: GlobalOptions,
 }

@@ -160,10 +160,8 @@ pub struct AuthLoginArgs {
     #[arg(long, help_heading = "Login options", hide_short_help = true)]
     pub dpop: bool,
 
-    /// How to reach the server.
     #[command(flatten)]
     pub target_options: TargetOptions,
-    /// The options of every command.
     #[command(flatten)]
     pub global: GlobalOptions,
 }
@@ -192,10 +190,8 @@ pub struct AuthLogoutArgs {
     #[arg(long, conflicts_with = "target")]
     pub all: bool,
 
-    /// How to reach the server.
     #[command(flatten)]
     pub target_options: TargetOptions,
-    /// The options of every command.
     #[command(flatten)]
     pub global: GlobalOptions,
 }
@@ -218,10 +214,8 @@ pub struct AuthStatusArgs {
     #[arg(long, requires = "target")]
     pub check: bool,
 
-    /// How to reach the server.
     #[command(flatten)]
     pub target_options: TargetOptions,
-    /// The options of every command.
     #[command(flatten)]
     pub global: GlobalOptions,
 }
@@ -242,10 +236,8 @@ pub struct AuthTokenArgs {
     #[arg(value_name = "TARGET")]
     pub target: String,
 
-    /// How to reach the server.
     #[command(flatten)]
     pub target_options: TargetOptions,
-    /// The options of every command.
     #[command(flatten)]
     pub global: GlobalOptions,
 }
@@ -264,10 +256,8 @@ pub struct AuthImportArgs {
     #[arg(value_name = "TARGET")]
     pub target: String,
 
-    /// How to reach the server.
     #[command(flatten)]
     pub target_options: TargetOptions,
-    /// The options of every command.
     #[command(flatten)]
     pub global: GlobalOptions,
 }

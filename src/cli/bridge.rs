@@ -46,11 +46,9 @@ pub struct BridgeArgs {
     #[arg(short = 'y', long)]
     pub yes: bool,
 
-    /// How to reach the servers.
     #[command(flatten)]
     pub target_options: TargetOptions,
 
-    /// The options of every command.
     #[command(flatten)]
     pub global: GlobalOptions,
 }

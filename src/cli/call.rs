@@ -203,11 +203,9 @@ pub struct CallArgs {
     #[arg(short = 'y', long)]
     pub yes: bool,
 
-    /// How to reach the server.
     #[command(flatten)]
     pub target_options: TargetOptions,
 
-    /// The options of every command.
     #[command(flatten)]
     pub global: GlobalOptions,
 }

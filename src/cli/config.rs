@@ -52,7 +52,6 @@ pub struct ConfigArgs {
     #[command(subcommand)]
     pub command: ConfigCommand,
 
-    /// The options of every command.
     #[command(flatten)]
     pub global: GlobalOptions,
 }
@@ -369,7 +368,6 @@ pub struct ConfigAddArgs {
     #[arg(long, value_name = "FILE", help_heading = "Login options", hide_short_help = true)]
     pub private_key: Option<std::path::PathBuf>,
 
-    /// How to reach the server.
     #[command(flatten)]
     pub target_options: TargetOptions,
 }

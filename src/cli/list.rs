@@ -121,11 +121,9 @@ pub struct ListArgs {
     #[arg(long, value_name = "N", value_parser = parse_whole_number::<u16, 1>)]
     pub jobs: Option<u16>,
 
-    /// How to reach the server.
     #[command(flatten)]
     pub target_options: TargetOptions,
 
-    /// The options of every command.
     #[command(flatten)]
     pub global: GlobalOptions,
 }

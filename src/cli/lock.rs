@@ -61,11 +61,9 @@ pub struct LockArgs {
     #[arg(long, conflicts_with = "json", conflicts_with = "jq")]
     pub markdown: bool,
 
-    /// How to reach the servers.
     #[command(flatten)]
     pub target_options: TargetOptions,
 
-    /// The options of every command.
     #[command(flatten)]
     pub global: GlobalOptions,
 }

@@ -50,11 +50,9 @@ pub struct PromptArgs {
     #[arg(long = "for", value_name = "FORM", conflicts_with = "complete")]
     pub form: Option<ApiFormat>,
 
-    /// How to reach the server.
     #[command(flatten)]
     pub target_options: TargetOptions,
 
-    /// The options of every command.
     #[command(flatten)]
     pub global: GlobalOptions,
 }

@@ -73,11 +73,9 @@ pub struct ReadArgs {
     #[arg(long, value_name = "ARG=PREFIX", conflicts_with_all = ["output", "save"])]
     pub complete: Option<String>,
 
-    /// How to reach the server.
     #[command(flatten)]
     pub target_options: TargetOptions,
 
-    /// The options of every command.
     #[command(flatten)]
     pub global: GlobalOptions,
 }

@@ -32,7 +32,6 @@ pub struct ReplayArgs {
     #[arg(value_name = "FILE")]
     pub file: String,
 
-    /// The options of every command.
     #[command(flatten)]
     pub global: GlobalOptions,
 }

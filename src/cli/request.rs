@@ -49,11 +49,9 @@ pub struct RequestArgs {
     #[arg(short = 'y', long)]
     pub yes: bool,
 
-    /// How to reach the server.
     #[command(flatten)]
     pub target_options: TargetOptions,
 
-    /// The options of every command.
     #[command(flatten)]
     pub global: GlobalOptions,
 }

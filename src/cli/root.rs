@@ -52,7 +52,6 @@ pub struct Cli {
     #[command(subcommand)]
     pub command: Command,
 
-    /// The options of every command.
     #[command(flatten)]
     pub global: GlobalOptions,
 }

@@ -43,7 +43,6 @@ pub struct SessionArgs {
     #[command(subcommand)]
     pub command: SessionCommand,
 
-    /// The options of every command.
     #[command(flatten)]
     pub global: GlobalOptions,
 }
@@ -99,7 +98,6 @@ pub struct SessionStartArgs {
     #[arg(long, value_name = "TIME", value_parser = parse_idle, allow_negative_numbers = true)]
     pub idle: Option<Duration>,
 
-    /// How to reach the server.
     #[command(flatten)]
     pub target_options: TargetOptions,
 }

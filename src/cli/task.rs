@@ -34,7 +34,6 @@ pub struct TaskArgs {
     #[command(subcommand)]
     pub command: TaskCommand,
 
-    /// The options of every command.
     #[command(flatten)]
     pub global: GlobalOptions,
 }
@@ -85,7 +84,6 @@ pub struct TaskIdArgs {
     #[arg(last = true, value_name = "COMMAND")]
     pub command: Vec<String>,
 
-    /// How to reach the server.
     #[command(flatten)]
     pub target_options: TargetOptions,
 }
@@ -126,7 +124,6 @@ pub struct TaskListArgs {
     #[arg(last = true, value_name = "COMMAND")]
     pub command: Vec<String>,
 
-    /// How to reach the server.
     #[command(flatten)]
     pub target_options: TargetOptions,
 }
