@@ -5,15 +5,10 @@ use std::collections::BTreeMap;
 
 use url::form_urlencoded::{self, Serializer};
 
+use crate::auth::token_response::{RESOURCE_ERRORS, RESOURCE_HINT};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::secret::Secret;
 use crate::util::shorten::shorten;
-
-/// The codes of errors that the parameter `resource` may cause (RFC 8707 §2, RFC 6749 §4.1.2.1).
-pub const RESOURCE_ERRORS: [&str; 2] = ["invalid_target", "invalid_request"];
-/// What to do about them.
-pub const RESOURCE_HINT: &str = "if the authorization server does not support the parameter 'resource', log in with \
-                                 --no-resource, or set resource = false in [servers.NAME.auth]";
 
 /// An authorization request, and what its response is verified against.
 #[derive(Clone, Debug)]

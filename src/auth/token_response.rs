@@ -4,12 +4,17 @@
 use serde_json::{Map, Value};
 use url::form_urlencoded;
 
-use crate::auth::authorization_request::RESOURCE_ERRORS;
 use crate::auth::interaction::UserInteraction;
 use crate::error::{ErrorKind, Failure};
 use crate::secret::Secret;
 use crate::util::page_title::{is_page, page_title};
 use crate::util::shorten::shorten;
+
+/// The codes of errors that the parameter `resource` may cause (RFC 8707 §2, RFC 6749 §4.1.2.1).
+pub const RESOURCE_ERRORS: [&str; 2] = ["invalid_target", "invalid_request"];
+/// What to do about them.
+pub const RESOURCE_HINT: &str = "if the authorization server does not support the parameter 'resource', log in with \
+                                 --no-resource, or set resource = false in [servers.NAME.auth]";
 
 /// How a token is sent to the server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -4,7 +4,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use url::Url;
 
-use crate::auth::authorization_request::RESOURCE_HINT;
 use crate::auth::client_auth::{ClientAuthentication, load_signing_key};
 use crate::auth::clock::unix_seconds;
 use crate::auth::credentials::{ClientOrigin, ClientRegistration, Credentials, TokenSet, server_id};
@@ -16,7 +15,7 @@ use crate::auth::http_client::OAuthHttpClient;
 use crate::auth::jwt::JwtKey;
 use crate::auth::login_context::{LoginContext, LoginRequest};
 use crate::auth::registration::ObtainedClient;
-use crate::auth::token_response::{OAuthError, TokenResponse};
+use crate::auth::token_response::{OAuthError, RESOURCE_HINT, TokenResponse};
 use crate::browser;
 use crate::config::oauth::{ClientAuthMethod, Grant, OAuthSettings, ResourceParameter};
 use crate::error::{ErrorKind, Failure, Result};

@@ -1,6 +1,5 @@
 //! Refreshing tokens (RFC 6749 §6) and revoking them (RFC 7009), with what the stored credentials contain.
 
-use crate::auth::authorization_request::RESOURCE_HINT;
 use crate::auth::client_auth::{ClientAuthentication, load_signing_key};
 use crate::auth::clock::unix_seconds;
 use crate::auth::credentials::{ClientOrigin, ClientRegistration, Credentials, TokenSet};
@@ -8,7 +7,7 @@ use crate::auth::dpop::DpopKey;
 use crate::auth::endpoint::OAuthEndpoint;
 use crate::auth::http_client::OAuthHttpClient;
 use crate::auth::interaction::UserInteraction;
-use crate::auth::token_response::{self, OAuthError};
+use crate::auth::token_response::{self, OAuthError, RESOURCE_HINT};
 use crate::config::oauth::{OAuthSettings, ResourceParameter};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::secret::Secret;
