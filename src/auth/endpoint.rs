@@ -106,7 +106,8 @@ impl OAuthEndpoint<'_> {
     }
 }
 
-/// Whether a client was refused because its ID is missing in the form.
+/// Whether a client was refused because its ID is missing in the form: servers of the Python SDK require it there even
+/// with HTTP Basic, and say so only in the description. Other servers reject it there, so it is not always sent.
 fn is_missing_client_id(response: &OAuthHttpResponse) -> bool {
     let error = token_response::parse_error_response(response.status, &response.body);
     error.has_code("invalid_client") && error.description.is_some_and(|text| text.contains("client_id"))

@@ -1,7 +1,7 @@
 //! Questions to the user: lines on standard error, made of pieces, each with a style and without control characters.
 //!
 //! Neither `--quiet` nor `--json` silences them. The lines of a server's text are marked, so
-//! that they cannot look like a question of mcpipe.
+//! that they cannot look like a question from mcpipe.
 
 use std::io::Write;
 

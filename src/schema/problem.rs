@@ -254,7 +254,7 @@ fn display_value(value: &Value) -> String {
 
 /// All problems with the arguments of one call as one usage error, each problem a cause.
 ///
-/// `show_command` is the command that shows the tool; it becomes the hint.
+/// `hint` is the command that shows what can be passed.
 #[must_use]
 pub fn invalid_arguments_failure(show_command: &str, tool: &str, problems: &[ArgumentProblem]) -> Failure {
     let failure = Failure::new(ErrorKind::Usage, format!("{tool}: invalid arguments"));

@@ -125,7 +125,7 @@ impl ClientCapability {
     }
 }
 
-/// The capabilities of the client. Declared only if they are usable (`ELI-01`).
+/// The capabilities of the client. One is declared if it is usable, or if servers choose what they list by it (`ELI-01`).
 #[derive(Clone, Default)]
 pub struct ClientCapabilities {
     /// The roots; declared only if there are any.
@@ -240,7 +240,7 @@ impl ClientHandler {
         Value::Object(all)
     }
 
-    /// Whether a request of the server needs a user or a model, which takes time.
+    /// Whether a request from the server needs a user or a model, which takes time.
     pub(crate) fn waits_for_input(&self, name: &str) -> bool {
         match name {
             method::ELICITATION_CREATE => self.capabilities.elicitation.is_some(),

@@ -1,5 +1,5 @@
 //! What comes back over one connection, handed to whoever waits for it: answers to the request they belong to,
-//! requests and notifications of the server to the [`ClientHandler`].
+//! requests and notifications from the server to the [`ClientHandler`].
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -49,7 +49,7 @@ pub(crate) struct RpcState {
     pub(crate) next_id: AtomicU64,
     pub(crate) client_handler: Arc<ClientHandler>,
     pub(crate) transport: Arc<dyn Transport>,
-    /// Whether requests of the server are answered: only after a handshake; the modern era has none.
+    /// Whether requests from the server are answered: only after a handshake; the modern era has none.
     pub(crate) accepts_server_requests: AtomicBool,
     notifications: Mutex<PossiblyAnsweredNotifications>,
     /// One permit for each byte of [`MAX_UNANSWERED_BYTES`].
@@ -122,12 +122,12 @@ impl RpcState {
         self.unanswered.clone().acquire_many_owned(size.min(MAX_UNANSWERED_BYTES)).await.ok()
     }
 
-    /// Stops answering requests of the server.
+    /// Stops answering requests from the server.
     pub(crate) fn stop_answering(&self) {
         self.unanswered.close();
     }
 
-    /// Answers one request of the server. `on` is our request on whose stream it came, if known.
+    /// Answers one request from the server. `on` is our request on whose stream it came, if known.
     async fn answer_server_request(&self, on: Option<u64>, id: &RawValue, method: &str, params: Option<&RawValue>) {
         let own = self.server_request_log(on);
         let questions = self.client_handler.request_log(own.as_ref());

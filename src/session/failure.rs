@@ -65,7 +65,8 @@ fn lacks_pinned_revision(pin: RevisionPin, error: &RpcError, status: Option<u16>
 }
 
 /// Whether `initialize` was refused for its revision: with the code that the specification shows for this (2025-11-25,
-/// basic/lifecycle, "Error Handling"), or naming a revision.
+/// basic/lifecycle, "Error Handling"), or naming a revision: some servers use another code,
+/// and the revision in the message or in the data is then the only sign.
 fn refuses_revision(error: &RpcError, status: Option<u16>) -> bool {
     matches!(status, None | Some(200 | 400))
         && error.code != Some(code::UNSUPPORTED_VERSION)
@@ -116,7 +117,9 @@ pub(crate) fn invalid_result_failure(asked: &str, result: &RawJson) -> Failure {
         .hint("check that the URL is that of an MCP server")
 }
 
-/// Whether an error is about the method itself, rather than about something that was not found.
+/// Whether an error is about the method itself, rather than about something that was not found. Servers use -32601 for
+/// an unknown prompt or resource as well, and only the message distinguishes them. It decides what is printed, not the
+/// exit code.
 fn is_unknown_method(error: &RpcError) -> bool {
     let message = error.message.to_ascii_lowercase();
     error.code == Some(code::METHOD_NOT_FOUND) && (message.is_empty() || message.contains("method"))

@@ -1,4 +1,4 @@
-//! Answers the requests of a server in both eras: roots, elicitation, sampling.
+//! Answers the requests from a server in both eras: roots, elicitation, sampling.
 //!
 //! Requests are checked here; the answers come from [`ElicitationResponder`] and [`SamplingHandler`]. The number of
 //! requests is limited.

@@ -187,7 +187,7 @@ impl ProgressPace {
 /// What happens to the time limit of a waiting request.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum DeadlineEvent {
-    /// The user or a model answered a request of the server.
+    /// The user or a model answered a request from the server.
     InputAnswered,
     /// There was progress.
     Progress,

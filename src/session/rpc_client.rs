@@ -68,7 +68,7 @@ impl RpcClient {
         self.state.next_id.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Sets whether requests of the server are answered: from `initialize` on, unless the server turns out to be
+    /// Sets whether requests from the server are answered: from `initialize` on, unless the server turns out to be
     /// modern (`STD-02`, `HTM-01`).
     pub fn accept_server_requests(&self, answers: bool) {
         self.state.accepts_server_requests.store(answers, Ordering::Relaxed);

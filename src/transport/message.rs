@@ -20,7 +20,7 @@ pub const MAX_MESSAGE: usize = 256 * 1024 * 1024;
 pub enum OutgoingKind {
     /// A request with this ID.
     Request(u64),
-    /// A notification, or a response to a request of the server.
+    /// A notification, or a response to a request from the server.
     OneWay,
 }
 

@@ -17,7 +17,7 @@ pub enum ServerAction {
     /// A line (stdio) or the data of an event (HTTP), exactly as given.
     RawText(String),
     Pause(Duration),
-    /// Sends a request of the server, waits for the client's answer, and continues with it.
+    /// Sends a request from the server, waits for the client's answer, and continues with it.
     Request(Value, Box<dyn FnOnce(Value) -> Vec<ServerAction> + Send>),
 }
 
@@ -180,7 +180,7 @@ impl Mcp {
         self.standard_reply(method, &call)
     }
 
-    /// The client's answer to a request of the server.
+    /// The client's answer to a request from the server.
     pub fn wait_for_answer(&self, id: &Value) -> Value {
         let answers = self.answers.0.lock().unwrap();
         let waited = self

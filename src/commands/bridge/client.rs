@@ -16,13 +16,13 @@ use crate::protocol::rpc::{self, RawJson};
 use crate::protocol::{code, meta, method};
 use crate::util::lock::lock;
 
-/// How many requests of servers the client may have to answer at once.
+/// How many requests from servers the client may have to answer at once.
 const MAX_ASKED: usize = 1024;
 
 /// The connection to the client.
 pub struct ClientLink {
     output: ProtocolOutput,
-    /// The requests of servers that the client has not answered yet.
+    /// The requests from servers that the client has not answered yet.
     asked: Mutex<HashMap<u64, oneshot::Sender<ClientMessage>>>,
     next_id: AtomicU64,
     /// The subscriptions of a modern client, by the ID of the request as JSON.
@@ -40,7 +40,7 @@ pub struct Wanted {
     pub uris: BTreeSet<String>,
 }
 
-/// A request of a server that the client was asked.
+/// A request from a server that the client was asked.
 pub struct Asked {
     /// Its ID at the client.
     pub id: u64,
@@ -140,7 +140,7 @@ impl ClientLink {
         Asked { id, answer }
     }
 
-    /// Takes the client's response to a request of a server; `None` if it is not one.
+    /// Takes the client's response to a request from a server; `None` if it is not one.
     pub fn take_answer(&self, message: ClientMessage) {
         let waiting = message.id().parse().ok().and_then(|id: u64| lock(&self.asked).remove(&id));
         if let Some(waiting) = waiting {

@@ -60,7 +60,7 @@ pub struct HeldRequest {
     pub number: u64,
     /// The ID of the server's request, as JSON.
     pub question: String,
-    /// Other requests of the server meanwhile: ID, method and parameters.
+    /// Other requests from the server meanwhile: ID, method and parameters.
     pub further: VecDeque<(String, String, Option<RawJson>)>,
     /// What the client's request ended with meanwhile.
     pub ended: Option<(ClientRequest, RequestOutcome)>,

@@ -54,7 +54,7 @@ pub struct Upstream {
     pub wanted_changed: Notify,
     /// The server's questions that a modern client answers with its next request, by their state.
     pub held: Mutex<HashMap<String, HeldRequest>>,
-    /// Requests of the server that the client is being asked: their ID at the client, by the ID at the server.
+    /// Requests from the server that the client is being asked: their ID at the client, by the ID at the server.
     pub asked: Mutex<HashMap<String, u64>>,
     /// The client's requests that wait for its own answers, by their ID at the client.
     pub asking: Mutex<HashMap<String, Arc<Notify>>>,

@@ -28,7 +28,7 @@ pub enum MessageKind {
     Request(String),
     /// A notification of this method.
     Notification(String),
-    /// The response to a request of the server.
+    /// The response to a request from the server.
     Response,
 }
 

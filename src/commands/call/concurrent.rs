@@ -86,7 +86,7 @@ pub async fn repeat_call(
     RepeatedCall::Finished(finished, misfit)
 }
 
-/// Why a request of the server during a call was not answered as configured, if one was not.
+/// Why a request from the server during a call was not answered as configured, if one was not.
 fn take_failed_question(way: CallContext<'_>, questions: &ServerRequestLog) -> Option<Failure> {
     if let Some(unclear) = way.session.take_unanswered().or_else(|| way.session.take_declined()) {
         let unclear = format!("{unclear}; the server did not say which of the running calls it was for");

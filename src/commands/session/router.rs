@@ -1,8 +1,8 @@
 //! Keeps the commands that use one session apart: what each of them sends, and to which of them what comes back belongs.
 //!
 //! Every command has a range of request IDs of its own, so that a response, a progress notification and a cancellation
-//! show whose they are. A request of the server goes to the command whose request it belongs to. Over a stream that all
-//! share that is known only if a single command is waiting for something that lets the server ask; otherwise it is
+//! show whose they are. A request from the server goes to the command whose request it belongs to. Over a stream that
+//! all share that is known only if a single command is waiting for something that lets the server ask; otherwise it is
 //! refused.
 
 use std::borrow::Cow;
@@ -84,7 +84,7 @@ struct RouterState {
     last_client: u64,
     /// The methods of the requests without a response.
     pending: HashMap<u64, String>,
-    /// Who was asked by the requests of the server, by their IDs.
+    /// Who was asked by the requests from the server, by their IDs.
     asked: HashMap<String, u64>,
     settings: SharedSettings,
     /// How many requests were sent for no command.
@@ -333,7 +333,7 @@ impl Router {
                 if std::mem::replace(is_confirmed, true) {
                     return Action::Nothing;
                 }
-                // The stream for requests of the server, over HTTP.
+                // The stream for requests from the server, over HTTP.
                 let upstream = upstream.clone();
                 tokio::spawn(async move {
                     send_message(&upstream, method::INITIALIZED, line).await;
@@ -355,7 +355,7 @@ impl Router {
         Action::Send(OutgoingMessage { kind: OutgoingKind::OneWay, method: "", body: line, headers: Vec::new() })
     }
 
-    /// A response to a request of the server, if the server asked this command.
+    /// A response to a request from the server, if the server asked this command.
     fn take_response(&self, client: u64, id: Option<&str>, line: String) -> Action {
         let mut state = lock(&self.state);
         let was_asked = id.is_some_and(|id| state.asked.get(id) == Some(&client) && state.asked.remove(id).is_some());
@@ -467,7 +467,7 @@ impl Router {
         }
     }
 
-    /// Answers a request of the server, or passes it to the command that it is about.
+    /// Answers a request from the server, or passes it to the command that it is about.
     async fn route_request(
         &self,
         upstream: &Arc<Upstream>,

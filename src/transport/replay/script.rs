@@ -71,7 +71,7 @@ pub(super) enum SentKind {
         /// The method.
         method: String,
     },
-    /// A response to a request of the server.
+    /// A response to a request from the server.
     Answer {
         /// The ID of that request, as JSON.
         id: String,
