@@ -182,7 +182,7 @@ async fn fetch_server_metadata(
         if !is_same && !is_stated {
             return Err(Failure::new(ErrorKind::Auth, format!("the metadata at {url} does not belong to {issuer}"))
                 .cause(format!("it names the issuer '{named}'"))
-                .hint(format!("if you trust it, state the issuer: {} --issuer {}", login_command, quote(issuer))));
+                .hint(format!("if you trust it, name the issuer: {} --issuer {}", login_command, quote(issuer))));
         }
         if !is_same {
             http.trace().note(&format!("the metadata at {url} names the issuer '{named}'; {issuer} is used"));

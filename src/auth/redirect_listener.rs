@@ -52,12 +52,12 @@ impl RedirectListener {
             };
             let failure = Failure::new(ErrorKind::Config, what).caused_by(&error);
             let another = match wanted == &RedirectUri::loopback(wanted.port()) {
-                true => "port with --redirect-port",
-                false => "redirect URI with --redirect-uri",
+                true => "port: --redirect-port PORT",
+                false => "redirect URI: --redirect-uri URI",
             };
             match wanted.port() {
                 Some(_) => {
-                    failure.hint(format!("stop the program that uses the port, or set another registered {another}"))
+                    failure.hint(format!("stop the program that uses the port, or choose another registered {another}"))
                 }
                 None => failure.hint("log in without a redirect to this machine: --no-browser"),
             }

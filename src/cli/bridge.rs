@@ -42,7 +42,7 @@ pub struct BridgeArgs {
     #[arg(last = true, value_name = "COMMAND")]
     pub command: Vec<String>,
 
-    /// Do not refuse calls for which the configuration requires confirmation
+    /// Skip the confirmation that the configuration requires
     #[arg(short = 'y', long)]
     pub yes: bool,
 

@@ -12,7 +12,7 @@ use crate::util::whole_number::parse_whole_number;
 /// Call a tool
 ///
 /// Each ARG is name=value. The tool's input schema decides the type of each value, and all arguments are checked
-/// before anything is sent: missing, unknown and mistyped ones are reported together. Required arguments that have a
+/// before the call is sent: missing, unknown and mistyped ones are reported together. Required arguments that have a
 /// default may be omitted; the default is sent (except with --no-validate).
 ///
 /// The text of the result goes to stdout as it is; images, audio and other binary content appear as one line each,
@@ -199,7 +199,7 @@ pub struct CallArgs {
     /// file.
     #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true, default_missing_value = "mcp.lock")]
     pub locked: Option<PathBuf>,
-    /// Do not ask for confirmation, even if the configuration requires it
+    /// Skip the confirmation that the configuration requires
     #[arg(short = 'y', long)]
     pub yes: bool,
 

@@ -105,7 +105,7 @@ pub struct GlobalOptions {
     /// Add this member to _meta of every request; KEY:=JSON for a value that is not a string; may be repeated
     ///
     /// The variables TRACEPARENT, TRACESTATE and BAGGAGE become the members traceparent, tracestate and baggage.
-    /// --meta traceparent= leaves the first two out, --meta baggage= the last.
+    /// `--meta traceparent=` omits traceparent and tracestate, `--meta baggage=` omits baggage.
     #[arg(long, global = true, hide_short_help = true, hide_long_help = true, value_name = "KEY=VALUE")]
     pub meta: Vec<String>,
     /// Write every notification from the server to FILE as NDJSON

@@ -28,7 +28,7 @@ Examples:
   mcpipe list -- mcpipe replay linear.rec"),
 )]
 pub struct ReplayArgs {
-    /// The recording; FILE#SERVER if it has the exchange with several servers
+    /// The recording; FILE#SERVER if the recording has several servers
     #[arg(value_name = "FILE")]
     pub file: String,
 

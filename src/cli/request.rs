@@ -8,7 +8,8 @@ use crate::target::TargetOptions;
 /// Send any request
 ///
 /// Sends a request with METHOD and PARAMS, and prints the result as the server sent it. PARAMS is a JSON object, @FILE
-/// with one, or - for standard input; mcpipe adds only what the protocol revision requires in _meta, and PARAMS take precedence.
+/// that contains one, or - for standard input; mcpipe adds only what the protocol revision requires in _meta, and PARAMS
+/// take precedence.
 /// A request for input from the server is answered as for other commands.
 ///
 /// The rules for tools (allow_tools, deny_tools, read_only, locked, confirm) apply to tools/call here too, but the
@@ -45,7 +46,7 @@ pub struct RequestArgs {
     /// Send a notification, which has no response
     #[arg(long)]
     pub notify: bool,
-    /// Skip the confirmation that is configured
+    /// Skip the confirmation that the configuration requires
     #[arg(short = 'y', long)]
     pub yes: bool,
 

@@ -53,7 +53,7 @@ pub enum SessionCommand {
     /// Start a session
     ///
     /// Starts the server, or connects to it, and keeps it. If the session is running, nothing
-    /// changes; another name or idle time than it has is an error.
+    /// changes; a name or idle time that differs from the session's is an error.
     Start(Box<SessionStartArgs>),
     /// List sessions
     ///

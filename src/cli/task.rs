@@ -12,8 +12,8 @@ use crate::target::TargetOptions;
 /// `mcpipe call --detach` starts a call as a task and prints its ID. A task that mcpipe started is known by its ID
 /// alone; for another one, put TARGET before the ID.
 ///
-/// Tasks need a server that keeps running, at a URL: a server that mcpipe starts from a command line exits with
-/// mcpipe, and its tasks with it.
+/// A task needs a server that keeps running: a server at a URL, or one that `mcpipe session start` keeps. A server that
+/// mcpipe starts for one command exits with it, and its tasks with it.
 #[derive(Debug, Args)]
 #[command(
     after_help = short_help!("\

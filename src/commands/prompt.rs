@@ -181,7 +181,7 @@ async fn explain_faults(session: &Session, name: &str, words: &PromptWords<'_>) 
     if let Some(prompt) = prompt.filter(|prompt| !declared_arguments(prompt).is_empty()) {
         problems.extend(unknown_arguments(&prompt, &words.arguments));
     }
-    let list = session.target().command_line("list", &["--prompts"]);
+    let list = format!("show its arguments: {}", session.target().command_line("list", &["--prompts"]));
     invalid_arguments_failure(&list, name, &problems).server(&session.target().name)
 }
 
@@ -233,7 +233,7 @@ async fn check_arguments(context: &Context, session: &Session, name: &str, given
         unknown.iter().for_each(|problem| context.ui.warn(&format!("{name}: {problem}")));
         return Ok(());
     }
-    let list = session.target().command_line("list", &["--prompts"]);
+    let list = format!("show its arguments: {}", session.target().command_line("list", &["--prompts"]));
     let problems: Vec<ArgumentProblem> = missing.into_iter().chain(unknown).collect();
     Err(invalid_arguments_failure(&list, name, &problems).server(&session.target().name))
 }

@@ -218,7 +218,10 @@ fn forget_if_unknown<T>(context: &Context, session: &Session, id: &str, outcome:
     let ended = handles.find(id).iter().any(|handle| handle.name == *name && handle.ended);
     handles.remove(id, name);
     Err(if ended {
-        failure.cause("the server process has exited, and the task with it").hint("use a server at a URL for tasks")
+        let start = session.target().command_line("session start", &[]);
+        failure
+            .cause("the server process has exited, and the task with it")
+            .hint(format!("keep the server running before calling it: {start}"))
     } else {
         failure
     })

@@ -138,12 +138,12 @@ impl ToolList {
         }
         let failure = Failure::new(ErrorKind::Failed, format!("the server has no tool '{name}'"));
         let undeclared = session.undeclared_capabilities();
-        let options = undeclared.iter().map(|one| one.option()).collect::<Vec<_>>().join(" or ");
+        let options = undeclared.iter().map(|one| one.option()).collect::<Vec<_>>().join(", ");
         match did_you_mean(name, self.entries.iter().map(|tool| tool.name())) {
             Some(hint) => failure.name_hint(hint),
             None if options.is_empty() => failure.hint(format!("list its tools: {}", target.command_line("list", &[]))),
             None => failure.hint(format!(
-                "list its tools: {} (some servers show a tool only to clients that offer {options})",
+                "list its tools: {} (some servers list a tool only if an option is given: {options})",
                 target.command_line("list", &[])
             )),
         }

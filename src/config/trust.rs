@@ -159,7 +159,7 @@ pub fn trust_reason(source: &ConfigFile, entry: &ConfigNode, replaces_users: boo
         return Some("sends a secret of your credential store".to_owned());
     }
     if replaces_users {
-        return Some("overrides a server of your own file".to_owned());
+        return Some("overrides a server in your own file".to_owned());
     }
     for member in entry.members() {
         if !keys::find_key(SERVER_KEYS, &member.key).is_none_or(|key| key.allowed_untrusted) {

@@ -256,7 +256,7 @@ fn display_value(value: &Value) -> String {
 ///
 /// `hint` is the command that shows what can be passed.
 #[must_use]
-pub fn invalid_arguments_failure(show_command: &str, tool: &str, problems: &[ArgumentProblem]) -> Failure {
+pub fn invalid_arguments_failure(hint: &str, tool: &str, problems: &[ArgumentProblem]) -> Failure {
     let failure = Failure::new(ErrorKind::Usage, format!("{tool}: invalid arguments"));
-    problems.iter().fold(failure, |failure, problem| failure.cause(problem.to_string())).hint(show_command)
+    problems.iter().fold(failure, |failure, problem| failure.cause(problem.to_string())).hint(hint)
 }

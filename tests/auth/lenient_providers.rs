@@ -56,7 +56,7 @@ fn metadata_of_another_issuer_is_refused_with_the_option_that_states_it() {
     let (sandbox, server) = (Sandbox::new(), ProtectedServer::start());
     server.override_metadata(json!({"issuer": "https://own.example.com"}));
     let hint = format!(
-        "hint: if you trust it, state the issuer: mcpipe auth login {} --issuer {}\n",
+        "hint: if you trust it, name the issuer: mcpipe auth login {} --issuer {}\n",
         server.url(),
         server.issuer.url("")
     );

@@ -80,7 +80,7 @@ fn everything_wrong_is_said_at_once_and_nothing_is_sent() {
           count: expected integer, got 'many'
           title: required value is missing
           kind: expected one of "bug", "task", got 'bugg'; did you mean bug?
-        hint: mcpipe list 'SERVER' t
+        hint: show its parameters: mcpipe list 'SERVER' t
     "#]]
     .assert_eq(&run.snapshot_with(&[(&server.target(), "SERVER")]));
     assert!(!server.single_process().methods().contains(&"tools/call".to_owned()), "nothing was sent");

@@ -443,7 +443,7 @@ fn detach_is_refused_for_a_server_that_mcpipe_starts() {
         run.stderr().replace(&server.target(), "SERVER"),
         "mcpipe: error: --detach needs a server that keeps running\n  \
          mcpipe starts 'SERVER' for this command and stops it at the end, and the task with it\n\
-         hint: use a session (mcpipe session) or a server at a URL, or omit --detach\n"
+         hint: omit --detach, or keep the server running: mcpipe session start 'SERVER'\n"
     );
     assert_eq!(server.processes().len(), 0, "nothing was started");
 }
@@ -471,7 +471,10 @@ fn a_task_whose_process_has_ended_is_told_so() {
             .prints("")
             .stderr_contains("Task not found")
             .stderr_contains("\n  the server process has exited, and the task with it\n");
-        assert!(run.stderr().ends_with("\nhint: use a server at a URL for tasks\n"), "{run:?}");
+        let directory = sandbox.path().join("work");
+        let start = format!("mcpipe session start '{}' --cwd {}", server.target(), directory.display());
+        let hint = format!("\nhint: keep the server running before calling it: {start}\n");
+        assert!(run.stderr().ends_with(&hint), "{run:?}");
         // It no longer exists anywhere; the message names the command that was typed.
         let run = sandbox.mcpipe(["task", subcommand, "t-1"]).run();
         assert_eq!(

@@ -37,7 +37,7 @@ fn a_tool_of_the_very_name_wins_over_a_call_form() {
     run(&sandbox, &["call", &target, "echo(x)"]).exits(2).prints("").stderr_contains("expected a value");
     // The hint contains the name, not the invalid form.
     let broken = run(&sandbox, &["call", "odd target", "echo(a: 1"]);
-    broken.exits(2).prints("").stderr_contains("hint: mcpipe list 'odd target' echo\n");
+    broken.exits(2).prints("").stderr_contains("hint: show its parameters: mcpipe list 'odd target' echo\n");
     run(&sandbox, &["call", &target, "echo(x)"]).exits(2).stderr_contains(" echo\n");
 }
 
@@ -132,10 +132,10 @@ fn examples_and_hints_repeat_how_the_server_was_reached() {
     };
     let with = |words: &[&'static str]| -> Vec<&'static str> { [words, &config[..]].concat() };
     let option = "--config 'my servers.toml'";
-    let shown = "(some servers show a tool only to clients that offer --elicit or --sampling-command or --root)";
+    let shown = "(some servers list a tool only if an option is given: --elicit, --sampling-command, --root)";
     says(&with(&["call", "a", "zzzzzz"]), &format!("list its tools: mcpipe list a {option} {shown}"));
     says(&with(&["call", "a"]), &format!("list its tools: mcpipe list a {option}"));
-    says(&with(&["call", "a", "add", "a=x"]), &format!("hint: mcpipe list a add {option}"));
+    says(&with(&["call", "a", "add", "a=x"]), &format!("hint: show its parameters: mcpipe list a add {option}"));
     says(&with(&["prompt", "a", "zzzzzz"]), &format!("mcpipe prompt a {option}"));
     says(&with(&["read", "a", "-o", "x"]), &format!("mcpipe read a {option}"));
     says(&with(&["list", "a", "echo", "--all"]), &format!("mcpipe list a --all {option}"));

@@ -183,7 +183,7 @@ fn secrets_of_the_user_need_trust_too() {
     // A name of the user's own configuration is not overridden, and a plain URL may be used.
     sandbox
         .file(".mcpipe.toml", format!("[servers.mine]\nurl = {url:?}\n[servers.plain]\nurl = {url:?}\ntimeout = 9\n"));
-    sandbox.mcpipe(["list", "mine"]).run().exits(3).stderr_contains("'mine' overrides a server of your own file");
+    sandbox.mcpipe(["list", "mine"]).run().exits(3).stderr_contains("'mine' overrides a server in your own file");
     sandbox.mcpipe(["list", "plain"]).run().exits(0);
 }
 

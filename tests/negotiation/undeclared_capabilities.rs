@@ -95,15 +95,15 @@ fn a_missing_tool_error_names_undeclared_capabilities() {
     let target = server.target();
     let sandbox = Sandbox::new();
     let call = |words: &[&str]| sandbox.mcpipe(["call", &target, "ask_me"]).args(words.to_vec());
-    let some = "some servers show a tool only to clients that offer";
-    call(&[]).run().exits(1).stderr_contains(&format!("({some} --elicit or --sampling-command or --root)\n"));
-    call(&["--elicit", "accept"]).run().exits(1).stderr_contains(&format!("{some} --sampling-command or --root)\n"));
-    call(&["--sampling-command", "cat", "--root", "."]).run().exits(1).stderr_contains(&format!("{some} --elicit)\n"));
+    let some = "some servers list a tool only if an option is given";
+    call(&[]).run().exits(1).stderr_contains(&format!("({some}: --elicit, --sampling-command, --root)\n"));
+    call(&["--elicit", "accept"]).run().exits(1).stderr_contains(&format!("{some}: --sampling-command, --root)\n"));
+    call(&["--sampling-command", "cat", "--root", "."]).run().exits(1).stderr_contains(&format!("{some}: --elicit)\n"));
     let all = ["--elicit", "accept", "--sampling-command", "cat", "--root", "."];
     call(&all).run().exits(1).stderr_contains("hint: list its tools: mcpipe list").hides("some servers");
     let seen = call(&["--root", ".", "--color", "never"]).at_terminal(TerminalStreams::ALL).wait();
     let screen = seen.exits(1).final_screen().replace("\r\n", "\n");
-    assert!(screen.contains(&format!("{some} --sampling-command")) && !screen.contains("--elicit"), "{screen}");
+    assert!(screen.contains(&format!("{some}: --sampling-command")) && !screen.contains("--elicit"), "{screen}");
     // A similar name is the better hint.
     let slip = || sandbox.mcpipe(["call", &target, "ech", "--color", "never"]);
     slip().run().exits(1).stderr_contains("hint: did you mean echo?\n").hides("some servers");

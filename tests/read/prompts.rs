@@ -117,7 +117,7 @@ fn required_arguments_are_checked_before_anything_is_requested() {
         run.stderr(),
         format!(
             "mcpipe: error: greet: invalid arguments\n  who: required value is missing\n  \
-             tune: no such parameter; did you mean tone?\nhint: mcpipe list '{target}' --prompts\n"
+             tune: no such parameter; did you mean tone?\nhint: show its arguments: mcpipe list '{target}' --prompts\n"
         )
     );
     assert_eq!((asked(&server, "prompts/list"), asked(&server, "prompts/get")), (1, 0));
@@ -146,7 +146,7 @@ fn all_words_that_are_wrong_are_reported_together() {
              'more' is not an argument; did you mean tone=more?\n  \
              a: no such parameter\n  b: no such parameter\n  c: no such parameter\n  \
              password: no such parameter\n  d: no such parameter\n\
-             hint: mcpipe list '{target}' --prompts\n"
+             hint: show its arguments: mcpipe list '{target}' --prompts\n"
         )
     );
     assert_eq!((asked(&server, "prompts/list"), asked(&server, "prompts/get")), (1, 0));

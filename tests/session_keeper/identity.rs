@@ -77,7 +77,7 @@ fn the_name_of_a_session_is_not_a_target() {
         run.stderr(),
         format!(
             "mcpipe: error: no server named 'shop' is configured\n  no servers are configured\n  \
-             a session has this name, which is only for `session stop` and `session logs`\n\
+             'shop' is the name of a session, which only `session stop` and `session logs` accept\n\
              hint: name the target of the session: {hint}\n"
         )
     );

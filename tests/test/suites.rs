@@ -202,7 +202,7 @@ fn failures_show_what_was_seen_where_and_how_to_repeat_it() {
         suite.toml\tFAIL\tfails otherwise\t-
               suite.toml:27: it failed as 'failed', not as 'timeout'
                 the server has no tool 'nope'
-              hint: list its tools: mcpipe list 'SERVER' (some servers show a tool only to clients that offer --elicit or --sampling-command or --root)
+              hint: list its tools: mcpipe list 'SERVER' (some servers list a tool only if an option is given: --elicit, --sampling-command, --root)
               to repeat it: mcpipe call 'SERVER' nope
         suite.toml\tFAIL\tcaptures nothing\t-
               suite.toml:33: 'id' captured null
@@ -569,7 +569,7 @@ fn a_suite_from_init_has_no_secret_and_names_the_options_that_it_needs() {
     assert_eq!(
         head,
         [
-            "# It was written with options that it needs as well: mcpipe test FILE -H 'X-Api-Key: …'",
+            "# Run it with the same options: mcpipe test FILE -H 'X-Api-Key: …'",
             "# The URL has a secret, so it is not here: set the variable MCP_URL to it.",
             "target = \"${MCP_URL}\"",
         ]

@@ -258,7 +258,7 @@ impl Upstream {
         params: Option<RawJson>,
     ) {
         if connection.is_modern() {
-            self.options.trace.note("ignored a request of the server: servers send none in this protocol revision");
+            self.options.trace.note("ignored a request from the server: servers send none in this protocol revision");
             return;
         }
         if self.hello.is_modern() {

@@ -98,7 +98,7 @@ impl JoinedServers {
                 return self.route_by_uri(message, &["uri"]).await;
             }
             other => {
-                let text = format!("{other} names no server, so it cannot be passed on to one of several");
+                let text = format!("{other} does not say for which server it is");
                 self.client.send_error(message.id(), code::METHOD_NOT_FOUND, &text).await;
             }
         }

@@ -53,14 +53,15 @@ pub async fn run(context: &Context, args: &CallArgs) -> Result<Exit> {
     args.output_file().and_then(format_name_warning).iter().for_each(|warning| context.ui.warn(warning));
     if args.detach && matches!(session.target().endpoint, Endpoint::Stdio(_)) && !session.is_kept() {
         let name = &session.target().name;
+        let start = session.target().command_line("session start", &[]);
         return Err(Failure::new(ErrorKind::Usage, "--detach needs a server that keeps running")
             .server(name)
             .cause(format!("mcpipe starts '{name}' for this command and stops it at the end, and the task with it"))
-            .hint("use a session (mcpipe session) or a server at a URL, or omit --detach"));
+            .hint(format!("omit --detach, or keep the server running: {start}")));
     }
     let tool_cache = ToolCache::default();
-    let operation = async |session: &Session| {
     raw_arguments.require_allowed_name(session.target())?;
+    let operation = async |session: &Session| {
         let raw_arguments = if raw_arguments.is_ambiguous() {
             // Without validation tools are not listed: it is taken as a call form.
             let tools = if args.no_validate {

@@ -70,7 +70,7 @@ impl RawArguments {
             }
             Some(Err(problem)) => {
                 let name = tool.split('(').next().unwrap_or(&tool).trim();
-                let failure = schema::invalid_arguments_failure(&show_tool_command(target, name), name, &[problem]);
+                let failure = schema::invalid_arguments_failure(&show_tool_hint(target, name), name, &[problem]);
                 if !tool.ends_with(')') {
                     return Err(failure);
                 }
@@ -503,7 +503,7 @@ impl<'a> ToolCall<'a> {
         let arguments = crate::args::assemble_arguments(input, schema, validation, &mut *self.files.borrow_mut());
         let built = context.interrupt.run_until_interrupted(arguments.validate()).await?.map_err(|problems| {
             schema::invalid_arguments_failure(
-                &show_tool_command(target, &self.raw_arguments.tool),
+                &show_tool_hint(target, &self.raw_arguments.tool),
                 &self.raw_arguments.tool,
                 &problems,
             )
@@ -598,7 +598,7 @@ fn is_invalid_params(failure: &Failure) -> bool {
     failure.details().rpc.as_ref().is_some_and(|error| error.code == Some(code::INVALID_PARAMS))
 }
 
-/// The command that shows a tool.
-fn show_tool_command(target: &Target, tool: &str) -> String {
-    target.command_line("list", &[&crate::util::quoting::quote(tool)])
+/// The hint to look at the parameters of a tool.
+fn show_tool_hint(target: &Target, tool: &str) -> String {
+    format!("show its parameters: {}", target.command_line("list", &[&crate::util::quoting::quote(tool)]))
 }

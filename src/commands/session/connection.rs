@@ -129,7 +129,9 @@ impl Context {
         let mut records = all.iter().filter_map(SessionFiles::record);
         match records.find(|record| record.name == word && is_running(record.pid)) {
             Some(record) => failure
-                .cause("a session has this name, which is only for `session stop` and `session logs`")
+                .cause(format!(
+                    "'{word}' is the name of a session, which only `session stop` and `session logs` accept"
+                ))
                 .hint(match record.list_command.as_str() {
                     // An older version wrote none.
                     "" => "find the target of the session, and name that: mcpipe session list".to_owned(),

@@ -497,8 +497,8 @@ impl Router {
             let mut present = candidates.into_iter().filter(|client| state.clients.contains_key(client));
             let receiver = match (present.next(), present.next()) {
                 (Some(client), None) => Ok(client),
-                (None, _) => Err("no command is waiting that this request could belong to"),
-                (Some(_), Some(_)) => Err("several commands are waiting that this request could belong to"),
+                (None, _) => Err("this request belongs to no command that is running"),
+                (Some(_), Some(_)) => Err("this request could belong to any of several commands that are running"),
             };
             if let Ok(client) = receiver {
                 state.asked.insert(id.get().to_owned(), client);

@@ -443,7 +443,7 @@ impl Checker<'_> {
             }
         }
         let finding = match broken.as_slice() {
-            [] if kept.is_empty() => Finding::Skip("nothing is declared that can be checked".to_owned()),
+            [] if kept.is_empty() => Finding::Skip("the server declares nothing that can be checked".to_owned()),
             [] => Finding::ok(kept.join(", ")),
             all => Finding::fail(all.join("; "), "declare only what the server implements"),
         };

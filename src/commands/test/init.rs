@@ -57,7 +57,7 @@ fn head(target: &Target) -> String {
     let without_options = "mcpipe test FILE";
     let command = target.append_flags(without_options);
     if command != without_options {
-        text += &format!("# It was written with options that it needs as well: {command}\n");
+        text += &format!("# Run it with the same options: {command}\n");
     }
     let has_secret = match &target.endpoint {
         Endpoint::Http(endpoint) | Endpoint::WebSocket(endpoint) => {

@@ -380,7 +380,7 @@ impl<'a> ServerDraft<'a> {
             },
             "redirect_uri" => match member.value.as_str().and_then(|text| RedirectUri::parse(text).ok()) {
                 Some(uri) => self.set_redirect_uri(uri),
-                None => self.note_unusable(member, "mcpipe receives logins on this machine only"),
+                None => self.note_unusable(member, "the redirect URI of a login must be on this machine"),
             },
             "metadata_url" => match member.value.as_str().and_then(issuer_of) {
                 Some(issuer) => {

@@ -78,7 +78,7 @@ impl Skill {
             Some(Value::String(word)) if word == "dynamic" => None,
             Some(Value::Array(files)) if files.len() > MAX_FILES => return Err(bad(too_many_files(files.len()))),
             Some(Value::Array(files)) => Some(files.iter().map(SkillFile::parse).collect::<Option<Vec<SkillFile>>>()),
-            _ => return Err(bad("it neither lists its files nor says that they are dynamic".into())),
+            _ => return Err(bad("its 'resources' are neither a list of files nor \"dynamic\"".into())),
         };
         let files = match files {
             None => None,
@@ -272,7 +272,7 @@ mod tests {
             ("/uri", json!("skill://a/pdf/other.md"), "does not end in /SKILL.md"),
             ("/uri", json!("skill://a/docs/SKILL.md"), "but its directory 'docs'"),
             ("/frontmatter", Value::Null, "no frontmatter"),
-            ("/resources", json!("later"), "neither lists its files"),
+            ("/resources", json!("later"), "neither a list of files nor"),
             ("/resources", json!([]), "not among its files"),
             ("/resources/1/size", json!("1"), "has no URI, digest or size"),
             ("/resources/1/uri", json!("skill://a/pdf2/y"), "not in its directory"),
