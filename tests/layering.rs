@@ -1,7 +1,7 @@
 //! The shape of the source: which part may import which, no circles between files, and how long a file and a
 //! function may be.
 //!
-//! The rules are those of `docs/architecture.md`. Unit tests are left out.
+//! `MAY_IMPORT` is the only list of what each part may import. Unit tests are left out.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
