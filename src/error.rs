@@ -45,6 +45,24 @@ pub enum ErrorKind {
 }
 
 impl ErrorKind {
+    /// Every kind. The last one gives the length, so that none can be missing.
+    const ALL: [Self; Self::ClosedPipe as usize + 1] = [
+        Self::Failed,
+        Self::Usage,
+        Self::Config,
+        Self::Auth,
+        Self::Unreachable,
+        Self::Timeout,
+        Self::Protocol,
+        Self::Refused,
+        Self::Mismatch,
+        Self::Bug,
+        Self::Output,
+        Self::Interrupted,
+        Self::Terminated,
+        Self::ClosedPipe,
+    ];
+
     /// The exit code of the process (`EXIT STATUS` in mcpipe(1)).
     #[must_use]
     pub fn exit_code(self) -> u8 {
@@ -69,23 +87,7 @@ impl ErrorKind {
     /// The kind of this [name](ErrorKind::as_str).
     #[must_use]
     pub fn parse(name: &str) -> Option<Self> {
-        let all = [
-            ErrorKind::Failed,
-            ErrorKind::Usage,
-            ErrorKind::Config,
-            ErrorKind::Auth,
-            ErrorKind::Unreachable,
-            ErrorKind::Timeout,
-            ErrorKind::Protocol,
-            ErrorKind::Refused,
-            ErrorKind::Mismatch,
-            ErrorKind::Bug,
-            ErrorKind::Output,
-            ErrorKind::Interrupted,
-            ErrorKind::Terminated,
-            ErrorKind::ClosedPipe,
-        ];
-        all.into_iter().find(|kind| kind.as_str() == name)
+        Self::ALL.into_iter().find(|kind| kind.as_str() == name)
     }
 
     /// What an HTTP response other than the expected one means by its status: 401 and 403 concern credentials; 404, 407,
@@ -344,6 +346,12 @@ impl Failure {
         &self.0
     }
 
+    /// Whether it is a JSON-RPC error with this code.
+    #[must_use]
+    pub fn has_rpc_code(&self, code: i64) -> bool {
+        self.0.rpc.as_ref().is_some_and(|error| error.code == Some(code))
+    }
+
     /// Its content, to change it.
     pub fn details_mut(&mut self) -> &mut FailureDetails {
         &mut self.0
@@ -361,3 +369,16 @@ impl fmt::Display for Failure {
 }
 
 impl std::error::Error for Failure {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_has_a_name_of_its_own() {
+        for (position, kind) in ErrorKind::ALL.into_iter().enumerate() {
+            assert_eq!(kind as usize, position);
+            assert_eq!(ErrorKind::parse(kind.as_str()), Some(kind));
+        }
+    }
+}

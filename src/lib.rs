@@ -87,21 +87,19 @@ pub fn main() -> u8 {
         recording: OnceLock::new(),
         unused_session: std::sync::Once::new(),
     };
-    let class = match dispatch(context, cli.command) {
+    let kind = match dispatch(context, cli.command) {
         Ok(Exit::Done) => {
             let is_mismatch =
                 jq_exit && filter.is_ok_and(|filter| filter.is_some_and(|filter| !filter.last_is_truthy()));
             return if is_mismatch { ErrorKind::Mismatch.exit_code() } else { 0 };
         }
-        Ok(Exit::Reported(class)) => class,
+        Ok(Exit::Reported(kind)) => kind,
         Err(failure) => {
-            if failure.kind() != ErrorKind::ClosedPipe {
-                ui.report_failure(&failure);
-            }
+            ui.report_failure(&failure);
             failure.kind()
         }
     };
-    class.exit_code()
+    kind.exit_code()
 }
 
 fn dispatch(context: Context, command: Command) -> Result<Exit> {

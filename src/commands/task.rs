@@ -210,8 +210,7 @@ fn task_table(rows: impl IntoIterator<Item = [Cell; 3]>) -> Table {
 /// Removes the handle of a task that the server no longer knows. If its process ended with mcpipe, that is the cause.
 fn forget_if_unknown<T>(context: &Context, session: &Session, id: &str, outcome: Result<T>) -> Result<T> {
     let Err(failure) = outcome else { return outcome };
-    let unknown = failure.details().rpc.as_ref().is_some_and(|error| error.code == Some(code::INVALID_PARAMS));
-    if !unknown {
+    if !failure.has_rpc_code(code::INVALID_PARAMS) {
         return Err(failure);
     }
     let (handles, name) = (TaskHandles::open(&context.env), &session.target().name);

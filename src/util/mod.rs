@@ -2,6 +2,7 @@
 
 pub mod atomic_write;
 pub mod busy_guard;
+pub mod count;
 pub mod duration;
 pub mod file_lock;
 pub mod hex;

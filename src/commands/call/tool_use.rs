@@ -25,6 +25,7 @@ use crate::protocol::method;
 use crate::protocol::result_shape::shape_error;
 use crate::session::Session;
 use crate::target::Target;
+use crate::util::count::counted;
 use crate::util::suggest::did_you_mean;
 
 /// Runs the tool calls of a model's response.
@@ -65,7 +66,7 @@ pub async fn run(context: &Context, args: &CallArgs, source: &Path) -> Result<Ex
             servers = join_all(resolved).await;
         }
     }
-    let progress = context.progress(&format!("running {} calls", reply.tool_calls.len()));
+    let progress = context.progress(&format!("running {}", counted(reply.tool_calls.len(), "call")));
     let calls =
         reply.tool_calls.iter().zip(1..).map(|(asked, number)| run_call(context, args, api, &servers, asked, number));
     let calls = stream::iter(calls).buffered(usize::from(args.jobs.unwrap_or(DEFAULT_JOBS))).collect();

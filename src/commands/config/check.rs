@@ -14,6 +14,7 @@ use crate::env::Environment;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::output::Column;
 use crate::target;
+use crate::util::count::counted;
 
 /// The severity of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,12 +107,11 @@ fn build_report(config: &Config, environment: &Environment, servers: usize, find
         ReportBody::Table(columns, rows),
     );
     report.notes.clone_from(&config.warnings);
-    let count = |number: usize, one: &str, more: &str| format!("{number} {}", if number == 1 { one } else { more });
-    let (files, servers) = (count(files.len(), "file", "files"), count(servers, "server", "servers"));
+    let (files, servers) = (counted(files.len(), "file"), counted(servers, "server"));
     match bad {
         0 => report.notes.push(format!("checked {files} and {servers}: no errors")),
         _ => {
-            let message = format!("{} in {files} and {servers}", count(bad, "error", "errors"));
+            let message = format!("{} in {files} and {servers}", counted(bad, "error"));
             report.failure = Some(Failure::new(ErrorKind::Config, message));
         }
     }

@@ -10,6 +10,7 @@ use crate::protocol::views::{ListKind, ServerInfo};
 use crate::session::Session;
 use crate::target::TargetOptions;
 use crate::transport::Endpoint;
+use crate::util::count::counted;
 use crate::util::quoting;
 
 /// A server's identity and what it offers.
@@ -40,10 +41,8 @@ impl ProbeResult {
         let revision = self.revision.iter().map(|revision| format!(" speaks {revision}"));
         let said: String = version.chain(revision).collect();
         let counts = [("tool", self.tools), ("resource", self.resources), ("prompt", self.prompts)];
-        let counts: Vec<String> = counts
-            .into_iter()
-            .filter_map(|(one, count)| count.map(|count| format!("{count} {one}{}", if count == 1 { "" } else { "s" })))
-            .collect();
+        let counts: Vec<String> =
+            counts.into_iter().filter_map(|(one, count)| count.map(|count| counted(count, one))).collect();
         format!("connected: {name}{said}, {}", counts.join(", "))
     }
 }

@@ -16,6 +16,7 @@ use crate::commands::context::{Context, Exit};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::protocol::views::{ListItem, ListKind};
 use crate::session::{CachePolicy, Session, SessionInfo};
+use crate::util::count::counted;
 use crate::util::quoting::quote;
 
 /// Runs `lock`.
@@ -79,8 +80,7 @@ pub async fn run(context: &Context, args: LockArgs) -> Result<Exit> {
     };
     let names: Vec<String> =
         all.iter().filter(|server| !server.changes.is_empty()).map(|server| quote(&server.server)).collect();
-    let plural = if number == 1 { "" } else { "s" };
-    Err(Failure::new(ErrorKind::Mismatch, format!("{number} {kind}{plural} since {} was written", path.display()))
+    Err(Failure::new(ErrorKind::Mismatch, format!("{} since {} was written", counted(number, kind), path.display()))
         .hint(format!("to accept what changed: {}", update_command(path, &names.join(" ")))))
 }
 

@@ -6,6 +6,7 @@ use super::changes::{Change, Class, ServerChanges};
 use crate::commands::context::Context;
 use crate::error::Result;
 use crate::output::escape;
+use crate::util::count::counted;
 
 /// Prints the changes of all servers.
 pub fn print(context: &Context, all: &[ServerChanges], as_markdown: bool) -> Result<()> {
@@ -47,8 +48,7 @@ pub fn summary(changes: &[Change]) -> String {
     });
     let parts: Vec<String> =
         counts.iter().filter(|(count, _)| *count > 0).map(|(count, class)| format!("{count} {class}")).collect();
-    let plural = if changes.len() == 1 { "" } else { "s" };
-    format!("{} change{plural}: {}", changes.len(), parts.join(", "))
+    format!("{}: {}", counted(changes.len(), "change"), parts.join(", "))
 }
 
 fn json_document(all: &[ServerChanges]) -> Value {

@@ -23,6 +23,7 @@ use crate::session::{CachePolicy, Session, SessionInfo};
 use crate::target::Target;
 use crate::transport::http::{is_proxied, look_up};
 use crate::transport::{CloseOutcome, Endpoint, TransportKind};
+use crate::util::count::counted;
 use crate::util::loopback::is_loopback;
 
 /// A method and a tool that no server has.
@@ -356,12 +357,14 @@ impl Checker<'_> {
             ReachStep::Negotiation => {
                 let era = if info.revision.is_modern() { "no handshake" } else { "initialize" };
                 let trips = self.session.request_count().await;
-                let s = if trips == 1 { "" } else { "s" };
                 let seen = [
                     format!("{:.1} ms", time.as_secs_f64() * 1000.0),
                     format!("capabilities: {}", info.server.capabilities.clone().unwrap_or_default()),
                 ];
-                Finding::Ok(format!("{} ({era}), {trips} round trip{s}", info.revision.as_str()), seen.into())
+                Finding::Ok(
+                    format!("{} ({era}), {}", info.revision.as_str(), counted(trips, "round trip")),
+                    seen.into(),
+                )
             }
         }
     }

@@ -8,6 +8,7 @@ use serde_json::Value;
 use crate::commands::test::report::Finding;
 use crate::protocol::views::ListItem;
 use crate::schema::{SCHEMA_LIST_KEYWORDS, SCHEMA_MAP_KEYWORDS, SINGLE_SCHEMA_KEYWORDS};
+use crate::util::count::counted;
 
 /// The most places that are listed.
 const MAX_PLACES: usize = 10;
@@ -45,14 +46,13 @@ pub(super) fn portability(tools: &[ListItem]) -> Finding {
             }
         }
     }
-    let s = if places.len() == 1 { "" } else { "s" };
     match (count, places.len()) {
         (0, _) => Finding::Skip("there are no schemas".to_owned()),
         (_, 0) => Finding::ok("nothing that clients are known to refuse"),
         (_, found) => {
             let first = places[0].clone();
             places.truncate(MAX_PLACES);
-            Finding::Warn(format!("some clients refuse {found} schema{s}: {first}"), places)
+            Finding::Warn(format!("some clients refuse {}: {first}", counted(found, "schema")), places)
         }
     }
 }

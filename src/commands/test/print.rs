@@ -6,6 +6,7 @@ use crate::commands::context::{Context, Exit};
 use crate::commands::test::report::{Outcome, TestReport, TestResult, advice_lines, exit_kind};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::output::{Cell, Column, Table};
+use crate::util::count::counted;
 
 /// Prints the tests of one report. At a terminal it has a heading if there are several (`is_one_of_several`).
 ///
@@ -120,13 +121,13 @@ fn json_line(context: &Context, report: &TestReport, result: &TestResult) -> Str
 #[must_use]
 pub(super) fn finish(context: &Context, reports: &[TestReport]) -> Exit {
     let sum = |outcome| reports.iter().map(|report| report.count(outcome)).sum::<usize>();
-    let counted: Vec<String> = Outcome::ALL
+    let counts: Vec<String> = Outcome::ALL
         .into_iter()
         .map(|outcome| (sum(outcome), outcome.summary_word()))
         .filter(|(count, _)| *count > 0)
         .map(|(count, word)| format!("{count} {word}"))
         .collect();
-    context.ui.note(&counted.join(", "));
+    context.ui.note(&counts.join(", "));
     let failed = reports.iter().find_map(|report| {
         let failure = report.results.iter().find_map(|result| Some((result, result.failure.as_ref()?)))?;
         Some((report, failure))
@@ -134,8 +135,8 @@ pub(super) fn finish(context: &Context, reports: &[TestReport]) -> Exit {
     let Some((report, (result, failure))) = failed else { return Exit::Done };
     if let Some(file) = &report.file {
         let count = sum(Outcome::Fail);
-        let s = if count == 1 { "" } else { "s" };
-        let message = format!("{count} test{s} failed, the first at {file}:{}", result.line.unwrap_or(0));
+        let tests = counted(count, "test");
+        let message = format!("{tests} failed, the first at {file}:{}", result.line.unwrap_or(0));
         context.ui.report_failure(&Failure::new(ErrorKind::Mismatch, message));
         return Exit::Reported(ErrorKind::Mismatch);
     }

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use crate::commands::call::concurrent::FinishedCall;
 use crate::error::{ErrorKind, Failure};
+use crate::util::count::counted;
 
 /// The pause before the first line that is tried again; it doubles with each that fails.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
@@ -75,10 +76,8 @@ impl Circuit {
 
     /// The failure of a line that is not sent.
     pub fn failure(&self, server: &str) -> Failure {
-        let count = self.failures;
-        let s = if count == 1 { "" } else { "s" };
         Failure::new(ErrorKind::Unreachable, "not sent: the server keeps failing")
-            .cause(format!("{count} failure{s} in a row"))
+            .cause(format!("{} in a row", counted(self.failures, "failure")))
             .hint("run the failed lines again later: --skip-done FILE")
             .server(server)
     }

@@ -27,6 +27,7 @@ use crate::commands::context::{Context, Exit};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::output::Ui;
 use crate::target::Target;
+use crate::util::count::counted;
 
 /// Runs a batch.
 ///
@@ -195,8 +196,7 @@ impl<T: Fn(usize)> Batch<'_, T> {
             return Err(stop);
         }
         if skipped > 0 {
-            let s = if skipped == 1 { "" } else { "s" };
-            context.ui.note(&format!("{skipped} line{s} skipped: done before"));
+            context.ui.note(&format!("{} skipped: done before", counted(skipped, "line")));
         }
         if failed == 0 {
             return Ok(Exit::Done);
