@@ -1,21 +1,8 @@
 //! A server's command line that was typed without the `--` before it: what to type instead.
 
+use crate::env::launchers::is_launcher_command;
 use crate::env::missing_program::is_assignment;
 use crate::util::quoting::quote_without_secrets;
-
-/// Programs that start servers written for them.
-const LAUNCHERS: [&str; 20] = [
-    "npx", "bunx", "uvx", "pipx", "npm", "pnpm", "yarn", "bun", "deno", "node", "tsx", "python", "python3", "uv",
-    "docker", "podman", "go", "java", "dotnet", "ruby",
-];
-/// Commands of launchers, after which the package or the image follows.
-const LAUNCHER_COMMANDS: [&str; 5] = ["run", "exec", "x", "dlx", "tool"];
-
-/// Whether a program is known to start servers.
-#[must_use]
-pub fn is_launcher(word: &str) -> bool {
-    LAUNCHERS.contains(&word)
-}
 
 /// The command line with `--` before the server's command. `words` is the whole command line without mcpipe itself,
 /// `name` the command in it with its subcommands, each followed by a space, and `definition` is that of the last.
@@ -115,7 +102,7 @@ fn split_off_own_words<'a>(command: &mut Vec<&'a str>, name: &str) -> Vec<&'a st
     let mut end = command.len() - command.iter().rev().take_while(is_own).count();
     let has_arguments = end < command.len();
     // The launcher, its command and the package come first.
-    let named = command[1..end].iter().filter(|word| !word.starts_with('-') && !LAUNCHER_COMMANDS.contains(word));
+    let named = command[1..end].iter().filter(|word| !word.starts_with('-') && !is_launcher_command(word));
     let is_name = |word: &&str| !word.starts_with(['-', '.', '/', '~', '@']);
     let takes_name = match name {
         "call " | "request " => true,

@@ -43,18 +43,12 @@ impl Context {
     }
 }
 
-/// What a recording calls a server: its configured name, or the host or program. Command lines and URLs may have secrets.
+/// What a recording calls a server. Command lines and URLs may contain secrets.
 pub(super) fn server_name(target: &Target) -> String {
-    if target.is_configured {
-        return target.name.clone();
-    }
     match &target.endpoint {
-        Endpoint::Http(endpoint) | Endpoint::WebSocket(endpoint) => endpoint.url.origin().ascii_serialization(),
-        Endpoint::Stdio(endpoint) => {
-            let name = endpoint.program.rsplit(['/', '\\']).next();
-            name.unwrap_or(&endpoint.program).to_owned()
+        Endpoint::Http(endpoint) | Endpoint::WebSocket(endpoint) if !target.is_configured => {
+            endpoint.url.origin().ascii_serialization()
         }
-        Endpoint::Unix(_) => "socket".to_owned(),
-        Endpoint::Replay(_) => "replay".to_owned(),
+        _ => target.short_name(),
     }
 }

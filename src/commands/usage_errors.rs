@@ -5,9 +5,10 @@ use std::ffi::OsString;
 use clap::error::{ContextKind, ContextValue, ErrorKind as ClapErrorKind};
 
 use crate::cli::{self, foreign_options};
-use crate::commands::missing_separator::{after_command, is_launcher, positionals, separated_command_line};
+use crate::commands::missing_separator::{after_command, positionals, separated_command_line};
 use crate::config::Config;
 use crate::env::Environment;
+use crate::env::launchers::is_launcher;
 use crate::error::{ErrorKind, Failure};
 use crate::target::{TargetWord, classify_word};
 use crate::util::quoting::{HIDDEN, quote, quote_without_secrets};

@@ -3,6 +3,7 @@
 //! All other code gets an [`Environment`], so that tests can set variables, home and working directory, and nothing
 //! depends on when a variable is read.
 
+pub mod launchers;
 pub mod missing_program;
 pub mod programs;
 

@@ -12,6 +12,7 @@ use super::syntax::{TargetWord, classify_word};
 use crate::config::bearer::BearerSource;
 use crate::config::oauth::OAuthSettings;
 use crate::config::policy::ToolPolicy;
+use crate::env::launchers::started_program;
 use crate::protocol::revision::RevisionPin;
 use crate::target::bundle::Bundle;
 use crate::transport::{Endpoint, HttpEndpoint};
@@ -167,6 +168,21 @@ impl Target {
     pub fn append_flags(&self, line: &str) -> String {
         let options = self.flags.config_flag.iter().chain(&self.flags.target_options).map(String::as_str);
         std::iter::once(line).chain(options).collect::<Vec<_>>().join(" ")
+    }
+
+    /// A name without paths and secrets: the configured name, the host of a URL, or the package or file that a command
+    /// line runs.
+    #[must_use]
+    pub fn short_name(&self) -> String {
+        match &self.endpoint {
+            _ if self.is_configured => self.name.clone(),
+            Endpoint::Http(endpoint) | Endpoint::WebSocket(endpoint) => {
+                endpoint.url.host_str().unwrap_or("server").to_owned()
+            }
+            Endpoint::Stdio(endpoint) => started_program(&endpoint.program, &endpoint.args),
+            Endpoint::Unix(_) => "socket".to_owned(),
+            Endpoint::Replay(_) => "replay".to_owned(),
+        }
     }
 
     /// How a shell would start the server without mcpipe.

@@ -207,3 +207,17 @@ fn two_servers_of_one_name_are_refused() {
         "mcpipe: error: two of the servers have the name 'same'\nhint: give them different names in the configuration: mcpipe config add NAME TARGET\n",
     );
 }
+
+#[test]
+fn two_servers_of_one_launcher_are_named_after_their_packages() {
+    let (a, b) = (resources("a://x", "first").stdio(), resources("b://x", "second").stdio());
+    let sandbox = Sandbox::new();
+    let line = |server: &StdioServer| server.words().join(" ");
+    let npx = sandbox.script("npx", &format!("case $2 in @demo/one*) exec {};; esac\nexec {}\n", line(&a), line(&b)));
+    let target = |package: &str| format!("{} -y {package}", npx.display());
+    let (one, two) = (target("@demo/one@1.2"), target("@demo/two"));
+    let mut client = BridgeClient::start(&sandbox, &[&one, &two]);
+    client.initialize(json!({}));
+    assert_eq!(text_of(&client.request(1, "tools/call", call("one__who", json!({})))), "first who");
+    assert_eq!(text_of(&client.request(2, "tools/call", call("two__who", json!({})))), "second who");
+}

@@ -19,7 +19,6 @@ use crate::protocol::json::parse_string;
 use crate::protocol::revision::Revision;
 use crate::protocol::{code, meta, method};
 use crate::target::Target;
-use crate::transport::Endpoint;
 use crate::util::lock::lock;
 
 /// Several servers as one.
@@ -347,7 +346,7 @@ async fn fetch(
     }
     let pages = match Box::pin(upstream.list_pages(list)).await {
         // Servers that have resources need not have templates.
-        Err(failure) if failure.details().rpc.as_ref().and_then(|error| error.code) == Some(code::METHOD_NOT_FOUND) => {
+        Err(failure) if failure.has_rpc_code(code::METHOD_NOT_FOUND) => {
             return Ok(Vec::new());
         }
         pages => pages?,
@@ -413,20 +412,8 @@ fn with_member(object: &str, name: &str, value: &str) -> String {
     }
 }
 
-/// The name of a server among several: its configured name, or the host or program.
+/// The name of a server among several, as a prefix of names of tools.
 #[must_use]
 pub fn server_name(target: &Target) -> String {
-    let own = match &target.endpoint {
-        _ if target.is_configured => target.name.clone(),
-        Endpoint::Http(endpoint) | Endpoint::WebSocket(endpoint) => {
-            endpoint.url.host_str().unwrap_or("server").to_owned()
-        }
-        Endpoint::Stdio(endpoint) => {
-            let file = endpoint.program.rsplit(['/', '\\']).next().unwrap_or_default();
-            file.split('.').next().unwrap_or(file).to_owned()
-        }
-        Endpoint::Unix(_) => "socket".to_owned(),
-        Endpoint::Replay(_) => "replay".to_owned(),
-    };
-    own.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' }).collect()
+    target.short_name().chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' }).collect()
 }

@@ -22,7 +22,6 @@ use crate::transport::kept::files::{
 use crate::transport::process::is_running;
 use crate::transport::{Endpoint, StdioEndpoint, TransportOptions};
 use crate::util::quoting::quote;
-use crate::util::secret_names::looks_like_key;
 
 /// The part of the identity of a session that names its server.
 const SERVER_PART: &str = "the command line or URL";
@@ -32,9 +31,6 @@ const DIGEST_LENGTH: usize = 4;
 const MAX_SHOWN_DIFFERENCES: usize = 4;
 /// The idle time of a session without another one.
 pub(super) const DEFAULT_IDLE: Duration = Duration::from_secs(600);
-/// Programs that start another one, after which the session is named.
-const LAUNCHERS: [&str; 12] =
-    ["npx", "bunx", "pnpx", "uvx", "pipx", "node", "bun", "deno", "tsx", "uv", "python", "python3"];
 
 impl Context {
     /// Uses the session of this target, if there is one or the configuration asks for one.
@@ -235,22 +231,12 @@ pub(super) fn can_be_kept(target: &Target) -> bool {
     !matches!(target.endpoint, Endpoint::Replay(_)) && target.reference.is_some()
 }
 
-/// What to call the session of a target: the configured name, the host, or the program.
+/// What to call the session of a target.
 pub(super) fn default_name(target: &Target) -> String {
-    let name = match &target.endpoint {
-        _ if target.is_configured => return target.name.clone(),
-        Endpoint::Http(endpoint) | Endpoint::WebSocket(endpoint) => endpoint.url.host_str().unwrap_or("url").to_owned(),
-        Endpoint::Stdio(endpoint) => {
-            let program = server_name(target);
-            let started = endpoint.args.iter().find(|word| !word.starts_with('-') && !looks_like_key(word));
-            match started.filter(|_| LAUNCHERS.contains(&program.as_str())) {
-                Some(word) => word.rsplit('/').next().unwrap_or(word).to_owned(),
-                None => program,
-            }
-        }
-        Endpoint::Unix(_) | Endpoint::Replay(_) => server_name(target),
-    };
-    name.chars().filter(|c| c.is_alphanumeric() || "._@-".contains(*c)).collect()
+    if target.is_configured {
+        return target.name.clone();
+    }
+    target.short_name().chars().filter(|c| c.is_alphanumeric() || "._@-".contains(*c)).collect()
 }
 
 /// A command that lists what a target offers, with the options for the target and without secrets.
