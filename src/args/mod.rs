@@ -13,7 +13,7 @@ mod random_tests;
 mod tests;
 
 pub use crate::args::call_form::{CallForm, CallFormArgument, parse_call_form};
-pub use crate::args::name_value::ArgumentReader;
+pub use crate::args::name_value::{ArgumentReader, parse_json};
 pub use crate::args::path::Validation;
 
 use serde_json::{Map, Value};

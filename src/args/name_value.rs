@@ -173,7 +173,10 @@ fn suggest_object(text: &str) -> Option<String> {
 }
 
 /// Parses JSON; a byte order mark before it is ignored.
-fn parse_json(bytes: &[u8], name: &str) -> Result<Value, String> {
+///
+/// # Errors
+/// What is wrong with it; `name` is what it is called.
+pub fn parse_json(bytes: &[u8], name: &str) -> Result<Value, String> {
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     if bytes.trim_ascii().is_empty() {
         return Err(format!("{name} is empty, expected JSON"));

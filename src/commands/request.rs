@@ -2,26 +2,25 @@
 
 use serde_json::{Map, Value};
 
-use crate::args::ArgumentReader;
+use crate::args::{ArgumentReader, parse_json};
 use crate::cli::{CallArgs, RequestArgs};
 use crate::commands::argument_files::ArgumentFiles;
 use crate::commands::call::tool_call::{CallContext, RawArguments, ToolCall};
 use crate::commands::context::{Context, Exit};
+use crate::commands::tool_result::{check_printed_result, result_failure};
 use crate::commands::tools::{self, ToolCache};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::protocol::method;
 use crate::protocol::rpc::RawJson;
-use crate::protocol::views::is_error_result;
 use crate::session::Session;
 use crate::session::era::Operation;
 use crate::session::rpc_client::RequestOutcome;
-use crate::util::json_error::json_fault_at;
 use crate::util::quoting::quote_without_secrets;
 
 /// Sends a request, and prints its result.
 ///
 /// # Errors
-/// When it cannot be sent, or has no result; a tool result with `isError` is printed and ends with exit code 1.
+/// When it cannot be sent, or has no result; a tool's result that is malformed or has `isError` is printed first.
 pub async fn run(context: &Context, args: RequestArgs) -> Result<Exit> {
     let words = args.target.iter().chain(&args.words);
     let (target, words) = context.resolve_target(words, &args.command, false, &args.target_options).await?;
@@ -118,15 +117,9 @@ async fn allow_tool_call(call_context: CallContext<'_>, params: &Map<String, Val
 }
 
 fn print_result(context: &Context, session: &Session, method: &str, result: RawJson) -> Result<Exit> {
-    let is_failure = method == method::TOOLS_CALL && is_error_result(&result);
+    let failure = if method == method::TOOLS_CALL { result_failure(session, &result) } else { None };
     context.ui.print_document(result.into())?;
-    if let Some(reason) = session.take_unanswered().or_else(|| session.take_declined()) {
-        return Err(reason);
-    }
-    if is_failure {
-        return Err(Failure::new(ErrorKind::Failed, "the tool reported an error"));
-    }
-    Ok(Exit::Done)
+    check_printed_result(session, failure).map(|()| Exit::Done)
 }
 
 /// PARAMS: a JSON object, `@FILE` with one, or `-` for standard input.
@@ -139,13 +132,12 @@ fn read_params(context: &Context, given: &str) -> Result<Map<String, Value>> {
         _ => (Ok(given.as_bytes().to_vec()), "PARAMS"),
     };
     let text = text.map_err(|error| usage(format!("cannot read {place}")).caused_by(&error))?;
-    let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&text);
-    match serde_json::from_slice(text) {
+    match parse_json(&text, place) {
         Ok(Value::Object(params)) => Ok(params),
         Ok(_) => Err(usage(format!("{place} is not a JSON object"))
             .hint(r#"write the parameters as one object: '{"name": "value"}'"#)),
-        Err(error) => {
-            let failure = usage(format!("{place} is not JSON")).cause(json_fault_at(&error));
+        Err(message) => {
+            let failure = usage(message);
             let may_be_file = place == "PARAMS" && !given.contains(['{', '[', '"']);
             Err(if may_be_file {
                 failure.hint(format!("for a file: {}", quote_without_secrets(&[&format!("@{given}")]).concat()))

@@ -25,9 +25,16 @@ use crate::transport::{Endpoint, HttpMode};
 use crate::util::atomic_write::{replace_file, temporary_in};
 use crate::util::hex::hex;
 use crate::util::private_files::create_private_dir;
+use crate::util::quoting::quote;
 
 /// How long a handle is kept if the server keeps the task without or with an unknown limit.
 const MAX_RETENTION: Duration = Duration::from_secs(30 * 24 * 3600);
+
+/// The command that waits for a task, and prints its result.
+#[must_use]
+pub fn wait_command(target: &Target, id: &str) -> String {
+    target.append_flags(&format!("mcpipe task wait {}", quote(id)))
+}
 
 /// Where a task is.
 #[derive(Clone, Serialize, Deserialize)]

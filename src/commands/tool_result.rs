@@ -43,26 +43,46 @@ pub fn print_tool_result(
     shown: &ResultOptions<'_>,
     misfit: Option<Failure>,
 ) -> Result<Exit> {
-    let failed = is_error_result(&result);
-    let is_empty = failed && content::is_empty_result(&result);
-    let malformed = session.malformed_tool_result(&result);
+    let failure = result_failure(session, &result);
     let has_structured = || find_member(result.get(), "structuredContent").is_some_and(|json| json != "null");
-    let structured_only = shown.structured_only && (!(failed || malformed.is_some()) || has_structured());
+    let structured_only = shown.structured_only && (failure.is_none() || has_structured());
     let expected = print_and_check(&context.ui, result, &ResultOptions { structured_only, ..*shown })?;
-    if let Some(reason) = session.take_unanswered().or_else(|| session.take_declined()) {
-        return Err(reason.server(&session.target().name));
-    }
-    if let Some(malformed) = malformed {
-        return Err(malformed);
-    }
+    check_printed_result(session, failure)?;
     match misfit {
-        _ if is_empty => Err(Failure::new(ErrorKind::Failed, "the tool failed without a message")),
-        _ if failed => Err(Failure::new(ErrorKind::Failed, "the tool reported an error")),
         Some(misfit) if shown.strict => Err(misfit),
         misfit => {
             misfit.iter().for_each(|misfit| context.ui.warn(&misfit.to_string()));
             expected.map(|()| Exit::Done)
         }
+    }
+}
+
+/// Why a call with this result failed: it is malformed, or the tool reported an error.
+#[must_use]
+pub fn result_failure(session: &Session, result: &RawJson) -> Option<Failure> {
+    session.malformed_tool_result(result).or_else(|| reported_error(result))
+}
+
+/// The failure of a tool that reported an error.
+#[must_use]
+pub fn reported_error(result: &RawJson) -> Option<Failure> {
+    let message = || match content::is_empty_result(result) {
+        true => "the tool failed without a message",
+        false => "the tool reported an error",
+    };
+    is_error_result(result).then(|| Failure::new(ErrorKind::Failed, message()))
+}
+
+/// What is reported after a result was printed: a request of the server that was not answered, or else the failure of the
+/// call.
+///
+/// # Errors
+/// When there is either.
+pub fn check_printed_result(session: &Session, failure: Option<Failure>) -> Result<()> {
+    let unanswered = session.server_requests().take_failure();
+    match unanswered.map(|failure| failure.server(&session.target().name)).or(failure) {
+        Some(failure) => Err(failure),
+        None => Ok(()),
     }
 }
 

@@ -192,8 +192,8 @@ impl Session {
     /// If there is no result, with what that means for the user.
     pub async fn request(&self, call: &Operation) -> Result<RawJson> {
         match self.send(call).await? {
-            RequestOutcome::Result(result) => match self.take_unanswered() {
-                // The response does not have the structure of the requested result.
+            RequestOutcome::Result(result) => match self.server_requests().take_unanswered() {
+                // The response does not have the structure of the requested result. That of a declined request has.
                 Some(failure) => Err(failure.server(&self.target.name)),
                 None => self.check_result_shape(call.method, result),
             },
@@ -216,7 +216,7 @@ impl Session {
     /// failure.
     #[must_use]
     pub fn failure_from(&self, reply: RequestOutcome, asked: &str) -> Failure {
-        self.failure_with_log(reply, asked, &self.client_handler.server_requests)
+        self.failure_with_log(reply, asked, self.server_requests())
     }
 
     /// As [`Session::failure_from`], for a request with a server request log of its own.
@@ -224,7 +224,7 @@ impl Session {
     pub fn failure_with_log(&self, reply: RequestOutcome, asked: &str, questions: &ServerRequestLog) -> Failure {
         let ours = matches!(reply, RequestOutcome::Failed(_));
         let failure = failure_from_outcome(reply, asked, &self.target);
-        match questions.take_unanswered().or_else(|| questions.take_declined()) {
+        match questions.take_failure() {
             Some(reason) if !ours => reason.cause(failure.to_string()).server(&self.target.name),
             _ => failure,
         }
@@ -359,16 +359,10 @@ impl Session {
         self.client_handler.have_lists_changed()
     }
 
-    /// The failure after the user declined to give input, if that happened since the last call.
+    /// What is known of the server's requests, apart from those that belong to a call with a log of its own.
     #[must_use]
-    pub fn take_declined(&self) -> Option<Failure> {
-        self.client_handler.server_requests.take_declined()
-    }
-
-    /// Why input could not be given as configured, if that happened since the last call.
-    #[must_use]
-    pub fn take_unanswered(&self) -> Option<Failure> {
-        self.client_handler.server_requests.take_unanswered()
+    pub fn server_requests(&self) -> &ServerRequestLog {
+        &self.client_handler.server_requests
     }
 
     /// The failure for a feature that the server does not offer.

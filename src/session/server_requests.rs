@@ -59,7 +59,7 @@ impl ServerRequestLog {
 
     /// The failure after the user declined, if that happened since the last call.
     #[must_use]
-    pub fn take_declined(&self) -> Option<Failure> {
+    pub(crate) fn take_declined(&self) -> Option<Failure> {
         lock(&self.declined).take()
     }
 
@@ -70,8 +70,15 @@ impl ServerRequestLog {
 
     /// Why an answer could not be given as configured, if that happened since the last call.
     #[must_use]
-    pub fn take_unanswered(&self) -> Option<Failure> {
+    pub(crate) fn take_unanswered(&self) -> Option<Failure> {
         lock(&self.unanswered).take()
+    }
+
+    /// Why a request of the server was not answered, if that happened since the last call: it could not be, or the user
+    /// declined.
+    #[must_use]
+    pub fn take_failure(&self) -> Option<Failure> {
+        self.take_unanswered().or_else(|| self.take_declined())
     }
 
     /// Records that an answer could not be given.

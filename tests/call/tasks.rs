@@ -231,6 +231,16 @@ fn input_that_nobody_gives_leaves_the_task_alone() {
     assert!(!server.single_process().methods().contains(&"tasks/cancel".to_owned()));
 }
 
+#[test]
+fn the_command_that_waits_for_a_task_has_the_options_of_the_call() {
+    let asks = json!({"k": {"method": "elicitation/create", "params": {"message": "Who?"}}});
+    let server = modern(vec![with(state("t-1", "input_required"), "inputRequests", asks)]).stdio();
+    let (sandbox, words) = (Sandbox::new(), server.words());
+    sandbox.file("c.toml", format!("[servers.s]\ncommand = '{}'\nargs = ['{}']\n", words[0], words[1]));
+    let run = sandbox.mcpipe(["call", "s", "work", "--config", "c.toml"]).run();
+    run.exits(8).stderr_contains("to get its result: mcpipe task wait t-1 --config c.toml\n");
+}
+
 /// An interrupt cancels the task with the method for tasks, not the one for requests (EXT-03).
 #[test]
 fn an_interrupt_stops_the_task() {

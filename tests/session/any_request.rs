@@ -136,3 +136,40 @@ fn a_notification_has_no_id_and_no_result() {
         assert_eq!((&sent["params"]["a"], &sent["params"]["_meta"]["k"]), (&Value::from(1), &Value::from("v")));
     }
 }
+
+/// `call` and `request` judge a result in the same way.
+#[test]
+fn the_result_of_a_requested_call_is_judged_as_that_of_a_call() {
+    for (result, code, reason) in [
+        (json!({"content": "nonsense"}), 7, "the server's response to tools/call is malformed"),
+        (json!({"content": [], "isError": true}), 1, "the tool failed without a message"),
+        (json!({"content": [{"type": "text", "text": "no"}], "isError": true}), 1, "the tool reported an error"),
+    ] {
+        let text = result.to_string();
+        let server = Mcp::legacy("2025-11-25").on("tools/call", move |call| call.result(result.clone())).stdio();
+        let (sandbox, target) = (Sandbox::new(), server.target());
+        let called = sandbox.mcpipe(["call", &target, "echo", "text=hi"]).run();
+        called.exits(code).stderr_contains(reason);
+        let params = r#"{"name":"echo","arguments":{"text":"hi"}}"#;
+        let requested = sandbox.mcpipe(["request", &target, "tools/call", params]).run();
+        requested.exits(code).prints(&format!("{text}\n")).stderr_is(called.stderr());
+        let line = json!({"request": "tools/call", "params": {"name": "echo", "arguments": {"text": "hi"}}});
+        sandbox.mcpipe(["call", &target, "--batch", "-"]).stdin(line.to_string()).run().exits(1);
+    }
+}
+
+#[test]
+fn parameters_that_are_empty_are_named() {
+    let server = Mcp::modern().stdio();
+    let sandbox = Sandbox::new();
+    sandbox
+        .mcpipe(["request", &server.target(), "x/y", "-"])
+        .run()
+        .exits(2)
+        .stderr_is("mcpipe: error: standard input is empty, expected JSON\n");
+    sandbox
+        .mcpipe(["request", &server.target(), "x/y", "{"])
+        .run()
+        .exits(2)
+        .stderr_is("mcpipe: error: PARAMS is not JSON: it ends too early, at column 1\n");
+}

@@ -88,11 +88,11 @@ pub async fn repeat_call(
 
 /// Why a request from the server during a call was not answered as configured, if one was not.
 fn take_failed_question(way: CallContext<'_>, questions: &ServerRequestLog) -> Option<Failure> {
-    if let Some(unclear) = way.session.take_unanswered().or_else(|| way.session.take_declined()) {
+    if let Some(unclear) = way.session.server_requests().take_failure() {
         let unclear = format!("{unclear}; the server did not say which of the running calls it was for");
         way.context.ui.warn(&unclear);
     }
-    questions.take_unanswered().or_else(|| questions.take_declined())
+    questions.take_failure()
 }
 
 /// The outcome of a call, and how its result violates the tool's output schema: with `--strict` that is the failure instead.
@@ -113,7 +113,6 @@ fn finish(
     };
     let shape = ToolResultShape::read(&result);
     let is_error = shape.is_error;
-    let misfit = misfit.filter(|_| !is_error);
     let failure = failed_question.or_else(|| session.tool_result_failure(shape));
     let (failure, misfit) = if args.strict { (failure.or(misfit), None) } else { (failure, misfit) };
     let failure = failure.map(|failure| failure.server(&session.target().name));

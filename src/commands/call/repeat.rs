@@ -22,12 +22,14 @@ use crate::commands::call::tool_call::{CallContext, RawArguments, ToolCall};
 use crate::commands::context::{Context, Exit};
 use crate::commands::expect::check_expression;
 use crate::commands::html;
+use crate::commands::tool_result::reported_error;
 use crate::commands::tools::ToolCache;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::output::details::key_value_table;
 use crate::output::document::JsonDocument;
 use crate::protocol::rpc::RawJson;
 use crate::session::Session;
+use crate::util::count::counted;
 
 /// How many calls are under way at once without `--jobs`.
 const DEFAULT_JOBS: u16 = 1;
@@ -157,7 +159,7 @@ fn counts_from(due: Instant, awaited: Option<Instant>, now: Instant) -> Instant 
 impl Measurement {
     /// Whether a call failed, which is counted.
     fn count_failure(&mut self, finished: &mut FinishedCall, expectations: &[String]) -> bool {
-        let is_failure = finished.is_failure();
+        let reported = finished.result.as_ref().filter(|_| finished.is_error).and_then(reported_error);
         let mut unmet = || {
             let result = finished.result.as_ref().filter(|_| !expectations.is_empty())?;
             // A large result is not compared with the next one, and its memory becomes that of the value.
@@ -171,9 +173,8 @@ impl Measurement {
                 Some(seen.into_iter().fold(failure, Failure::cause))
             })
         };
-        let failure = match finished.failure.take() {
+        let failure = match finished.failure.take().or(reported) {
             Some(failure) => failure,
-            None if is_failure => Failure::new(ErrorKind::Failed, "the tool reported an error"),
             None => match unmet() {
                 Some(failure) => failure,
                 None => return false,
@@ -284,8 +285,7 @@ impl Measurement {
         let crossed: Vec<String> =
             thresholds.iter().filter_map(|limit| limit.crossed(self.value(limit.metric()))).collect();
         if !crossed.is_empty() {
-            let s = if crossed.len() == 1 { "" } else { "s" };
-            let message = format!("{} threshold{s} crossed", crossed.len());
+            let message = format!("{} crossed", counted(crossed.len(), "threshold"));
             let failure = Failure::new(ErrorKind::Mismatch, message).server(&session.target().name);
             return Err(crossed.into_iter().fold(failure, Failure::cause));
         }

@@ -139,8 +139,8 @@ async fn print_handle(context: &Context, session: &Session, task: &Task, place: 
         context.ui.print_json_text(format!(r#"{text},"task":{}}}"#, task.get()))?;
     } else {
         context.ui.print_line(&task.id)?;
-        let wait = format!("mcpipe task wait {}", crate::util::quoting::quote(&task.id));
-        context.ui.note(&format!("to get its result: {}", session.target().append_flags(&wait)));
+        let wait = task_handles::wait_command(session.target(), &task.id);
+        context.ui.note(&format!("to get its result: {wait}"));
     }
     Ok(Exit::Done)
 }

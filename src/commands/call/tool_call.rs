@@ -314,7 +314,7 @@ impl<'a> ToolCall<'a> {
         let CallContext { context, session, .. } = self.call_context;
         let tools = ready.tools.as_ref();
         let mut result = match sent {
-            Err(failure) if is_invalid_params(&failure) => {
+            Err(failure) if failure.has_rpc_code(code::INVALID_PARAMS) => {
                 return Err(match self.schema_change(tools).await {
                     Some(news) => failure.cause(news),
                     None => failure,
@@ -534,8 +534,7 @@ impl<'a> ToolCall<'a> {
         }
         let _quiet = ui.pause_progress();
         ui.prompt_text(&format!("about to call {name} with {}", Value::Object(arguments.clone())));
-        let answer = client_features::ask_line(ui, &context.interrupt, "call it? [y/N] ").await?;
-        let agreed = answer.is_some_and(|line| matches!(line.trim(), "y" | "Y" | "yes"));
+        let agreed = client_features::ask_yes_no(ui, &context.interrupt, "call it?").await?;
         if agreed { Ok(()) } else { Err(refused("was not confirmed")) }
     }
 
@@ -586,16 +585,12 @@ impl<'a> ToolCall<'a> {
                 failure
             }
             _ => {
-                let wait = format!("mcpipe task wait {}", crate::util::quoting::quote(id));
+                let wait = task_handles::wait_command(session.target(), id);
                 let failure = failure.cause(format!("the task continues; to get its result: {wait}"));
                 if failure.details().hint.is_none() { failure.hint(wait) } else { failure }
             }
         }
     }
-}
-
-fn is_invalid_params(failure: &Failure) -> bool {
-    failure.details().rpc.as_ref().is_some_and(|error| error.code == Some(code::INVALID_PARAMS))
 }
 
 /// The hint to look at the parameters of a tool.

@@ -23,7 +23,7 @@ use crate::session::client_handler::{ElicitationAnswer, ElicitationResponder, Ur
 use crate::transport::BoxFuture;
 use crate::util::suggest::did_you_mean;
 
-pub use crate::commands::client_features::terminal_input::{Console, ask_hidden_line, ask_line};
+pub use crate::commands::client_features::terminal_input::{Console, ask_hidden_line, ask_line, ask_yes_no};
 pub use roots::roots;
 pub use sampling::sampler;
 

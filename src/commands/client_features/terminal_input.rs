@@ -76,7 +76,16 @@ pub async fn ask_line(ui: &Arc<Ui>, interrupt: &Interrupt, question: &str) -> Re
     Console::new(ui.clone(), interrupt.clone()).ask(&[(Style::PLAIN, question)]).await
 }
 
-/// The same for a secret, typed without echo.
+/// Asks a question that only `y` and `yes` agree to.
+///
+/// # Errors
+/// As [`ask_line`].
+pub async fn ask_yes_no(ui: &Arc<Ui>, interrupt: &Interrupt, question: &str) -> Result<bool> {
+    let answer = ask_line(ui, interrupt, &format!("{question} [y/N] ")).await?;
+    Ok(answer.is_some_and(|line| matches!(line.trim().to_lowercase().as_str(), "y" | "yes")))
+}
+
+/// As [`ask_line`], for a secret, typed without echo.
 ///
 /// # Errors
 /// As [`ask_line`]; also if echo cannot be turned off.

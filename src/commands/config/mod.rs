@@ -14,10 +14,10 @@ mod secret;
 mod show;
 mod trust;
 
-use std::io;
 use std::pin::pin;
 
 use crate::cli::{ConfigArgs, ConfigCommand};
+use crate::commands::client_features::ask_yes_no;
 use crate::commands::context::Exit;
 use crate::commands::runtime::block_on;
 use crate::config::{Config, json_schema};
@@ -40,10 +40,7 @@ pub fn run_and_print(context: &super::Context, args: &ConfigArgs) -> Result<Exit
             return Ok(None);
         }
         ui.prompt_text(text);
-        ui.prompt_question("continue? [y/N] ");
-        let mut line = String::new();
-        let read = io::stdin().read_line(&mut line);
-        Ok(Some(read.is_ok() && matches!(line.trim(), "y" | "Y" | "yes")))
+        block_on(&context.interrupt, pin!(ask_yes_no(ui, &context.interrupt, "continue?")))?.map(Some)
     };
     let global = &context.global;
     let mut value = |name: &str| secret::read_value(context, name);

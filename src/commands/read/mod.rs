@@ -91,7 +91,7 @@ pub async fn run(context: &Context, args: ReadArgs) -> Result<Exit> {
                 exit = print_outcomes(context, &args, &uris, results)?;
                 Ok(())
             })?;
-            session.take_declined().map_or(Ok(exit), Err)
+            session.server_requests().take_failure().map_or(Ok(exit), Err)
         })
         .await
 }

@@ -21,6 +21,7 @@ use crate::commands::test::suite::{Action, Check, Suite, SuiteTest};
 use crate::commands::test::suite_files::snapshot_path;
 use crate::commands::test::suite_keys::LIST_WORDS;
 use crate::commands::test::template::Captures;
+use crate::commands::tool_result::reported_error;
 use crate::commands::tools::ToolCache;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::output::ExchangeLog;
@@ -279,9 +280,9 @@ impl Connection {
         match (&test.fails, seen_kind) {
             (None, None) => {}
             (None, Some(_)) => {
-                attempt.failure = Some(failure.clone().unwrap_or_else(|| {
-                    Failure::new(ErrorKind::Failed, "the tool reported an error").cause(show_text(&text))
-                }));
+                let reported =
+                    || result.as_ref().and_then(reported_error).map(|failure| failure.cause(show_text(&text)));
+                attempt.failure = failure.clone().or_else(reported);
                 return Ok(attempt);
             }
             (Some(wanted), None) => {

@@ -160,7 +160,8 @@ impl BatchLine {
             if !matches!(action, LineAction::Call(_)) && !args.dry_run {
                 tool_cache.ensure_connected(session).await?;
             }
-            Ok(match action {
+            let is_tool_call = matches!(&action, LineAction::Request(method, _) if method == method::TOOLS_CALL);
+            let result = match action {
                 LineAction::Call(given) => return Ok(run_concurrent_call(call_context, &given, number).await),
                 LineAction::Read(uri) if args.dry_run => {
                     let params = std::iter::once(("uri".to_owned(), Value::String(uri))).collect();
@@ -177,8 +178,9 @@ impl BatchLine {
                     Box::pin(prompt::get_prompt(context, session, &name, &arguments)).await?
                 }
                 LineAction::Request(method, params) => Box::pin(request::send(call_context, &method, params)).await?,
-            })
-            .map(FinishedCall::from_result)
+            };
+            let failure = if is_tool_call { session.malformed_tool_result(&result) } else { None };
+            Ok(FinishedCall { failure, ..FinishedCall::from_result(result) })
         };
         done.await.unwrap_or_else(|failure: Failure| FinishedCall::from_failure(failure.server(&session.target().name)))
     }
