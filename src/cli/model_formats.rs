@@ -1,6 +1,7 @@
 //! The forms in which model APIs take tools and messages.
 
 use clap::ValueEnum;
+use clap::builder::PossibleValue;
 
 /// A model API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -16,16 +17,36 @@ pub enum ApiFormat {
 }
 
 /// What tools are printed as.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ToolFormat {
-    /// `tools` of an Anthropic Messages request
-    Anthropic,
-    /// `tools` of an OpenAI Chat Completions request
-    Openai,
-    /// `tools` of an OpenAI Responses request
-    OpenaiResponses,
-    /// `tools` of a Google Gemini request
-    Gemini,
-    /// A TypeScript interface with one method per tool
+    /// `tools` of a request to a model API.
+    Api(ApiFormat),
+    /// A TypeScript interface.
     Typescript,
+}
+
+impl ValueEnum for ToolFormat {
+    fn value_variants<'a>() -> &'a [Self] {
+        const ALL: [ToolFormat; 5] = [
+            ToolFormat::Api(ApiFormat::Anthropic),
+            ToolFormat::Api(ApiFormat::Openai),
+            ToolFormat::Api(ApiFormat::OpenaiResponses),
+            ToolFormat::Api(ApiFormat::Gemini),
+            ToolFormat::Typescript,
+        ];
+        &ALL
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        match self {
+            ToolFormat::Api(api) => {
+                let value = api.to_possible_value()?;
+                let help = format!("`tools` for {}", value.get_help()?);
+                Some(value.help(help))
+            }
+            ToolFormat::Typescript => {
+                Some(PossibleValue::new("typescript").help("A TypeScript interface with one method per tool"))
+            }
+        }
+    }
 }

@@ -9,7 +9,7 @@ use crate::auth::store::CredentialStore;
 use crate::cli::GlobalOptions;
 use crate::config::value::secrets::{SecretRequest, SecretResult};
 use crate::env::Environment;
-use crate::error::{ErrorKind, Result};
+use crate::error::{ErrorKind, Failure, Result};
 use crate::interrupt::Interrupt;
 use crate::output::{ExchangeLog, Progress, RecordingWriter, Ui};
 use crate::transport::trace::Trace;
@@ -43,6 +43,13 @@ pub enum Exit {
     Done,
     /// Failed; the reason is printed already, and the kind gives the exit code.
     Reported(ErrorKind),
+}
+
+impl Exit {
+    /// The end of a command that has reported these failures: the first one gives the exit code.
+    pub fn from_failures<'f>(failures: impl IntoIterator<Item = &'f Failure>) -> Exit {
+        failures.into_iter().next().map_or(Exit::Done, |first| Exit::Reported(first.kind()))
+    }
 }
 
 /// The credential stores of a run, by choice; each is opened when it is first needed.

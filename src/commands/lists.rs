@@ -49,7 +49,7 @@ pub fn selected_kinds(args: &ListArgs) -> Vec<ListKind> {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ListFilter<'a> {
     /// Only those that contain this word.
-    pub grep: Option<&'a str>,
+    pub search: Option<&'a str>,
     /// Also tools that are meant only for the server's own app UI.
     pub include_app_only: bool,
 }
@@ -58,7 +58,7 @@ impl<'a> ListFilter<'a> {
     /// The filter that the options choose.
     #[must_use]
     pub fn from_args(args: &'a ListArgs) -> Self {
-        ListFilter { grep: args.search.as_deref(), include_app_only: args.hidden }
+        ListFilter { search: args.search.as_deref(), include_app_only: args.hidden }
     }
 }
 
@@ -95,7 +95,7 @@ pub async fn fetch_entries(
     } else {
         session.list(kind, CachePolicy::Bypass).await?.parsed_items()
     };
-    let entries: Vec<ListItem> = match filter.grep {
+    let entries: Vec<ListItem> = match filter.search {
         Some(word) => entries.into_iter().filter(|entry| matches_word(entry, word)).collect(),
         None => entries,
     };
@@ -137,13 +137,13 @@ pub async fn print_kinds(
     if context.ui.is_json() {
         context.ui.print_json_text(lists_json(&lists))?;
     } else {
-        print_lists(context, session, &lists, filter.grep.is_some())?;
+        print_lists(context, session, &lists, filter.search.is_some())?;
     }
-    let first = failures.first().map(Failure::kind);
+    let exit = Exit::from_failures(&failures);
     for failure in failures {
         context.ui.report_failure(&failure.server(&session.target().name));
     }
-    Ok(first.map_or(Exit::Done, Exit::Reported))
+    Ok(exit)
 }
 
 /// The lists of one server, as far as they could be fetched.
@@ -191,7 +191,7 @@ pub async fn fetch_lists(
     Ok(lists)
 }
 
-/// Prints lists as tables; `is_filtered` says whether `--grep` was given.
+/// Prints lists as tables; `is_filtered` says whether `--search` was given.
 ///
 /// # Errors
 /// When they cannot be printed.

@@ -59,7 +59,7 @@ pub async fn run(context: &Context, args: PromptArgs) -> Result<Exit> {
                 None if context.ui.is_json() => context.ui.print_document(result.into())?,
                 None => context.ui.print_prompt(&result)?,
             }
-            session.take_declined().map_or(Ok(Exit::Done), Err)
+            session.server_requests().take_failure().map_or(Ok(Exit::Done), Err)
         })
         .await
 }
@@ -257,15 +257,20 @@ fn unknown_arguments(prompt: &ListItem, given: &Map<String, Value>) -> Vec<Argum
     unknown.map(|name| ArgumentProblem::unknown_parameter(&[PathStep::member(name)], known.iter().copied())).collect()
 }
 
+impl From<ApiFormat> for ModelApi {
+    fn from(form: ApiFormat) -> Self {
+        match form {
+            ApiFormat::Anthropic => ModelApi::Anthropic,
+            ApiFormat::Openai => ModelApi::OpenAiChat,
+            ApiFormat::OpenaiResponses => ModelApi::OpenAiResponses,
+            ApiFormat::Gemini => ModelApi::Gemini,
+        }
+    }
+}
+
 /// Prints the messages of a prompt.
 fn print_prompt_messages(context: &Context, result: &RawValue, form: ApiFormat) -> Result<()> {
-    let api = match form {
-        ApiFormat::Anthropic => ModelApi::Anthropic,
-        ApiFormat::Openai => ModelApi::OpenAiChat,
-        ApiFormat::OpenaiResponses => ModelApi::OpenAiResponses,
-        ApiFormat::Gemini => ModelApi::Gemini,
-    };
-    let messages = prompts::prompt_messages(api, result)
+    let messages = prompts::prompt_messages(form.into(), result)
         .ok_or_else(|| Failure::new(ErrorKind::Protocol, "the server's response to prompts/get has no messages"))?;
     context.ui.print_json_value(&messages)
 }

@@ -1,11 +1,11 @@
 //! `list --for` and `prompt --for`: tools and prompts in the formats of model APIs.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use expect_test::expect;
 use serde_json::{Value, json};
 
-use crate::support::{Mcp, Sandbox, StdioServer};
+use crate::support::{HttpServer, Mcp, Reply, Sandbox, StdioServer};
 
 fn entry(name: &str, server: &StdioServer) -> String {
     format!("[servers.{name}]\ncommand = {:?}\nargs = {:?}\n", server.words()[0], &server.words()[1..])
@@ -260,4 +260,24 @@ fn a_tool_with_200_000_enum_values_is_listed_in_every_form() {
         let run = sandbox.mcpipe(["list", &server.target()]).args(&words).timeout(Duration::from_secs(60)).run();
         assert!(run.code() == 0 && run.stdout().len() > 10, "{words:?}: {} {}", run.code(), run.stderr());
     }
+}
+
+/// As in the table of all servers, one that hangs does not hold up the rest.
+#[test]
+fn servers_that_hang_do_not_use_up_the_jobs() {
+    let sandbox = Sandbox::new();
+    let (good, mute) = (Mcp::modern().http(), HttpServer::start(|_| Reply::never()));
+    let (url, mute) = (good.url("/mcp"), mute.url("/"));
+    let entries = [("a", &mute), ("b", &mute), ("c", &mute), ("z", &url)];
+    sandbox.config(&entries.map(|(name, url)| format!("[servers.{name}]\nurl = {url:?}\n")).concat());
+    let running = sandbox
+        .mcpipe(["list", "--for", "anthropic", "--jobs", "2", "--connect-timeout", "0", "--timeout", "0"])
+        .start();
+    let end = Instant::now() + Duration::from_secs(60);
+    while good.requests().is_empty() {
+        assert!(Instant::now() < end, "the last server was never queried");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    running.signal(rustix::process::Signal::INT);
+    running.wait().exits(130).prints("");
 }

@@ -1,6 +1,7 @@
 //! `list`: what servers offer, one tool in full, or the identity of a server.
 
 mod brief;
+mod configured;
 mod dashboard;
 mod model_formats;
 mod watch;
@@ -111,8 +112,8 @@ fn list_selecting_option(args: &ListArgs) -> Option<&'static str> {
 
 /// The first option that cannot be used with a tool.
 fn list_only_option(args: &ListArgs) -> Option<&'static str> {
-    let grep = args.search.is_some().then_some("--search WORD");
-    list_selecting_option(args).or(args.info.then_some("--info")).or(cost_option(args)).or(grep)
+    let search = args.search.is_some().then_some("--search WORD");
+    list_selecting_option(args).or(args.info.then_some("--info")).or(cost_option(args)).or(search)
 }
 
 /// The option that asks for the tools in brief, or for what they cost.
@@ -121,7 +122,7 @@ fn cost_option(args: &ListArgs) -> Option<&'static str> {
     options.into_iter().find_map(|(given, name)| given.then_some(name))
 }
 
-/// The first option that needs a target. With `--grep` the lists to search may be chosen without one.
+/// The first option that needs a target. With `--search` the lists to search may be chosen without one.
 fn single_server_option(args: &ListArgs) -> Option<&'static str> {
     let chosen = list_selecting_option(args).filter(|_| args.search.is_none());
     chosen.or(args.info.then_some("--info")).or(cost_option(args)).or(args.schema.then_some("TOOL --schema"))

@@ -5,22 +5,21 @@
 
 use std::collections::HashSet;
 
-use futures_util::{StreamExt, stream};
 use serde_json::Value;
 
 use crate::cli::{ListArgs, ToolFormat};
 use crate::commands;
 use crate::commands::context::{Context, Exit};
-use crate::commands::lists::{DEFAULT_JOBS, ListFilter, fetch_entries, note_no_servers};
+use crate::commands::list::configured::ConfiguredServers;
+use crate::commands::lists::{ListFilter, fetch_entries};
 use crate::commands::tools::ToolCache;
 use crate::config::LazyConfig;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::models::tools::NamedTool;
-use crate::models::{ModelApi, tool_names, tools, typescript};
+use crate::models::{tool_names, tools, typescript};
 use crate::protocol::views::{ListItem, ListKind};
 use crate::session::{CachePolicy, Session};
 use crate::target::Target;
-use crate::transport::Endpoint;
 
 /// The tools of one server.
 struct ServerTools {
@@ -44,7 +43,7 @@ pub async fn print_tools(context: &Context, args: &ListArgs, form: ToolFormat) -
         return Err(Failure::new(ErrorKind::Usage, format!("unexpected argument '{extra}' after the tool")));
     }
     let progress = context.progress(&format!("querying {}", target.name));
-    let server = short_name(&target);
+    let server = target.short_name();
     let session = context.listing_session_for(target, Some(progress.clone()), &[])?;
     let operation = async |session: &Session| match rest.first() {
         Some(name) => {
@@ -65,29 +64,19 @@ pub async fn print_tools(context: &Context, args: &ListArgs, form: ToolFormat) -
 async fn print_all_servers(context: &Context, args: &ListArgs, form: ToolFormat) -> Result<Exit> {
     let lookup = LazyConfig::new(&context.env, context.global.config.as_deref());
     let config = lookup.config()?;
-    config.skip_warnings().for_each(|text| context.ui.warn(&text));
-    let servers: Vec<&str> = config.enabled_names().collect();
-    if servers.is_empty() {
-        note_no_servers(context, config);
-    }
-    let progress = context.progress(&format!("querying {} servers", servers.len()));
-    let jobs = usize::from(args.jobs.or(config.defaults.jobs).unwrap_or(DEFAULT_JOBS));
     let target = |name| context.resolve_configured(config, name, &args.target_options, false);
-    let asked = servers.into_iter().map(|name| fetch_tools(context, args, name, target(name)));
-    let asked: Vec<Result<ServerTools>> = progress.show_during(stream::iter(asked).buffered(jobs).collect()).await;
+    let query = |name| fetch_tools(context, args, name, target(name));
+    let servers = ConfiguredServers::new(context, args, config);
+    let fetched = servers.query(query, |one| one.as_ref().err(), |_| Ok(())).await?;
     if let Some(failure) = context.interrupt.raised_failure() {
         return Err(failure);
     }
-    let (mut offers, mut exit) = (Vec::new(), Exit::Done);
-    for one in asked {
+    let exit = Exit::from_failures(fetched.iter().filter_map(|one| one.as_ref().err()));
+    let mut offers = Vec::new();
+    for one in fetched {
         match one {
             Ok(offer) => offers.push(offer),
-            Err(failure) => {
-                context.ui.report_failure(&failure);
-                if exit == Exit::Done {
-                    exit = Exit::Reported(failure.kind());
-                }
-            }
+            Err(failure) => context.ui.report_failure(&failure),
         }
     }
     print_server_tools(context, args, form, offers)?;
@@ -108,43 +97,11 @@ async fn fetch_tools(
     Ok(ServerTools { server: name.to_owned(), prefix: Some(name.to_owned()), tools })
 }
 
-/// A name for the server of a target without paths: the configured name, the host of a URL, or the file or package that a
-/// command line runs.
-fn short_name(target: &Target) -> String {
-    if target.is_configured {
-        return target.name.clone();
-    }
-    let command = match &target.endpoint {
-        Endpoint::Stdio(command) => command,
-        Endpoint::Http(at) | Endpoint::WebSocket(at) => {
-            return at.url.host_str().map_or_else(|| target.name.clone(), str::to_owned);
-        }
-        Endpoint::Unix(_) | Endpoint::Replay(_) => return "server".to_owned(),
-    };
-    let file_name = |word: &str| {
-        let name = word.rsplit(['/', '\\']).next().unwrap_or(word);
-        let name = name.split_once('@').filter(|(name, _)| !name.is_empty()).map_or(name, |(name, _)| name);
-        name.rsplit_once('.').filter(|(stem, _)| !stem.is_empty()).map_or(name, |(stem, _)| stem).to_owned()
-    };
-    let program = file_name(&command.program);
-    let is_launcher = ["npx", "bunx", "pnpx", "uvx", "pipx", "node", "bun", "deno", "sh", "bash", "cmd"]
-        .contains(&program.as_str())
-        || program.starts_with("python");
-    let started = command.args.iter().find(|word| !word.starts_with('-')).filter(|_| is_launcher);
-    started.map_or(program, |word| file_name(word))
-}
-
 fn print_server_tools(context: &Context, args: &ListArgs, form: ToolFormat, offers: Vec<ServerTools>) -> Result<()> {
     let ui = &context.ui;
-    let api = match form {
-        ToolFormat::Anthropic => ModelApi::Anthropic,
-        ToolFormat::Openai => ModelApi::OpenAiChat,
-        ToolFormat::OpenaiResponses => ModelApi::OpenAiResponses,
-        ToolFormat::Gemini => ModelApi::Gemini,
-        ToolFormat::Typescript => {
-            let text = typescript_declarations(&offers);
-            return if ui.is_json() { ui.print_json_value(&Value::String(text)) } else { ui.print_text(&text) };
-        }
+    let ToolFormat::Api(form) = form else {
+        let text = typescript_declarations(&offers);
+        return if ui.is_json() { ui.print_json_value(&Value::String(text)) } else { ui.print_text(&text) };
     };
     let mut seen = HashSet::new();
     let mut all = Vec::new();
@@ -158,7 +115,7 @@ fn print_server_tools(context: &Context, args: &ListArgs, form: ToolFormat, offe
             }
         }
     }
-    let (text, changes) = tools::tool_definitions(api, &all, args.max_description.map(|max| max as usize));
+    let (text, changes) = tools::tool_definitions(form.into(), &all, args.max_description.map(|max| max as usize));
     for change in changes {
         ui.warn(&change);
     }
