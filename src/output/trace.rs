@@ -201,8 +201,7 @@ fn redact_header<'a>(name: &str, value: &'a str) -> &'a str {
     if is_secret_name(name) { REDACTED } else { value }
 }
 
-/// `2026-11-21T05:46:17.123Z`.
-/// A moment in UTC, to the millisecond.
+/// A moment in UTC, to the millisecond: `2026-11-21T05:46:17.123Z`.
 pub fn rfc3339(time: SystemTime) -> String {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     let (days, second) = (since.as_secs() / 86_400, since.as_secs() % 86_400);

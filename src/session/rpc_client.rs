@@ -1,4 +1,4 @@
-//! Requests and responses over one connection: ids, correlation, time limits, cancellation.
+//! Requests and responses over one connection: IDs, correlation, time limits, cancellation.
 //!
 //! A separate task receives the messages (`dispatch.rs`).
 
@@ -45,9 +45,9 @@ impl RpcClient {
         interrupt: Interrupt,
         trace: Trace,
     ) -> Self {
-        let shared = Arc::new(RpcState::new(connection.transport, client_handler, trace));
-        let pump = tokio::spawn(dispatch_incoming(shared.clone(), connection.incoming));
-        RpcClient { state: shared, dispatcher: pump, interrupt }
+        let state = Arc::new(RpcState::new(connection.transport, client_handler, trace));
+        let dispatcher = tokio::spawn(dispatch_incoming(state.clone(), connection.incoming));
+        RpcClient { state, dispatcher, interrupt }
     }
 
     /// The transport.
@@ -103,71 +103,70 @@ impl RpcClient {
     }
 
     /// Sends a last request after the user interrupted the run; waits only a short time for its response.
-    pub async fn send_final_request(&self, mut ask: OutgoingRequest) {
-        ask.timeout = None;
-        let (answer, _) = self.register_pending(&ask);
-        let said = async {
-            let what = OutgoingKind::Request(ask.id);
-            let body = rpc::request(ask.id, ask.method, ask.params.as_deref());
-            let envelope = OutgoingMessage { kind: what, method: ask.method, body, headers: ask.headers };
+    pub async fn send_final_request(&self, mut request: OutgoingRequest) {
+        request.timeout = None;
+        let (receiver, _) = self.register_pending(&request);
+        let exchange = async {
+            let kind = OutgoingKind::Request(request.id);
+            let body = rpc::request(request.id, request.method, request.params.as_deref());
+            let envelope = OutgoingMessage { kind, method: request.method, body, headers: request.headers };
             if self.state.transport.send(envelope).await.is_ok() {
-                let _ = answer.await;
+                let _ = receiver.await;
             }
         };
-        let _ = tokio::time::timeout(FINAL_MESSAGE_TIMEOUT, said).await;
-        lock(&self.state.pending).remove(&ask.id);
+        let _ = tokio::time::timeout(FINAL_MESSAGE_TIMEOUT, exchange).await;
+        lock(&self.state.pending).remove(&request.id);
     }
 
     /// Sends one request and waits for its response.
-    pub async fn request(&self, ask: OutgoingRequest) -> RequestOutcome {
-        let waiting = self.register_pending(&ask);
-        let mut place = PendingGuard { state: &self.state, id: ask.id, is_done: false };
+    pub async fn request(&self, request: OutgoingRequest) -> RequestOutcome {
+        let (receiver, events) = self.register_pending(&request);
+        let mut guard = PendingGuard { state: &self.state, id: request.id, is_done: false };
         let envelope = OutgoingMessage {
-            kind: OutgoingKind::Request(ask.id),
-            method: ask.method,
-            body: rpc::request(ask.id, ask.method, ask.params.as_deref()),
-            headers: ask.headers,
+            kind: OutgoingKind::Request(request.id),
+            method: request.method,
+            body: rpc::request(request.id, request.method, request.params.as_deref()),
+            headers: request.headers,
         };
-        let (sender, pulse) = waiting;
         let was_gone = self.closed_reason().is_some();
-        let answer = async {
+        let response = async {
             if let Err(failure) = self.state.transport.send(envelope).await {
                 return RequestOutcome::Failed(failure);
             }
-            match sender.await.unwrap_or_else(|_| RequestOutcome::Failed(self.connection_lost())) {
-                RequestOutcome::Failed(failure) if ask.method == method::TOOLS_CALL && !was_gone => {
+            match receiver.await.unwrap_or_else(|_| RequestOutcome::Failed(self.connection_lost())) {
+                RequestOutcome::Failed(failure) if request.method == method::TOOLS_CALL && !was_gone => {
                     RequestOutcome::Failed(self.with_may_have_run(failure))
                 }
-                reply => reply,
+                outcome => outcome,
             }
         };
-        tokio::pin!(answer);
-        let mut clock = RequestDeadline::new(ask.timeout, Instant::now());
+        tokio::pin!(response);
+        let mut clock = RequestDeadline::new(request.timeout, Instant::now());
         let mut strayed_at: Option<Instant> = None;
         let until = async |due: Option<Instant>| match due {
             Some(due) => tokio::time::sleep_until(due).await,
             None => std::future::pending().await,
         };
-        let reply = loop {
+        let outcome = loop {
             tokio::select! {
                 biased;
-                reply = &mut answer => break reply,
+                outcome = &mut response => break outcome,
                 failure = self.interrupt.interrupted() => {
-                    let failure = self.state.take_explained(ask.id, failure);
-                    self.cancel(ask.id, ask.cancel_mode, "interrupted").await;
+                    let failure = self.state.take_explained(request.id, failure);
+                    self.cancel(request.id, request.cancel_mode, "interrupted").await;
                     break RequestOutcome::Failed(failure);
                 }
-                () = pulse.wait() => {
+                () = events.wait() => {
                     let now = Instant::now();
-                    if pulse.take(DeadlineEvent::InputAnswered) {
+                    if events.take(DeadlineEvent::InputAnswered) {
                         clock.restart(now);
                         strayed_at = strayed_at.map(|_| now);
                     }
-                    if pulse.take(DeadlineEvent::Progress) {
+                    if events.take(DeadlineEvent::Progress) {
                         clock.extend(now);
                         strayed_at = None;
                     }
-                    if pulse.take(DeadlineEvent::Strayed) {
+                    if events.take(DeadlineEvent::Strayed) {
                         strayed_at = strayed_at.or(Some(now));
                     }
                 }
@@ -176,7 +175,7 @@ impl RpcClient {
                     if self.is_busy() {
                         strayed_at = Some(Instant::now());
                     } else {
-                        self.state.complete_with_stray(ask.id, ask.method);
+                        self.state.complete_with_stray(request.id, request.method);
                     }
                 }
                 () = until(clock.deadline()) => {
@@ -184,14 +183,15 @@ impl RpcClient {
                         clock.restart(Instant::now());
                         continue;
                     }
-                    let failure = self.state.take_explained(ask.id, self.timeout_failure(ask.id, ask.method, &clock));
-                    self.cancel(ask.id, ask.cancel_mode, "timed out").await;
+                    let failure = self.timeout_failure(request.id, request.method, &clock);
+                    let failure = self.state.take_explained(request.id, failure);
+                    self.cancel(request.id, request.cancel_mode, "timed out").await;
                     break RequestOutcome::Failed(failure);
                 }
             }
         };
-        place.is_done = true;
-        reply
+        guard.is_done = true;
+        outcome
     }
 
     /// Whether the user is being asked, which takes as long as they need.
@@ -199,30 +199,30 @@ impl RpcClient {
         self.state.client_handler.is_awaiting_input() || self.state.transport.login_in_progress()
     }
 
-    fn register_pending(&self, ask: &OutgoingRequest) -> (oneshot::Receiver<RequestOutcome>, Arc<DeadlineEvents>) {
+    fn register_pending(&self, request: &OutgoingRequest) -> (oneshot::Receiver<RequestOutcome>, Arc<DeadlineEvents>) {
         let (sender, receiver) = oneshot::channel();
-        let pulse = Arc::<DeadlineEvents>::default();
+        let events = Arc::<DeadlineEvents>::default();
         // Under the same lock as the end of the connection, so that every request either fails here or is notified
         // there.
-        let mut waiting = lock(&self.state.pending);
+        let mut pending = lock(&self.state.pending);
         match self.closed_reason() {
             Some(failure) => drop(sender.send(RequestOutcome::Failed(failure))),
             None => {
-                let (pulse, questions) = (pulse.clone(), ask.server_requests.clone());
-                drop(waiting.insert(
-                    ask.id,
+                let (deadline_events, server_requests) = (events.clone(), request.server_requests.clone());
+                drop(pending.insert(
+                    request.id,
                     PendingRequest {
                         sender,
-                        deadline_events: pulse,
+                        deadline_events,
                         progress_pace: ProgressPace::default(),
-                        server_requests: questions,
+                        server_requests,
                         strays: Strays::default(),
                     },
                 ));
             }
         }
-        drop(waiting);
-        (receiver, pulse)
+        drop(pending);
+        (receiver, events)
     }
 
     /// Sends a notification; over HTTP it has been accepted when this resolves.

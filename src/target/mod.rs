@@ -116,12 +116,10 @@ pub fn resolve_configured(
     let Some(server) = config.server(name) else { return Err(syntax::unknown_server(config, name, environment)) };
     server.check_usable().map_err(|failure| failure.server(name))?;
     let settings = server.settings(environment, &config.defaults, secrets)?;
-    let target =
-        build::target_from_config(name, settings, options, environment, config).map_err(|error| match error {
-            EntryError::Entry(diagnostic) => Failure::from(diagnostic).server(name),
-            EntryError::Other(failure) => failure.server(name),
-        })?;
-    Ok(target)
+    build::target_from_config(name, settings, options, environment, config).map_err(|error| match error {
+        EntryError::Entry(diagnostic) => Failure::from(diagnostic).server(name),
+        EntryError::Other(failure) => failure.server(name),
+    })
 }
 
 /// What is wrong with an entry whose settings could be read, regardless of command-line options.

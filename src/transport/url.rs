@@ -30,13 +30,6 @@ pub(super) fn url_for_trace(url: &Url) -> String {
     text
 }
 
-/// Whether two URLs have the same scheme, host and port (RFC 6454 §5).
-pub(super) fn is_same_origin(one: &Url, other: &Url) -> bool {
-    one.scheme() == other.scheme()
-        && one.host_str() == other.host_str()
-        && one.port_or_known_default() == other.port_or_known_default()
-}
-
 /// The URL of the HTTP request that opens a WebSocket connection (RFC 6455 §4.1).
 ///
 /// # Errors
@@ -71,15 +64,6 @@ mod tests {
             "http://h/m?sessionId=[redacted]&[redacted]"
         );
         assert_eq!(url_for_trace(&url("http://h/m")), "http://h/m");
-    }
-
-    #[test]
-    fn origins_are_compared_by_scheme_host_and_port() {
-        let same = |one: &str, other: &str| is_same_origin(&url(one), &url(other));
-        assert!(same("http://h/a", "http://H:80/b?c"));
-        assert!(!same("http://h/", "https://h/"));
-        assert!(!same("http://h/", "http://h:81/"));
-        assert!(!same("http://h/", "http://h.evil/"));
     }
 
     #[test]

@@ -30,6 +30,8 @@ use crate::util::lock::lock;
 /// How long the profile of a legacy server is valid. After an upgrade, the server would otherwise be addressed in the
 /// old era until the cache is cleared (`ERA-14`).
 const LEGACY_PROFILE_TTL: Duration = Duration::from_secs(24 * 3600);
+/// A server can make a list fresh for this long at most.
+const MAX_LIST_TTL: Duration = Duration::from_secs(24 * 3600);
 /// The age at which the list of another identity is removed.
 const LIST_FILE_MAX_AGE: Duration = Duration::from_secs(30 * 24 * 3600);
 /// How long a server counts as one that ignores the end of its input. After that it gets the full grace period again,
@@ -303,8 +305,7 @@ impl ServerCache {
     /// `shared` means that it is the same for all users.
     pub fn store_list(&self, kind: ListKind, items: &[RawJson], ttl: Duration, shared: bool) {
         let Some(path) = self.list_path(kind) else { return };
-        // A server can make a list fresh for a day at most.
-        let fresh = ttl.min(LEGACY_PROFILE_TTL).as_secs();
+        let fresh = ttl.min(MAX_LIST_TTL).as_secs();
         let expires = if fresh == 0 { 0 } else { unix_time() + fresh };
         let items: Vec<&RawValue> = items.iter().map(|item| &**item).collect();
         #[derive(Serialize)]

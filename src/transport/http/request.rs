@@ -22,8 +22,9 @@ use crate::transport::cookies::CookieJar;
 use crate::transport::endpoint::HttpEndpoint;
 use crate::transport::message::UnexpectedResponse;
 use crate::transport::trace::{Trace, TraceEvent};
-use crate::transport::url::{is_same_origin, url_for_trace};
+use crate::transport::url::url_for_trace;
 use crate::util::lock::lock;
+use crate::util::secret_names::is_secret_name;
 
 /// The session ID of a legacy server (`HTL-03`).
 pub(super) const SESSION_ID_HEADER: HeaderName = HeaderName::from_static("mcp-session-id");
@@ -32,9 +33,6 @@ pub(super) const PROTOCOL_VERSION_HEADER: HeaderName = HeaderName::from_static("
 /// A DPoP proof (RFC 9449 §4.1).
 const DPOP_HEADER: HeaderName = HeaderName::from_static("dpop");
 
-/// Headers whose values are never in the trace, in addition to configured ones.
-const HIDDEN_HEADERS: [&str; 6] =
-    ["authorization", "cookie", "dpop", "mcp-session-id", "proxy-authorization", "set-cookie"];
 /// How many times one message is sent again with new credentials.
 const MAX_LOGINS: usize = 3;
 /// How many redirects are followed.
@@ -281,7 +279,8 @@ impl EndpointClient {
 
     fn traced_headers(&self, headers: &HeaderMap, hidden: &[HeaderName]) -> Vec<(String, String)> {
         let show = |(name, value): (&HeaderName, &HeaderValue)| {
-            let secret = value.is_sensitive() || hidden.contains(name) || HIDDEN_HEADERS.contains(&name.as_str());
+            let secret =
+                value.is_sensitive() || hidden.contains(name) || name == DPOP_HEADER || is_secret_name(name.as_str());
             let text = match name {
                 _ if secret => REDACTED.to_owned(),
                 &LOCATION => match self.url.join(&String::from_utf8_lossy(value.as_bytes())) {
@@ -303,7 +302,7 @@ fn redirect_target(response: &Response, url: &Url) -> Option<Url> {
         return None;
     }
     let location = response.headers().get(LOCATION)?.to_str().ok()?;
-    let mut next = url.join(location).ok().filter(|next| is_same_origin(url, next))?;
+    let mut next = url.join(location).ok().filter(|next| next.origin() == url.origin())?;
     // Keep the credentials of the configured URL, not those of `Location`.
     next.set_username(url.username()).ok()?;
     next.set_password(url.password()).ok()?;

@@ -20,7 +20,7 @@ use crate::transport::connection::{
 };
 use crate::transport::endpoint::HttpEndpoint;
 use crate::transport::message::{MAX_MESSAGE, OutgoingKind, OutgoingMessage, UnexpectedResponse, incoming_channel};
-use crate::transport::url::{is_same_origin, redacted_url};
+use crate::transport::url::redacted_url;
 
 /// Why the stream of an HTTP+SSE server could not be opened.
 #[derive(Debug)]
@@ -107,7 +107,7 @@ fn resolve_post_url(stream: &Url, data: &str) -> Result<Url> {
         Failure::new(ErrorKind::Protocol, message).cause(cause)
     };
     let mut url = stream.join(data).map_err(|error| invalid(error.to_string()))?;
-    if !is_same_origin(stream, &url) {
+    if stream.origin() != url.origin() {
         let origin = url.origin().ascii_serialization();
         return Err(invalid(format!("its URL is on another origin: {origin}"))
             .hint("set the public URL in the server's settings, so that the event names the origin of its stream"));
