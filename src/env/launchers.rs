@@ -3,11 +3,13 @@
 use crate::env::missing_program::is_assignment;
 use crate::util::secret_names::looks_like_key;
 
-/// Programs that start servers written for them, or other programs.
-const LAUNCHERS: [&str; 25] = [
+/// Programs that start servers written for them.
+const LAUNCHERS: [&str; 21] = [
     "npx", "bunx", "pnpx", "uvx", "pipx", "npm", "pnpm", "yarn", "bun", "deno", "node", "tsx", "python", "python3",
-    "uv", "docker", "podman", "go", "java", "dotnet", "ruby", "sh", "bash", "cmd", "env",
+    "uv", "docker", "podman", "go", "java", "dotnet", "ruby",
 ];
+/// Programs that start any other program.
+const WRAPPERS: [&str; 4] = ["sh", "bash", "cmd", "env"];
 /// Commands of launchers, after which the package or the image follows.
 const LAUNCHER_COMMANDS: [&str; 6] = ["run", "exec", "x", "dlx", "tool", "/c"];
 /// Options of `docker run` and `podman run` with a value of their own, which comes before the image.
@@ -66,7 +68,9 @@ pub fn started_program(program: &str, args: &[String]) -> String {
 
 fn is_launcher_file(name: &str) -> bool {
     let version = name.strip_prefix("python");
-    is_launcher(name) || version.is_some_and(|version| version.chars().all(|c| c.is_ascii_digit() || c == '.'))
+    is_launcher(name)
+        || WRAPPERS.contains(&name)
+        || version.is_some_and(|version| version.chars().all(|c| c.is_ascii_digit() || c == '.'))
 }
 
 /// The last part of a path without its extension, or of a package or image without its version.
