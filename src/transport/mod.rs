@@ -22,6 +22,7 @@ mod recorded_transport;
 pub mod replay;
 pub mod sse;
 pub mod stdio;
+mod stream_transport;
 pub mod trace;
 #[cfg(unix)]
 mod unix;

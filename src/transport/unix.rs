@@ -3,25 +3,18 @@
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
 
 use tokio::net::UnixStream;
-use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::error::{ErrorKind, Failure, Result, RetryAdvice};
-use crate::transport::connection::{
-    BoxFuture, CloseOutcome, ConnectedTransport, Diagnostics, END_DETECTION_TIMEOUT, Transport, TransportKind,
-    TransportOptions,
-};
+use crate::transport::connection::{ConnectedTransport, TransportKind, TransportOptions};
 use crate::transport::endpoint::UnixEndpoint;
-use crate::transport::message::{OutgoingMessage, incoming_channel};
+use crate::transport::message::incoming_channel;
 use crate::transport::message_reader::MessageReader;
 use crate::transport::message_writer::{LineFrameWriter, MessageWriter};
+use crate::transport::stream_transport::StreamTransport;
 use crate::util::quoting::quote;
-
-/// How long the server may take to close the connection after mcpipe has closed its side.
-const CLOSE_TIMEOUT: Duration = Duration::from_millis(200);
 
 /// Connects to the socket.
 ///
@@ -50,10 +43,14 @@ pub(super) async fn connect(endpoint: &UnixEndpoint, options: &TransportOptions)
         });
         shared.report_end(failure).await;
     });
-    let transport = UnixTransport {
+    let transport = StreamTransport {
+        kind: TransportKind::Unix,
         message_writer: MessageWriter::spawn(LineFrameWriter::new(write_half), options.trace.clone()),
-        reader_task,
         message_reader,
+        reader_task,
+        write_failure: |error: &io::Error| {
+            Failure::new(ErrorKind::Unreachable, "the server does not read its input").caused_by(error)
+        },
     };
     Ok(ConnectedTransport { transport: Arc::new(transport), incoming })
 }
@@ -76,42 +73,5 @@ fn connect_failure(path: &Path, error: &std::io::Error) -> Failure {
             failure.hint(format!("check its permissions: ls -l {}", quote(&shown.to_string())))
         }
         _ => failure,
-    }
-}
-
-struct UnixTransport {
-    message_writer: MessageWriter<std::io::Error>,
-    reader_task: JoinHandle<()>,
-    message_reader: Arc<MessageReader>,
-}
-
-impl Transport for UnixTransport {
-    fn kind(&self) -> TransportKind {
-        TransportKind::Unix
-    }
-
-    fn send(&self, message: OutgoingMessage) -> BoxFuture<'_, Result<()>> {
-        Box::pin(async move {
-            let Some(error) = self.message_writer.send(message).await? else { return Ok(()) };
-            if self.message_reader.ends_within(END_DETECTION_TIMEOUT).await {
-                return Ok(());
-            }
-            Err(Failure::new(ErrorKind::Unreachable, "the server does not read its input").caused_by(&*error))
-        })
-    }
-
-    fn diagnostics(&self) -> Diagnostics {
-        Diagnostics { first_non_message: self.message_reader.first_non_message(), ..Diagnostics::default() }
-    }
-
-    fn close(&self, patient: bool) -> BoxFuture<'_, CloseOutcome> {
-        Box::pin(async move {
-            self.message_writer.close().await;
-            if patient {
-                self.message_reader.ends_within(CLOSE_TIMEOUT).await;
-            }
-            self.reader_task.abort();
-            CloseOutcome::Closed
-        })
     }
 }

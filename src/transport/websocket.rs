@@ -4,7 +4,6 @@
 //! so eras, server requests and cancellation work in the same way.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -17,7 +16,6 @@ use reqwest::header::{
 };
 use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use ring::rand::{SecureRandom, SystemRandom};
-use tokio::task::JoinHandle;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Error;
 use tokio_tungstenite::tungstenite::error::{CapacityError, ProtocolError};
@@ -28,15 +26,13 @@ use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Message, Role, WebSoc
 use super::http::{UpgradeRequest, upgrade};
 use crate::error::{ErrorKind, Failure, Result, RetryAdvice};
 use crate::transport::charset::Charset;
-use crate::transport::connection::{
-    BoxFuture, CloseOutcome, ConnectedTransport, Diagnostics, END_DETECTION_TIMEOUT, Transport, TransportKind,
-    TransportOptions,
-};
+use crate::transport::connection::{ConnectedTransport, TransportKind, TransportOptions};
 use crate::transport::endpoint::HttpEndpoint;
 use crate::transport::frame_splitter::FrameSplitter;
-use crate::transport::message::{MAX_MESSAGE, OutgoingMessage, incoming_channel};
+use crate::transport::message::{MAX_MESSAGE, incoming_channel};
 use crate::transport::message_reader::MessageReader;
 use crate::transport::message_writer::{FrameWriter, MessageWriter};
+use crate::transport::stream_transport::StreamTransport;
 use crate::transport::trace::Trace;
 
 /// The subprotocol.
@@ -47,8 +43,6 @@ const HANDSHAKE_GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 const MAX_FRAME: usize = 4 << 20;
 /// How much may wait to be written. The library answers pings into this buffer while the server does not read.
 const WRITE_BUFFER: usize = MAX_FRAME + (1 << 20);
-/// How long the server may take to respond to a close frame.
-const CLOSE_TIMEOUT: Duration = Duration::from_millis(300);
 
 /// Connects, over TLS for `wss`.
 ///
@@ -119,10 +113,12 @@ fn into_connection(socket: UpgradedWebSocket, options: &TransportOptions) -> Con
     let (sender, incoming) = incoming_channel();
     let message_reader = Arc::new(MessageReader::new(options.trace.clone(), sender, "sent"));
     let (sink, stream) = socket.split();
-    let transport = WebSocketTransport {
+    let transport = StreamTransport {
+        kind: TransportKind::WebSocket,
         message_writer: MessageWriter::spawn(sink, options.trace.clone()),
         reader_task: tokio::spawn(read_messages(stream, message_reader.clone())),
         message_reader,
+        write_failure: connection_failure,
     };
     ConnectedTransport { transport: Arc::new(transport), incoming }
 }
@@ -201,13 +197,6 @@ fn connection_failure(error: &Error) -> Failure {
     }
 }
 
-/// A WebSocket connection.
-struct WebSocketTransport {
-    message_writer: MessageWriter<Error>,
-    reader_task: JoinHandle<()>,
-    message_reader: Arc<MessageReader>,
-}
-
 /// One message per text frame, and a close frame at the end.
 impl FrameWriter for SplitSink<UpgradedWebSocket, Message> {
     type Error = Error;
@@ -236,39 +225,6 @@ impl FrameWriter for SplitSink<UpgradedWebSocket, Message> {
     async fn write_end(&mut self) {
         let frame = CloseFrame { code: CloseCode::Normal, reason: "".into() };
         let _ = self.send(Message::Close(Some(frame))).await;
-    }
-}
-
-impl Transport for WebSocketTransport {
-    fn kind(&self) -> TransportKind {
-        TransportKind::WebSocket
-    }
-
-    fn send(&self, message: OutgoingMessage) -> BoxFuture<'_, Result<()>> {
-        Box::pin(async move {
-            let Some(error) = self.message_writer.send(message).await? else { return Ok(()) };
-            // How the connection ended is more informative than the failed write.
-            if self.message_reader.ends_within(END_DETECTION_TIMEOUT).await {
-                Ok(())
-            } else {
-                Err(connection_failure(&error))
-            }
-        })
-    }
-
-    fn diagnostics(&self) -> Diagnostics {
-        Diagnostics { first_non_message: self.message_reader.first_non_message(), ..Diagnostics::default() }
-    }
-
-    fn close(&self, patient: bool) -> BoxFuture<'_, CloseOutcome> {
-        Box::pin(async move {
-            self.message_writer.close().await;
-            if patient {
-                self.message_reader.ends_within(CLOSE_TIMEOUT).await;
-            }
-            self.reader_task.abort();
-            CloseOutcome::Closed
-        })
     }
 }
 

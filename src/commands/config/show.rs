@@ -32,28 +32,14 @@ pub(super) fn list(context: &ConfigContext<'_>) -> ConfigReport {
     let (config, faults) = Config::load_lenient(context.environment, context.config_file);
     // No secrets are fetched here.
     let given = Secrets::placeholders();
-    let rows = config
-        .servers()
-        .iter()
-        .map(|server| {
-            let (kind, place) = transport_and_target(server).unwrap_or_default();
-            let faulty = !server_diagnostics(&config, context.environment, server, &given).is_empty();
-            vec![
-                server.name.clone(),
-                kind.to_owned(),
-                place,
-                server.origin().to_string(),
-                server_state(server, faulty).to_owned(),
-            ]
-        })
-        .collect();
-    let servers: Vec<Json> = config
-        .servers()
-        .iter()
-        .map(|server| {
-            server_json(server, context.environment, &server_diagnostics(&config, context.environment, server, &given))
-        })
-        .collect();
+    let (mut rows, mut servers) = (Vec::new(), Vec::new());
+    for server in config.servers() {
+        let faults = server_diagnostics(&config, context.environment, server, &given);
+        let (kind, place) = transport_and_target(server).unwrap_or_default();
+        let state = server_state(server, !faults.is_empty());
+        rows.push(vec![server.name.clone(), kind.to_owned(), place, server.origin().to_string(), state.to_owned()]);
+        servers.push(server_json(server, context.environment, &faults));
+    }
     let mut report = ConfigReport::new(
         json!({ "servers": servers, "errors": diagnostics_json(&faults, context.environment) }),
         ReportBody::Table(
