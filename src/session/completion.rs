@@ -31,10 +31,10 @@ impl Session {
             is_idempotent: true,
             ..Operation::read_only(method::COMPLETION_COMPLETE, params).with_effects()
         };
-        let (live, _) = self.connection_for(&call).await?;
-        let revision = live.era.revision();
+        let (connection, _) = self.connection_for(&call).await?;
+        let revision = connection.era.revision();
         // The capability exists since 2025-03-26; legacy servers only get requests for what they declared.
-        let declared = live.era.server_info().declares("completions");
+        let declared = connection.era.server_info().declares("completions");
         if !revision.is_modern() && revision >= Revision::V2025_03_26 && declared == Some(false) {
             return Err(self.not_offered_failure("completion"));
         }

@@ -28,8 +28,8 @@ impl Session {
     /// The connection, opened for `first` if it is not open, with the response if opening it took the request.
     pub(crate) async fn connection_for(&self, first: &Operation) -> Result<(Arc<Connection>, Option<RequestOutcome>)> {
         let mut open = self.connection.lock().await;
-        if let Some(live) = &*open {
-            return Ok((live.clone(), None));
+        if let Some(connection) = &*open {
+            return Ok((connection.clone(), None));
         }
         // Boxed, since it runs once and would enlarge the future of every request.
         let opened = match self.options.retry.ready_timeout.filter(|_| !self.has_answered.load(Ordering::Relaxed)) {
@@ -37,22 +37,22 @@ impl Session {
             None => Box::pin(self.open_connection(first, self.negotiator())).await,
         };
         let (opened, reply) = opened.map_err(|failure| failure.server(&self.target.name))?;
-        let live = Arc::new(Connection::from(opened));
-        self.store_profile(&live);
-        self.options.transport.recorder.record_revision(live.era.revision());
-        *open = Some(live.clone());
-        Ok((live, reply))
+        let connection = Arc::new(Connection::from(opened));
+        self.store_profile(&connection);
+        self.options.transport.recorder.record_revision(connection.era.revision());
+        *open = Some(connection.clone());
+        Ok((connection, reply))
     }
 
     /// Repeats an operation until it succeeds or the retry policy is exhausted. `advice_on_success` decides whether a
     /// success has to be repeated.
     pub(crate) async fn with_retries<T>(
         &self,
-        call: &Operation,
+        operation: &Operation,
         attempt: impl AsyncFn() -> Result<T>,
         advice_on_success: impl Fn(&T) -> Option<RetryAdvice>,
     ) -> Result<T> {
-        let mut attempts = self.options.retry.start(call);
+        let mut attempts = self.options.retry.start(operation);
         let began = *self.waiting_since.get_or_init(Instant::now);
         let mut permit = self.permission_to_send().await?;
         loop {
@@ -67,7 +67,7 @@ impl Session {
                     let advice = failure.details().retry_advice;
                     (
                         advice.map(|advice| RetryAdvice {
-                            is_unprocessed: advice.is_unprocessed || call.has_effects,
+                            is_unprocessed: advice.is_unprocessed || operation.has_effects,
                             ..advice
                         }),
                         failure.kind(),
@@ -90,7 +90,7 @@ impl Session {
                 let next = decisions.reduce(|last, next| if last == RetryDecision::Stop { last } else { next });
                 let Some(RetryDecision::Poll(pause) | RetryDecision::Retry(pause, _)) = next else { return outcome };
                 if let Some(RetryDecision::Retry(pause, n)) = next {
-                    self.options.retry.report_retry(call, advice, pause, n, &self.options.transport.trace);
+                    self.options.retry.report_retry(operation, advice, pause, n, &self.options.transport.trace);
                 }
                 self.options.transport.interrupt.run_until_interrupted(tokio::time::sleep(pause)).await?;
                 let turn = self.pause.turn(Some(known_refusals));
@@ -120,8 +120,8 @@ impl Session {
     /// Drops a closed connection.
     async fn discard_closed_connection(&self) {
         let mut open = self.connection.lock().await;
-        if let Some(live) = open.take_if(|live| live.rpc.closed_reason().is_some()) {
-            live.rpc.close(false).await;
+        if let Some(connection) = open.take_if(|connection| connection.rpc.closed_reason().is_some()) {
+            connection.rpc.close(false).await;
         }
     }
 

@@ -90,17 +90,18 @@ impl Session {
                 return Ok(none);
             }
         }
-        let (live, reply) = self.with_retries(&first, async || self.connection_for(&first).await, |_| None).await?;
+        let (connection, reply) =
+            self.with_retries(&first, async || self.connection_for(&first).await, |_| None).await?;
         // Only declared features may be requested (ERA-18); in the modern era nothing has to be declared before.
         if kind != ListKind::Skills
-            && !live.era.revision().is_modern()
-            && live.era.server_info().declares(kind.capability()) == Some(false)
+            && !connection.era.revision().is_modern()
+            && connection.era.server_info().declares(kind.capability()) == Some(false)
         {
             return Ok(none);
         }
         self.client_handler.set_lists_changed(false);
         let reply = match reply {
-            Some(reply) => self.retry_in_other_era(&live, &first, reply).await,
+            Some(reply) => self.retry_in_other_era(&connection, &first, reply).await,
             None => self.send(&first).await?,
         };
         let first_page = match reply {
@@ -108,13 +109,13 @@ impl Session {
             RequestOutcome::Error(error, _) if error.code == Some(code::METHOD_NOT_FOUND) => return Ok(none),
             reply => return Err(self.failure_from(reply, kind.list_method())),
         };
-        let (live, _) = self.connection_for(&first).await?;
+        let (connection, _) = self.connection_for(&first).await?;
         let (mut ttl, mut shared, mut lacks_cache_hints) = (Duration::MAX, true, false);
         let look = |page: &RawJson| {
-            lacks_cache_hints |= live.era.revision().is_modern()
+            lacks_cache_hints |= connection.era.revision().is_modern()
                 && ["ttlMs", "cacheScope"].iter().any(|name| member(page, name).is_none());
-            ttl = ttl.min(page_ttl(&live, page));
-            shared &= is_public(&live, page);
+            ttl = ttl.min(page_ttl(&connection, page));
+            shared &= is_public(&connection, page);
         };
         let items = self.fetch_all_pages(&first, kind.result_member(), first_page, from, look).await?;
         // A list that changed while it was fetched is not fresh.
@@ -130,26 +131,26 @@ impl Session {
     /// If a page cannot be fetched, or the cursors never end.
     pub(crate) async fn fetch_all_pages(
         &self,
-        call: &Operation,
+        operation: &Operation,
         member: &str,
         first: RawJson,
         from: CachePolicy,
         mut seen_page: impl FnMut(&RawJson),
     ) -> Result<Vec<RawJson>> {
-        if let Some(items) = self.try_all_pages(call, member, first, from, &mut seen_page).await? {
+        if let Some(items) = self.try_all_pages(operation, member, first, from, &mut seen_page).await? {
             return Ok(items);
         }
         // The server no longer knows the cursor (-32602): start again from the first page.
-        let again = self.request(call).await?;
-        let restarted = self.try_all_pages(call, member, again, from, &mut seen_page).await?;
-        restarted.ok_or_else(|| self.invalid_result_failure(call.method, "refused its own cursor twice"))
+        let again = self.request(operation).await?;
+        let restarted = self.try_all_pages(operation, member, again, from, &mut seen_page).await?;
+        restarted.ok_or_else(|| self.invalid_result_failure(operation.method, "refused its own cursor twice"))
     }
 
     /// All items of a list whose first page is `first`, the response to `call`; `None` if the server rejects one of
     /// its own cursors.
     async fn try_all_pages(
         &self,
-        call: &Operation,
+        operation: &Operation,
         member: &str,
         first: RawJson,
         from: CachePolicy,
@@ -163,24 +164,26 @@ impl Session {
         let mut size = 0;
         loop {
             size += result.get().len() as u64;
-            self.check_list_size(call.method, size)?;
+            self.check_list_size(operation.method, size)?;
             seen_page(&result);
             let Some((mut page, cursor)) = page_items(&result, member) else {
-                return Err(self.invalid_result_failure(call.method, &format!("has no '{member}' array")));
+                return Err(self.invalid_result_failure(operation.method, &format!("has no '{member}' array")));
             };
             if let Some(cursor) = &cursor {
                 if json::member(&result, "nextCursor").is_some_and(|raw| !raw.get().starts_with('"')) {
                     return Err(self.invalid_result_failure(
-                        call.method,
+                        operation.method,
                         &format!("has a nextCursor that is not a string: {cursor}"),
                     ));
                 }
                 if !seen.insert(cursor.clone()) {
                     // A server that ignores cursors but returns one: the list is complete.
                     if !is_same_page(&all[last..], &page) {
-                        return Err(self.invalid_result_failure(call.method, "repeats its cursor, so it never ends"));
+                        return Err(
+                            self.invalid_result_failure(operation.method, "repeats its cursor, so it never ends")
+                        );
                     }
-                    self.warn_repeated_page(call.method, from);
+                    self.warn_repeated_page(operation.method, from);
                     return Ok(Some(all));
                 }
             }
@@ -188,14 +191,16 @@ impl Session {
             all.append(&mut page);
             let Some(cursor) = cursor else { return Ok(Some(all)) };
             if seen.len() >= MAX_PAGES {
-                return Err(self.invalid_result_failure(call.method, &format!("does not end after {MAX_PAGES} pages")));
+                return Err(
+                    self.invalid_result_failure(operation.method, &format!("does not end after {MAX_PAGES} pages"))
+                );
             }
-            let mut next = call.clone();
+            let mut next = operation.clone();
             next.params.insert("cursor", Value::String(cursor));
             result = match self.send(&next).await? {
                 RequestOutcome::Result(result) => result,
                 RequestOutcome::Error(error, _) if error.code == Some(code::INVALID_PARAMS) => return Ok(None),
-                reply => return Err(self.failure_from(reply, call.method)),
+                reply => return Err(self.failure_from(reply, operation.method)),
             };
         }
     }
@@ -276,8 +281,8 @@ fn is_same_page(one: &[RawJson], other: &[RawJson]) -> bool {
 
 /// How long a page is fresh: in the modern era as the server says (absent or negative means not at all, `MSG-11`), a
 /// short time in the legacy era.
-fn page_ttl(live: &Connection, result: &RawJson) -> Duration {
-    if !live.era.revision().is_modern() {
+fn page_ttl(connection: &Connection, result: &RawJson) -> Duration {
+    if !connection.era.revision().is_modern() {
         return LEGACY_LIST_TTL;
     }
     let millis = member(result, "ttlMs").and_then(|raw| parse_value(raw.get())).and_then(|value| value.as_f64());
@@ -285,6 +290,6 @@ fn page_ttl(live: &Connection, result: &RawJson) -> Duration {
 }
 
 /// Whether a page is the same for all users (`MSG-10`); the legacy era does not have such lists.
-fn is_public(live: &Connection, result: &RawJson) -> bool {
-    !live.era.revision().is_modern() || member(result, "cacheScope").is_some_and(|raw| raw.get() == r#""public""#)
+fn is_public(connection: &Connection, result: &RawJson) -> bool {
+    !connection.era.revision().is_modern() || member(result, "cacheScope").is_some_and(|raw| raw.get() == r#""public""#)
 }

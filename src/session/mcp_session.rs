@@ -140,16 +140,20 @@ impl Session {
     }
 
     /// Saves what the connection showed about the server, if it is new.
-    pub(super) fn store_profile(&self, live: &Connection) {
-        if !live.is_confirmed.load(Ordering::Relaxed) {
+    pub(super) fn store_profile(&self, connection: &Connection) {
+        if !connection.is_confirmed.load(Ordering::Relaxed) {
             return;
         }
-        let server = live.era.server_info();
+        let server = connection.era.server_info();
         let server = ServerInfo { name: server.name, version: server.version, ..ServerInfo::default() };
         let known = self.cache.profile();
         let ignores_eof = known.as_ref().and_then(|known| known.ignores_eof);
-        let profile =
-            ServerProfile { revision: live.era.revision(), transport: live.rpc.transport_kind(), server, ignores_eof };
+        let profile = ServerProfile {
+            revision: connection.era.revision(),
+            transport: connection.rpc.transport_kind(),
+            server,
+            ignores_eof,
+        };
         let same = known
             .as_ref()
             .is_some_and(|known| known.revision == profile.revision && known.transport == profile.transport);
@@ -162,8 +166,9 @@ impl Session {
     ///
     /// # Errors
     /// If the connection cannot be opened.
-    pub async fn send(&self, call: &Operation) -> Result<RequestOutcome> {
-        let reply = self.with_retries(call, async || self.send_once(call).await, failure::retry_advice).await?;
+    pub async fn send(&self, operation: &Operation) -> Result<RequestOutcome> {
+        let reply =
+            self.with_retries(operation, async || self.send_once(operation).await, failure::retry_advice).await?;
         let ours = |failure: &Failure| matches!(failure.kind(), ErrorKind::Refused | ErrorKind::Failed);
         if let RequestOutcome::Failed(failure) = &reply
             && !ours(failure)
@@ -174,30 +179,30 @@ impl Session {
         Ok(reply)
     }
 
-    async fn send_once(&self, call: &Operation) -> Result<RequestOutcome> {
-        let (live, reply) = self.connection_for(call).await?;
+    async fn send_once(&self, operation: &Operation) -> Result<RequestOutcome> {
+        let (connection, reply) = self.connection_for(operation).await?;
         let reply = match reply {
             Some(reply) => reply,
-            None => match self.undeclared_failure(&live, call) {
+            None => match self.undeclared_failure(&connection, operation) {
                 Some(failure) => RequestOutcome::Failed(failure),
-                None => live.era.request(&live.rpc, call).await,
+                None => connection.era.request(&connection.rpc, operation).await,
             },
         };
-        Ok(self.retry_in_other_era(&live, call, reply).await)
+        Ok(self.retry_in_other_era(&connection, operation, reply).await)
     }
 
     /// Sends an operation and returns its result.
     ///
     /// # Errors
     /// If there is no result, with what that means for the user.
-    pub async fn request(&self, call: &Operation) -> Result<RawJson> {
-        match self.send(call).await? {
+    pub async fn request(&self, operation: &Operation) -> Result<RawJson> {
+        match self.send(operation).await? {
             RequestOutcome::Result(result) => match self.server_requests().take_unanswered() {
                 // The response does not have the structure of the requested result. That of a declined request has.
                 Some(failure) => Err(failure.server(&self.target.name)),
-                None => self.check_result_shape(call.method, result),
+                None => self.check_result_shape(operation.method, result),
             },
-            reply => Err(self.failure_from(reply, call.method)),
+            reply => Err(self.failure_from(reply, operation.method)),
         }
     }
 
@@ -207,9 +212,9 @@ impl Session {
     /// If the connection cannot be opened, or the notification cannot be delivered.
     pub async fn notify(&self, notification: &Operation) -> Result<()> {
         self.session_info().await?;
-        let (live, _) = self.connection_for(notification).await?;
-        let encoded = live.era.encode_request(&live.rpc, notification);
-        live.rpc.notify(encoded.method, encoded.params.as_deref(), encoded.headers).await
+        let (connection, _) = self.connection_for(notification).await?;
+        let encoded = connection.era.encode_request(&connection.rpc, notification);
+        connection.rpc.notify(encoded.method, encoded.params.as_deref(), encoded.headers).await
     }
 
     /// The failure for an outcome without a result. If the user declined, or input could not be given, that is the
@@ -234,45 +239,45 @@ impl Session {
     /// if the server turns out to be of the other era, the request is sent again (`ERA-13`).
     pub(super) async fn retry_in_other_era(
         &self,
-        live: &Arc<Connection>,
-        call: &Operation,
+        connection: &Arc<Connection>,
+        operation: &Operation,
         reply: RequestOutcome,
     ) -> RequestOutcome {
-        if live.is_confirmed.load(Ordering::Relaxed) || !live.era.revision().is_modern() {
+        if connection.is_confirmed.load(Ordering::Relaxed) || !connection.era.revision().is_modern() {
             return reply;
         }
         if let RequestOutcome::Result(result) = &reply {
             if member(result, "resultType").is_some() {
-                live.is_confirmed.store(true, Ordering::Relaxed);
-                self.store_profile(live);
+                connection.is_confirmed.store(true, Ordering::Relaxed);
+                self.store_profile(connection);
             }
             return reply;
         }
-        if !may_indicate_wrong_era(&reply, &live.rpc) {
+        if !may_indicate_wrong_era(&reply, &connection.rpc) {
             return reply;
         }
         let mut open = self.connection.lock().await;
-        if let Some(now) = open.as_ref().filter(|now| !Arc::ptr_eq(now, live)).cloned() {
+        if let Some(now) = open.as_ref().filter(|now| !Arc::ptr_eq(now, connection)).cloned() {
             // Another request has checked it already.
             drop(open);
-            return self.resend(&now, call, reply, None).await;
+            return self.resend(&now, operation, reply, None).await;
         }
-        if live.is_confirmed.load(Ordering::Relaxed)
-            || probe_modern(&live.rpc, &self.negotiator().probe_era()).await == Some(true)
+        if connection.is_confirmed.load(Ordering::Relaxed)
+            || probe_modern(&connection.rpc, &self.negotiator().probe_era()).await == Some(true)
         {
-            live.is_confirmed.store(true, Ordering::Relaxed);
+            connection.is_confirmed.store(true, Ordering::Relaxed);
             return reply;
         }
         self.cache.clear();
-        live.close_if_exclusive().await;
+        connection.close_if_exclusive().await;
         *open = None;
-        let Ok((opened, fresh)) = Box::pin(self.negotiator().negotiate_uncached(call)).await else { return reply };
-        let live = Arc::new(Connection::from(opened));
-        self.store_profile(&live);
-        self.options.transport.recorder.record_revision(live.era.revision());
-        *open = Some(live.clone());
+        let Ok((opened, fresh)) = Box::pin(self.negotiator().negotiate_uncached(operation)).await else { return reply };
+        let connection = Arc::new(Connection::from(opened));
+        self.store_profile(&connection);
+        self.options.transport.recorder.record_revision(connection.era.revision());
+        *open = Some(connection.clone());
         drop(open);
-        self.resend(&live, call, reply, fresh).await
+        self.resend(&connection, operation, reply, fresh).await
     }
 
     /// Sends a refused request to the server again, which is now known to be of the other era (`now`), unless it was
@@ -280,25 +285,25 @@ impl Session {
     async fn resend(
         &self,
         now: &Connection,
-        call: &Operation,
+        operation: &Operation,
         refused: RequestOutcome,
         fresh: Option<RequestOutcome>,
     ) -> RequestOutcome {
         // A legacy server answers in the handshake what `server/discover` asks for.
-        if now.era.revision().is_modern() || call.method == method::DISCOVER {
+        if now.era.revision().is_modern() || operation.method == method::DISCOVER {
             return refused;
         }
         // A lenient server may have carried out the call before it refused it.
         let unread =
             refused.was_not_processed() || (matches!(refused, RequestOutcome::Failed(_)) && now.exits_before_handshake);
-        if call.has_effects && !unread {
+        if operation.has_effects && !unread {
             let what = "the server now uses another kind of protocol revision; the call was not sent again";
             self.client_handler.warn(&format!("{what}, as it may have been carried out"));
             return refused;
         }
         match fresh {
             Some(reply) => reply,
-            None => now.era.request(&now.rpc, call).await,
+            None => now.era.request(&now.rpc, operation).await,
         }
     }
 
@@ -312,13 +317,20 @@ impl Session {
 
     /// As [`Session::session_info`], with this `server/discover` request.
     pub(super) async fn session_info_from(&self, discover: Operation) -> Result<SessionInfo> {
-        let (live, mut reply) = self.connection_for(&discover).await?;
-        if live.era.revision().is_modern() && reply.is_none() {
-            reply = Some(self.retry_in_other_era(&live, &discover, live.era.request(&live.rpc, &discover).await).await);
+        let (connection, mut reply) = self.connection_for(&discover).await?;
+        if connection.era.revision().is_modern() && reply.is_none() {
+            reply = Some(
+                self.retry_in_other_era(
+                    &connection,
+                    &discover,
+                    connection.era.request(&connection.rpc, &discover).await,
+                )
+                .await,
+            );
         }
-        let (live, _) = self.connection_for(&discover).await?;
+        let (connection, _) = self.connection_for(&discover).await?;
         let (mut server, revision, transport) =
-            (live.era.server_info(), live.era.revision(), live.rpc.transport_kind());
+            (connection.era.server_info(), connection.era.revision(), connection.rpc.transport_kind());
         let discovered = match reply {
             Some(RequestOutcome::Result(result)) if revision.is_modern() => Some(result),
             Some(reply) if revision.is_modern() => return Err(self.failure_from(reply, method::DISCOVER)),
@@ -333,7 +345,9 @@ impl Session {
     /// What is known without a request: identity, revision and transport of an open connection.
     pub async fn connection_info(&self) -> Option<(ServerInfo, Revision, TransportKind)> {
         let open = self.connection.lock().await;
-        open.as_ref().map(|live| (live.era.server_info(), live.era.revision(), live.rpc.transport_kind()))
+        open.as_ref().map(|connection| {
+            (connection.era.server_info(), connection.era.revision(), connection.rpc.transport_kind())
+        })
     }
 
     /// Whether the connected server may offer this kind of list; false if its declared capabilities rule it out.
@@ -373,19 +387,19 @@ impl Session {
 
     /// Why a request is not sent: a legacy server declared its capabilities, and this one is missing (`ERA-18`). A
     /// server that declared nothing may support anything.
-    pub(super) fn undeclared_failure(&self, live: &Connection, call: &Operation) -> Option<Failure> {
-        let (capability, what) = capabilities::method_capability(call.method)?;
-        if call.ignores_capabilities || live.era.revision().is_modern() {
+    pub(super) fn undeclared_failure(&self, connection: &Connection, operation: &Operation) -> Option<Failure> {
+        let (capability, what) = capabilities::method_capability(operation.method)?;
+        if operation.ignores_capabilities || connection.era.revision().is_modern() {
             return None;
         }
-        if live.era.declares(capability) != Some(false) {
+        if connection.era.declares(capability) != Some(false) {
             return None;
         }
-        let server = live.era.server_info();
+        let server = connection.era.server_info();
         // Skill files are read like resources.
         let extensions = server.capabilities.as_ref().and_then(|all| all.get("extensions"));
         let skills = extensions.and_then(|all| all.get(extension::SKILLS)).is_some_and(Value::is_object);
-        let reads_skills = skills && call.method == method::RESOURCES_READ;
+        let reads_skills = skills && operation.method == method::RESOURCES_READ;
         (!reads_skills).then(|| self.not_offered_failure(what).hint(list_hint(&self.target)))
     }
 

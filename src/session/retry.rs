@@ -76,11 +76,11 @@ pub enum RetryDecision {
 impl RetryPolicy {
     /// The state for a new operation.
     #[must_use]
-    pub fn start(&self, call: &Operation) -> RetryState<'_> {
+    pub fn start(&self, operation: &Operation) -> RetryState<'_> {
         RetryState {
             policy: self,
-            is_read_only: !call.has_effects,
-            is_idempotent: call.is_idempotent,
+            is_read_only: !operation.has_effects,
+            is_idempotent: operation.is_idempotent,
             retries: 0,
             polls: 0,
         }
@@ -94,16 +94,17 @@ impl RetryPolicy {
     }
 
     /// Reports the n-th retry: to the user, or only to the trace if the operation has no effects.
-    pub fn report_retry(&self, call: &Operation, advice: RetryAdvice, pause: Duration, n: u32, trace: &Trace) {
+    pub fn report_retry(&self, operation: &Operation, advice: RetryAdvice, pause: Duration, n: u32, trace: &Trace) {
         let why = match advice {
             RetryAdvice { retry_after: Some(_), .. } => "the server asked to retry later",
             RetryAdvice { is_http_status: true, .. } => "the server could not accept the request",
             RetryAdvice { is_unprocessed: true, .. } => "the server could not be reached",
             RetryAdvice { is_unprocessed: false, .. } => "the connection was lost",
         };
-        let text = format!("{why}: {} again in {} ({n} of {})", call.method, format_delay(pause), self.max_retries);
+        let text =
+            format!("{why}: {} again in {} ({n} of {})", operation.method, format_delay(pause), self.max_retries);
         match &self.on_retry {
-            Some(notice) if call.has_effects => notice(&text),
+            Some(notice) if operation.has_effects => notice(&text),
             _ => trace.note(&text),
         }
     }
@@ -197,8 +198,8 @@ mod tests {
     }
 
     /// The pauses before each retry, in milliseconds.
-    fn retry_delays(policy: &RetryPolicy, call: &Operation, advice: RetryAdvice, chance: f64) -> Vec<u128> {
-        let mut attempts = policy.start(call);
+    fn retry_delays(policy: &RetryPolicy, operation: &Operation, advice: RetryAdvice, chance: f64) -> Vec<u128> {
+        let mut attempts = policy.start(operation);
         let attempt = FailedAttempt { retry_advice: advice, kind: ErrorKind::Unreachable, was_ready: true };
         let next = std::iter::from_fn(|| match attempts.decide(attempt, Duration::ZERO, chance) {
             RetryDecision::Retry(pause, _) => Some(pause.as_millis()),

@@ -343,11 +343,11 @@ impl Session {
         if let Err(failure) = self.session_info().await {
             return Ok(failure);
         }
-        let Some(live) = self.connection.lock().await.clone() else {
+        let Some(connection) = self.connection.lock().await.clone() else {
             return Ok(Failure::new(ErrorKind::Unreachable, "the connection was closed"));
         };
         let (sender, mut events) = mpsc::channel(EVENT_BACKLOG);
-        let mut subscription = live.era.subscribe(&live.rpc, interest, sender);
+        let mut subscription = connection.era.subscribe(&connection.rpc, interest, sender);
         loop {
             let (end, heard) = tokio::select! {
                 biased;
@@ -365,7 +365,7 @@ impl Session {
                 }
             }
             if let Some(end) = end {
-                return Ok(self.subscription_failure(end, live.rpc.transport_kind()));
+                return Ok(self.subscription_failure(end, connection.rpc.transport_kind()));
             }
         }
     }
@@ -386,9 +386,9 @@ impl Session {
 
     /// Closes the connection, so that the next request opens a new one.
     async fn drop_connection(&self) {
-        let live = self.connection.lock().await.take();
-        if let Some(live) = live {
-            live.rpc.close(live.rpc.closed_reason().is_none()).await;
+        let connection = self.connection.lock().await.take();
+        if let Some(connection) = connection {
+            connection.rpc.close(connection.rpc.closed_reason().is_none()).await;
         }
     }
 }

@@ -251,8 +251,8 @@ impl LegacyEra {
         client_handler.warn(&format!("the server rejected the log level {level}: {why}"));
     }
 
-    async fn send_request(&self, rpc: &RpcClient, call: &Operation) -> RequestOutcome {
-        rpc.request(self.encode_request(rpc, call)).await
+    async fn send_request(&self, rpc: &RpcClient, operation: &Operation) -> RequestOutcome {
+        rpc.request(self.encode_request(rpc, operation)).await
     }
 
     /// Opens a new session after the server has forgotten the old one, once for all requests that notice it, and
@@ -261,7 +261,7 @@ impl LegacyEra {
     async fn renew_session(
         &self,
         rpc: &RpcClient,
-        call: &Operation,
+        operation: &Operation,
         session: u64,
         refused: RequestOutcome,
     ) -> RequestOutcome {
@@ -282,7 +282,7 @@ impl LegacyEra {
             *now += 1;
         }
         drop(now);
-        self.send_request(rpc, call).await
+        self.send_request(rpc, operation).await
     }
 
     /// Repeats the handshake for a new session.
@@ -304,7 +304,7 @@ impl LegacyEra {
     async fn retry_after_page_visits(
         &self,
         rpc: &RpcClient,
-        call: &Operation,
+        operation: &Operation,
         mut reply: RequestOutcome,
     ) -> RequestOutcome {
         for _ in 0..MAX_INPUT_ROUNDS {
@@ -315,12 +315,12 @@ impl LegacyEra {
             if let Err(failure) = self.handshake.client_handler.visit_required_pages(error).await {
                 return RequestOutcome::Failed(failure);
             }
-            reply = self.send_request(rpc, call).await;
+            reply = self.send_request(rpc, operation).await;
         }
         match &reply {
             RequestOutcome::Error(error, _) if error.code == Some(code::URL_ELICITATION_REQUIRED) => {
                 RequestOutcome::Failed(
-                    self.handshake.client_handler.request_log(call.server_requests.as_ref()).too_many_requests(),
+                    self.handshake.client_handler.request_log(operation.server_requests.as_ref()).too_many_requests(),
                 )
             }
             _ => reply,
@@ -357,27 +357,27 @@ impl Era for LegacyEra {
         self.server_info.declares(capability)
     }
 
-    fn encode_request(&self, rpc: &RpcClient, call: &Operation) -> OutgoingRequest {
+    fn encode_request(&self, rpc: &RpcClient, operation: &Operation) -> OutgoingRequest {
         let id = rpc.next_id();
-        let meta = request_meta(&self.handshake.client_handler, id, call);
-        let mut params = call.params.open_object().to_owned();
-        if call.task_request.is_some_and(|task_request| self.sends_as_task(task_request)) {
+        let meta = request_meta(&self.handshake.client_handler, id, operation);
+        let mut params = operation.params.open_object().to_owned();
+        if operation.task_request.is_some_and(|task_request| self.sends_as_task(task_request)) {
             push_member(&mut params, "task", "{}");
         }
         if !meta.is_empty() {
             push_member(&mut params, "_meta", &Value::Object(meta).to_string());
-        } else if let Some(own) = call.params.meta() {
+        } else if let Some(own) = operation.params.meta() {
             push_member(&mut params, "_meta", &own.to_string());
         }
         params.push('}');
         OutgoingRequest {
             id,
-            method: call.method,
+            method: operation.method,
             params: Some(params).filter(|params| params != "{}"),
             headers: Vec::new(),
             timeout: self.handshake.request_timeout,
             cancel_mode: CancelMode::SendNotification,
-            server_requests: call.server_requests.clone(),
+            server_requests: operation.server_requests.clone(),
         }
     }
 

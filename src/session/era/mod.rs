@@ -29,7 +29,7 @@ pub trait Era: Subscribe + TaskProtocol + Send + Sync {
     }
 
     /// Encodes a request for this era.
-    fn encode_request(&self, rpc: &RpcClient, call: &Operation) -> OutgoingRequest;
+    fn encode_request(&self, rpc: &RpcClient, operation: &Operation) -> OutgoingRequest;
 
     /// Sends a request and follows it to its end.
     fn request<'a>(&'a self, rpc: &'a RpcClient, call: &'a Operation) -> BoxFuture<'a, RequestOutcome>;
@@ -44,12 +44,12 @@ pub fn client_info() -> Value {
 /// The `_meta` of a request: the members that every request has, those of the request itself, and the request for
 /// progress under its own id (`MSG-07`).
 #[must_use]
-pub fn request_meta(handler: &ClientHandler, id: u64, call: &Operation) -> Map<String, Value> {
+pub fn request_meta(handler: &ClientHandler, id: u64, operation: &Operation) -> Map<String, Value> {
     let mut all = handler.request_meta().clone();
-    if let Some(Value::Object(own)) = call.params.meta() {
+    if let Some(Value::Object(own)) = operation.params.meta() {
         all.extend(own.clone());
     }
-    if call.wants_progress {
+    if operation.wants_progress {
         all.entry(meta::PROGRESS_TOKEN).or_insert(id.into());
     }
     all

@@ -70,9 +70,9 @@ impl ModernEra {
     }
 
     /// `params` of one request: those of the call, the answers to input requests, `_meta` (`ERA-01`, `ERA-02`).
-    fn encode_params(&self, id: u64, call: &Operation, round: &InputRound) -> String {
-        let meta = self.encode_meta(id, call);
-        let members = call.params.open_object();
+    fn encode_params(&self, id: u64, operation: &Operation, round: &InputRound) -> String {
+        let meta = self.encode_meta(id, operation);
+        let members = operation.params.open_object();
         let mut text = String::with_capacity(members.len() + meta.len() + 64);
         text.push_str(members);
         if let Some(responses) = &round.input_responses {
@@ -88,19 +88,19 @@ impl ModernEra {
     }
 
     /// `_meta` of one request.
-    fn encode_meta(&self, id: u64, call: &Operation) -> String {
+    fn encode_meta(&self, id: u64, operation: &Operation) -> String {
         let mut meta = String::with_capacity(256);
         meta.push('{');
-        if self.client_handler.request_meta().is_empty() && call.params.meta().is_none() {
+        if self.client_handler.request_meta().is_empty() && operation.params.meta().is_none() {
             // The usual case: no members but those of every request.
-            if call.wants_progress {
+            if operation.wants_progress {
                 push_member(&mut meta, meta::PROGRESS_TOKEN, &id.to_string());
             }
         } else {
-            let mut all = request_meta(&self.client_handler, id, call);
+            let mut all = request_meta(&self.client_handler, id, operation);
             if IDENTITY_MEMBERS.iter().any(|name| all.contains_key(*name)) {
                 // What the request itself says, in `mcpipe request`, takes precedence.
-                for (name, value) in self.identity_members(call) {
+                for (name, value) in self.identity_members(operation) {
                     all.entry(name).or_insert(value);
                 }
                 return Value::Object(all).to_string();
@@ -108,15 +108,15 @@ impl ModernEra {
             all.iter().for_each(|(name, value)| push_member(&mut meta, name, &encode_value(value)));
         }
         let separator = if meta.len() > 1 { "," } else { "" };
-        meta + separator + &self.identity_text(call) + "}"
+        meta + separator + &self.identity_text(operation) + "}"
     }
 
     /// The members of `_meta` that identify the client.
-    fn identity_members(&self, call: &Operation) -> Map<String, Value> {
+    fn identity_members(&self, operation: &Operation) -> Map<String, Value> {
         let values = [
             Some(self.revision().as_str().into()),
             Some(client_info()),
-            Some(self.declared_capabilities(call)),
+            Some(self.declared_capabilities(operation)),
             // Without it a server sends no logs (MSG-14).
             self.client_handler.log_level().map(Value::from),
         ];
@@ -124,58 +124,58 @@ impl ModernEra {
     }
 
     /// The same as JSON, without braces. All requests that declare the same extensions share it.
-    fn identity_text(&self, call: &Operation) -> Arc<str> {
+    fn identity_text(&self, operation: &Operation) -> Arc<str> {
         let mut known = lock(&self.identity);
-        if let Some((_, text)) = known.iter().find(|(extensions, _)| *extensions == call.extensions) {
+        if let Some((_, text)) = known.iter().find(|(extensions, _)| *extensions == operation.extensions) {
             return text.clone();
         }
-        let object = Value::Object(self.identity_members(call)).to_string();
+        let object = Value::Object(self.identity_members(operation)).to_string();
         let text: Arc<str> = object[1..object.len() - 1].into();
-        known.push((call.extensions, text.clone()));
+        known.push((operation.extensions, text.clone()));
         text
     }
 
     /// The client's capabilities, and the extensions that this request supports (`EXT-01`).
-    fn declared_capabilities(&self, call: &Operation) -> Value {
+    fn declared_capabilities(&self, operation: &Operation) -> Value {
         let mut all = self.client_handler.declared_capabilities(self.revision());
-        if let (Value::Object(all), false) = (&mut all, call.extensions.is_empty()) {
-            let extensions = call.extensions.iter().map(|name| ((*name).to_owned(), Value::Object(Map::new())));
+        if let (Value::Object(all), false) = (&mut all, operation.extensions.is_empty()) {
+            let extensions = operation.extensions.iter().map(|name| ((*name).to_owned(), Value::Object(Map::new())));
             all.insert("extensions".into(), Value::Object(extensions.collect()));
         }
         all
     }
 
-    fn request_headers(&self, call: &Operation) -> Vec<(String, String)> {
+    fn request_headers(&self, operation: &Operation) -> Vec<(String, String)> {
         let mut all = vec![
             ("MCP-Protocol-Version".to_owned(), self.revision().as_str().to_owned()),
-            ("Mcp-Method".to_owned(), call.method.to_owned()),
+            ("Mcp-Method".to_owned(), operation.method.to_owned()),
         ];
-        if let Some(name) = &call.mcp_name {
+        if let Some(name) = &operation.mcp_name {
             all.push(("Mcp-Name".to_owned(), headers::encode_value(name)));
         }
-        all.extend(call.param_headers.iter().cloned());
+        all.extend(operation.param_headers.iter().cloned());
         all
     }
 
-    fn encode_round(&self, rpc: &RpcClient, call: &Operation, round: &InputRound) -> OutgoingRequest {
+    fn encode_round(&self, rpc: &RpcClient, operation: &Operation, round: &InputRound) -> OutgoingRequest {
         let id = rpc.next_id();
         let http = rpc.transport_kind().is_http();
         OutgoingRequest {
             id,
-            method: call.method,
-            params: Some(self.encode_params(id, call, round)),
-            headers: if http { self.request_headers(call) } else { Vec::new() },
+            method: operation.method,
+            params: Some(self.encode_params(id, operation, round)),
+            headers: if http { self.request_headers(operation) } else { Vec::new() },
             timeout: self.request_timeout,
             cancel_mode: if http { CancelMode::CloseStream } else { CancelMode::SendNotification },
-            server_requests: call.server_requests.clone(),
+            server_requests: operation.server_requests.clone(),
         }
     }
 
-    async fn run_rounds(&self, rpc: &RpcClient, call: &Operation) -> RequestOutcome {
+    async fn run_rounds(&self, rpc: &RpcClient, operation: &Operation) -> RequestOutcome {
         let mut round = InputRound::default();
         let mut renegotiated = false;
         for _ in 0..=MAX_INPUT_ROUNDS {
-            let reply = rpc.request(self.encode_round(rpc, call, &round)).await;
+            let reply = rpc.request(self.encode_round(rpc, operation, &round)).await;
             let result = match reply {
                 // The version is sent again even if it was refused: the server may have been restarted (ERA-09).
                 RequestOutcome::Error(error, _) if offers_modern_revision(&error) && !renegotiated => {
@@ -188,40 +188,42 @@ impl ModernEra {
             match result_type(&result) {
                 ResultType::Complete => return RequestOutcome::Result(result),
                 // Only if the request declared that it supports tasks (EXT-02).
-                ResultType::Task if call.extensions.contains(&extension::TASKS) => {
+                ResultType::Task if operation.extensions.contains(&extension::TASKS) => {
                     return RequestOutcome::Result(result);
                 }
                 ResultType::Task => {
-                    let what =
-                        format!("the server answered {} with a task, although mcpipe did not offer that", call.method);
+                    let what = format!(
+                        "the server answered {} with a task, although mcpipe did not offer that",
+                        operation.method
+                    );
                     return RequestOutcome::Failed(Failure::new(ErrorKind::Protocol, what));
                 }
                 ResultType::Unknown(kind) => {
                     return RequestOutcome::Failed(Failure::new(
                         ErrorKind::Protocol,
-                        format!("the server answered {} with an unknown resultType '{kind}'", call.method),
+                        format!("the server answered {} with an unknown resultType '{kind}'", operation.method),
                     ));
                 }
-                ResultType::InputRequired => match self.answer_input_requests(rpc, call, &round, &result).await {
+                ResultType::InputRequired => match self.answer_input_requests(rpc, operation, &round, &result).await {
                     Ok(next) => round = next,
                     Err(failure) => return RequestOutcome::Failed(failure),
                 },
             }
         }
-        RequestOutcome::Failed(self.client_handler.request_log(call.server_requests.as_ref()).too_many_requests())
+        RequestOutcome::Failed(self.client_handler.request_log(operation.server_requests.as_ref()).too_many_requests())
     }
 
     /// Answers all requests of an `input_required` result (`MRT-01`).
     async fn answer_input_requests(
         &self,
         rpc: &RpcClient,
-        call: &Operation,
+        operation: &Operation,
         before: &InputRound,
         result: &RawJson,
     ) -> Result<InputRound, Failure> {
         let broken = |what: &str| Failure::new(ErrorKind::Protocol, format!("the server's request for input {what}"));
-        if ![method::TOOLS_CALL, method::PROMPTS_GET, method::RESOURCES_READ].contains(&call.method) {
-            return Err(broken(&format!("came for {}, which does not allow such requests", call.method)));
+        if ![method::TOOLS_CALL, method::PROMPTS_GET, method::RESOURCES_READ].contains(&operation.method) {
+            return Err(broken(&format!("came for {}, which does not allow such requests", operation.method)));
         }
         let members = members(result).unwrap_or_default();
         let find =
@@ -240,7 +242,7 @@ impl ModernEra {
             rpc.sleep(STATE_RETRY_DELAY).await?;
             return Ok(InputRound { input_responses: None, request_state: state });
         }
-        let questions = self.client_handler.request_log(call.server_requests.as_ref());
+        let questions = self.client_handler.request_log(operation.server_requests.as_ref());
         let mut responses = Map::new();
         for (key, request) in requests {
             // A declined request is not shown again.
@@ -290,8 +292,8 @@ impl Era for ModernEra {
         lock(&self.server_info).clone()
     }
 
-    fn encode_request(&self, rpc: &RpcClient, call: &Operation) -> OutgoingRequest {
-        self.encode_round(rpc, call, &InputRound::default())
+    fn encode_request(&self, rpc: &RpcClient, operation: &Operation) -> OutgoingRequest {
+        self.encode_round(rpc, operation, &InputRound::default())
     }
 
     fn request<'a>(&'a self, rpc: &'a RpcClient, call: &'a Operation) -> BoxFuture<'a, RequestOutcome> {

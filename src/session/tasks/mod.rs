@@ -42,9 +42,9 @@ impl Session {
     ///
     /// # Errors
     /// If the server cannot be reached.
-    pub async fn would_create_task(&self, call: &Operation) -> Result<Option<bool>> {
-        let (live, _) = self.connection_for(call).await?;
-        Ok(live.era.would_create_task(call.task_request.unwrap_or_default()))
+    pub async fn would_create_task(&self, operation: &Operation) -> Result<Option<bool>> {
+        let (connection, _) = self.connection_for(operation).await?;
+        Ok(connection.era.would_create_task(operation.task_request.unwrap_or_default()))
     }
 
     /// Follows a task to its end and returns the result of its call. `patience` limits the time without a sign of
@@ -59,7 +59,7 @@ impl Session {
         patience: Option<Duration>,
         told: ProgressCallback<'_>,
     ) -> Result<RawJson> {
-        let (live, _) = self.connection_for(&task_operation(method::TASKS_GET, id)).await?;
+        let (connection, _) = self.connection_for(&task_operation(method::TASKS_GET, id)).await?;
         // Any message about the task shows that it is alive, even if its status is unchanged.
         let clock = Mutex::new(RequestDeadline::new(patience, Instant::now()));
         let note = |task: &Task| {
@@ -67,7 +67,7 @@ impl Session {
             told(task);
         };
         let mut notices = self.client_handler.notifications().subscribe();
-        let mut outcome = live.era.await_task(&live.rpc, id, seen, &note);
+        let mut outcome = connection.era.await_task(&connection.rpc, id, seen, &note);
         let reply = loop {
             let deadline = lock(&clock).deadline();
             let late = async {
@@ -139,10 +139,10 @@ impl Session {
 
     /// Cancels a task after the user interrupted the run; waits only a short time for the response.
     pub async fn cancel_task_on_exit(&self, id: &str) {
-        let live = self.connection.lock().await.clone();
-        let Some(live) = live else { return };
-        let ask = live.era.encode_request(&live.rpc, &task_operation(method::TASKS_CANCEL, id));
-        live.rpc.send_final_request(ask).await;
+        let connection = self.connection.lock().await.clone();
+        let Some(connection) = connection else { return };
+        let ask = connection.era.encode_request(&connection.rpc, &task_operation(method::TASKS_CANCEL, id));
+        connection.rpc.send_final_request(ask).await;
     }
 
     /// The server's list of tasks, as it came; `None` if it keeps none.
@@ -151,8 +151,8 @@ impl Session {
     /// If the request fails.
     pub async fn list_tasks(&self) -> Result<Option<Vec<RawJson>>> {
         let first = Operation::read_only(method::TASKS_LIST, Map::new()).with_effects();
-        let (live, _) = self.connection_for(&first).await?;
-        if !live.era.supports_task_list() {
+        let (connection, _) = self.connection_for(&first).await?;
+        if !connection.era.supports_task_list() {
             return Ok(None);
         }
         let page = self.request(&first).await?;
@@ -163,11 +163,11 @@ impl Session {
     /// continue it.
     pub async fn detach(&self) -> Option<DetachedSession> {
         let open = self.connection.lock().await;
-        let live = open.as_ref()?;
-        let http = live.rpc.transport().legacy_session()?;
+        let connection = open.as_ref()?;
+        let http = connection.rpc.transport().legacy_session()?;
         let session_id = http.session_id()?;
         http.forget_session();
-        Some(DetachedSession { session_id, revision: live.era.revision() })
+        Some(DetachedSession { session_id, revision: connection.era.revision() })
     }
 
     /// Whether the server's tasks end with this connection.
@@ -178,7 +178,7 @@ impl Session {
                 .lock()
                 .await
                 .as_ref()
-                .is_some_and(|live| live.rpc.transport_kind() != TransportKind::Http)
+                .is_some_and(|connection| connection.rpc.transport_kind() != TransportKind::Http)
     }
 
     fn task_failure(&self, reply: RequestOutcome, id: &str) -> Failure {
