@@ -173,7 +173,7 @@ fn a_bad_line_is_an_answer_and_not_the_end() {
         lines[6]["error"],
         json!({"class": "usage", "code": 2, "message": "echo: invalid arguments",
             "causes": ["txt: no such parameter; did you mean text?", "text: required value is missing"],
-            "hint": "mcpipe list demo echo", "server": "demo", "rpc": null})
+            "hint": "show its parameters: mcpipe list demo echo", "server": "demo", "rpc": null})
     );
     let hint = lines[7]["error"]["hint"].as_str().unwrap();
     assert_eq!(hint, "did you mean echo?");
