@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::cli::{TaskArgs, TaskCommand, TaskIdArgs, TaskListArgs, TaskWaitArgs};
 use crate::commands::context::{Context, Exit};
 use crate::commands::task_handles::{TaskHandle, TaskHandles, progress_text, remove_handle, task_timeout};
-use crate::commands::tool_result::{ResultOptions, print_tool_result};
+use crate::commands::tool_result::{ResultOptions, try_print_tool_result};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::output::save::ensure_directory_writable;
 use crate::output::{Cell, Column, Table};
@@ -104,17 +104,17 @@ async fn wait(context: &Context, args: TaskWaitArgs) -> Result<Exit> {
                 return Err(failure);
             }
         };
-        if left.is_some() {
+        let options =
+            ResultOptions { structured_only: args.structured, save: args.save.as_deref(), ..ResultOptions::default() };
+        let printed = try_print_tool_result(context, session, result, &options, None);
+        if printed.is_err() {
+            // The result can be fetched again, as long as the session of the task exists.
+            session.detach().await;
+        } else if left.is_some() {
             // Its session ends now, and with it the task.
             remove_handle(context, session, &id);
         }
-        print_tool_result(
-            context,
-            session,
-            result,
-            &ResultOptions { structured_only: args.structured, save: args.save.as_deref(), ..ResultOptions::default() },
-            None,
-        )
+        printed?
     };
     progress.show_during(context.with_session(session, operation)).await
 }

@@ -43,18 +43,33 @@ pub fn print_tool_result(
     shown: &ResultOptions<'_>,
     misfit: Option<Failure>,
 ) -> Result<Exit> {
+    try_print_tool_result(context, session, result, shown, misfit)?
+}
+
+/// As [`print_tool_result`], but what the printed result means for the exit code is returned apart: the outer failure
+/// is that it could not be printed.
+///
+/// # Errors
+/// When it cannot be printed.
+pub fn try_print_tool_result(
+    context: &Context,
+    session: &Session,
+    result: RawJson,
+    shown: &ResultOptions<'_>,
+    misfit: Option<Failure>,
+) -> Result<Result<Exit>> {
     let failure = result_failure(session, &result);
     let has_structured = || find_member(result.get(), "structuredContent").is_some_and(|json| json != "null");
     let structured_only = shown.structured_only && (failure.is_none() || has_structured());
     let expected = print_and_check(&context.ui, result, &ResultOptions { structured_only, ..*shown })?;
-    check_printed_result(session, failure)?;
-    match misfit {
+    let printed = check_printed_result(session, failure);
+    Ok(printed.and_then(|()| match misfit {
         Some(misfit) if shown.strict => Err(misfit),
         misfit => {
             misfit.iter().for_each(|misfit| context.ui.warn(&misfit.to_string()));
             expected.map(|()| Exit::Done)
         }
-    }
+    }))
 }
 
 /// Why a call with this result failed: it is malformed, or the tool reported an error.

@@ -1,5 +1,6 @@
 //! Tasks: followed by `call`, detached with `--detach`, managed with `task`, in both eras.
 
+use std::process::Stdio;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
@@ -442,6 +443,39 @@ fn a_detached_task_is_asked_after_in_its_session() {
     assert!(server.exchanges().contains(&"DELETE".to_owned()), "{:?}", server.exchanges());
     let run = sandbox.mcpipe(["task", "wait", "t-1"]).run();
     run.exits(1).stderr_contains("unknown task 't-1'");
+}
+
+/// The session of the task and its record are removed only after the result was printed.
+#[test]
+fn a_result_that_cannot_be_printed_can_be_fetched_again() {
+    let server = legacy("required").http();
+    let sandbox = Sandbox::new();
+    let call = ["call", &server.url("/mcp"), "work", "--detach", "--protocol", "legacy"];
+    sandbox.mcpipe(call).run().exits(0).prints("t-1\n");
+    let run = sandbox.mcpipe(["task", "wait", "t-1", "--jq", ".content|.x"]).run();
+    run.exits(1).prints("").stderr_contains("--jq: the filter failed on the result");
+    sandbox.mcpipe(["task", "wait", "t-1", "--structured"]).run().exits(7).prints("");
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let run = sandbox.mcpipe(["task", "wait", "t-1"]);
+    let output = run.command(&[]).stdin(Stdio::null()).stdout(full).stderr(Stdio::piped()).output().unwrap();
+    assert_eq!(output.status.code(), Some(74), "{output:?}");
+    assert!(!server.exchanges().contains(&"DELETE".to_owned()), "{:?}", server.exchanges());
+    sandbox.mcpipe(["task", "wait", "t-1", "--json"]).run().succeeds();
+    assert!(server.exchanges().contains(&"DELETE".to_owned()), "{:?}", server.exchanges());
+    sandbox.mcpipe(["task", "list"]).run().exits(0).prints("");
+}
+
+/// A result that says that the tool failed was printed.
+#[test]
+fn the_session_of_a_task_ends_after_a_failed_result_was_printed() {
+    let server = legacy("required")
+        .on("tasks/result", |call| call.result(json!({"content": [{"type": "text", "text": "no"}], "isError": true})))
+        .http();
+    let sandbox = Sandbox::new();
+    let call = ["call", &server.url("/mcp"), "work", "--detach", "--protocol", "legacy"];
+    sandbox.mcpipe(call).run().exits(0).prints("t-1\n");
+    sandbox.mcpipe(["task", "wait", "t-1"]).run().exits(1).prints("no\n");
+    assert!(server.exchanges().contains(&"DELETE".to_owned()), "{:?}", server.exchanges());
 }
 
 #[test]
