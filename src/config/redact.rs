@@ -107,6 +107,12 @@ impl Redacted {
     }
 }
 
+/// A URL (or any text) in displayable form, where only parts of URLs are secrets.
+#[must_use]
+pub fn redact_url(text: &str) -> Redacted {
+    redact_literal(text, "", Sensitivity::Plain)
+}
+
 /// The scheme before a token in `Authorization`.
 fn is_auth_scheme(text: &str) -> bool {
     ["bearer", "basic", "token", "apikey", "digest"].contains(&text.trim().to_ascii_lowercase().as_str())

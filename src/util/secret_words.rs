@@ -51,6 +51,10 @@ pub fn hide_in_url(text: &str, mark: &str) -> String {
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let (authority, tail) = rest.split_at(end);
     let authority = match authority.rsplit_once('@') {
+        // Neither a reference to a password nor the mark is a secret.
+        Some((user, _)) if user.split_once(':').is_some_and(|(_, held)| held == mark || is_reference(held)) => {
+            authority.to_owned()
+        }
         Some((_, host)) => format!("{mark}@{host}"),
         None => authority.to_owned(),
     };
@@ -61,6 +65,10 @@ pub fn hide_in_url(text: &str, mark: &str) -> String {
     };
     let query: Vec<String> = query.split('&').map(hidden).collect();
     format!("{scheme}://{authority}{path}?{}", query.join("&"))
+}
+
+fn is_reference(text: &str) -> bool {
+    text.starts_with("${") && text.ends_with('}')
 }
 
 #[cfg(test)]
@@ -105,6 +113,7 @@ mod tests {
     fn a_url_is_shown_without_secrets() {
         for (url, shown) in [
             ("https://u:p@h:1/x?a=1&api_key=k&token=${T}", "https://…@h:1/x?a=1&api_key=…&token=${T}"),
+            ("https://u:${P}@h/x", "https://u:${P}@h/x"),
             ("https://h/x@y", "https://h/x@y"),
             ("https://h#b", "https://h#b"),
             ("text", "text"),

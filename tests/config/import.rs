@@ -237,6 +237,45 @@ fn the_whole_command_is_visible_and_secrets_are_not() {
     sandbox.mcpipe(["config", "import", "cursor", "-q"]).run().exits(8).stdout_contains("runs  npx -y 'docs; rm -rf ~");
 }
 
+/// What `config get` does not show is not shown here either, and is moved or reported.
+#[test]
+fn every_hidden_value_is_moved_or_reported() {
+    let sandbox = Sandbox::new();
+    sandbox.config("[defaults]\ncredential_store = \"file\"\n");
+    let file = r#"{"mcpServers": {"s": {"command": "true", "args": ["--session", "k1tten"], "env": {
+        "PGPASSWORD": "correct-horse-battery-staple", "SESSION": "a-b-c-1", "DB_PASS": "hunter22",
+        "SENTRY_DSN": "https://abcdef0123456789@o1.ingest.example/1", "DEBUG": "1",
+        "SLACK_WEBHOOK_URL": "https://hooks.example/services/T0/B0/xyz", "MODEL": "large-v2"}}}}"#;
+    sandbox.file("mcp.json", file);
+    let run = sandbox.mcpipe(["config", "import", "mcp.json", "--yes", "--secrets", "keychain"]).run();
+    run.exits(0).hides("battery").hides("a-b-c-1").hides("hunter22").hides("abcdef").hides("xyz").hides("k1tten");
+    expect![[r#"
+        mcp.json
+
+          s   new
+            runs  true --session [redacted]
+            env.PGPASSWORD = "${keychain:PGPASSWORD}"
+            env.SESSION = "${keychain:SESSION}"
+            env.DB_PASS = "${keychain:DB_PASS}"
+            env.SENTRY_DSN = "${keychain:SENTRY_DSN}"
+            env.DEBUG = "1"
+            env.SLACK_WEBHOOK_URL = "[redacted]"
+            env.MODEL = "[redacted]"
+            secret: env.PGPASSWORD becomes ${keychain:PGPASSWORD}
+            secret: env.SESSION becomes ${keychain:SESSION}
+            secret: env.DB_PASS becomes ${keychain:DB_PASS}
+            secret: env.SENTRY_DSN becomes ${keychain:SENTRY_DSN}
+            may be a secret: args[1] is stored as plain text
+            may be a secret: env.SLACK_WEBHOOK_URL is stored as plain text
+            may be a secret: env.MODEL is stored as plain text
+    "#]]
+    .assert_eq(&run.stdout().replace(&format!("{}/", sandbox.work().display()), ""));
+    let text = std::fs::read_to_string(user_file(&sandbox)).unwrap();
+    assert!(!text.contains("battery") && !text.contains("abcdef"), "{text}");
+    let get = sandbox.mcpipe(["config", "get", "s"]).run();
+    get.exits(0).hides("xyz").hides("k1tten").hides("large-v2");
+}
+
 #[test]
 fn text_of_another_client_never_becomes_a_reference_of_ours() {
     let sandbox = Sandbox::new();

@@ -13,6 +13,7 @@ use super::report::{ConfigContext, ConfigReport, ReportBody, escape_untrusted};
 use super::show::full_path;
 use crate::cli::ConfigAddArgs;
 use crate::config::file::rewrite;
+use crate::config::import::secrets::find_secrets;
 use crate::config::origin::{ConfigFile, FileFormat, Layer};
 use crate::config::settings::Defaults;
 use crate::config::value::expand;
@@ -274,10 +275,13 @@ fn check_entry(
     }
     let mut notes = check_target(context, args)?;
     let literal = |text: &str| !text.is_empty() && expand::is_literal(text);
+    let found = find_secrets(&args.name, &member.value);
     for (table, flag) in [("headers", "-H 'NAME: ${VAR}'"), ("env", "-e 'NAME=${VAR}'")] {
         for pair in member.value.get(table).map(|member| member.value.members()).unwrap_or_default() {
             let text = pair.value.as_str().unwrap_or_default();
-            if looks_secret(&pair.key) && literal(text) {
+            let place = format!("{table}.{}", pair.key);
+            let is_found = found.iter().any(|one| one.is_certain && one.location == place);
+            if (is_found || looks_secret(&pair.key)) && literal(text) {
                 notes.push(format!(
                     "the value of '{}' is stored as plain text; to store a reference instead: {flag}",
                     pair.key
@@ -285,9 +289,18 @@ fn check_entry(
             }
         }
     }
-    if args.target.as_deref().and_then(|url| parse::parse_url(url).ok()).is_some_and(|place| place.basic_auth.is_some())
-    {
-        notes.push("the password in the URL is stored as plain text".to_owned());
+    for one in found.iter().filter(|one| one.is_certain && !one.location.contains('.')) {
+        notes.push(if one.location != "url" {
+            format!(
+                "the secret in {} is stored as plain text; to store a reference instead, write '${{VAR}}'",
+                one.location
+            )
+        } else if parse::parse_url(args.target.as_deref().unwrap_or_default()).is_ok_and(|url| url.basic_auth.is_some())
+        {
+            "the password in the URL is stored as plain text".to_owned()
+        } else {
+            "the secret in the URL is stored as plain text; to store a reference instead, write '${VAR}'".to_owned()
+        });
     }
     notes.extend(relative_path_note(context, args));
     // A value that is missing now may exist when the entry is used.

@@ -17,6 +17,7 @@ use crate::config::Config;
 use crate::config::import::plan::{
     ImportAction, ImportOptions, ImportPlan, ImportSource, ImportStep, SecretDestination, plan_import,
 };
+use crate::config::import::secrets::FoundSecret;
 use crate::env::Environment;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::secret::Secret;
@@ -122,7 +123,7 @@ fn unusable_entries(context: &ConfigContext<'_>, plan: &ImportPlan) -> Vec<Strin
 
 /// How many of the entries hold secrets as plain text, and how to store references instead.
 fn plain_secrets_note(plan: &ImportPlan, written: bool) -> Option<String> {
-    let open = |step: &&ImportStep| step.server.secrets.iter().any(|finding| finding.reference.is_none());
+    let open = |step: &&ImportStep| step.server.secrets.iter().any(is_plain_secret);
     let count = plan.written_steps().filter(open).count();
     let hold = if count == 1 { "server holds" } else { "servers hold" };
     let hint = match written {
@@ -130,6 +131,10 @@ fn plain_secrets_note(plan: &ImportPlan, written: bool) -> Option<String> {
         false => "use --secrets keychain (or variables) to store references instead",
     };
     (count > 0).then(|| format!("{count} {hold} secrets as plain text; {hint}"))
+}
+
+fn is_plain_secret(finding: &FoundSecret) -> bool {
+    finding.is_certain && finding.reference.is_none()
 }
 
 /// Stores the secrets that are not stored yet; `stored` collects the names of those that may be new in the store.
@@ -235,7 +240,8 @@ fn describe(plan: &ImportPlan) -> String {
                 None => "is stored as plain text".to_owned(),
                 Some(reference) => format!("becomes {reference}"),
             };
-            let _ = writeln!(text, "    secret: {} {what}", escape_untrusted(&finding.location));
+            let kind = if finding.is_certain { "secret" } else { "may be a secret" };
+            let _ = writeln!(text, "    {kind}: {} {what}", escape_untrusted(&finding.location));
         }
     }
     text

@@ -341,7 +341,7 @@ impl ImportPlan {
     ) -> Result<Vec<(String, Secret)>> {
         let mut moved: Vec<(String, Secret)> = Vec::new();
         for step in self.steps.iter_mut().filter(|step| step.action.changes_config()) {
-            for finding in &mut step.server.secrets {
+            for finding in step.server.secrets.iter_mut().filter(|finding| finding.is_certain) {
                 let secret = finding.secret();
                 let base: String = finding.variable.chars().take(MAX_SECRET_NAME_CHARS).collect();
                 let mut name = base.clone();
@@ -394,7 +394,7 @@ fn decide_action(config: &Config, wish: &ImportOptions, found: &ClientFile, entr
         return ImportAction::Skip("mcpipe reads this file directly, after 'mcpipe config trust'".to_owned());
     }
     let is_same = server.entry.is_equivalent(&entry.config);
-    let has_secrets_to_move = wish.moves_secrets && !entry.secrets.is_empty();
+    let has_secrets_to_move = wish.moves_secrets && entry.secrets.iter().any(|finding| finding.is_certain);
     if is_same && !has_secrets_to_move {
         return ImportAction::Identical(at);
     }

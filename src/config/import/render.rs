@@ -3,11 +3,9 @@
 use toml_edit::{Array, DocumentMut, Formatted, InlineTable, Item, Table, Value as Toml};
 
 use super::ImportedServer;
-use super::secrets::redact_at;
+use super::secrets::{redact_at, redact_setting};
 use crate::config::file::tree::{ConfigNode, ConfigValue};
-use crate::config::value::expand::is_literal;
-use crate::secret::REDACTED;
-use crate::util::secret_names::looks_secret;
+use crate::config::redact::redact_url;
 
 /// A line of TOML longer than this is split into a table of its own.
 const MAX_LINE_WIDTH: usize = 100;
@@ -108,27 +106,19 @@ impl ImportedServer {
             match member.key.as_str() {
                 "url" | "command" | "args" => {}
                 "env" | "headers" | "auth" => lines.extend(member.value.members().iter().filter_map(|pair| {
-                    let place = format!("{}.{}", member.key, pair.key);
-                    let hidden =
-                        self.secrets.iter().find(|finding| finding.location == place && finding.reference.is_none());
-                    let shown = match (hidden, pair.value.as_str()) {
-                        (Some(finding), Some(text)) => Toml::from(finding.redact_in(text)),
-                        (None, Some(text))
-                            if member.key != "auth"
-                                && looks_secret(&pair.key)
-                                && is_literal(text)
-                                && !text.is_empty() =>
-                        {
-                            Toml::from(REDACTED)
-                        }
-                        _ => toml_value(&pair.value)?,
+                    let shown = match pair.value.as_str() {
+                        Some(text) => Toml::from(redact_setting(&member.key, &pair.key, text, &self.secrets)),
+                        None => toml_value(&pair.value)?,
                     };
-                    let shown = shown.to_string();
-                    Some(format!("{place} = {}", shown.trim()))
+                    Some(format!("{}.{} = {}", member.key, pair.key, shown.to_string().trim()))
                 })),
-                _ => lines.extend(
-                    toml_value(&member.value).map(|value| format!("{} = {}", member.key, value.to_string().trim())),
-                ),
+                key => {
+                    let shown = match member.value.as_str() {
+                        Some(text) => Some(Toml::from(redact_url(text).text)),
+                        None => toml_value(&member.value),
+                    };
+                    lines.extend(shown.map(|value| format!("{key} = {}", value.to_string().trim())));
+                }
             }
         }
         lines

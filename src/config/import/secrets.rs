@@ -2,8 +2,10 @@
 
 use super::variables::to_variable_name;
 use crate::config::file::tree::{ConfigNode, ConfigValue};
+use crate::config::redact::{Sensitivity, is_clearly_not_secret, redact_arguments, redact_url, redact_value};
 use crate::config::value::expand::is_literal;
 use crate::secret::{REDACTED, Secret};
+use crate::util::secret_names::{is_secret_name, looks_like_key, looks_secret};
 
 /// A secret in the text of an entry.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -14,10 +16,14 @@ pub struct FoundSecret {
     pub variable: String,
     /// The text that replaces it if it is stored elsewhere.
     pub reference: Option<String>,
+    /// Whether it is one by its name or form. Anything else that `config get` would not show only may be a secret: it is
+    /// reported and not moved.
+    pub is_certain: bool,
     /// The path to the string.
     segments: Vec<PathSegment>,
-    /// The part of the string that is the secret, as it is written.
+    /// The part of the string that is the secret, as it is written, and where it begins.
     secret_text: Secret,
+    start: usize,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -57,7 +63,10 @@ impl FoundSecret {
             }
         }
         if let ConfigValue::String(text) = &mut node.value {
-            *text = text.replacen(self.secret_text.reveal(), reference, 1);
+            let end = self.start + self.secret_text.reveal().len();
+            if text.get(self.start..end) == Some(self.secret_text.reveal()) {
+                text.replace_range(self.start..end, reference);
+            }
         }
     }
 }
@@ -69,9 +78,41 @@ impl FoundSecret {
 #[must_use]
 pub fn redact_at(text: &str, place: &str, findings: &[FoundSecret]) -> String {
     let harmless = |c: char| c.is_ascii_alphanumeric() || "_-.+/=:~%@!,#*".contains(c);
-    match findings.iter().find(|finding| finding.location == place && finding.reference.is_none()) {
-        Some(finding) if finding.secret_text.reveal().chars().all(harmless) => finding.redact_in(text),
+    match findings.iter().find(|finding| finding.location == place) {
+        Some(finding) if finding.reference.is_some() => redact_url(text).text,
+        Some(finding) if finding.secret_text.reveal().chars().all(harmless) => {
+            redact_url(&finding.redact_in(text)).text
+        }
         _ => text.to_owned(),
+    }
+}
+
+/// The value of a variable, a header or a login setting for display: what `config get` does not show is hidden.
+#[must_use]
+pub fn redact_setting(table: &str, key: &str, text: &str, findings: &[FoundSecret]) -> String {
+    let place = format!("{table}.{key}");
+    match findings.iter().find(|finding| finding.location == place) {
+        Some(finding) if finding.reference.is_some() => redact_url(text).text,
+        Some(finding) if finding.is_certain => redact_url(&finding.redact_in(text)).text,
+        _ if is_foreign_reference(text) => text.to_owned(),
+        _ => {
+            let shown = redact_value(text, key, sensitivity(table, key), None);
+            if shown.has_redactions { shown.text } else { text.to_owned() }
+        }
+    }
+}
+
+/// Whether a text would be a reference if it were not escaped: the note of the import about it shows it too.
+fn is_foreign_reference(text: &str) -> bool {
+    text.starts_with("$${")
+}
+
+/// How a value in one of the tables of an entry is shown by `config get`.
+fn sensitivity(table: &str, key: &str) -> Sensitivity {
+    match table {
+        "auth" if key == "client_secret" => Sensitivity::Secret,
+        "auth" => Sensitivity::Plain,
+        _ => Sensitivity::MaybeSecret,
     }
 }
 
@@ -81,13 +122,17 @@ pub fn find_secrets(server_name: &str, server: &ConfigNode) -> Vec<FoundSecret> 
     let mut found = Vec::new();
     let prefix = to_variable_name(server_name);
     let prefix = prefix.strip_prefix("INPUT_").unwrap_or(&prefix);
-    let mut add = |place: String, variable: String, path: Vec<PathSegment>, part: &str| {
+    let mut add = |place: String, variable: String, path: Vec<PathSegment>, text: &str, part: &str| {
+        let start = part.as_ptr().addr().saturating_sub(text.as_ptr().addr());
+        let secret_text = Secret::new(part);
         found.push(FoundSecret {
             location: place,
             variable,
             reference: None,
+            is_certain: true,
             segments: path,
-            secret_text: Secret::new(part),
+            secret_text,
+            start,
         });
     };
     let key = |word: &str| PathSegment::Key(word.to_owned());
@@ -102,7 +147,7 @@ pub fn find_secrets(server_name: &str, server: &ConfigNode) -> Vec<FoundSecret> 
                 _ if pair.key.eq_ignore_ascii_case("authorization") => format!("{prefix}_TOKEN"),
                 _ => format!("{prefix}_{}", to_variable_name(&pair.key)),
             };
-            add(format!("{table}.{}", pair.key), variable, vec![key(table), key(&pair.key)], part);
+            add(format!("{table}.{}", pair.key), variable, vec![key(table), key(&pair.key)], text, part);
         }
     }
     if let Some(ConfigValue::Array(items)) = server.get("args").map(|member| &member.value.value) {
@@ -111,7 +156,7 @@ pub fn find_secrets(server_name: &str, server: &ConfigNode) -> Vec<FoundSecret> 
             let text = item.as_str().unwrap_or_default();
             if let Some((name, part)) = secret_argument(before, text) {
                 let path = vec![key("args"), PathSegment::Index(index)];
-                add(format!("args[{index}]"), format!("{prefix}_{}", to_variable_name(name)), path, part);
+                add(format!("args[{index}]"), format!("{prefix}_{}", to_variable_name(name)), path, text, part);
             }
             before = text;
         }
@@ -119,7 +164,51 @@ pub fn find_secrets(server_name: &str, server: &ConfigNode) -> Vec<FoundSecret> 
     if let Some(url) = server.get("url").and_then(|member| member.value.as_str())
         && let Some((name, part)) = secret_in_url(url)
     {
-        add("url".to_owned(), format!("{prefix}_{}", to_variable_name(name)), vec![key("url")], part);
+        add("url".to_owned(), format!("{prefix}_{}", to_variable_name(name)), vec![key("url")], url, part);
+    }
+    let mut possible = possible_secrets(server);
+    possible.retain(|one| !found.iter().any(|other| other.location == one.location));
+    found.append(&mut possible);
+    found
+}
+
+/// Every value that `config get` would not show in full.
+fn possible_secrets(server: &ConfigNode) -> Vec<FoundSecret> {
+    let mut found = Vec::new();
+    let mut add = |place: String, name: &str, text: &str| {
+        found.push(FoundSecret {
+            location: place,
+            variable: to_variable_name(name),
+            reference: None,
+            is_certain: false,
+            segments: Vec::new(),
+            secret_text: Secret::new(text),
+            start: 0,
+        });
+    };
+    for member in server.members() {
+        match &member.value.value {
+            ConfigValue::Table(pairs) => {
+                for pair in pairs {
+                    // A reference of the client that could not be translated is not a secret.
+                    let is_reference = |text: &&str| is_foreign_reference(text) || text.contains("{file:");
+                    let Some(text) = pair.value.as_str().filter(|text| !is_reference(text)) else { continue };
+                    if redact_value(text, &pair.key, sensitivity(&member.key, &pair.key), None).has_redactions {
+                        add(format!("{}.{}", member.key, pair.key), &pair.key, text);
+                    }
+                }
+            }
+            ConfigValue::Array(items) => {
+                let texts: Vec<&str> = items.iter().map(|item| item.as_str().unwrap_or_default()).collect();
+                for (at, shown) in redact_arguments(&texts, None).into_iter().enumerate() {
+                    if shown.has_redactions {
+                        add(format!("{}[{at}]", member.key), &member.key, texts[at]);
+                    }
+                }
+            }
+            ConfigValue::String(text) if redact_url(text).has_redactions => add(member.key.clone(), &member.key, text),
+            _ => {}
+        }
     }
     found
 }
@@ -132,7 +221,8 @@ fn secret_part<'a>(name: &str, text: &'a str) -> Option<(&'a str, &'a str)> {
     }
     let bare = ["Bearer ", "bearer ", "Basic ", "token ", "Token "].iter().find_map(|scheme| text.strip_prefix(scheme));
     let part = bare.unwrap_or(text).trim();
-    if is_likely_secret(name) && !part.is_empty() && !matches!(part, "true" | "false" | "none" | "0" | "1") {
+    let is_value = !part.is_empty() && !matches!(part, "true" | "false" | "none" | "0" | "1");
+    if is_value && (is_likely_secret(name) || is_secret_by_name_and_value(name, part)) {
         return Some(("", part));
     }
     known_token(part).map(|part| ("", part)).or_else(|| secret_in_url(text))
@@ -169,7 +259,7 @@ fn secret_in_header(text: &str) -> Option<(&str, &str)> {
     }
 }
 
-/// The password, or a parameter with a secret name, in a URL.
+/// The password, a parameter with a secret name, or a key in the path of a URL.
 fn secret_in_url(text: &str) -> Option<(&str, &str)> {
     if !is_literal(text) {
         return None;
@@ -182,12 +272,15 @@ fn secret_in_url(text: &str) -> Option<(&str, &str)> {
     {
         return Some(("password", password));
     }
-    let (_, query) = rest.split_once('?')?;
+    let query = rest.split_once('?').map_or("", |(_, query)| query);
     let query = query.split('#').next().unwrap_or_default();
-    query.split('&').find_map(|pair| {
+    let parameter = query.split('&').find_map(|pair| {
         let (name, value) = pair.split_once('=')?;
         (is_likely_secret(name) && !value.is_empty()).then_some((name, value))
-    })
+    });
+    let path = rest.split(['?', '#']).next().unwrap_or_default();
+    parameter
+        .or_else(|| path.split('/').skip(1).find(|segment| looks_like_key(segment)).map(|segment| ("key", segment)))
 }
 
 /// The prefixes of well-known services' tokens.
@@ -281,10 +374,21 @@ const METADATA_WORDS: &[&str] = &[
 /// Whether a value with this name is probably secret: `GITHUB_TOKEN`, `x-api-key`, `--apiKey`.
 fn is_likely_secret(name: &str) -> bool {
     let snake = to_variable_name(name);
-    let words: Vec<&str> = snake.split('_').collect();
-    let telling = words.iter().any(|word| SECRET_WORDS.contains(word));
-    let public = words.contains(&"PUBLIC") || words.contains(&"PUBLISHABLE");
-    telling && !public && !words.last().is_some_and(|word| METADATA_WORDS.contains(word))
+    snake.split('_').any(|word| SECRET_WORDS.contains(&word)) && !describes_secret(&snake)
+}
+
+/// Whether the value of a variable or header is probably secret: its name is that of a secret without a separator
+/// (`PGPASSWORD`), or resembles one and the value is not a common word.
+fn is_secret_by_name_and_value(name: &str, value: &str) -> bool {
+    let resembles = is_secret_name(name) || (looks_secret(name) && !is_clearly_not_secret(value));
+    resembles && !describes_secret(&to_variable_name(name))
+}
+
+/// Whether a name in upper case says that its value is public, or only describes a secret.
+fn describes_secret(snake: &str) -> bool {
+    let mut words = snake.split('_');
+    words.clone().any(|word| matches!(word, "PUBLIC" | "PUBLISHABLE"))
+        || words.next_back().is_some_and(|word| METADATA_WORDS.contains(&word))
 }
 
 #[cfg(test)]
@@ -296,6 +400,7 @@ mod tests {
     fn found_secrets(toml: &str) -> Vec<String> {
         find_secrets("my-api", &parse_toml(toml).unwrap())
             .iter()
+            .filter(|finding| finding.is_certain)
             .map(|finding| format!("{} {} {}", finding.location, finding.variable, finding.secret().reveal()))
             .collect()
     }
@@ -315,6 +420,13 @@ mod tests {
             ("args = ['-y', 'sk-0123456789abcdef0']", "args[1] MY_API_TOKEN sk-0123456789abcdef0"),
             ("url = 'https://x/mcp?api_key=abc&b=c'", "url MY_API_API_KEY abc"),
             ("env.SECRET = 'a$${b'", "env.SECRET SECRET a${b"),
+            ("env.PGPASSWORD = 'horse'", "env.PGPASSWORD PGPASSWORD horse"),
+            ("env.SESSION = 'a1b2c3'", "env.SESSION SESSION a1b2c3"),
+            ("env.SENTRY_DSN = 'https://abc@o1.example/1'", "env.SENTRY_DSN SENTRY_DSN https://abc@o1.example/1"),
+            (
+                "url = 'https://x/sk_live_4eC39HqLyjWDarjtT1zdp7dc/mcp'",
+                "url MY_API_KEY sk_live_4eC39HqLyjWDarjtT1zdp7dc",
+            ),
         ] {
             assert_eq!(found_secrets(toml), [found], "{toml}");
         }
@@ -340,6 +452,34 @@ mod tests {
         ] {
             assert_eq!(found_secrets(toml), Vec::<String>::new(), "{toml}");
         }
+    }
+
+    #[test]
+    fn everything_that_is_not_shown_is_found() {
+        for (toml, place) in [
+            ("env.SLACK_WEBHOOK_URL = 'https://hooks.example/services/T0/B0/xyz'", "env.SLACK_WEBHOOK_URL"),
+            ("env.DATABASE_URL = 'postgres://ada@db/x'", "env.DATABASE_URL"),
+            ("env.KEYBOARD = 'us'", "env.KEYBOARD"),
+            ("headers.X-Team = 'Core Team'", "headers.X-Team"),
+            ("url = 'https://ada@x/mcp'", "url"),
+            ("proxy = 'http://ada:pw@x'", "proxy"),
+            ("args = ['--session', 'abc']", "args[1]"),
+        ] {
+            let server = parse_toml(toml).unwrap();
+            let found = find_secrets("a", &server);
+            let found: Vec<_> = found.iter().map(|one| (one.location.as_str(), one.is_certain)).collect();
+            assert_eq!(found, [(place, false)], "{toml}");
+        }
+        for toml in ["env.DEBUG = '1'", "headers.X-Team = 'core'", "url = 'https://x/mcp?team=a'", "args = ['-y']"] {
+            assert_eq!(find_secrets("a", &parse_toml(toml).unwrap()), [], "{toml}");
+        }
+    }
+
+    #[test]
+    fn only_the_secret_itself_is_replaced() {
+        let mut server = parse_toml("url = 'https://abc/mcp?api_key=abc'").unwrap();
+        find_secrets("a", &server)[0].clone().replace(&mut server, "${K}");
+        assert_eq!(server.get("url").unwrap().value.as_str(), Some("https://abc/mcp?api_key=${K}"));
     }
 
     #[test]
