@@ -55,6 +55,8 @@ pub struct GlobalOptions {
     pub config: Option<PathBuf>,
     /// Give up if no response arrives within TIME; 0 = no limit [default: 60s]
     ///
+    /// Without --connect-timeout it also limits the start of the server, to TIME if that is shorter than 30 seconds.
+    ///
     /// TIME is 500ms, 30s, 2m or 1h; a bare number is seconds. Progress notifications and messages about a task restart
     /// the timer, up to 60 × TIME in total; a flood of them does not.
     #[arg(long, global = true, hide_short_help = true, hide_long_help = true, value_name = "TIME", value_parser = parse_duration, allow_negative_numbers = true)]
@@ -64,8 +66,8 @@ pub struct GlobalOptions {
     pub connect_timeout: Option<Duration>,
     /// Retry up to N times after transient failures [default: 2; 0 for local commands]
     ///
-    /// A tool call is retried only if the server did not process it, or if the tool declares itself idempotent or
-    /// read-only.
+    /// By default, a tool call is retried only if the server certainly did not process it; with this option also if the
+    /// tool declares itself idempotent or read-only.
     #[arg(long, global = true, hide_short_help = true, hide_long_help = true, value_name = "N", value_parser = parse_whole_number::<u32, 0>)]
     pub retries: Option<u32>,
     /// Give up on a list whose pages exceed SIZE in total; 0 = no limit [default: 64MiB]

@@ -181,10 +181,11 @@ impl Context {
             Some(provider) => Some(Arc::new(provider.clone()) as Arc<dyn Authorize>),
             None => self.bearer_provider(target)?.map(|provider| Arc::new(provider) as Arc<dyn Authorize>),
         };
+        let (connect_timeout, connect_timeout_options) = self.start_timeout(target);
         // The token itself may be another one in each run.
         let source = target.bearer.as_ref().map(ToString::to_string);
         let transport = transport::TransportOptions {
-            connect_timeout: self.connect_timeout(target),
+            connect_timeout,
             interrupt: self.interrupt.clone(),
             trace: self.trace()?,
             authorize,
@@ -194,6 +195,7 @@ impl Context {
             kept: None,
         };
         Ok(session::SessionOptions {
+            connect_timeout_options,
             timeout: self.request_timeout(target),
             max_list_size: Some(self.global.max_list_size.unwrap_or(DEFAULT_MAX_LIST_SIZE)).filter(|size| *size > 0),
             retry: self.retry_policy(target),
@@ -228,6 +230,18 @@ impl Context {
     #[must_use]
     pub fn connect_timeout(&self, target: &Target) -> Option<Duration> {
         effective_timeout(self.global.connect_timeout, target.connect_timeout, DEFAULT_CONNECT_TIMEOUT)
+    }
+
+    /// The time limit for starting and negotiating with a server before its first response, and the options that set
+    /// it: an explicit `--timeout` is a limit for the start as well, unless that has an option of its own.
+    fn start_timeout(&self, target: &Target) -> (Option<Duration>, &'static str) {
+        let usual = self.connect_timeout(target);
+        match self.global.timeout.filter(|time| !time.is_zero()) {
+            Some(time) if self.global.connect_timeout.is_none() && usual.is_none_or(|usual| time < usual) => {
+                (Some(time), "--timeout TIME, or the start alone with --connect-timeout TIME")
+            }
+            _ => (usual, "--connect-timeout TIME"),
+        }
     }
 
     /// Runs an operation on a session, then closes the session, also after a failure.

@@ -12,6 +12,8 @@ use crate::transport;
 pub struct SessionOptions {
     /// How the connection is opened; its connect time-out includes negotiation.
     pub transport: transport::TransportOptions,
+    /// The options that set the connect time-out, for hints.
+    pub connect_timeout_options: &'static str,
     /// The time limit of a request; progress extends it up to a limit. `None` waits without limit.
     pub timeout: Option<Duration>,
     /// The maximum size in bytes of the pages of a list together. `None` for no limit.

@@ -79,6 +79,17 @@ fn a_time_out_says_what_may_help_and_what_may_have_happened() {
     run.stderr_contains(
         "error: the server did not respond within 300 ms of its start\n  no response to server/discover\n",
     );
+    // An explicit --timeout limits the start too, unless that has its own option.
+    let run = sandbox.mcpipe(["list", &silent.target(), "--timeout", "300ms"]).run();
+    assert_eq!(
+        run.exits(6).stderr(),
+        "mcpipe: error: the server did not respond within 300 ms of its start\n  no response to server/discover\n\
+         hint: wait longer with --timeout TIME, or the start alone with --connect-timeout TIME\n"
+    );
+    let run = sandbox.mcpipe(["list", &silent.target(), "--timeout", "250ms", "--connect-timeout", "300ms"]).run();
+    run.exits(6)
+        .stderr_contains("within 300 ms of its start")
+        .stderr_contains("wait longer with --connect-timeout TIME");
     let silent = HttpServer::start(|_| Reply::never());
     let words = ["list", &silent.url("/"), "--connect-timeout", "300ms", "--retries", "0"];
     let run = sandbox.mcpipe(words).run();

@@ -319,7 +319,7 @@ impl Negotiator<'_> {
         if failure.kind() != ErrorKind::Timeout || has_other_hint {
             return failure;
         }
-        let option = if self.wait_deadline.is_some() { "--wait" } else { "--connect-timeout" };
-        failure.wait_hint(format!("wait longer with {option} TIME"))
+        let options = if self.wait_deadline.is_some() { "--wait TIME" } else { self.options.connect_timeout_options };
+        failure.wait_hint(format!("wait longer with {options}"))
     }
 }

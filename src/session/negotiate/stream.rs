@@ -49,7 +49,8 @@ impl Negotiator<'_> {
     async fn probe_stream(&self, rpc: &RpcClient, discover: &Operation) -> RequestOutcome {
         let probing = self.probe_era();
         let mut probe = probing.request(rpc, discover);
-        if let Ok(reply) = tokio::time::timeout(PROBE_TIMEOUT, &mut probe).await {
+        let patience = self.attempt_timeout().map_or(PROBE_TIMEOUT, |limit| PROBE_TIMEOUT.min(limit / 2));
+        if let Ok(reply) = tokio::time::timeout(patience, &mut probe).await {
             return reply;
         }
         // No response: `initialize` on the same pipe; the first conclusive response counts.
