@@ -63,6 +63,24 @@ fn the_last_line_may_be_cut_off() {
 }
 
 #[test]
+fn a_recording_that_ends_before_the_handshake_is_named() {
+    let server = crate::support::Mcp::legacy("2025-11-25").stdio();
+    let sandbox = Sandbox::new();
+    sandbox.mcpipe(["call", &server.target(), "echo", "text=x", "--record", "whole.rec"]).run().succeeds();
+    let whole = std::fs::read_to_string(sandbox.work().join("whole.rec")).unwrap();
+    let before = whole.find(r#""method":"initialize""#).unwrap();
+    let lines: Vec<&str> = whole[..before].lines().collect();
+    let kept = lines[..lines.len() - 1].join("\n");
+    for content in [format!("{kept}\n"), format!("{kept}\n{{\"connection\":1,\"di")] {
+        sandbox.file("cut.rec", content);
+        sandbox.mcpipe(["call", "replay:cut.rec", "echo", "text=x"]).run().exits(3).prints("").stderr_is(
+            "mcpipe: error: the recording ends before the response to initialize\n\
+             hint: make a complete one: run the command with the server as the target, and add --record FILE\n",
+        );
+    }
+}
+
+#[test]
 fn a_recording_that_cannot_be_written_stops_the_command() {
     let sandbox = Sandbox::new();
     sandbox.mcpipe(["list", "true", "--record", "/nonexistent/run.rec"]).run().exits(3);

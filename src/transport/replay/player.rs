@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 
 use super::matching;
 use super::script::{Content, Event, ReceivedItem, Script, SentKind, SentMessage};
-use crate::error::Result;
+use crate::error::{ErrorKind, Failure, Result};
 use crate::protocol::json::{member, members};
 use crate::protocol::rpc::RawJson;
 use crate::protocol::{code, meta, method};
@@ -184,6 +184,15 @@ impl Player {
             return;
         }
         match (name, self.script.revision) {
+            (method::INITIALIZE, None) => {
+                let failure = Failure::new(ErrorKind::Config, "the recording ends before the response to initialize")
+                    .hint("make a complete one: run the command with the server as the target, and add --record FILE");
+                deliver(
+                    state,
+                    outlet,
+                    Delivery { request: Some(id), on_stream: true, content: Content::Failed(failure) },
+                );
+            }
             (method::INITIALIZE, _) => send_error(state, outlet, &id, code::METHOD_NOT_FOUND, "Method not found"),
             (method::DISCOVER, Some(revision)) if revision.is_modern() => {
                 let result = self.discover_result(revision.as_str());
