@@ -38,11 +38,26 @@ pub fn usage_failure(error: &clap::Error, text: &str, arguments: &[OsString]) ->
         message = message.replace(word, &hide_in_url(word, HIDDEN));
     }
     let mut failure = Failure::new(ErrorKind::Usage, message);
-    if let Some(usage) = text.lines().find_map(|line| line.trim().strip_prefix("Usage: ")) {
+    if text.lines().any(|line| line.trim().starts_with("Usage: "))
+        && let Some(usage) = command_usage(typed_command(arguments).0.split_whitespace())
+    {
         failure = failure.cause(format!("usage: {usage}"));
     }
     let hint = hint(error, arguments);
     failure.hint(hint.unwrap_or_else(|| format!("see mcpipe {}--help", typed_command(arguments).0)))
+}
+
+/// The first line of the usage that the help of a command shows. The usage in an error of clap is another one: it has
+/// only the options that were typed, and a similar one in place of an unknown option.
+fn command_usage<'a>(names: impl Iterator<Item = &'a str>) -> Option<String> {
+    let mut root = cli::command();
+    root.build();
+    let mut command = &mut root;
+    for name in names {
+        command = command.find_subcommand_mut(name)?;
+    }
+    let usage = command.render_usage().to_string();
+    usage.lines().next()?.strip_prefix("Usage: ").map(|line| line.trim().to_owned())
 }
 
 fn hint(error: &clap::Error, arguments: &[OsString]) -> Option<String> {

@@ -116,7 +116,7 @@ fn get_tells_every_value_with_its_origin() {
         exit: 2
         --- stderr
         mcpipe: error: the following required arguments were not provided: <NAME>
-          usage: mcpipe config get <NAME>
+          usage: mcpipe config get [OPTIONS] <NAME>
         hint: see mcpipe config get --help
     "#]]
     .assert_eq(&config(&sandbox, &["get"]));
