@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::support::pty::TerminalStreams;
@@ -127,6 +128,23 @@ fn repeated_calls_that_are_invalid_are_not_sent_and_a_warning_comes_once() {
     let run = call(&["n=1", "--strict"]);
     let measured: Value = serde_json::from_slice(&run.exits(1).stdout).unwrap();
     assert_eq!(measured["errors"], json!({"protocol": 5}));
+}
+
+#[test]
+fn an_interruption_prints_what_was_measured_so_far() {
+    let server =
+        Mcp::legacy("2025-11-25").on("tools/call", |call| if call.n < 3 { call.text("x") } else { Vec::new() }).stdio();
+    let words = ["call", &server.target(), "echo", "text=x", "--repeat", "1000", "--json"];
+    let running = Sandbox::new().mcpipe(words).start();
+    let calls = |methods: Vec<String>| methods.iter().filter(|method| *method == "tools/call").count();
+    server.wait_for("the fourth call", |seen| seen.iter().any(|one| calls(one.methods()) == 4));
+    running.signal(Signal::INT);
+    let run = running.wait();
+    let measured: Value = serde_json::from_slice(&run.exits(130).stdout).unwrap();
+    assert_eq!((&measured["calls"], &measured["errors"]), (&json!(3), &json!({})));
+    assert_eq!(run.json_error()["class"], "interrupted");
+    server.wait_until_all_ended();
+    assert_eq!(server.single_process().methods().last().unwrap(), "notifications/cancelled");
 }
 
 #[test]

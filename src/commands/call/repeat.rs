@@ -58,7 +58,7 @@ struct Measurement {
 /// Makes the calls, and prints what came of them.
 ///
 /// # Errors
-/// When the tool cannot be called at all, or mcpipe is interrupted.
+/// When the tool cannot be called at all, or mcpipe is interrupted: then what was measured so far is printed first.
 pub(super) async fn run(
     context: &Context,
     args: &CallArgs,
@@ -85,7 +85,7 @@ pub(super) async fn run(
     };
     let mut measured = Measurement::default();
     let mut running = FuturesUnordered::new();
-    let (mut next, mut awaited) = (0, None);
+    let (mut next, mut awaited, mut interrupted) = (0, None, None);
     let mut stop = pin!(context.interrupt.interrupted());
     let mut timer = pin!(tokio::time::sleep_until(start));
     // While no timer is set, tokio writes to a pipe of its own for each one that is set, such as the deadline of each call.
@@ -111,8 +111,10 @@ pub(super) async fn run(
         awaited = next_due;
         tokio::select! {
             biased;
-            stop = &mut stop => return Err(stop),
+            // The calls under way are canceled, which is awaited; they are not part of the result.
+            stop = &mut stop, if interrupted.is_none() => (interrupted, next) = (Some(stop), count),
             Some((due, time, outcome)) = running.next() => {
+                if interrupted.is_some() { continue; }
                 measured.times.push(time);
                 let mut is_failure = false;
                 if let RepeatedCall::Finished(mut finished, misfit) = outcome {
@@ -139,14 +141,13 @@ pub(super) async fn run(
     }
     measured.elapsed = start.elapsed();
     measured.times.sort_unstable();
-    measured.print(context)?;
-    if let Some(path) = &args.html {
-        let title = format!("{}: {}", session.target().name, raw_arguments.tool);
-        std::fs::write(path, measured.page(context, &title)).map_err(|error| {
-            Failure::new(ErrorKind::Output, format!("cannot write {}", path.display())).caused_by(&error)
-        })?;
+    if interrupted.is_none() || !measured.times.is_empty() {
+        measured.write(context, args, session, &raw_arguments.tool)?;
     }
-    measured.judge(context, session, &thresholds)
+    match interrupted {
+        Some(stop) => Err(stop),
+        None => measured.judge(context, session, &thresholds),
+    }
 }
 
 /// When the time of a call begins. `awaited` is the call that the timer was set for, if another could be started at once:
@@ -221,6 +222,16 @@ impl Measurement {
             ("p99", millis(Metric::Percentile(99.0))),
             ("max", millis(Metric::Max)),
         ]
+    }
+
+    /// Prints what was measured, and writes the page.
+    fn write(&self, context: &Context, args: &CallArgs, session: &Session, tool: &str) -> Result<()> {
+        self.print(context)?;
+        let Some(path) = &args.html else { return Ok(()) };
+        let title = format!("{}: {tool}", session.target().name);
+        std::fs::write(path, self.page(context, &title)).map_err(|error| {
+            Failure::new(ErrorKind::Output, format!("cannot write {}", path.display())).caused_by(&error)
+        })
     }
 
     fn print(&self, context: &Context) -> Result<()> {
