@@ -176,7 +176,8 @@ pub struct CallArgs {
     /// Print N bytes of the result at most: a longer one is cut in the middle
     ///
     /// JSON stays JSON. The whole result is kept in a temporary file, whose name is printed. With --tool-use, N is for
-    /// the text of each result. Units such as 8kB are accepted; nothing is cut to less than about a hundred bytes.
+    /// the text of each result. Units such as 8kB are accepted. Of an N below about a hundred bytes,
+    /// only the line that names the file may be left.
     #[arg(long, value_name = "N", value_parser = parse_size, hide_short_help = true,
         conflicts_with_all = ["output", "batch", "repeat", "detach", "dry_run"])]
     pub max_bytes: Option<u64>,

@@ -58,7 +58,7 @@ pub struct ReadArgs {
     /// Print N bytes at most: a longer output is cut in the middle
     ///
     /// JSON stays JSON. The whole output is kept in a temporary file, whose name is printed. Units such as 8kB are
-    /// accepted; nothing is cut to less than about a hundred bytes.
+    /// accepted. Of an N below about a hundred bytes, only the line that names the file may be left.
     #[arg(long, value_name = "N", value_parser = parse_size, conflicts_with_all = ["output", "save", "watch", "complete"])]
     pub max_bytes: Option<u64>,
     /// Write each resource to a file in DIR; for a skill's SKILL.md, save the whole skill

@@ -84,11 +84,11 @@ variables! {
     ACTIONS_ID_TOKEN_REQUEST_TOKEN = "ACTIONS_ID_TOKEN_REQUEST_TOKEN";
     /// The GitLab instance that issues the ID tokens of `bearer = "gitlab-oidc:…"`.
     CI_SERVER_URL = "CI_SERVER_URL";
-    /// The proxy for `https` URLs (also in lower case).
+    /// The proxy for `https` URLs (also in lower case). Not for this machine, such as `localhost`: use `--proxy`.
     HTTPS_PROXY = "HTTPS_PROXY";
-    /// The proxy for `http` URLs (also in upper case).
+    /// The proxy for `http` URLs (also in upper case). Not for this machine, such as `localhost`: use `--proxy`.
     HTTP_PROXY = "http_proxy";
-    /// The proxy for every URL (also in lower case).
+    /// The proxy for every URL (also in lower case). Not for this machine, such as `localhost`: use `--proxy`.
     ALL_PROXY = "ALL_PROXY";
     /// Hosts that are reached without a proxy (also in lower case).
     NO_PROXY = "NO_PROXY";

@@ -266,7 +266,10 @@ fn shorten_object(members: Map<String, Value>, limit: usize) -> Value {
     let sizes: Vec<usize> = members.values().map(json_size).collect();
     // A colon and a comma.
     let names: Vec<usize> = members.keys().map(|name| json_size(name) + 2).collect();
-    let mark = |missing: usize| Value::String(format!("[{missing} members omitted]"));
+    let mark = |missing: usize| {
+        let s = if missing == 1 { "" } else { "s" };
+        Value::String(format!("[{missing} member{s} omitted]"))
+    };
     let mark_size = json_size(MARK_NAME) + 2 + json_size(&mark(sizes.len()));
     let plan = Plan::new(&sizes, &names, MIN_VALUE_SIZE, limit - 2, mark_size);
     // A member of the name that is needed is omitted too.
