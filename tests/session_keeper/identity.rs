@@ -256,3 +256,35 @@ fn a_command_does_not_use_the_socket_of_another_user() {
         std::fs::remove_file(&socket).unwrap();
     }
 }
+
+/// A hint never leads back to the command that failed.
+#[test]
+fn a_session_whose_server_was_removed_can_be_stopped() {
+    let (server, sessions) = (Mcp::modern().stdio(), Sessions::new());
+    let words = server.words();
+    sessions.sandbox.config(&format!("[servers.demo]\ncommand = '{}'\nargs = ['{}']\n", words[0], words[1]));
+    sessions.start("demo");
+    sessions.run(&["config", "remove", "demo", "--quiet"]).succeeds();
+    sessions.run(&["list", "demo"]).exits(3).stderr_is(
+        "mcpipe: error: no server named 'demo' is configured\n  no servers are configured\n  \
+         a session has this name, which is only for `session stop` and `session logs`\n\
+         hint: its server is no longer configured here; to stop the session: mcpipe session stop demo\n",
+    );
+    sessions.run(&["session", "stop", "demo"]).exits(0).stderr_is("stopped the session 'demo'\n");
+    sessions.assert_gone();
+}
+
+#[test]
+fn a_session_is_stopped_by_the_word_that_started_it() {
+    let (server, sessions) = (Mcp::modern().http(), Sessions::new());
+    let url = server.url("/mcp");
+    sessions
+        .run(&["session", "start", &url])
+        .exits(0)
+        .prints("")
+        .stderr_is(&format!("started the session '127.0.0.1'\nto use it, name its target: mcpipe list {url}\n"));
+    assert_eq!(sessions.list()[0]["target"], url.as_str());
+    sessions.run(&["session", "stop", &server.url("/other")]).exits(3).stderr_contains("there is no session 'http");
+    sessions.run(&["session", "stop", &url]).exits(0).stderr_is("stopped the session '127.0.0.1'\n");
+    sessions.assert_gone();
+}

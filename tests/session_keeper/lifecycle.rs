@@ -60,7 +60,7 @@ fn sessions_are_listed_with_their_processes() {
     assert!(table.stdout().ends_with(" s\t5 min\n"), "{table:?}");
     sessions
         .run(&["session", "stop", "other"])
-        .exits(2)
+        .exits(3)
         .stderr_is("mcpipe: error: there is no session 'other'\nhint: list the sessions: mcpipe session list\n");
     sessions.run(&["session", "stop", "mine"]).exits(0).stderr_is("stopped the session 'mine'\n");
     sessions.assert_gone();
@@ -70,14 +70,18 @@ fn sessions_are_listed_with_their_processes() {
 fn a_session_is_started_once() {
     let (server, sessions) = (Mcp::modern().stdio(), Sessions::new());
     let start = |words: &[&str]| sessions.run(&[&["session", "start"], words].concat());
-    start(&[&server.target()]).exits(0).prints("").stderr_is("started the session 'relay'\n");
-    start(&[&server.target()]).exits(0).prints("").stderr_is("the session 'relay' is already running\n");
+    // The name is not a target, so the command that uses the session is shown.
+    let listing = format!("mcpipe list {}", server.target());
+    let usage = format!("to use it, name its target: {listing}\n");
+    let started = |text: &str| format!("{text}\n{usage}");
+    start(&[&server.target()]).exits(0).prints("").stderr_is(&started("started the session 'relay'"));
+    start(&[&server.target()]).exits(0).prints("").stderr_is(&started("the session 'relay' is already running"));
     // Another identity needs another name.
     let target = server.target();
     start(&[&target, "-e", "A=1", "--name", "relay"])
         .exits(2)
         .stderr_contains("there is a session 'relay' for another");
-    start(&[&target, "-e", "A=1"]).exits(0).stderr_is("started the session 'relay-2'\n");
+    start(&[&target, "-e", "A=1"]).exits(0).stderr_contains("started the session 'relay-2'\n");
     // What the running session cannot change is not ignored.
     for (option, setting) in [(["--name", "other"], "name"), (["--idle", "1h"], "idle time")] {
         start(&[&[target.as_str()], &option[..]].concat()).exits(2).stderr_is(&format!(

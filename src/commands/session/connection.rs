@@ -10,18 +10,19 @@ use sha2::{Digest, Sha256};
 use crate::commands::client_features;
 use crate::commands::context::Context;
 use crate::commands::recording::server_name;
+use crate::config::Config;
 use crate::config::redact::{Sensitivity, redact_arguments, redact_value};
 use crate::error::{Failure, Result};
 use crate::session::SessionOptions;
 use crate::session::cache::identity::{hash_field, identity_hash, inherited_variables};
 use crate::session::cache::{hash_endpoint, short_hex};
-use crate::target::{Target, TargetName};
+use crate::target::{Target, TargetName, TargetWord, classify_word};
 use crate::transport::kept::files::{
     KeeperSpec, KeptSession, SessionFiles, SessionRecord, is_private_directory, session_dir,
 };
 use crate::transport::process::is_running;
 use crate::transport::{Endpoint, StdioEndpoint, TransportOptions};
-use crate::util::quoting::quote;
+use crate::util::quoting::{self, quote};
 
 /// The part of the identity of a session that names its server.
 const SERVER_PART: &str = "the command line or URL";
@@ -131,10 +132,23 @@ impl Context {
                 .hint(match record.list_command.as_str() {
                     // An older version wrote none.
                     "" => "find the target of the session, and name that: mcpipe session list".to_owned(),
+                    line if self.lists_removed_server(line) => format!(
+                        "its server is no longer configured here; to stop the session: mcpipe session stop {}",
+                        quote(word)
+                    ),
                     line => format!("name the target of the session: {line}"),
                 }),
             None => failure,
         }
+    }
+
+    /// Whether the command that lists a session's target names a server that is not configured, or not any more.
+    fn lists_removed_server(&self, line: &str) -> bool {
+        let words = quoting::split(line).unwrap_or_default();
+        let Some(Ok(TargetWord::Name(server))) = words.get(2).map(|word| classify_word(word)) else { return false };
+        let file = words.iter().position(|word| word == "--config").and_then(|at| words.get(at + 1)).map(Path::new);
+        let (config, _) = Config::load_lenient(&self.env, file.or(self.global.config.as_deref()));
+        !server.starts_with('-') && config.server(&server).is_none()
     }
 
     /// The session with these files.
@@ -146,7 +160,7 @@ impl Context {
         idle: Duration,
     ) -> Option<Arc<KeptSession>> {
         let resolution = self.resolution_json(target.reference.as_deref()?);
-        let spec = KeeperSpec { name, target: server_name(target), idle, resolution };
+        let spec = KeeperSpec { name, target: shown_target(target), idle, resolution };
         Some(Arc::new(KeptSession { files, spec }))
     }
 
@@ -246,13 +260,28 @@ pub(super) fn list_command(target: &Target) -> String {
         let words = redact_arguments(&command, None).into_iter().map(|word| quote(&word.text));
         return format!("{} -- {}", target.append_flags("mcpipe list"), words.collect::<Vec<_>>().join(" "));
     }
-    let name = match &target.endpoint {
-        Endpoint::Http(endpoint) | Endpoint::WebSocket(endpoint) if !target.is_configured => {
-            redact_value(endpoint.url.as_str(), "url", Sensitivity::Plain, None).text
-        }
-        _ => target.name.clone(),
-    };
+    let name = redacted_url(target).unwrap_or_else(|| target.name.clone());
     target.append_flags(&format!("mcpipe list {}", quote(&name)))
+}
+
+/// What `session list` shows as the target: the configured name, the URL without secrets, or the program.
+fn shown_target(target: &Target) -> String {
+    redacted_url(target).unwrap_or_else(|| server_name(target))
+}
+
+/// The URL of a target that is not configured, without secrets.
+fn redacted_url(target: &Target) -> Option<String> {
+    match &target.endpoint {
+        Endpoint::Http(endpoint) | Endpoint::WebSocket(endpoint) if !target.is_configured => {
+            Some(redact_url(endpoint.url.as_str()))
+        }
+        _ => None,
+    }
+}
+
+/// A URL without secrets.
+pub(super) fn redact_url(url: &str) -> String {
+    redact_value(url, "url", Sensitivity::Plain, None).text
 }
 
 /// The name, with a number if another session has it.

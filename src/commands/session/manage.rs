@@ -7,11 +7,14 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::io::AsyncReadExt;
 use tokio::time::timeout;
+use url::Url;
 
 use crate::cli::{SessionLogsArgs, SessionStartArgs, SessionStopArgs};
 use crate::commands::config::check_name;
 use crate::commands::context::{Context, Exit};
-use crate::commands::session::connection::{DEFAULT_IDLE, can_be_kept, default_name, free_name};
+use crate::commands::session::connection::{
+    DEFAULT_IDLE, can_be_kept, default_name, free_name, list_command, redact_url,
+};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::output::{Cell, Column, Table};
 use crate::session::Session;
@@ -66,11 +69,13 @@ pub(super) async fn start(context: &Context, args: SessionStartArgs) -> Result<E
     }
     let mut options = context.direct_options(&target)?;
     let files = context.session_files(&target, &options)?;
+    let usage = list_command(&target);
+    let target_name = Some(target.name.clone()).filter(|_| target.is_configured);
     end_dead_session(&files).await;
     if let Ok(status) = status(&files).await {
         check_unchanged(&status, args.name.as_deref(), args.idle)?;
         context.ui.note(&format!("the session '{}' is already running", status.name));
-        return print_started(context, &status);
+        return print_started(context, &status, target_name.as_deref(), &usage);
     }
     let name = match args.name {
         None => free_name(&files, &default_name(&target)),
@@ -94,7 +99,7 @@ pub(super) async fn start(context: &Context, args: SessionStartArgs) -> Result<E
         Failure::new(ErrorKind::Unreachable, "the session ended immediately after starting").caused_by(&error)
     })?;
     context.ui.note(&format!("started the session '{}'", status.name));
-    print_started(context, &status)
+    print_started(context, &status, target_name.as_deref(), &usage)
 }
 
 /// Refuses a name or an idle time that a running session does not have: its process keeps what it was started with.
@@ -110,7 +115,12 @@ fn check_unchanged(status: &SessionStatus, name: Option<&str>, idle: Option<Dura
     Err(Failure::new(ErrorKind::Usage, message).hint(format!("stop it first: mcpipe session stop {}", status.name)))
 }
 
-fn print_started(context: &Context, status: &SessionStatus) -> Result<Exit> {
+/// Prints a session that runs. A name that is not also that of a configured server is no target, so the note says how
+/// to use it.
+fn print_started(context: &Context, status: &SessionStatus, server: Option<&str>, usage: &str) -> Result<Exit> {
+    if server != Some(status.name.as_str()) {
+        context.ui.note(&format!("to use it, name its target: {usage}"));
+    }
     if context.ui.is_json() {
         context.ui.print_json_value(&json!(status))?;
     }
@@ -225,15 +235,23 @@ async fn stop_session(files: &SessionFiles) -> io::Result<()> {
     outcome
 }
 
-fn find(running: Vec<RunningSession>, name: &str) -> Result<RunningSession> {
-    let names: Vec<String> = running.iter().map(|session| session.status.name.clone()).collect();
-    running.into_iter().find(|session| session.status.name == name).ok_or_else(|| {
-        let failure = Failure::new(ErrorKind::Usage, format!("there is no session '{name}'"));
-        match did_you_mean(name, names.iter().map(String::as_str)) {
-            Some(near) => failure.hint(near),
-            None => failure.hint("list the sessions: mcpipe session list"),
+/// The session with a name, or the only one with this configured name or URL as its target.
+fn find(mut running: Vec<RunningSession>, name: &str) -> Result<RunningSession> {
+    let url = Url::parse(name).ok().map(|url| redact_url(url.as_str()));
+    let is_target = |session: &&RunningSession| session.status.target == url.as_deref().unwrap_or(name);
+    let at = running.iter().position(|session| session.status.name == name);
+    let only = || running.iter().position(|session| is_target(&session));
+    match at.or_else(|| only().filter(|_| running.iter().filter(is_target).count() == 1)) {
+        Some(at) => Ok(running.swap_remove(at)),
+        None => {
+            let failure = Failure::new(ErrorKind::Config, format!("there is no session '{name}'"));
+            let names = running.iter().map(|session| session.status.name.as_str());
+            Err(match did_you_mean(name, names) {
+                Some(near) => failure.hint(near),
+                None => failure.hint("list the sessions: mcpipe session list"),
+            })
         }
-    })
+    }
 }
 
 /// Prints the log of a session.
