@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use crate::cli::{TaskArgs, TaskCommand, TaskIdArgs, TaskListArgs, TaskWaitArgs};
 use crate::commands::context::{Context, Exit};
+use crate::commands::task_handles;
 use crate::commands::task_handles::{TaskHandle, TaskHandles, progress_text, remove_handle, task_timeout};
 use crate::commands::tool_result::{ResultOptions, try_print_tool_result};
 use crate::error::{ErrorKind, Failure, Result};
@@ -15,6 +16,7 @@ use crate::session::Session;
 use crate::session::era::legacy::DetachedSession;
 use crate::session::tasks::Task;
 use crate::target::Target;
+use crate::util::quoting::quote;
 
 /// Runs `task`.
 ///
@@ -39,15 +41,23 @@ async fn resolve_task(
     let Some(id) = words.pop() else { return Err(Failure::new(ErrorKind::Usage, "no task ID given")) };
     let mut command = one.command.clone();
     let mut reach = one.target_options.clone();
-    let known = TaskHandles::open(&context.env).find(&id);
+    let handles = TaskHandles::open(&context.env);
+    let known = handles.find(&id);
     if words.is_empty() && command.is_empty() {
         let unknown = |what: String| {
             Failure::new(ErrorKind::Failed, what)
-                .hint(format!("pass the target: mcpipe task {subcommand} TARGET {}", crate::util::quoting::quote(&id)))
+                .hint(format!("pass the target: mcpipe task {subcommand} TARGET {}", quote(&id)))
         };
         let handle = match known.as_slice() {
             [handle] => handle,
-            [] => return Err(unknown(format!("unknown task '{id}'"))),
+            [] => match handles.end_of(&id) {
+                Some(end) => {
+                    return Err(Failure::new(ErrorKind::Failed, format!("the task '{id}' is over"))
+                        .cause(end.description())
+                        .hint("list the tasks that can be waited for: mcpipe task list"));
+                }
+                None => return Err(unknown(format!("unknown task '{id}'"))),
+            },
             several => {
                 let targets: Vec<&str> = several.iter().map(|handle| handle.name.as_str()).collect();
                 return Err(unknown(format!("task '{id}' exists on {}", targets.join(" and "))));
@@ -101,7 +111,7 @@ async fn wait(context: &Context, args: TaskWaitArgs) -> Result<Exit> {
             Err(failure) => {
                 // The task continues.
                 session.detach().await;
-                return Err(failure);
+                return Err(with_wait_hint(session, &id, failure));
             }
         };
         let options =
@@ -119,13 +129,22 @@ async fn wait(context: &Context, args: TaskWaitArgs) -> Result<Exit> {
     progress.show_during(context.with_session(session, operation)).await
 }
 
+/// The failure, with how to continue to wait after a time-out.
+fn with_wait_hint(session: &Session, id: &str, failure: Failure) -> Failure {
+    if failure.kind() != ErrorKind::Timeout || failure.details().hint.is_some() {
+        return failure;
+    }
+    let line = session.target().command_line("task wait", &[&quote(id)]);
+    failure.hint(format!("the task may still be running; wait again: {line}"))
+}
+
 async fn cancel(context: &Context, one: TaskIdArgs) -> Result<Exit> {
     let (target, id, left) = resolve_task(context, "cancel", &one).await?;
     let progress = context.progress(&format!("querying {}", target.name));
     let session = context.session(target, Some(progress.clone()))?.resume(left);
     let operation = async |session: &Session| {
         let answer = forget_if_unknown(context, session, &id, session.cancel_task(&id).await)?;
-        remove_handle(context, session, &id);
+        task_handles::remove_canceled_handle(context, session, &id);
         if context.ui.is_json() {
             context.ui.print_document(answer.into())?;
         } else if Task::parse(&answer).is_some_and(|task| task.status == "cancelled") {
@@ -214,6 +233,7 @@ fn forget_if_unknown<T>(context: &Context, session: &Session, id: &str, outcome:
         return Err(failure);
     }
     let (handles, name) = (TaskHandles::open(&context.env), &session.target().name);
+    let failure = handles.end_of(id).into_iter().fold(failure, |failure, end| failure.cause(end.description()));
     let ended = handles.find(id).iter().any(|handle| handle.name == *name && handle.ended);
     handles.remove(id, name);
     Err(if ended {

@@ -27,6 +27,8 @@ use crate::util::hex::hex;
 use crate::util::private_files::create_private_dir;
 use crate::util::quoting::quote;
 
+/// How long it is remembered that a task is over.
+const FINISHED_RETENTION: Duration = Duration::from_secs(7 * 24 * 3600);
 /// How long a handle is kept if the server keeps the task without or with an unknown limit.
 const MAX_RETENTION: Duration = Duration::from_secs(30 * 24 * 3600);
 
@@ -34,6 +36,27 @@ const MAX_RETENTION: Duration = Duration::from_secs(30 * 24 * 3600);
 #[must_use]
 pub fn wait_command(target: &Target, id: &str) -> String {
     target.append_flags(&format!("mcpipe task wait {}", quote(id)))
+}
+
+/// Why a task is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TaskEnd {
+    /// Its result was printed, and the server no longer has it.
+    Printed,
+    /// The server was asked to cancel it.
+    Canceled,
+}
+
+impl TaskEnd {
+    /// What happened to the task.
+    #[must_use]
+    pub fn description(self) -> &'static str {
+        match self {
+            TaskEnd::Printed => "its result was already printed",
+            TaskEnd::Canceled => "it was canceled",
+        }
+    }
 }
 
 /// Where a task is.
@@ -52,6 +75,9 @@ pub struct TaskHandle {
     /// Whether the server's process ended when mcpipe did.
     #[serde(default)]
     pub ended: bool,
+    /// Why the task is over: then only that is remembered, for a while.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end: Option<TaskEnd>,
     /// When it was started, in seconds since 1970.
     started: u64,
     /// When the server may discard it, in seconds since 1970.
@@ -91,6 +117,7 @@ impl TaskHandle {
             command: place.command.to_vec(),
             tool: place.tool.to_owned(),
             ended: matches!(target.endpoint, Endpoint::Stdio(_)),
+            end: None,
             started: now(),
             expires: now() + task.ttl.unwrap_or(MAX_RETENTION).min(MAX_RETENTION).as_secs().max(1),
             // A command line may mean another program in another directory.
@@ -165,7 +192,7 @@ impl TaskHandles {
     /// When it cannot be written.
     pub fn save(&self, handle: &TaskHandle) -> std::io::Result<()> {
         let Some(dir) = &self.dir else { return Ok(()) };
-        let _ = self.all();
+        let _ = self.read_all();
         // The ID may be all that is needed to fetch the result.
         create_private_dir(dir)?;
         let mut file = temporary_in(dir).tempfile_in(dir)?;
@@ -173,9 +200,14 @@ impl TaskHandles {
         replace_file(file, &handle.path(dir))
     }
 
-    /// All that have not expired, oldest first.
+    /// All whose task is not over, oldest first.
     #[must_use]
     pub fn all(&self) -> Vec<TaskHandle> {
+        self.read_all().into_iter().filter(|handle| handle.end.is_none()).collect()
+    }
+
+    /// All that have not expired, oldest first.
+    fn read_all(&self) -> Vec<TaskHandle> {
         let Some(entries) = self.dir.as_ref().and_then(|dir| fs::read_dir(dir).ok()) else { return Vec::new() };
         let mut all = Vec::new();
         for path in entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| is_handle_file(path)) {
@@ -193,6 +225,26 @@ impl TaskHandles {
     #[must_use]
     pub fn find(&self, id: &str) -> Vec<TaskHandle> {
         self.all().into_iter().filter(|handle| handle.id == id).collect()
+    }
+
+    /// Why the task with this ID is over, if it is.
+    #[must_use]
+    pub fn end_of(&self, id: &str) -> Option<TaskEnd> {
+        self.read_all().into_iter().find(|handle| handle.id == id && handle.end.is_some())?.end
+    }
+
+    /// Replaces the handle of a task that is over by why it is.
+    fn finish(&self, id: &str, target: &str, end: TaskEnd) {
+        match self.find(id).into_iter().find(|handle| handle.name == target) {
+            Some(handle) => {
+                let expires = handle.expires.min(now() + FINISHED_RETENTION.as_secs());
+                let finished = TaskHandle { end: Some(end), expires, session: None, ..handle };
+                if self.save(&finished).is_err() {
+                    self.remove(id, target);
+                }
+            }
+            None => self.remove(id, target),
+        }
     }
 
     /// Removes one.
@@ -247,9 +299,19 @@ pub fn save_handle(
     }
 }
 
-/// Removes the handle of a finished task.
-pub fn remove_handle(context: &Context, session: &Session, id: &str) {
+/// Removes the handle of a task that was followed by the command that started it.
+pub fn discard_handle(context: &Context, session: &Session, id: &str) {
     TaskHandles::open(&context.env).remove(id, &session.target().name);
+}
+
+/// Removes the handle of a task whose result was fetched.
+pub fn remove_handle(context: &Context, session: &Session, id: &str) {
+    TaskHandles::open(&context.env).finish(id, &session.target().name, TaskEnd::Printed);
+}
+
+/// Removes the handle of a task that was canceled.
+pub fn remove_canceled_handle(context: &Context, session: &Session, id: &str) {
+    TaskHandles::open(&context.env).finish(id, &session.target().name, TaskEnd::Canceled);
 }
 
 /// A task in brief, for the progress line.

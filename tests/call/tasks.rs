@@ -391,11 +391,18 @@ fn detached_and_found_again_by_its_id() {
     let run = sandbox.mcpipe(["task", "cancel", "t-1"]).run();
     run.exits(0).prints("");
     assert_eq!(run.stderr(), "the server was asked to stop the task\n");
+    let over = |why: &str| {
+        format!(
+            "mcpipe: error: the task 't-1' is over\n  {why}\n\
+             hint: list the tasks that can be waited for: mcpipe task list\n"
+        )
+    };
+    sandbox.mcpipe(["task", "get", "t-1"]).run().exits(1).stderr_is(&over("it was canceled"));
     sandbox
-        .mcpipe(["task", "get", "t-1"])
+        .mcpipe(["task", "wait", "t-2"])
         .run()
         .exits(1)
-        .stderr_contains("unknown task 't-1'\nhint: pass the target: ");
+        .stderr_contains("unknown task 't-2'\nhint: pass the target: ");
     let run = sandbox.mcpipe(["task", "list", "--json"]).run();
     run.succeeds().prints("{\"tasks\":[]}\n");
 }
@@ -442,7 +449,7 @@ fn a_detached_task_is_asked_after_in_its_session() {
     // The last poll of the task may arrive after it.
     assert!(server.exchanges().contains(&"DELETE".to_owned()), "{:?}", server.exchanges());
     let run = sandbox.mcpipe(["task", "wait", "t-1"]).run();
-    run.exits(1).stderr_contains("unknown task 't-1'");
+    run.exits(1).stderr_contains("the task 't-1' is over\n  its result was already printed\n");
 }
 
 /// The session of the task and its record are removed only after the result was printed.
@@ -629,4 +636,17 @@ fn the_reference_server_needs_a_task() {
     let args = ["call", "simulate-research-query", "topic=rust", "--"];
     let run = sandbox.mcpipe(args).args(real::everything_server()).run();
     assert!(run.exits(0).stdout().starts_with("# Research Report: rust\n"), "{run:?}");
+}
+
+/// The task is not over, so the failure says how to go on.
+#[test]
+fn a_wait_that_takes_too_long_can_be_repeated() {
+    let server = modern(vec![rarely_polled("working"), rarely_polled("working")]).http();
+    let (sandbox, url) = (Sandbox::new(), server.url("/mcp"));
+    sandbox.mcpipe(["call", &url, "work", "--detach"]).run().exits(0).prints("t-1\n");
+    let run = sandbox.mcpipe(["task", "wait", "t-1", "--timeout", "400ms"]).run();
+    run.exits(6).stderr_is(&format!(
+        "mcpipe: error: no update of the task within 400 ms\n\
+         hint: the task may still be running; wait again: mcpipe task wait {url} t-1\n"
+    ));
 }

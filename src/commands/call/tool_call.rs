@@ -564,7 +564,7 @@ impl<'a> ToolCall<'a> {
         let id = task.id.clone();
         match session.await_task(&id, Some(task), task_handles::task_timeout(context), &on_update).await {
             Ok(result) => {
-                task_handles::remove_handle(context, session, &id);
+                task_handles::discard_handle(context, session, &id);
                 Ok(CallOutcome::Result(result, None))
             }
             Err(failure) => Err(self.abandon_task(&id, failure).await),
@@ -577,11 +577,11 @@ impl<'a> ToolCall<'a> {
         match failure.kind() {
             ErrorKind::Interrupted | ErrorKind::Terminated | ErrorKind::Timeout => {
                 session.cancel_task_on_exit(id).await;
-                task_handles::remove_handle(context, session, id);
+                task_handles::discard_handle(context, session, id);
                 failure
             }
             ErrorKind::Failed => {
-                task_handles::remove_handle(context, session, id);
+                task_handles::discard_handle(context, session, id);
                 failure
             }
             _ => {
