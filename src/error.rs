@@ -136,6 +136,8 @@ pub struct RetryAdvice {
     pub is_unprocessed: bool,
     /// Whether this is based on an HTTP status, of the server or of a proxy before it.
     pub is_http_status: bool,
+    /// Whether it is the proxy that could not be reached.
+    pub is_proxy: bool,
     /// How long the server asks to wait before a retry.
     pub retry_after: Option<Duration>,
 }
@@ -148,9 +150,18 @@ impl RetryAdvice {
     #[must_use]
     pub fn from_status(status: u16, retry_after: Option<Duration>) -> Option<Self> {
         match status {
-            429 => Some(RetryAdvice { is_unprocessed: true, is_http_status: true, retry_after }),
-            503 => Some(RetryAdvice { is_unprocessed: retry_after.is_some(), is_http_status: true, retry_after }),
-            502 | 504 => Some(RetryAdvice { is_unprocessed: false, is_http_status: true, retry_after }),
+            429 => {
+                Some(RetryAdvice { is_unprocessed: true, is_http_status: true, retry_after, ..RetryAdvice::default() })
+            }
+            503 => Some(RetryAdvice {
+                is_unprocessed: retry_after.is_some(),
+                is_http_status: true,
+                retry_after,
+                ..RetryAdvice::default()
+            }),
+            502 | 504 => {
+                Some(RetryAdvice { is_unprocessed: false, is_http_status: true, retry_after, ..RetryAdvice::default() })
+            }
             _ => None,
         }
     }

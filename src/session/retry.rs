@@ -98,11 +98,12 @@ impl RetryPolicy {
         let why = match advice {
             RetryAdvice { retry_after: Some(_), .. } => "the server asked to retry later",
             RetryAdvice { is_http_status: true, .. } => "the server could not accept the request",
+            RetryAdvice { is_proxy: true, .. } => "the proxy could not be reached",
             RetryAdvice { is_unprocessed: true, .. } => "the server could not be reached",
             RetryAdvice { is_unprocessed: false, .. } => "the connection was lost",
         };
         let text =
-            format!("{why}: {} again in {} ({n} of {})", operation.method, format_delay(pause), self.max_retries);
+            format!("{why}: trying {} again in {} ({n} of {})", operation.method, format_delay(pause), self.max_retries);
         match &self.on_retry {
             Some(notice) if operation.has_effects => notice(&text),
             _ => trace.note(&text),
@@ -177,12 +178,13 @@ mod tests {
 
     use super::*;
 
-    const UNSENT: RetryAdvice = RetryAdvice { is_unprocessed: true, is_http_status: false, retry_after: None };
+    const UNSENT: RetryAdvice =
+        RetryAdvice { is_unprocessed: true, is_http_status: false, is_proxy: false, retry_after: None };
     const CONNECTION_LOST: RetryAdvice =
-        RetryAdvice { is_unprocessed: false, is_http_status: false, retry_after: None };
+        RetryAdvice { is_unprocessed: false, is_http_status: false, is_proxy: false, retry_after: None };
 
     fn after(seconds: u64) -> RetryAdvice {
-        RetryAdvice { is_unprocessed: true, is_http_status: true, retry_after: Some(Duration::from_secs(seconds)) }
+        RetryAdvice { is_http_status: true, retry_after: Some(Duration::from_secs(seconds)), ..UNSENT }
     }
 
     fn read_only_operation() -> Operation {

@@ -295,7 +295,7 @@ pub(super) fn failure_json(failure: &Failure) -> Value {
     add("hint", hint.is_some(), json!(hint));
     add("suggests_waiting", *suggests_waiting, json!(true));
     add("stderr", !stderr_tail.is_empty(), json!(stderr_tail));
-    if let Some(RetryAdvice { is_unprocessed, is_http_status, retry_after }) = retry_advice {
+    if let Some(RetryAdvice { is_unprocessed, is_http_status, retry_after, .. }) = retry_advice {
         let after = retry_after.map(|time| time.as_millis());
         let advice = json!({ "unprocessed": is_unprocessed, "http_status": is_http_status, "retry_after_ms": after });
         add("retry", true, advice);

@@ -286,7 +286,7 @@ fn sampling_is_one_process_a_request() {
 fn a_sampling_command_that_fails_is_told_and_leaves_nothing_behind() {
     for (command, code, why) in [
         ("false", 1, "false: exit status: 1"),
-        ("echo hi", 1, "it did not print JSON"),
+        ("echo hi", 1, "it did not print JSON: expected a JSON value, at column 1"),
         ("echo {}", 1, "the result it printed has no 'role'"),
         ("sh -c 'sleep 100 & sleep 100'", 6, "the sampling command took longer than 300 ms"),
     ] {

@@ -59,6 +59,9 @@ fn a_failing_proxy_or_socket_is_named() {
     run.exits(5).stderr_contains(&format!("error: cannot connect to {url}\n")).hides("proxy");
     let run = list(&["--proxy", "socks4a://127.0.0.1:1"]).run();
     run.exits(5).stderr_contains("through the proxy socks4a://127.0.0.1:1");
+    // What is tried again is the proxy.
+    let run = sandbox.mcpipe(["list", url, "--allow-http", "--proxy", "127.0.0.1:1", "--retries", "1", "-v"]).run();
+    run.exits(5).stderr_contains("the proxy could not be reached: trying tools/list again in ");
     let run = list(&["--unix-socket", "/nosock"]).run();
     run.exits(5)
         .stderr_contains("error: cannot connect to the socket /nosock")

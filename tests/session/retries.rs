@@ -41,7 +41,7 @@ fn what_changes_nothing_is_tried_three_times() {
     let read = sandbox.mcpipe(["read", &server.url("/"), "demo://hello", "-v"]).run();
     read.exits(0)
         .prints("hello\n")
-        .stderr_contains("the connection was lost: resources/read again in 0.")
+        .stderr_contains("the connection was lost: trying resources/read again in 0.")
         .stderr_contains("(1 of 2)");
 
     let server = faulty("tools/list", 3, busy);
@@ -54,7 +54,7 @@ fn what_changes_nothing_is_tried_three_times() {
     let refused = sandbox.mcpipe(["list", "http://127.0.0.1:1/", "-v"]).run();
     refused
         .exits(5)
-        .stderr_contains("the server could not be reached: tools/list again in")
+        .stderr_contains("the server could not be reached: trying tools/list again in")
         .stderr_contains("(2 of 2)");
 }
 
@@ -82,7 +82,7 @@ fn a_call_that_was_turned_away_unread_is_sent_again_and_said() {
         let server = faulty("tools/call", 1, move |_| Reply::status(status).header("Retry-After", "1"));
         let run = sandbox.mcpipe(["call", &server.url("/"), "add", "a=1", "b=2"]).run();
         run.exits(0).prints("3\n");
-        run.stderr_contains("mcpipe: warning: the server asked to retry later: tools/call again in 1.")
+        run.stderr_contains("mcpipe: warning: the server asked to retry later: trying tools/call again in 1.")
             .stderr_contains("(1 of 2)");
         assert!(run.elapsed >= Duration::from_secs(1), "Retry-After is honoured: {run:?}");
         assert_eq!(count(&server, "tools/call"), 2);
@@ -92,7 +92,7 @@ fn a_call_that_was_turned_away_unread_is_sent_again_and_said() {
     run.exits(0);
     let warning: Value = serde_json::from_str(run.stderr().lines().next().unwrap()).unwrap();
     let said = warning["warning"].as_str().unwrap();
-    assert!(said.starts_with("the server could not accept the request: tools/call again in"), "{warning}");
+    assert!(said.starts_with("the server could not accept the request: trying tools/call again in"), "{warning}");
 }
 
 #[test]
@@ -170,7 +170,7 @@ fn a_tool_that_says_so_is_repeated_where_the_user_asks_for_it() {
         run.exits(if calls == 2 { 0 } else { 5 });
         assert_eq!(count(&server, "tools/call"), calls, "{hints} {words:?}");
         if calls == 2 {
-            run.stderr_contains("warning: the connection was lost: tools/call again in");
+            run.stderr_contains("warning: the connection was lost: trying tools/call again in");
         }
     }
 }

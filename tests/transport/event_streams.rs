@@ -58,7 +58,7 @@ fn a_read_only_request_is_retried_after_its_stream_broke() {
                 let run = if words[0] == "prompt" { run.arg("who=you") } else { run };
                 let run = run.args(["--protocol", pin, "-v"]).run();
                 run.exits(0)
-                    .stderr_contains(&format!("the connection was lost: {method} again in 0."))
+                    .stderr_contains(&format!("the connection was lost: trying {method} again in 0."))
                     .stderr_contains("(1 of 2)");
                 assert_eq!(count(&server, &format!("POST {method}")), 2, "{:?}", server.exchanges());
             }

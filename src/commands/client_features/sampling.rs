@@ -19,6 +19,7 @@ use crate::session::client_handler::SamplingHandler;
 use crate::target;
 use crate::transport::{BoxFuture, process};
 use crate::util::duration::format_duration;
+use crate::util::json_error::json_fault_at;
 
 /// The longest result accepted, in bytes.
 const MAX_RESULT_LENGTH: u64 = 64 * 1024 * 1024;
@@ -124,7 +125,8 @@ async fn write_and_read(child: &mut Child, params: &Value) -> std::io::Result<Ve
 
 /// Parses a `CreateMessageResult`. Only its required members are checked.
 fn parse_result(output: &[u8]) -> std::result::Result<Value, String> {
-    let value: Value = serde_json::from_slice(output).map_err(|error| format!("it did not print JSON: {error}"))?;
+    let value: Value =
+        serde_json::from_slice(output).map_err(|error| format!("it did not print JSON: {}", json_fault_at(&error)))?;
     let Value::Object(members) = &value else { return Err("it printed JSON that is not an object".to_owned()) };
     let missing = ["role", "content", "model"].iter().find(|name| !members.contains_key(**name));
     match missing {
@@ -144,7 +146,7 @@ mod tests {
         let good = json!({"role": "assistant", "content": {"type": "text", "text": "x"}, "model": "m", "more": 1});
         assert_eq!(parse_result(good.to_string().as_bytes()), Ok(good));
         for (bad, why) in [
-            ("", "it did not print JSON: EOF"),
+            ("", "it did not print JSON: it ends too early"),
             ("hello", "it did not print JSON: "),
             ("[]", "it printed JSON that is not an object"),
             (r#"{"role":"assistant","content":{}}"#, "the result it printed has no 'model'"),

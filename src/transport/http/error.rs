@@ -16,7 +16,7 @@ const NOT_HTTP_PREFIX: &str = "invalid HTTP";
 /// hyper-util's error for a proxy that responded with 407. The type is not public.
 const PROXY_AUTHORIZATION_REQUIRED: &str = "proxy authorization required";
 /// How the errors of layers begin that add nothing to their cause.
-const UNINFORMATIVE_PREFIXES: [&str; 7] = [
+const UNINFORMATIVE_PREFIXES: [&str; 8] = [
     "error sending request",
     "client error (",
     "request or response body error",
@@ -25,6 +25,8 @@ const UNINFORMATIVE_PREFIXES: [&str; 7] = [
     "dns error",
     "error resolving DNS",
     "tcp connect error",
+    // The proxy is named in the message.
+    "tunnel error: failed to create underlying connection",
 ];
 
 /// Why `url` did not respond, or why the response broke off.
@@ -107,6 +109,7 @@ fn causes(error: &(dyn Error + 'static), is_unwritten: bool) -> Vec<String> {
             "channel closed" | "connection closed" | "connection was not ready" if is_unwritten => {
                 "it closed the connection immediately".to_owned()
             }
+            _ if text.ends_with("of type InvalidContentType") => "the response is not TLS".to_owned(),
             _ => describe_certificate_error(text),
         };
         if !causes.last().is_some_and(|last| last.ends_with(&text)) {

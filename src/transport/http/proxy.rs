@@ -70,7 +70,11 @@ impl ProxyInUse {
                 format!("check the proxy that {name} sets, or use none: --proxy ''"),
             ),
         };
-        failure.details_mut().message = message;
+        let details = failure.details_mut();
+        details.message = message;
+        if let Some(advice) = &mut details.retry_advice {
+            advice.is_proxy = !matches!(self, ProxyInUse::UnixSocket(_));
+        }
         failure.hint(hint)
     }
 }

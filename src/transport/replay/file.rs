@@ -131,6 +131,7 @@ impl FailureLine {
             is_unprocessed: retry.unprocessed,
             is_http_status: retry.http_status,
             retry_after: retry.retry_after_ms.map(Duration::from_millis),
+            ..RetryAdvice::default()
         });
         details.is_unsent = self.unsent;
         details.maybe_starting = self.maybe_starting;
