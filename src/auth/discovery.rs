@@ -182,7 +182,11 @@ async fn fetch_server_metadata(
         if !is_same && !is_stated {
             return Err(Failure::new(ErrorKind::Auth, format!("the metadata at {url} does not belong to {issuer}"))
                 .cause(format!("it names the issuer '{named}'"))
-                .hint(format!("if you trust it, name the issuer: {} --issuer {}", login_command, quote(issuer))));
+                .hint(format!(
+                    "if you are sure that the provider publishes a wrong issuer, name the right one: {} --issuer {}",
+                    login_command,
+                    quote(issuer)
+                )));
         }
         if !is_same {
             http.trace().note(&format!("the metadata at {url} names the issuer '{named}'; {issuer} is used"));
@@ -206,7 +210,11 @@ async fn fetch_server_metadata(
     if found.found.is_none() && silent {
         return Err(Failure::new(ErrorKind::Auth, format!("the authorization server {issuer} may not be safe"))
             .cause("it does not advertise PKCE, which protects the login")
-            .hint("if you know that it does, set allow_unadvertised_pkce = true in [servers.NAME.auth]"));
+            .hint(format!(
+                "log in without a redirect, if it supports that: {login_command} --device; or, if you know that it \
+                 supports PKCE, set allow_unadvertised_pkce = true in [servers.NAME.auth] (for a URL, first: mcpipe \
+                 config add NAME URL)"
+            )));
     }
     Ok(found)
 }

@@ -413,7 +413,7 @@ fn accept_json() -> HeaderMap {
 fn forbidden_address_failure(url: &Url, zone: AddressSpace) -> Failure {
     Failure::new(ErrorKind::Auth, format!("{} must not be used for a login", redacted_url(url)))
         .cause(format!("it is {}, which the metadata of this server must not point to", zone.description()))
-        .hint("if you trust it, set the authorization server: 'issuer' in [servers.NAME.auth], or --issuer")
+        .hint("if you trust this address, set the authorization server: 'issuer' in [servers.NAME.auth], or --issuer")
 }
 
 /// The rules of the name look-up.

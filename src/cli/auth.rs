@@ -19,6 +19,7 @@ use crate::util::whole_number::parse_whole_number;
 /// `mcpipe auth TARGET` is short for `mcpipe auth login TARGET`.
 #[derive(Debug, Args)]
 #[command(
+    arg_required_else_help = true,
     args_conflicts_with_subcommands = true,
     subcommand_negates_reqs = true,
     override_usage = "mcpipe auth [OPTIONS] <TARGET>\n       mcpipe auth <COMMAND>",
@@ -144,7 +145,7 @@ pub struct AuthLoginArgs {
     /// File with the assertion for the grant jwt-bearer
     #[arg(long, value_name = "FILE", help_heading = "Login options", hide_short_help = true)]
     pub assertion_file: Option<PathBuf>,
-    /// Authorization server, if discovery does not find it
+    /// Authorization server, if discovery does not find it; its metadata may name another issuer
     #[arg(long, value_name = "URL", help_heading = "Login options", hide_short_help = true)]
     pub issuer: Option<String>,
     /// Request tokens for this resource instead of the one that the server names (RFC 8707)

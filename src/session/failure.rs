@@ -281,8 +281,12 @@ fn redirect_failure(refusal: &UnexpectedResponse, target: &Target) -> Failure {
     };
     let origin = |url: &str| url::Url::parse(url).map(|url| url.origin()).ok();
     let home = origin(&refusal.url).is_some_and(|home| Some(home) == origin(location));
-    if redirects_to_login(refusal, location) {
-        let message = format!("the server redirects to {location}, a sign-in page (HTTP {status})");
+    if let Some(login) = login_redirect(refusal, location) {
+        let what = match login {
+            LoginRedirect::Named => "a sign-in page",
+            LoginRedirect::Likely => "which may be a sign-in page",
+        };
+        let message = format!("the server redirects to {location}, {what} (HTTP {status})");
         return login_page_failure(message, target);
     }
     match status {
@@ -316,11 +320,20 @@ const LOGIN_WORDS: [&str; 14] = [
     "sso",
 ];
 
+/// A redirect that leads to a sign-in page.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum LoginRedirect {
+    /// Its address says so.
+    Named,
+    /// It leads to a page on another host.
+    Likely,
+}
+
 /// Whether a redirect leads to a sign-in page. 302 and 303 turn a POST into a GET of a page (RFC 9110 §15.4), while
 /// 301 and 308 move an endpoint. Applications and their proxies redirect to a page of their own or to the host of an
 /// identity provider.
-fn redirects_to_login(refusal: &UnexpectedResponse, location: &str) -> bool {
-    let Ok(url) = url::Url::parse(location) else { return false };
+fn login_redirect(refusal: &UnexpectedResponse, location: &str) -> Option<LoginRedirect> {
+    let url = url::Url::parse(location).ok()?;
     let host = url.host_str().unwrap_or_default();
     let is_login_word = |word: &str| LOGIN_WORDS.contains(&word.to_ascii_lowercase().as_str());
     // `sign_in` and `log-in` count as one word.
@@ -328,9 +341,9 @@ fn redirects_to_login(refusal: &UnexpectedResponse, location: &str) -> bool {
     let mut words = host.split('.').map(str::to_owned).chain(segments.map(|segment| segment.replace(['-', '_'], "")));
     let elsewhere = url::Url::parse(&refusal.url).is_ok_and(|home| home.host_str() != Some(host));
     match refusal.status {
-        302 | 303 => elsewhere || words.any(|word| is_login_word(&word)),
-        307 => words.any(|word| is_login_word(&word)),
-        _ => false,
+        302 | 303 | 307 if words.any(|word| is_login_word(&word)) => Some(LoginRedirect::Named),
+        302 | 303 if elsewhere => Some(LoginRedirect::Likely),
+        _ => None,
     }
 }
 

@@ -56,7 +56,8 @@ fn metadata_of_another_issuer_is_refused_with_the_option_that_states_it() {
     let (sandbox, server) = (Sandbox::new(), ProtectedServer::start());
     server.override_metadata(json!({"issuer": "https://own.example.com"}));
     let hint = format!(
-        "hint: if you trust it, name the issuer: mcpipe auth login {} --issuer {}\n",
+        "hint: if you are sure that the provider publishes a wrong issuer, name the right one: \
+         mcpipe auth login {} --issuer {}\n",
         server.url(),
         server.issuer.url("")
     );

@@ -178,8 +178,11 @@ fn aut_09_without_pkce_there_is_no_login() {
         server.override_metadata(json!({"code_challenge_methods_supported": null}));
         server.at_issuer(|request| request.target.ends_with("openid-configuration").then(|| Reply::status(404)));
     };
-    let server =
-        assert_login_fails(silent, 4, &["does not advertise PKCE", "hint: ", "allow_unadvertised_pkce = true"]);
+    let server = assert_login_fails(
+        silent,
+        4,
+        &["does not advertise PKCE", "hint: log in without", " --device; or", "allow_unadvertised_pkce = true"],
+    );
     assert_eq!(server.issuer_requests(), [METADATA, "GET /.well-known/openid-configuration"]);
     let (sandbox, server) = (Sandbox::new(), ProtectedServer::start());
     silent(&server);

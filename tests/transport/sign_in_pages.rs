@@ -24,6 +24,19 @@ fn a_redirect_to_a_sign_in_page_is_a_matter_of_credentials() {
     }
 }
 
+/// Only the words of an address show that it is a sign-in page.
+#[test]
+fn a_redirect_to_another_host_may_be_to_a_sign_in_page() {
+    for (location, what) in [
+        ("https://elsewhere.example/start", "which may be a sign-in page"),
+        ("https://elsewhere.example/login", "a sign-in page"),
+    ] {
+        let server = HttpServer::start(move |_| Reply::status(302).header("Location", location));
+        let run = Sandbox::new().mcpipe(["list", &server.url("/mcp")]).run();
+        run.exits(4).stderr_contains(&format!("error: the server redirects to {location}, {what} (HTTP 302)\n"));
+    }
+}
+
 #[test]
 fn other_redirects_are_not() {
     for (status, location) in

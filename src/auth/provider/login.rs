@@ -55,8 +55,17 @@ impl ProviderInner {
         }
         let _busy = BusyGuard::new(&self.busy_count);
         state.has_tried_login = true;
-        let discovery = self.discover(state, challenge).await?;
-        self.run_login(state, reason, challenge, discovery).await
+        let outcome = match self.discover(state, challenge).await {
+            Ok(discovery) => self.run_login(state, reason, challenge, discovery).await,
+            Err(failure) => Err(failure),
+        };
+        outcome.map_err(|failure| match failure.kind() {
+            // The user typed another command than `auth login`.
+            ErrorKind::Auth if !self.context.force_login => {
+                failure.cause(format!("{} requires a login, which was tried", self.context.target_name))
+            }
+            _ => failure,
+        })
     }
 
     pub(super) async fn run_login(
