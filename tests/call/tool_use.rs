@@ -115,7 +115,7 @@ fn what_cannot_be_called_or_fails_is_told_to_the_model() {
         let result = &all[0]["content"][n];
         (result["is_error"] == true, result["content"][0]["text"].as_str().unwrap().to_owned())
     };
-    assert_eq!(told(0), (true, "no server has a tool 'ech'\ndid you mean echo?".to_owned()));
+    assert_eq!(told(0), (true, "the server has no tool 'ech'\ndid you mean echo?".to_owned()));
     assert_eq!(
         told(1),
         (
@@ -129,7 +129,7 @@ fn what_cannot_be_called_or_fails_is_told_to_the_model() {
     assert_eq!(told(3), (true, "the configuration does not allow the tool 'image'".to_owned()));
     assert_eq!(told(4), (true, "echo: the arguments are not an object: \"not an object\"".to_owned()));
     assert_eq!(told(5), (false, "fine".to_owned()));
-    run.stderr_contains("mcpipe: error: no server has a tool 'ech'");
+    run.stderr_contains("mcpipe: error: the server has no tool 'ech'");
     let called =
         server.single_process().messages().into_iter().filter(|message| message["method"] == "tools/call").count();
     assert_eq!(called, 2);
@@ -185,6 +185,8 @@ fn without_a_target_the_names_choose_the_servers() {
     );
     assert!(texts[5].contains("MISSING"), "{}", texts[5]);
     assert_eq!(texts[6], "no server has a tool 'one__ech'\ndid you mean one__echo?");
+    let find = "find its server: mcpipe list --search echo; then name it: mcpipe call SERVER --tool-use -";
+    run.stderr_contains(&format!("no server has a tool 'echo'\nhint: {find}\n"));
     assert_eq!(never.processes().len(), started, "who is not meant is not asked");
 
     // With a target: its own names, and those of a list of several servers.
@@ -332,4 +334,22 @@ fn several_servers_are_closed_at_once() {
     for server in &servers {
         assert_eq!(server.single_process().signals, [""; 0], "it left by itself");
     }
+}
+
+/// The tools were given to the model without the name of their server.
+#[test]
+fn the_only_server_is_named_to_a_tool_without_one() {
+    let server = Mcp::modern().stdio();
+    let sandbox = Sandbox::new();
+    sandbox.config(&entry("demo", &server));
+    sandbox.file("reply.json", &anthropic(&[("1", "echo", json!({"text": "x"}))]).to_string());
+    let run = sandbox.mcpipe(["call", "--tool-use", "reply.json"]).run();
+    run.exits(1).stderr_is(
+        "mcpipe: error: no server has a tool 'echo'\n\
+         hint: name the server: mcpipe call demo --tool-use reply.json\n",
+    );
+    sandbox.mcpipe(["call", "demo", "--tool-use", "reply.json"]).run().succeeds().stderr_is("");
+    sandbox.file("other.json", &anthropic(&[("1", "nothing", json!({}))]).to_string());
+    let run = sandbox.mcpipe(["call", "demo", "--tool-use", "other.json"]).run();
+    run.exits(1).stderr_contains("the server has no tool 'nothing'\nhint: list its tools: mcpipe list demo\n");
 }

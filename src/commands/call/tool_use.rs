@@ -26,6 +26,7 @@ use crate::protocol::result_shape::shape_error;
 use crate::session::Session;
 use crate::target::Target;
 use crate::util::count::counted;
+use crate::util::quoting::quote;
 use crate::util::suggest::did_you_mean;
 
 /// Runs the tool calls of a model's response.
@@ -207,7 +208,7 @@ async fn run_call(
     asked: &ModelToolCall,
     number: u64,
 ) -> FinishedCall {
-    match find_tool_server(context, api, servers, asked).await {
+    match find_tool_server(context, args, api, servers, asked).await {
         Ok((server, session, given)) => {
             let target = if args.command.is_empty() { args.target.as_deref().or(Some(&server.name)) } else { None };
             let way = CallContext { context, session, tool_cache: &server.tool_cache, args, target };
@@ -220,6 +221,7 @@ async fn run_call(
 /// The server that has the tool, and the call's arguments.
 async fn find_tool_server<'a>(
     context: &Context,
+    args: &CallArgs,
     api: ModelApi,
     servers: &'a [ToolUseServer],
     asked: &ModelToolCall,
@@ -253,10 +255,46 @@ async fn find_tool_server<'a>(
     if let Some(trouble) = trouble {
         return Err(trouble);
     }
-    let failure = Failure::new(ErrorKind::Failed, format!("no server has a tool '{}'", asked.name));
-    Err(match did_you_mean(&asked.name, known.iter().map(String::as_str)) {
-        Some(hint) => failure.name_hint(hint),
+    Err(missing_tool(context, args, servers, &asked.name, &known))
+}
+
+/// The failure for a tool that no server has, of which `known` are the tools that were looked at.
+fn missing_tool(
+    context: &Context,
+    args: &CallArgs,
+    servers: &[ToolUseServer],
+    asked: &str,
+    known: &[String],
+) -> Failure {
+    let is_only = servers.iter().any(|server| server.naming == ToolNaming::Unprefixed);
+    let who = if is_only { "the server has no tool" } else { "no server has a tool" };
+    let failure = Failure::new(ErrorKind::Failed, format!("{who} '{asked}'"));
+    if let Some(hint) = did_you_mean(asked, known.iter().map(String::as_str)) {
+        return failure.name_hint(hint);
+    }
+    let mut meant = servers.iter().filter(|server| is_only || tool_names::may_belong_to(&server.name, asked));
+    if let Some(session) = meant.find_map(|server| server.session.as_ref().ok()) {
+        return failure.hint(format!("list its tools: {}", session.target().command_line("list", &[])));
+    }
+    match name_server_hint(context, args, asked) {
+        Some(hint) => failure.hint(hint),
         None => failure,
+    }
+}
+
+/// How to name the server of a tool whose name does not begin with one.
+fn name_server_hint(context: &Context, args: &CallArgs, tool: &str) -> Option<String> {
+    let lookup = LazyConfig::new(&context.env, context.global.config.as_deref());
+    let (config, file) = (lookup.config().ok()?, quote(&args.tool_use.as_deref()?.to_string_lossy()));
+    let call = |server: &str| config.append_config_flag(&format!("mcpipe call {server} --tool-use {file}"));
+    let mut names = config.enabled_names();
+    Some(match (names.next()?, names.next()) {
+        (server, None) => format!("name the server: {}", call(&quote(server))),
+        _ => format!(
+            "find its server: {}; then name it: {}",
+            config.append_config_flag(&format!("mcpipe list --search {}", quote(tool))),
+            call("SERVER")
+        ),
     })
 }
 
