@@ -301,12 +301,35 @@ impl<'a> ArgPath<'a> {
             return Ok(Value::String(text.to_owned()));
         }
         read.map_err(|CoercionError { expected, detail: why }| {
+            let members = || document.and_then(|document| members_hint(document, schemas, &expected, &self.steps));
+            let why = why.or_else(members);
             let problem = ArgumentProblem::new(&self.steps, format!("expected {expected}")).with_suggestion(why);
             let secret = given.is_hidden
                 || document.is_some_and(|document| schemas.iter().any(|schema| document.is_secret(schema)));
             if secret { problem } else { problem.with_text(text) }
         })
     }
+}
+
+/// How to write an object, or an array of objects, by its members.
+fn members_hint(
+    document: SchemaDocument<'_>,
+    schemas: &[&Value],
+    expected: &str,
+    steps: &[PathStep],
+) -> Option<String> {
+    let (objects, position): (Vec<&Value>, &str) = match expected {
+        "object" => (schemas.to_vec(), ""),
+        "object[]" => (schemas.iter().flat_map(|schema| document.item_schemas(schema, 0)).collect(), "[0]"),
+        _ => return None,
+    };
+    let first = |schema: &&Value| {
+        let required = schema.get("required").and_then(|names| names.get(0)).and_then(Value::as_str);
+        let declared = || schema.get("properties")?.as_object()?.keys().next().map(String::as_str);
+        required.or_else(declared).map(str::to_owned)
+    };
+    let member = objects.iter().find_map(first).unwrap_or_else(|| "MEMBER".to_owned());
+    Some(format!("write its members: {}{position}.{member}=…", path_text(steps)))
 }
 
 /// What these schemas say about a member of an object with these other members.

@@ -247,7 +247,8 @@ pub(crate) fn check_option(expression: &str) -> Result<()> {
         Err(failure) => {
             let message = format!("--expect: '{expression}' is not a valid jq expression");
             let causes = failure.details().causes.iter().cloned();
-            Err(causes.fold(Failure::new(ErrorKind::Usage, message), Failure::cause))
+            let failure = causes.fold(Failure::new(ErrorKind::Usage, message), Failure::cause);
+            Err(failure.hint("expressions use jq syntax, for example '.content | length > 0'"))
         }
     }
 }

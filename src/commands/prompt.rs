@@ -230,7 +230,7 @@ async fn check_arguments(context: &Context, session: &Session, name: &str, given
     let missing = missing_arguments(&prompt, given);
     let unknown = unknown_arguments(&prompt, given);
     if missing.is_empty() {
-        unknown.iter().for_each(|problem| context.ui.warn(&format!("{name}: {problem}")));
+        unknown.iter().for_each(|problem| context.ui.warn(&format!("{name}: {problem} (it is sent all the same)")));
         return Ok(());
     }
     let list = format!("show its arguments: {}", session.target().command_line("list", &["--prompts"]));

@@ -240,7 +240,10 @@ fn missing_program(name: &str, base: &Path, environment: &Environment) -> Option
 fn missing_secret(store: &dyn CredentialStore, name: &str) -> SecretError {
     let names = named_secrets::secret_names(store).unwrap_or_default();
     let near = did_you_mean(name, names.iter().map(String::as_str));
-    let why = SecretError::new(format!("there is no secret '{name}' in {}", store.location()));
+    // An empty keychain does not show whether the file beside it is used instead.
+    let is_place_known = !(names.is_empty() && store.has_fallback());
+    let place = if is_place_known { format!(" in {}", store.location()) } else { String::new() };
+    let why = SecretError::new(format!("there is no secret '{name}'{place}"));
     let why = SecretError { cause: near, ..why };
     why.hint(format!("store it: mcpipe config secret set {name}"))
 }

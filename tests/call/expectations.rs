@@ -23,7 +23,10 @@ fn an_expectation_that_does_not_hold_exits_with_9() {
     assert_eq!(both.exits(9).json_error()["class"], "mismatch");
     both.stderr_contains("2 of 2 expectations failed");
     let started = server.wait_until_all_ended().len();
-    call(&["--expect", ".a ["]).exits(2).stderr_contains("--expect: '.a [' is not a valid jq expression");
+    call(&["--expect", ".a ["])
+        .exits(2)
+        .stderr_contains("--expect: '.a [' is not a valid jq expression")
+        .stderr_contains("\nhint: expressions use jq syntax, for example '.content | length > 0'\n");
     assert_eq!(server.processes().len(), started, "nothing is started");
 }
 

@@ -171,7 +171,7 @@ fn all_mistakes_are_reported_together() {
         &[
             "edits[0].line: the value is not JSON: expected a JSON value, at column 1, got 'x'; to pass a string: edits[0].line=…",
             &format!("edits[1].oldText: {unreadable}edits[1].oldText=@@nofile"),
-            "range: expected object, got '1'",
+            "range: expected object, got '1'; write its members: range.from=…",
             "edits[0].oldText: required value is missing",
             "edits[0].newText: required value is missing",
             "edits[1].newText: required value is missing",

@@ -288,10 +288,12 @@ list = "tols"
           suite.toml:21: 'list' must be one of tools, resources, templates, prompts, not 'tols'
     "#]].assert_eq(&shown(&run, &server));
     let syntax = run_suite(&server, "[[test]\n", &[]);
-    syntax.exits(3).stderr_contains("suite.toml:2:");
+    syntax.exits(3).stderr_contains("suite.toml:2:").stderr_contains(": this is not TOML\n");
     assert!(server.processes().is_empty(), "nothing is started");
     let sandbox = Sandbox::new();
-    sandbox.mcpipe(["test", "gone.toml"]).run().exits(3).stderr_contains("cannot read gone.toml");
+    let hint = "\nhint: write a suite: mcpipe test --init TARGET > gone.toml\n";
+    let gone = sandbox.mcpipe(["test", "gone.toml"]).run();
+    gone.exits(3).stderr_contains("cannot read gone.toml").stderr_contains(hint);
     sandbox.file("none.toml", "[[test]]\ncall = \"echo\"\n");
     sandbox.mcpipe(["test", "none.toml"]).run().exits(3).stderr_contains("none.toml: the suite names no server");
     sandbox

@@ -80,7 +80,8 @@ fn remove(
     let place = named_secrets::location(store, name);
     if !context.block_on(named_secrets::delete_secret(store, name))? {
         let names = named_secrets::secret_names(store)?;
-        let failure = Failure::new(ErrorKind::Config, format!("there is no secret '{name}' in {}", store.location()));
+        let place = context.block_on(async { Ok(store.probe_location().await) })?;
+        let failure = Failure::new(ErrorKind::Config, format!("there is no secret '{name}' in {place}"));
         let near = did_you_mean(name, names.iter().map(String::as_str));
         return Err(failure.hint(near.unwrap_or_else(|| "list the secrets: mcpipe config secret list".to_owned())));
     }

@@ -383,11 +383,8 @@ impl SuiteReader<'_> {
     fn expression(&mut self, written: &str, at: usize) -> String {
         let expression = self.templates.text(written, at, &self.captured);
         if let Err(failure) = JqFilter::new(&expression, Vec::new) {
-            let fault = ConfigDiagnostic::at(self.source, at, format!("'{written}' is not a valid jq expression"));
-            self.templates.faults.push(match failure.details().causes.first() {
-                Some(cause) => fault.cause(cause.clone()),
-                None => fault,
-            });
+            let why = failure.details().causes.first().map(|cause| format!(": {cause}")).unwrap_or_default();
+            self.fault(at, format!("'{written}' is not a valid jq expression{why}"));
         }
         expression
     }

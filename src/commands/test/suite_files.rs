@@ -7,8 +7,9 @@ use std::sync::Arc;
 use crate::commands::context::Context;
 use crate::commands::test::suite::{self, Suite, SuiteTarget};
 use crate::commands::test::template::secrets_in;
-use crate::config::file::tree::{ConfigNode, parse_toml};
+use crate::config::file::tree::ConfigNode;
 use crate::config::origin::{ConfigDiagnostic, ConfigFile, FileFormat, Layer, combine};
+use crate::config::source::parse_file;
 use crate::config::value::secrets::Secrets;
 use crate::config::{Config, LazyConfig};
 use crate::error::{ErrorKind, Failure, Result};
@@ -86,13 +87,17 @@ pub(super) fn snapshot_path(suite: &Path, test: &str) -> PathBuf {
 /// [`ErrorKind::Config`], with the file and line of everything that is wrong.
 pub(super) async fn load(context: &Context, path: &Path) -> Result<Suite> {
     let shown = path.to_string_lossy().into_owned();
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| Failure::new(ErrorKind::Config, format!("cannot read {shown}")).caused_by(&error))?;
-    let source = Arc::new(ConfigFile::new(path.to_owned(), shown.clone(), text, Layer::Explicit, FileFormat::Toml));
-    let root = parse_toml(&source.text).map_err(|error| ConfigDiagnostic {
-        column: source.column_at(error.offset),
-        ..ConfigDiagnostic::at(&source, error.offset, error.message)
+    let text = std::fs::read_to_string(path).map_err(|error| {
+        let failure = Failure::new(ErrorKind::Config, format!("cannot read {shown}")).caused_by(&error);
+        match error.kind() {
+            std::io::ErrorKind::NotFound => {
+                failure.hint(format!("write a suite: mcpipe test --init TARGET > {}", quoting::quote(&shown)))
+            }
+            _ => failure,
+        }
     })?;
+    let source = Arc::new(ConfigFile::new(path.to_owned(), shown.clone(), text, Layer::Explicit, FileFormat::Toml));
+    let root = parse_file(&source)?;
     let lookup = LazyConfig::new(&context.env, context.global.config.as_deref());
     let defaults = || lookup.config().map(|config| config.defaults.clone()).unwrap_or_default();
     let read = |secrets: &Secrets<'_>| {
