@@ -54,6 +54,11 @@ const FOREIGN_OPTIONS: &[ForeignOption] = &[
     word(&["--args", "--data", "--arguments", "--params"], WORDS).of(&["prompt"]),
     option(&["-d", "--data-raw"], WORDS).of(&["prompt"]),
     option(&["--field", "--raw-field"], WORDS).of(&["call", "prompt"]),
+    option(
+        &["--args", "--data", "--arguments", "--params", "--param", "--input", "--body", "-d"],
+        "write the parameters after the method, as JSON: mcpipe request TARGET METHOD '{…}'",
+    )
+    .of(&["request"]),
     option(&["-f"], "write arguments as words: NAME=VALUE; if a call fails, the exit code is not 0").of(&["call"]),
     option(&["-X", "--request"], "omit it: MCP decides the HTTP method; each mcpipe command sends one kind of request"),
     option(&["-b", "--cookie"], "use -H 'Cookie: NAME=VALUE'"),
@@ -74,7 +79,7 @@ const FOREIGN_OPTIONS: &[ForeignOption] = &[
         &["--method", "--cli"],
         "use the command for it: list (tools/list), call (tools/call), read (resources/read), prompt (prompts/get)",
     ),
-    option(&["--tool-arg", "--tool-args", "--prompt-args", "--arg"], WORDS),
+    option(&["--tool-arg", "--tool-args", "--prompt-args", "--arg", "--param", "--parameter"], WORDS),
     word(&["--uri"], "write the URI as a word: mcpipe read TARGET URI"),
     option(&["--prompt-name"], "name the prompt without an option: mcpipe prompt TARGET NAME"),
     word(
@@ -85,7 +90,11 @@ const FOREIGN_OPTIONS: &[ForeignOption] = &[
     word(&["--output", "--format", "--output-format", "-o"], "use --json for JSON; redirect stdout for a file: > FILE"),
     option(&["-j", "--yaml"], "use --json"),
     option(&["-t"], "use --transport KIND or --timeout TIME"),
-    option(&["--tools"], "omit it: list prints the tools unless an option chooses something else").of(&["list"]),
+    option(
+        &["--tools", "--list", "--list-tools"],
+        "omit it: list prints the tools unless an option chooses something else",
+    )
+    .of(&["list"]),
     option(&["--paginate", "--page", "--page-size", "--cursor"], "omit it: mcpipe requests all pages").of(&["list"]),
     option(&["--reporter", "--report"], "use --tap, --junit FILE, --markdown FILE or --html FILE").of(&["test"]),
     option(&["--only", "--grep", "-g"], "use --filter WORD to choose tests of a suite").of(&["test"]),
@@ -109,6 +118,33 @@ pub fn replacement(option: &str, command: &str) -> Option<(&'static str, bool)> 
         entry.names.contains(&name) && (entry.commands.is_empty() || entry.commands.contains(&command))
     };
     FOREIGN_OPTIONS.iter().find(fits).map(|entry| (entry.advice, entry.is_argument_name && name.starts_with("--")))
+}
+
+/// The API of a model or product that is named in place of it.
+#[must_use]
+pub fn model_api(word: &str) -> Option<&'static str> {
+    Some(match word.to_ascii_lowercase().as_str() {
+        "claude" => "anthropic",
+        "chatgpt" | "gpt" | "codex" | "chat-completions" => "openai",
+        "responses" => "openai-responses",
+        "google" | "vertex" => "gemini",
+        "ts" | "d.ts" => "typescript",
+        _ => return None,
+    })
+}
+
+/// The command for an option of another program that names one, and the option that goes with it.
+#[must_use]
+pub fn command_of_option(option: &str) -> Option<(&'static str, Option<&'static str>)> {
+    Some(match option {
+        "--list" | "--ls" | "--list-tools" | "--tools" => ("list", None),
+        "--list-resources" | "--resources" => ("list", Some("--resources")),
+        "--list-prompts" | "--prompts" => ("list", Some("--prompts")),
+        "--call" | "--call-tool" => ("call", None),
+        "--read" | "--read-resource" => ("read", None),
+        "--prompt" | "--get-prompt" => ("prompt", None),
+        _ => return None,
+    })
 }
 
 /// What mcpipe has for a command of another program: a command line, or advice in words. `parent` is the command before

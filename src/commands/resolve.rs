@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::sync::Arc;
 
 use crate::commands::context::Context;
-use crate::commands::usage_errors::unknown_target_hint;
+use crate::commands::usage_errors::{joined_tool_hint, unknown_target_hint};
 use crate::config::value::secrets::Secrets;
 use crate::config::{Config, LazyConfig};
 use crate::error::{Failure, Result};
@@ -116,6 +116,9 @@ fn explain_unknown_target(failure: Failure, name: &TargetName, lookup: &LazyConf
     let TargetName::Configured(name) = name else { return failure };
     let Some(config) = lookup.config().ok().filter(|config| config.server(name).is_none()) else { return failure };
     let arguments: Vec<OsString> = std::env::args_os().collect();
+    if let Some(line) = joined_tool_hint(name, config, &arguments) {
+        return failure.hint(format!("use {line}"));
+    }
     match unknown_target_hint(name, !config.suggest(name).is_empty(), &arguments) {
         Some(hint) => failure.hint(hint),
         None => failure,

@@ -70,7 +70,12 @@ fn hint(error: &clap::Error, arguments: &[OsString]) -> Option<String> {
         ClapErrorKind::InvalidSubcommand => suggest_command(text(ContextKind::InvalidSubcommand)?, arguments),
         ClapErrorKind::InvalidValue => {
             let Some(ContextValue::Strings(allowed)) = error.get(ContextKind::ValidValue) else { return None };
-            did_you_mean(text(ContextKind::InvalidValue)?, allowed.iter().map(String::as_str))
+            let value = text(ContextKind::InvalidValue)?;
+            let known = |name: &&str| allowed.iter().any(|allowed| allowed == name);
+            match foreign_options::model_api(value).filter(known) {
+                Some(name) => Some(format!("use {name}")),
+                None => did_you_mean(value, allowed.iter().map(String::as_str)),
+            }
         }
         ClapErrorKind::ArgumentConflict => suggest_command(unknown_auth_command(error, arguments)?, arguments),
         ClapErrorKind::MissingRequiredArgument => {
@@ -178,6 +183,12 @@ fn suggest_option(found: &str, arguments: &[OsString]) -> Option<String> {
     if let Some(line) = separated(&name, &command, arguments) {
         return Some(command_last(&line));
     }
+    if let Some(line) = command_of_option(found, &name, &command, arguments) {
+        return Some(format!("use {line}"));
+    }
+    if name == "list " && !found.starts_with('-') {
+        return shorter_line(found, arguments).map(|line| format!("name one tool, or none: {line}"));
+    }
     let replacement = |option: &str| foreign_options::replacement(option, name.split(' ').next().unwrap_or_default());
     let long = long_option_with_one_dash(found, arguments);
     // What mcpipe has for the letter alone: it may be followed by its value, as in `-dtitle=x` of curl.
@@ -217,6 +228,43 @@ fn suggest_option(found: &str, arguments: &[OsString]) -> Option<String> {
         }
     }
     (!hints.is_empty()).then(|| hints.join("; "))
+}
+
+/// The command line for an option that names a command: `mcpipe list demo` for `mcpipe --list-tools demo` and for
+/// `mcpipe call demo --list`, `mcpipe config list` for `mcpipe config --list`.
+fn command_of_option(found: &str, name: &str, command: &clap::Command, arguments: &[OsString]) -> Option<String> {
+    let own = found.strip_prefix("--").filter(|word| command.find_subcommand(word).is_some());
+    let (word, option) = match own {
+        Some(word) => (word, None),
+        // A tool may have an argument of this name.
+        None if name.is_empty() || (name == "call " && is_target_alone(found, command, arguments)) => {
+            foreign_options::command_of_option(found)?
+        }
+        None => return None,
+    };
+    let words: Vec<&str> = arguments.iter().skip(1).map(|word| word.to_str()).collect::<Option<_>>()?;
+    let mut line = vec!["mcpipe"];
+    line.extend(name.split_terminator(' ').filter(|_| own.is_some()));
+    line.push(word);
+    line.extend(after_command(&words, name)?.iter().filter(|word| **word != found));
+    line.extend(option);
+    let is_valid = cli::command().try_get_matches_from(&line).is_ok();
+    is_valid.then(|| quote_without_secrets(&line).join(" "))
+}
+
+/// Whether the only word besides an option is the target.
+fn is_target_alone(option: &str, command: &clap::Command, arguments: &[OsString]) -> bool {
+    let words: Vec<&str> = arguments.iter().skip(2).filter_map(|word| word.to_str()).collect();
+    words.last() == Some(&option) && positionals(&words[..words.len() - 1], 0, command).len() == 1
+}
+
+/// The command line without a word, if it is valid.
+fn shorter_line(word: &str, arguments: &[OsString]) -> Option<String> {
+    let mut line: Vec<&str> = arguments.iter().skip(1).map(|word| word.to_str()).collect::<Option<_>>()?;
+    line.remove(line.iter().rposition(|other| *other == word)?);
+    line.insert(0, "mcpipe");
+    let is_valid = cli::command().try_get_matches_from(&line).is_ok();
+    is_valid.then(|| quote_without_secrets(&line).join(" "))
 }
 
 /// How to write an argument that was typed like an option: arguments of tools and prompts have no dashes.
@@ -298,6 +346,26 @@ pub fn unknown_target_hint(target: &str, is_similar: bool, arguments: &[OsString
     separated(&name, &command, arguments).map(|line| command_last(&line))
 }
 
+/// The command line for `SERVER/TOOL`, `SERVER:TOOL` and `SERVER__TOOL` of other programs, if the server is configured.
+#[must_use]
+pub fn joined_tool_hint(word: &str, config: &Config, arguments: &[OsString]) -> Option<String> {
+    let (name, _) = typed_command(arguments);
+    if !matches!(name.as_str(), "call " | "list " | "read " | "prompt ") {
+        return None;
+    }
+    let own = word.strip_prefix("mcp__").unwrap_or(word);
+    let cuts = ["/", ":", "__"].into_iter().flat_map(|mark| own.match_indices(mark));
+    let split = cuts.map(|(at, mark)| (&own[..at], &own[at + mark.len()..]));
+    let known = split.filter(|(server, tool)| !tool.is_empty() && config.server(server).is_some());
+    let (server, tool) = known.max_by_key(|(server, _)| server.len())?;
+    let mut line: Vec<&str> = arguments.iter().map(|word| word.to_str()).collect::<Option<_>>()?;
+    let at = position_after_program(&line, word)?;
+    line.splice(at..=at, [server, tool]);
+    line[0] = "mcpipe";
+    let is_valid = cli::command().try_get_matches_from(&line).is_ok();
+    is_valid.then(|| quote_without_secrets(&line).join(" "))
+}
+
 /// The failure for `--locked FILE`, which is `--locked=FILE` since FILE may be omitted; `words` are the tool's arguments.
 #[must_use]
 pub fn separate_lock_file_failure(words: &[String], mut arguments: impl Iterator<Item = OsString>) -> Option<Failure> {
@@ -335,6 +403,9 @@ fn suggest_command(word: &str, arguments: &[OsString]) -> Option<String> {
         let line = foreign_options::command_for(name.trim_end(), word, more.len())?;
         Some(if line.starts_with("mcpipe ") { format!("use {}", fill_in(line, more)) } else { line.to_owned() })
     };
+    if name == "session " && word == "restart" {
+        return Some(restart_command(more));
+    }
     if !name.is_empty() {
         let swapped = || Some(format!("use {}", command_first(&rest[1..], &name, &command)?));
         return foreign().or_else(swapped).or_else(|| did_you_mean(word, names.iter().copied()));
@@ -359,6 +430,17 @@ fn suggest_command(word: &str, arguments: &[OsString]) -> Option<String> {
     let may_be_server = (is_launcher(word) && !more.is_empty()) || word.contains("mcp") || word.contains("server");
     env.find_program(word).filter(|_| may_be_server)?;
     Some(format!("to start it as a server: mcpipe list -- {}", quote_without_secrets(&rest[at..]).join(" ")))
+}
+
+/// How to restart a session.
+fn restart_command(more: &[&str]) -> String {
+    match more {
+        [one] if !one.starts_with('-') => {
+            let one = quote_without_secrets(&[one]).concat();
+            format!("use mcpipe session stop {one} && mcpipe session start {one}")
+        }
+        _ => "use mcpipe session stop NAME && mcpipe session start TARGET".to_owned(),
+    }
 }
 
 /// The command line with the subcommand first, if it was typed second: `config get linear` for `config linear get`.

@@ -52,10 +52,44 @@ pub fn subsection_name(section: &str, name: &str) -> String {
     }
 }
 
+/// Keys of other clients, and what they are here.
+const FOREIGN_KEYS: [(&str, &str); 24] = [
+    ("enabled", "disabled = true for a server that is not to be used"),
+    ("type", "url for a server on the network, command for a program"),
+    ("serverUrl", "url"),
+    ("httpUrl", "url"),
+    ("http_headers", "headers"),
+    ("requestInit", "headers"),
+    ("environment", "env"),
+    ("bearer_token_env_var", "bearer_env"),
+    ("bearerTokenEnv", "bearer_env"),
+    ("startup_timeout_sec", "connect_timeout"),
+    ("startup_timeout_ms", "connect_timeout"),
+    ("initTimeout", "connect_timeout"),
+    ("tool_timeout_sec", "timeout"),
+    ("enabled_tools", "allow_tools"),
+    ("includeTools", "allow_tools"),
+    ("allowedTools", "allow_tools"),
+    ("tools", "allow_tools"),
+    ("disabled_tools", "deny_tools"),
+    ("disabledTools", "deny_tools"),
+    ("excludeTools", "deny_tools"),
+    ("alwaysAllow", "confirm = \"never\", which is the default"),
+    ("autoApprove", "confirm = \"never\", which is the default"),
+    ("trust", "confirm = \"never\", which is the default"),
+    ("lifecycle", "keep_alive"),
+];
+
 /// The fault of a key that does not exist, with the nearest that does.
 pub fn unknown_key(source: &ConfigFile, at: usize, name: &str, keys: &[ConfigKey], section: &str) -> ConfigDiagnostic {
     let place = if section.is_empty() { String::new() } else { format!(" in {section}") };
     let message = format!("unknown key '{name}'{place}");
+    if let Some((_, own)) = FOREIGN_KEYS.iter().find(|(foreign, _)| *foreign == name) {
+        let key = own.split(' ').next().unwrap_or(own);
+        if find_key(keys, key).is_some() {
+            return ConfigDiagnostic::at(source, at, message).hint(format!("use {own}"));
+        }
+    }
     match nearest_name(name, keys.iter().map(|key| key.name)) {
         Some(near) => ConfigDiagnostic::at(source, at, format!("{message}; did you mean '{near}'?")),
         None => {

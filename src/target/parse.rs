@@ -5,6 +5,7 @@ use std::path::Path;
 use base64::Engine as _;
 use reqwest::Url;
 use reqwest::header::{HeaderName, HeaderValue};
+use url::ParseError;
 
 use crate::config::bearer::strip_bearer_scheme;
 use crate::env::Environment;
@@ -12,6 +13,7 @@ use crate::error::{ErrorKind, Failure, Result};
 use crate::secret::{REDACTED, Secret};
 use crate::util::loopback;
 use crate::util::secret_words::hide_in_url;
+use crate::util::suggest::nearest_name;
 
 /// The supported schemes of proxies.
 const PROXY_SCHEMES: [&str; 6] = ["http", "https", "socks4", "socks4a", "socks5", "socks5h"];
@@ -96,16 +98,24 @@ pub struct ParsedUrl {
 /// # Errors
 /// What is wrong; without the URL if it could show a password.
 pub fn parse_url(text: &str) -> Result<ParsedUrl, String> {
-    let mut url = Url::parse(text.trim()).map_err(|error| match text.contains('@') {
-        true => format!("invalid URL: {error}"),
-        false => format!("invalid URL '{text}': {error}"),
+    let mut url = Url::parse(text.trim()).map_err(|error| {
+        let why = match error {
+            ParseError::RelativeUrlWithoutBase => "it has no scheme such as https://".to_owned(),
+            other => other.to_string(),
+        };
+        match text.contains('@') {
+            true => format!("invalid URL: {why}"),
+            false => format!("invalid URL '{text}': {why}"),
+        }
     })?;
     if !matches!(url.scheme(), "http" | "https" | "ws" | "wss") {
         let scheme = url.scheme();
+        let near = nearest_name(scheme, ["https", "http", "wss", "ws"]);
+        let near = near.map(|near| format!(" (did you mean {near}?)")).unwrap_or_default();
         let socket =
             if scheme.contains("unix") { " (HTTP over a Unix socket: --unix-socket PATH http://…)" } else { "" };
         return Err(format!(
-            "unsupported URL scheme '{scheme}'; use https, http, wss, ws, unix:PATH or replay:FILE{socket}"
+            "unsupported URL scheme '{scheme}'{near}; use https, http, wss, ws, unix:PATH or replay:FILE{socket}"
         ));
     }
     let basic = basic_auth_header(&url);

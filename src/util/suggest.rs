@@ -43,7 +43,9 @@ pub fn did_you_mean<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str
 /// `did you mean a or b?` for names that were already found; `None` if there are none.
 #[must_use]
 pub fn did_you_mean_one_of(names: &[&str]) -> Option<String> {
-    (!names.is_empty()).then(|| format!("did you mean {}?", names.join(" or ")))
+    // A question mark after a URI would be copied with it.
+    let space = if names.last()?.contains(':') { " " } else { "" };
+    Some(format!("did you mean {}{space}?", names.join(" or ")))
 }
 
 /// The word in lower case and without separators.

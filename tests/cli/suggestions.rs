@@ -161,6 +161,8 @@ fn commands_of_other_programs_get_ours_and_not_a_system_program() {
             (&["secret", "set", "K"], "use mcpipe config secret set K"),
             (&["add", "https://h/mcp"], "use mcpipe config add NAME https://h/mcp"),
             (&["auth", "lgin", "ev"], "did you mean login?"),
+            (&["session", "restart", "ev"], "use mcpipe session stop ev && mcpipe session start ev"),
+            (&["session", "restart"], "use mcpipe session stop NAME && mcpipe session start TARGET"),
         ],
     );
     let run = sandbox.mcpipe(["auth", "lgin", "ev"]).run();
@@ -201,6 +203,23 @@ fn options_of_other_programs_get_one_true_hint() {
                 "write arguments as words, NAME=VALUE, or pass them all with --args JSON",
             ),
             (&["prompt", "./s", "x", "--args", "{\"a\":1}"], words),
+            (&["call", "./s", "x", "--param", "a=2"], words),
+            (
+                &["request", "./s", "m", "--args", "{}"],
+                "write the parameters after the method, as JSON: mcpipe request TARGET METHOD '{…}'",
+            ),
+            // An option that names a command.
+            (&["call", "ev", "--list"], "use mcpipe list ev"),
+            (&["call", "./s", "--list-tools"], "use mcpipe list ./s"),
+            (&["--list-tools", "ev"], "use mcpipe list ev"),
+            (&["--list", "ev", "-v"], "use mcpipe list ev -v"),
+            (&["--list-resources", "ev"], "use mcpipe list ev --resources"),
+            (&["config", "--list"], "use mcpipe config list"),
+            (&["task", "--list"], "use mcpipe task list"),
+            (&["call", "ev", "x", "--list"], "a tool's arguments have no dashes: list=…"),
+            (&["list", "ev", "a", "b"], "name one tool, or none: mcpipe list ev a"),
+            (&["list", "ev", "--for", "claude"], "use anthropic"),
+            (&["list", "ev", "--for", "ChatGPT"], "use openai"),
             (&["list", "--tools"], "omit it: list prints the tools unless an option chooses something else"),
             (&["list", "./s", "--paginate"], "omit it: mcpipe requests all pages"),
             (&["list", "--yaml"], "use --json"),
@@ -367,4 +386,62 @@ fn words_without_a_name_get_the_arguments_that_are_missing() {
     run.exits(2).prints("").stderr_contains("'Bern' is not an argument; did you mean who=Bern?\n");
     let run = sandbox.mcpipe(["request", &target, "tools/call", "nofile.json"]).run();
     run.exits(2).stderr_contains("expected a JSON value, at column 2\nhint: for a file: @nofile.json\n");
+}
+
+/// Other programs write the server and the tool as one word.
+#[test]
+fn a_server_and_its_tool_in_one_word_are_two_words() {
+    let sandbox = Sandbox::new();
+    sandbox.config("[servers.ev]\ncommand = 'true'\n[servers.'ev/two']\ncommand = 'true'\n");
+    assert_hints(
+        &sandbox,
+        3,
+        &[
+            (&["call", "ev/echo", "message=1"], "use mcpipe call ev echo message=1"),
+            (&["call", "ev:echo", "message=1"], "use mcpipe call ev echo message=1"),
+            (&["call", "mcp__ev__echo", "-q"], "use mcpipe call ev echo -q"),
+            (&["call", "ev/two/echo"], "use mcpipe call ev/two echo"),
+            (&["list", "ev/echo"], "use mcpipe list ev echo"),
+            (&["read", "ev/demo://x"], "use mcpipe read ev demo://x"),
+        ],
+    );
+    // A URL without a scheme in a file, and with a mistyped one.
+    sandbox.config("[servers.ev]\nurl = 'h/mcp'\n");
+    let run = sandbox.mcpipe(["list", "ev"]).run();
+    run.exits(3).stderr_contains("invalid URL 'h/mcp': it has no scheme such as https://");
+    let run = sandbox.mcpipe(["list", "htps://h/mcp"]).run();
+    run.exits(2).stderr_contains("unsupported URL scheme 'htps' (did you mean https?); use https, http, wss, ws, ");
+}
+
+#[test]
+fn a_word_in_place_of_a_tool_is_the_list_or_the_pattern_that_was_meant() {
+    let server = Mcp::modern().stdio();
+    let sandbox = Sandbox::new();
+    let words = server.words();
+    sandbox.config(&format!("[servers.ev]\ncommand = '{}'\nargs = ['{}']\n", words[0], words[1]));
+    assert_hints(
+        &sandbox,
+        1,
+        &[
+            (&["list", "ev", "resources"], "use mcpipe list ev --resources"),
+            (&["list", "ev", "prompts"], "use mcpipe list ev --prompts"),
+            (&["list", "ev", "tools"], "list its tools: mcpipe list ev"),
+            (&["list", "ev", "ec*"], "search for it: mcpipe list ev --search ec"),
+            (&["read", "ev", "demo://hallo"], "did you mean demo://hello ?"),
+        ],
+    );
+}
+
+/// Keys of other clients.
+#[test]
+fn keys_of_other_clients_get_ours() {
+    let sandbox = Sandbox::new();
+    for (line, hint) in [
+        ("enabled = false", "use disabled = true for a server that is not to be used"),
+        ("http_headers = { A = 'b' }", "use headers"),
+        ("startup_timeout_sec = 5", "use connect_timeout"),
+    ] {
+        sandbox.config(&format!("[servers.ev]\nurl = 'https://h/mcp'\n{line}\n"));
+        sandbox.mcpipe(["list", "ev"]).run().exits(3).stderr_contains(&format!("\nhint: {hint}\n"));
+    }
 }

@@ -420,3 +420,12 @@ fn what_only_a_shell_understands_gets_a_hint() {
         run.exits(5).prints("").hides("s3cret").stderr_contains(error).stderr_contains(&format!("hint: {hint}\n"));
     }
 }
+
+#[test]
+fn a_group_of_commands_alone_prints_its_help() {
+    let sandbox = Sandbox::new();
+    for group in ["auth", "config", "session", "task"] {
+        let run = sandbox.mcpipe([group]).run();
+        run.exits(2).prints("").stderr_contains(&format!("\nUsage: mcpipe {group} ")).stderr_contains("\nCommands:\n");
+    }
+}

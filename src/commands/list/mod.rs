@@ -24,6 +24,7 @@ use crate::session::client_handler::ClientCapability;
 use crate::session::{CachePolicy, Session};
 use crate::target::Target;
 use crate::transport::Endpoint;
+use crate::util::quoting::quote;
 
 /// The hint for an option that is about one server.
 const NAME_TARGET: &str = "name a target; list the configured servers: mcpipe config list";
@@ -200,7 +201,7 @@ async fn print_listed_tool(
     schema_only: bool,
     needed: &[ClientCapability],
 ) -> Result<Exit> {
-    let Some(tool) = tools.find(name) else { return Err(tools.unavailable_tool(session, name)) };
+    let Some(tool) = tools.find(name) else { return Err(missing_tool(tools, session, name)) };
     let ui = &context.ui;
     tool.defect(ListKind::Tools).iter().for_each(|defect| ui.warn(defect));
     if schema_only {
@@ -220,6 +221,26 @@ async fn print_listed_tool(
         })?;
     }
     Ok(Exit::Done)
+}
+
+/// The failure for a tool that is not listed. The word may be meant as one of the lists, or as a pattern.
+fn missing_tool(tools: &ToolList, session: &Session, word: &str) -> Failure {
+    let failure = tools.unavailable_tool(session, word);
+    if !tools.may_appear(word) {
+        return failure;
+    }
+    let line = |words: &[&str]| session.target().command_line("list", words);
+    let letters = word.split(['*', '?']).max_by_key(|part| part.len()).unwrap_or_default();
+    match word {
+        "tools" => failure.hint(format!("list its tools: {}", line(&[]))),
+        "resources" | "templates" | "prompts" | "skills" | "all" | "info" => {
+            failure.hint(format!("use {}", line(&[&format!("--{word}")])))
+        }
+        _ if letters.len() < word.len() && !letters.is_empty() => {
+            failure.hint(format!("search for it: {}", line(&["--search", &quote(letters)])))
+        }
+        _ => failure,
+    }
 }
 
 /// A command that calls the tool, and what to know about it.

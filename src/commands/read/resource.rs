@@ -48,7 +48,7 @@ async fn suggest_resources(session: &Session, uri: &str, failure: Failure) -> Fa
     let hint = match entries.iter().find(is_named).or_else(|| entries.iter().find(ends_so)) {
         Some(entry) => format!("use its URI: {}", read(entry)),
         None => match nearest_names(uri, entries.iter().map(ListItem::uri)).first() {
-            Some(nearest) => format!("did you mean {nearest}?"),
+            Some(nearest) => format!("did you mean {nearest} ?"),
             None => match nearest_names(uri, entries.iter().map(ListItem::name)).first() {
                 Some(nearest) => entries.iter().find(|entry| entry.name() == *nearest).map_or_else(
                     || list_hint(session.target()),
