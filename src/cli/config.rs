@@ -346,7 +346,7 @@ pub struct ConfigAddArgs {
     /// OAuth grant type
     #[arg(long, value_name = "GRANT", value_parser = grant_parser(), help_heading = "Login options", hide_short_help = true)]
     pub grant: Option<String>,
-    /// Authorization server, if discovery does not find it
+    /// Authorization server, if discovery does not find it; its metadata may name another issuer
     #[arg(long, value_name = "URL", help_heading = "Login options", hide_short_help = true)]
     pub issuer: Option<String>,
     /// Use this client ID metadata document instead of registration

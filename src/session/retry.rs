@@ -102,8 +102,12 @@ impl RetryPolicy {
             RetryAdvice { is_unprocessed: true, .. } => "the server could not be reached",
             RetryAdvice { is_unprocessed: false, .. } => "the connection was lost",
         };
-        let text =
-            format!("{why}: trying {} again in {} ({n} of {})", operation.method, format_delay(pause), self.max_retries);
+        let text = format!(
+            "{why}: trying {} again in {} ({n} of {})",
+            operation.method,
+            format_delay(pause),
+            self.max_retries
+        );
         match &self.on_retry {
             Some(notice) if operation.has_effects => notice(&text),
             _ => trace.note(&text),

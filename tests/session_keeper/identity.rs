@@ -267,7 +267,7 @@ fn a_session_whose_server_was_removed_can_be_stopped() {
     sessions.run(&["config", "remove", "demo", "--quiet"]).succeeds();
     sessions.run(&["list", "demo"]).exits(3).stderr_is(
         "mcpipe: error: no server named 'demo' is configured\n  no servers are configured\n  \
-         a session has this name, which is only for `session stop` and `session logs`\n\
+         'demo' is the name of a session, which only `session stop` and `session logs` accept\n\
          hint: its server is no longer configured here; to stop the session: mcpipe session stop demo\n",
     );
     sessions.run(&["session", "stop", "demo"]).exits(0).stderr_is("stopped the session 'demo'\n");

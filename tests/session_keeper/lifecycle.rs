@@ -71,7 +71,7 @@ fn a_session_is_started_once() {
     let (server, sessions) = (Mcp::modern().stdio(), Sessions::new());
     let start = |words: &[&str]| sessions.run(&[&["session", "start"], words].concat());
     // The name is not a target, so the command that uses the session is shown.
-    let listing = format!("mcpipe list {}", server.target());
+    let listing = format!("mcpipe list -- {}", server.target());
     let usage = format!("to use it, name its target: {listing}\n");
     let started = |text: &str| format!("{text}\n{usage}");
     start(&[&server.target()]).exits(0).prints("").stderr_is(&started("started the session 'relay'"));

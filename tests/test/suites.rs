@@ -281,7 +281,7 @@ list = "tols"
           suite.toml:2: unknown key 'timeot' in the suite; did you mean 'timeout'?
           suite.toml:4: unknown key 'nam' in [[test]]; did you mean 'name'?
           suite.toml:6: 'args' must be a table, not a whole number
-          suite.toml:9: '.content [' is not a valid jq expression
+          suite.toml:9: '.content [' is not a valid jq expression: expected closing bracket at the end
           suite.toml:12: '${later}' is neither captured by an earlier test nor an environment variable; capture it: capture = { later = '.structuredContent.id' }
           suite.toml:13: 'fails' must be one of failed, usage, auth, unreachable, timeout, protocol, refused, not 'never'
           suite.toml:17: the test has both 'call' and 'read'
