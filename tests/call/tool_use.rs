@@ -342,14 +342,14 @@ fn the_only_server_is_named_to_a_tool_without_one() {
     let server = Mcp::modern().stdio();
     let sandbox = Sandbox::new();
     sandbox.config(&entry("demo", &server));
-    sandbox.file("reply.json", &anthropic(&[("1", "echo", json!({"text": "x"}))]).to_string());
+    sandbox.file("reply.json", anthropic(&[("1", "echo", json!({"text": "x"}))]).to_string());
     let run = sandbox.mcpipe(["call", "--tool-use", "reply.json"]).run();
     run.exits(1).stderr_is(
         "mcpipe: error: no server has a tool 'echo'\n\
          hint: name the server: mcpipe call demo --tool-use reply.json\n",
     );
     sandbox.mcpipe(["call", "demo", "--tool-use", "reply.json"]).run().succeeds().stderr_is("");
-    sandbox.file("other.json", &anthropic(&[("1", "nothing", json!({}))]).to_string());
+    sandbox.file("other.json", anthropic(&[("1", "nothing", json!({}))]).to_string());
     let run = sandbox.mcpipe(["call", "demo", "--tool-use", "other.json"]).run();
     run.exits(1).stderr_contains("the server has no tool 'nothing'\nhint: list its tools: mcpipe list demo\n");
 }
