@@ -40,7 +40,7 @@ const MAX_COMPARED_ITEMS: usize = 200;
 pub(super) fn validate_fast<'a>(
     document: SchemaDocument<'a>,
     schema: &'a Value,
-    value: &Value,
+    value: &'a Value,
 ) -> Option<Vec<ArgumentProblem>> {
     let mut validator = FastValidator::new(document, BUDGET);
     validator.validate(schema, value, 0)?;
@@ -48,16 +48,22 @@ pub(super) fn validate_fast<'a>(
 }
 
 /// Whether `schema` accepts `value`; `None` if a quick check cannot decide that.
-pub(super) fn quick_accepts<'a>(document: SchemaDocument<'a>, schema: &'a Value, value: &Value) -> Option<bool> {
+pub(super) fn quick_accepts<'a>(document: SchemaDocument<'a>, schema: &'a Value, value: &'a Value) -> Option<bool> {
     let mut validator = FastValidator::new(document, QUICK_BUDGET);
     validator.validate(schema, value, 0)?;
     Some(validator.problems.is_empty())
 }
 
+/// One step to the value that is validated. Only for a problem it becomes a [`PathStep`].
+enum Step<'a> {
+    Member(&'a str),
+    Item(usize),
+}
+
 struct FastValidator<'a> {
     document: SchemaDocument<'a>,
     budget: usize,
-    path: Vec<PathStep>,
+    path: Vec<Step<'a>>,
     problems: Vec<ArgumentProblem>,
     /// The compiled patterns.
     patterns: HashMap<&'a str, Regex>,
@@ -163,12 +169,12 @@ impl<'a> FastValidator<'a> {
         Some(())
     }
 
-    fn validate(&mut self, schema: &'a Value, value: &Value, depth: usize) -> Decided {
+    fn validate(&mut self, schema: &'a Value, value: &'a Value, depth: usize) -> Decided {
         self.spend(VALIDATION_COST).filter(|()| depth <= MAX_DEPTH)?;
         let members = match schema {
             Value::Bool(true) => return Some(()),
             Value::Bool(false) => {
-                self.report(ArgumentProblem::not_allowed(&self.path));
+                self.report(ArgumentProblem::not_allowed(&self.path()));
                 return Some(());
             }
             Value::Object(members) => members,
@@ -203,7 +209,12 @@ impl<'a> FastValidator<'a> {
     }
 
     /// Validates by one branch: returns the problems instead of reporting them.
-    fn validate_separately(&mut self, schema: &'a Value, value: &Value, depth: usize) -> Option<Vec<ArgumentProblem>> {
+    fn validate_separately(
+        &mut self,
+        schema: &'a Value,
+        value: &'a Value,
+        depth: usize,
+    ) -> Option<Vec<ArgumentProblem>> {
         let before = std::mem::take(&mut self.problems);
         let judged = self.validate(schema, value, depth + 1);
         let found = std::mem::replace(&mut self.problems, before);
@@ -211,22 +222,32 @@ impl<'a> FastValidator<'a> {
     }
 
     /// Validates one member or item.
-    fn validate_child(&mut self, step: PathStep, schema: &'a Value, value: &Value, depth: usize) -> Decided {
+    fn validate_child(&mut self, step: Step<'a>, schema: &'a Value, value: &'a Value, depth: usize) -> Decided {
         self.path.push(step);
         let judged = self.validate(schema, value, depth + 1);
         self.path.pop();
         judged
     }
 
-    fn path_of_member(&self, name: &str) -> Vec<PathStep> {
-        self.path.iter().cloned().chain([PathStep::member(name)]).collect()
+    fn path(&self) -> Vec<PathStep> {
+        let step = |step: &Step<'a>| match step {
+            Step::Member(name) => PathStep::member(*name),
+            Step::Item(position) => PathStep::Item(*position),
+        };
+        self.path.iter().map(step).collect()
     }
 
-    fn validate_type_and_enum(&mut self, keywords: &Keywords<'a>, value: &Value) -> Decided {
+    fn path_of_member(&self, name: &str) -> Vec<PathStep> {
+        let mut path = self.path();
+        path.push(PathStep::member(name));
+        path
+    }
+
+    fn validate_type_and_enum(&mut self, keywords: &Keywords<'a>, value: &'a Value) -> Decided {
         if let Some(keyword) = keywords.types {
             let kinds = TypeSet::from_keyword(keyword)?;
             if !kinds.contains(TypeSet::of_value(value)) {
-                self.report(ArgumentProblem::wrong_type(&self.path, kinds, value));
+                self.report(ArgumentProblem::wrong_type(&self.path(), kinds, value));
                 return Some(());
             }
         }
@@ -234,7 +255,7 @@ impl<'a> FastValidator<'a> {
         let listed = keywords.choices.map(|values| values.as_array().map(Vec::as_slice));
         for allowed in [constant, listed.map_or(Some(None), |list| list.map(Some))?].into_iter().flatten() {
             if !self.contains_equal(allowed, value)? {
-                self.report(ArgumentProblem::not_in_enum(&self.path, allowed, value));
+                self.report(ArgumentProblem::not_in_enum(&self.path(), allowed, value));
             }
         }
         Some(())
@@ -244,7 +265,7 @@ impl<'a> FastValidator<'a> {
         &mut self,
         schema: &'a Value,
         keywords: &Keywords<'a>,
-        object: &Map<String, Value>,
+        object: &'a Map<String, Value>,
         depth: usize,
     ) -> Decided {
         if !object.is_empty() && keywords.has_unsupported_for_objects {
@@ -259,7 +280,7 @@ impl<'a> FastValidator<'a> {
         let properties = keywords.properties.and_then(Value::as_object);
         for (name, value) in object {
             match properties.and_then(|properties| properties.get(name)) {
-                Some(schema) => self.validate_child(PathStep::member(name), schema, value, depth)?,
+                Some(schema) => self.validate_child(Step::Member(name), schema, value, depth)?,
                 None => match keywords.additional_properties {
                     None | Some(Value::Bool(true)) => {}
                     Some(Value::Bool(false)) if self.problems.len() >= MAX_PROBLEMS => {}
@@ -268,14 +289,14 @@ impl<'a> FastValidator<'a> {
                         let known = self.document.property_names(schema);
                         self.report(ArgumentProblem::unknown_parameter(&path, known));
                     }
-                    Some(schema) => self.validate_child(PathStep::member(name), schema, value, depth)?,
+                    Some(schema) => self.validate_child(Step::Member(name), schema, value, depth)?,
                 },
             }
         }
         self.validate_count(keywords.properties_count, object.len(), CountUnit::Members)
     }
 
-    fn validate_array(&mut self, keywords: &Keywords<'a>, items: &[Value], depth: usize) -> Decided {
+    fn validate_array(&mut self, keywords: &Keywords<'a>, items: &'a [Value], depth: usize) -> Decided {
         if keywords.has_unsupported_for_arrays {
             return None;
         }
@@ -283,7 +304,7 @@ impl<'a> FastValidator<'a> {
             None => {}
             Some(schema @ (Value::Object(_) | Value::Bool(_))) => {
                 for (position, item) in items.iter().enumerate() {
-                    self.validate_child(PathStep::Item(position), schema, item, depth)?;
+                    self.validate_child(Step::Item(position), schema, item, depth)?;
                 }
             }
             Some(_) => return None,
@@ -294,7 +315,7 @@ impl<'a> FastValidator<'a> {
             }
             for (position, item) in items.iter().enumerate() {
                 if self.contains_equal(&items[..position], item)? {
-                    self.report(ArgumentProblem::duplicate_items(&self.path));
+                    self.report(ArgumentProblem::duplicate_items(&self.path()));
                     break;
                 }
             }
@@ -302,11 +323,11 @@ impl<'a> FastValidator<'a> {
         self.validate_count(keywords.items_count, items.len(), CountUnit::Items)
     }
 
-    fn validate_string(&mut self, keywords: &Keywords<'a>, text: &str, value: &Value) -> Decided {
+    fn validate_string(&mut self, keywords: &Keywords<'a>, text: &str, value: &'a Value) -> Decided {
         if let Some(pattern) = keywords.pattern {
             let pattern = pattern.as_str()?;
             if !self.matches_pattern(pattern, text)? {
-                self.report(ArgumentProblem::pattern_mismatch(&self.path, pattern).with_value(value));
+                self.report(ArgumentProblem::pattern_mismatch(&self.path(), pattern).with_value(value));
             }
         }
         let before = self.problems.len();
@@ -319,7 +340,7 @@ impl<'a> FastValidator<'a> {
         Some(())
     }
 
-    fn validate_number(&mut self, keywords: &Keywords<'a>, number: &Number, value: &Value) -> Decided {
+    fn validate_number(&mut self, keywords: &Keywords<'a>, number: &Number, value: &'a Value) -> Decided {
         type LimitTest = fn(Ordering) -> bool;
         const TESTS: [(LimitTest, &str); 4] = [
             (Ordering::is_ge, "at least"),
@@ -331,7 +352,7 @@ impl<'a> FastValidator<'a> {
             let Some(limit) = limit else { continue };
             let Value::Number(bound) = limit else { return None };
             if !fits(number::compare(number, bound)?) {
-                self.report(ArgumentProblem::new(&self.path, format!("must be {words} {bound}")).with_value(value));
+                self.report(ArgumentProblem::new(&self.path(), format!("must be {words} {bound}")).with_value(value));
             }
         }
         if let Some(step) = keywords.multiple_of {
@@ -340,7 +361,7 @@ impl<'a> FastValidator<'a> {
             let step = whole(step.as_number()?).filter(|step| *step > 0)?;
             if whole(number)? % step != 0 {
                 self.report(
-                    ArgumentProblem::new(&self.path, format!("must be a multiple of {step}")).with_value(value),
+                    ArgumentProblem::new(&self.path(), format!("must be a multiple of {step}")).with_value(value),
                 );
             }
         }
@@ -355,15 +376,15 @@ impl<'a> FastValidator<'a> {
         let count = count as u64;
         let (least, most) = (limit(least)?, limit(most)?);
         if let Some(least) = least.filter(|least| count < *least) {
-            self.report(ArgumentProblem::too_few(&self.path, least, unit));
+            self.report(ArgumentProblem::too_few(&self.path(), least, unit));
         }
         if let Some(most) = most.filter(|most| count > *most) {
-            self.report(ArgumentProblem::too_many(&self.path, most, unit));
+            self.report(ArgumentProblem::too_many(&self.path(), most, unit));
         }
         Some(())
     }
 
-    fn validate_compositions(&mut self, keywords: &Keywords<'a>, value: &Value, depth: usize) -> Decided {
+    fn validate_compositions(&mut self, keywords: &Keywords<'a>, value: &'a Value, depth: usize) -> Decided {
         for schema in branch_schemas(keywords.all_of)? {
             self.validate(schema, value, depth + 1)?;
         }
@@ -377,16 +398,16 @@ impl<'a> FastValidator<'a> {
             match trials.iter().filter(|problems| problems.is_empty()).count() {
                 0 => match schemas.iter().map(|schema| schema.get("const").cloned()).collect::<Option<Vec<Value>>>() {
                     // The titled choice of elicitation forms is a oneOf of constants.
-                    Some(constants) => self.report(ArgumentProblem::not_in_enum(&self.path, &constants, value)),
+                    Some(constants) => self.report(ArgumentProblem::not_in_enum(&self.path(), &constants, value)),
                     None => {
-                        for problem in ArgumentProblem::no_branch_matches(&self.path, value, trials) {
+                        for problem in ArgumentProblem::no_branch_matches(&self.path(), value, trials) {
                             self.report(problem);
                         }
                     }
                 },
                 1 => {}
                 _ if is_exclusive => {
-                    self.report(ArgumentProblem::several_branches_match(&self.path, value));
+                    self.report(ArgumentProblem::several_branches_match(&self.path(), value));
                 }
                 _ => {}
             }
@@ -394,7 +415,7 @@ impl<'a> FastValidator<'a> {
         if let Some(schema) = keywords.not
             && self.validate_separately(schema, value, depth)?.is_empty()
         {
-            self.report(ArgumentProblem::excluded(&self.path, value));
+            self.report(ArgumentProblem::excluded(&self.path(), value));
         }
         Some(())
     }
@@ -414,7 +435,7 @@ impl<'a> FastValidator<'a> {
         Some(self.patterns.get(pattern)?.is_match(text))
     }
 
-    fn contains_equal(&mut self, values: &[Value], value: &Value) -> Option<bool> {
+    fn contains_equal(&mut self, values: &[Value], value: &'a Value) -> Option<bool> {
         for other in values {
             if self.json_equal(other, value)? {
                 return Some(true);
