@@ -309,11 +309,12 @@ impl Ui {
     /// # Errors
     /// As [`Ui::print_text`].
     pub fn print_json_lines<'a>(&self, texts: impl IntoIterator<Item = &'a str>) -> Result<()> {
-        let escaped = |line| {
-            if self.terminal.stdout_is_tty { Cow::Owned(json::escape_unsafe(line)) } else { Cow::Borrowed(line) }
-        };
-        let lines: Vec<_> = texts.into_iter().map(json::one_line).collect();
-        let parts: Vec<_> = lines.iter().flat_map(|line| [escaped(line), Cow::Borrowed("\n")]).collect();
+        let mut parts = Vec::new();
+        for text in texts {
+            let line = json::one_line(text);
+            let is_escaped = self.terminal.stdout_is_tty;
+            parts.extend([if is_escaped { json::escape_unsafe(&line).into() } else { line }, Cow::Borrowed("\n")]);
+        }
         self.write_keeping_progress(&parts.iter().map(|part| part.as_bytes()).collect::<Vec<_>>())
     }
 

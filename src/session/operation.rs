@@ -154,12 +154,17 @@ impl Params {
 
 /// Adds a member to the text of an object that is not closed yet.
 pub(crate) fn push_member(text: &mut String, name: &str, value: &str) {
-    if text.len() > 1 {
+    push_name(text, name);
+    text.push_str(value);
+}
+
+/// Adds the name of a member, whose value follows, to the text of an object that is not closed yet.
+pub(crate) fn push_name(text: &mut String, name: &str) {
+    if !text.ends_with('{') {
         text.push(',');
     }
     push_quoted(text, name);
     text.push(':');
-    text.push_str(value);
 }
 
 /// Whether a tool runs as a task, by its `execution.taskSupport`.

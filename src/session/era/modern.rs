@@ -16,7 +16,7 @@ use crate::protocol::{code, extension, headers, meta, method};
 use crate::session::client_handler::ClientHandler;
 use crate::session::era::{Era, Operation, client_info, request_meta};
 use crate::session::input_requests::InputError;
-use crate::session::operation::push_member;
+use crate::session::operation::{push_member, push_name};
 use crate::session::rpc_client::{CancelMode, OutgoingRequest, RequestOutcome, RpcClient};
 use crate::session::server_requests::MAX_INPUT_ROUNDS;
 use crate::transport::BoxFuture;
@@ -71,9 +71,8 @@ impl ModernEra {
 
     /// `params` of one request: those of the call, the answers to input requests, `_meta` (`ERA-01`, `ERA-02`).
     fn encode_params(&self, id: u64, operation: &Operation, round: &InputRound) -> String {
-        let meta = self.encode_meta(id, operation);
         let members = operation.params.open_object();
-        let mut text = String::with_capacity(members.len() + meta.len() + 64);
+        let mut text = String::with_capacity(members.len() + 320);
         text.push_str(members);
         if let Some(responses) = &round.input_responses {
             push_member(&mut text, "inputResponses", &Value::Object(responses.clone()).to_string());
@@ -82,33 +81,39 @@ impl ModernEra {
             // Returned exactly as the server sent it (MRT-02).
             push_member(&mut text, "requestState", state.get());
         }
-        push_member(&mut text, "_meta", &meta);
+        push_name(&mut text, "_meta");
+        self.push_meta(&mut text, id, operation);
         text.push('}');
         text
     }
 
-    /// `_meta` of one request.
-    fn encode_meta(&self, id: u64, operation: &Operation) -> String {
-        let mut meta = String::with_capacity(256);
-        meta.push('{');
+    /// Adds the value of `_meta` of one request.
+    fn push_meta(&self, text: &mut String, id: u64, operation: &Operation) {
+        text.push('{');
         if self.client_handler.request_meta().is_empty() && operation.params.meta().is_none() {
             // The usual case: no members but those of every request.
             if operation.wants_progress {
-                push_member(&mut meta, meta::PROGRESS_TOKEN, &id.to_string());
+                push_member(text, meta::PROGRESS_TOKEN, &id.to_string());
             }
         } else {
             let mut all = request_meta(&self.client_handler, id, operation);
-            if IDENTITY_MEMBERS.iter().any(|name| all.contains_key(*name)) {
+            let is_identified = IDENTITY_MEMBERS.iter().any(|name| all.contains_key(*name));
+            if is_identified {
                 // What the request itself says, in `mcpipe request`, takes precedence.
                 for (name, value) in self.identity_members(operation) {
                     all.entry(name).or_insert(value);
                 }
-                return Value::Object(all).to_string();
             }
-            all.iter().for_each(|(name, value)| push_member(&mut meta, name, &encode_value(value)));
+            all.iter().for_each(|(name, value)| push_member(text, name, &encode_value(value)));
+            if is_identified {
+                return text.push('}');
+            }
         }
-        let separator = if meta.len() > 1 { "," } else { "" };
-        meta + separator + &self.identity_text(operation) + "}"
+        if !text.ends_with('{') {
+            text.push(',');
+        }
+        text.push_str(&self.identity_text(operation));
+        text.push('}');
     }
 
     /// The members of `_meta` that identify the client.
