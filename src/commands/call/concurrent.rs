@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use crate::commands::call::tool_call::{CallContext, CallOutcome, RawArguments, ReadyCall, ToolCall};
 use crate::error::{ErrorKind, Failure, Result};
-use crate::protocol::result_shape::ToolResultShape;
 use crate::protocol::rpc::RawJson;
 use crate::protocol::views::is_error_result;
 use crate::session::server_requests::ServerRequestLog;
@@ -103,15 +102,14 @@ fn finish(
 ) -> (FinishedCall, Option<Failure>) {
     let CallContext { session, args, .. } = way;
     let failed = |failure: Failure| (FinishedCall::from_failure(failure), None);
-    let (result, misfit) = match got {
-        Ok(CallOutcome::Result(result, misfit)) => (result, misfit),
+    let (result, shape, misfit) = match got {
+        Ok(CallOutcome::Result(result, shape, misfit)) => (result, shape, misfit),
         Ok(CallOutcome::DryRun(request)) => return (FinishedCall::from_request(request), None),
         Ok(CallOutcome::Task(_)) => {
             return failed(Failure::new(ErrorKind::Bug, "one of several concurrent calls was detached"));
         }
         Err(failure) => return failed(failure.server(&session.target().name)),
     };
-    let shape = ToolResultShape::read(&result);
     let is_error = shape.is_error;
     let failure = failed_question.or_else(|| session.tool_result_failure(shape));
     let (failure, misfit) = if args.strict { (failure.or(misfit), None) } else { (failure, misfit) };

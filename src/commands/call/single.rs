@@ -84,7 +84,7 @@ pub async fn run(context: &Context, args: &CallArgs) -> Result<Exit> {
         let call = ToolCall::single(call_context, &raw_arguments, &on_update);
         match progress.show_during(call.run()).await? {
             CallOutcome::DryRun(text) => context.ui.print_json_text(&text).map(|()| Exit::Done),
-            CallOutcome::Result(result, misfit) => {
+            CallOutcome::Result(result, _, misfit) => {
                 let shown = ResultOptions {
                     structured_only: args.structured,
                     save: args.save.as_deref(),

@@ -21,8 +21,9 @@ use crate::commands::context::Context;
 use crate::commands::task_handles::{self, TaskOrigin};
 use crate::commands::tools::{self, SchemaUse, Tool, ToolCache, ToolList};
 use crate::error::{ErrorKind, Failure, Result};
+use crate::protocol::result_shape::ToolResultShape;
 use crate::protocol::rpc::RawJson;
-use crate::protocol::views::{ListKind, is_error_result};
+use crate::protocol::views::ListKind;
 use crate::protocol::{code, method};
 use crate::schema::{self, SchemaValidator};
 use crate::session::Session;
@@ -187,8 +188,8 @@ pub struct ToolCall<'a> {
 
 /// The outcome of a call.
 pub enum CallOutcome {
-    /// Its result, and how it violates the tool's output schema.
-    Result(RawJson, Option<Failure>),
+    /// Its result, what that shows, and how it violates the tool's output schema.
+    Result(RawJson, ToolResultShape, Option<Failure>),
     /// It continues as a task.
     Task(Task),
     /// The request that would have been sent.
@@ -311,7 +312,7 @@ impl<'a> ToolCall<'a> {
     /// # Errors
     /// When it has no result.
     pub async fn complete(&self, ready: &ReadyCall, sent: Result<RawJson>) -> Result<CallOutcome> {
-        let CallContext { context, session, .. } = self.call_context;
+        let CallContext { context, session, args, .. } = self.call_context;
         let tools = ready.tools.as_ref();
         let mut result = match sent {
             Err(failure) if failure.has_rpc_code(code::INVALID_PARAMS) => {
@@ -323,26 +324,30 @@ impl<'a> ToolCall<'a> {
             sent => sent?,
         };
         if let Some(task) = session.created_task(&result).await {
-            match self.follow_task(task).await? {
-                CallOutcome::Result(later, _) => result = later,
-                other => return Ok(other),
+            // Saved first: the task exists even if mcpipe is interrupted.
+            let left = if args.detach { session.detach().await } else { None };
+            task_handles::save_handle(context, session, &task, &self.task_origin(), left.as_ref());
+            if args.detach {
+                return Ok(CallOutcome::Task(task));
             }
+            result = self.follow_task(task).await?;
         }
+        let shape = ToolResultShape::read(&result);
         if tools.is_some_and(|tools| tools.is_cached)
-            && is_error_result(&result)
+            && shape.is_error
             && let Some(news) = self.schema_change(tools).await
         {
             context.ui.warn(&news);
         }
         let name = self.raw_arguments.tool.as_str();
         let violation = match tools.and_then(|tools| tools.find(name)?.validator(SchemaUse::Output)) {
-            Some(schema) if session.malformed_tool_result(&result).is_none() => {
+            Some(schema) if shape.errors.is_empty() => {
                 let check = output_schema::violation(session.target(), name, schema, &result);
                 context.interrupt.run_until_interrupted(check).await?
             }
             _ => None,
         };
-        Ok(CallOutcome::Result(result, violation))
+        Ok(CallOutcome::Result(result, shape, violation))
     }
 
     /// Checks everything that may forbid the call, for one that is sent as it was typed.
@@ -550,22 +555,16 @@ impl<'a> ToolCall<'a> {
         }
     }
 
-    /// Follows a call that has become a task, unless it is detached.
-    async fn follow_task(&self, task: Task) -> Result<CallOutcome> {
-        let CallContext { context, session, args, .. } = self.call_context;
-        // Saved first: the task exists even if mcpipe is interrupted.
-        let left = if args.detach { session.detach().await } else { None };
-        task_handles::save_handle(context, session, &task, &self.task_origin(), left.as_ref());
-        if args.detach {
-            return Ok(CallOutcome::Task(task));
-        }
+    /// Follows a call that has become a task.
+    async fn follow_task(&self, task: Task) -> Result<RawJson> {
+        let CallContext { context, session, .. } = self.call_context;
         let observer = self.on_task_update;
         let on_update = |task: &Task| observer.iter().for_each(|observer| observer(task));
         let id = task.id.clone();
         match session.await_task(&id, Some(task), task_handles::task_timeout(context), &on_update).await {
             Ok(result) => {
                 task_handles::discard_handle(context, session, &id);
-                Ok(CallOutcome::Result(result, None))
+                Ok(result)
             }
             Err(failure) => Err(self.abandon_task(&id, failure).await),
         }
