@@ -135,14 +135,14 @@ fn a_narrow_terminal_breaks_no_word() {
     let target = server.target();
     expect![[r#"
         NAME       a
-        TRANSPORT  auto
+        TRANSPORT  http
         TARGET
           https://example.com/some/path/that/is/long/to/README.md
         SOURCE     ~/.config/mcpipe/config.toml:1
         STATE      enabled
 
         NAME       b
-        TRANSPORT  auto
+        TRANSPORT  http
         TARGET     http://localhost:1/
         SOURCE     ~/.config/mcpipe/config.toml:3
         STATE      enabled"#]]
