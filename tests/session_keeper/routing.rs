@@ -152,7 +152,7 @@ fn a_question_that_could_belong_to_several_commands_is_refused() {
     let (count, arrived) = &*gate;
     drop(arrived.wait_while(count.lock().unwrap(), |count| *count == 0).unwrap());
     let run = call("text=asks").wait();
-    run.succeeds().prints("several commands are waiting that this request could belong to\n");
+    run.succeeds().prints("this request could belong to any of several commands that are running\n");
     waiting.wait().succeeds().prints("waited\n");
     sessions.stop_all();
 }
