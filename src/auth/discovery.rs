@@ -64,7 +64,9 @@ pub async fn discover(
             return Err(resource_mismatch(url, named.as_deref(), &redacted_url(server), login_command));
         }
         (Some((url, _)), _) => {
-            http.trace().note(&format!("the metadata at {url} is for another resource; using the configured resource"));
+            http.trace().note(&format!(
+                "the metadata at {url} is for another resource; the configuration decides which one is requested"
+            ));
             metadata::default_resource(server)
         }
     };

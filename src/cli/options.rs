@@ -55,7 +55,8 @@ pub struct GlobalOptions {
     pub config: Option<PathBuf>,
     /// Give up if no response arrives within TIME; 0 = no limit [default: 60s]
     ///
-    /// Without --connect-timeout it also limits the start of the server, to TIME if that is shorter than 30 seconds.
+    /// Without --connect-timeout, the start of the server may take TIME at most as well, if that is shorter than the
+    /// limit for the start.
     ///
     /// TIME is 500ms, 30s, 2m or 1h; a bare number is seconds. Progress notifications and messages about a task restart
     /// the timer, up to 60 × TIME in total; a flood of them does not.

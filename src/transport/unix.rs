@@ -66,9 +66,7 @@ fn connect_failure(path: &Path, error: &std::io::Error) -> Failure {
     let unsent = RetryAdvice { is_unprocessed: true, ..RetryAdvice::default() };
     match error.kind() {
         io::ErrorKind::NotFound => failure.retry_advice(unsent).hint("check the path, and that the server is running"),
-        io::ErrorKind::ConnectionRefused => {
-            failure.hint("no server is listening on that socket: check that it is running")
-        }
+        io::ErrorKind::ConnectionRefused => failure.hint("check that the server is running and listens on this socket"),
         io::ErrorKind::PermissionDenied => {
             failure.hint(format!("check its permissions: ls -l {}", quote(&shown.to_string())))
         }

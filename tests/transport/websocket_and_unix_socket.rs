@@ -312,7 +312,7 @@ fn a_unix_socket_that_fails_is_explained() {
         .stderr_contains("No such file")
         .stderr_contains("hint: check the path");
     std::os::unix::net::UnixListener::bind(work.join("dead")).unwrap();
-    list("unix:dead").exits(5).stderr_contains("refused").stderr_contains("no server is listening");
+    list("unix:dead").exits(5).stderr_contains("refused").stderr_contains("check that the server is running");
     serve_lines(&work.join("noise"), |_, line, _| {
         crate::support::mcp::ScriptedOutput::send_raw_text(line, "Listening!".to_owned());
         line.hang_up();

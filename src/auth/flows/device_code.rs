@@ -75,7 +75,7 @@ pub(super) async fn log_in(context: &LoginContext, request: LoginRequest<'_>) ->
     let plain = |c: char| c.is_alphanumeric() || c.is_ascii_punctuation() || c == ' ';
     if device.user_code.chars().count() > MAX_USER_CODE_CHARS || !device.user_code.chars().all(plain) {
         return Err(Failure::new(ErrorKind::Auth, "the authorization server sent a code that cannot be shown")
-            .cause("it contains line breaks or control characters, or is too long"));
+            .cause("it contains characters other than letters, digits, ASCII punctuation and spaces, or is too long"));
     }
     context.user.register_secret(&device.device_code);
     let mut text = format!(
@@ -85,7 +85,7 @@ pub(super) async fn log_in(context: &LoginContext, request: LoginRequest<'_>) ->
     if let Some(complete) = &device.verification_uri_complete
         && checked_browser_url(&context.http, complete).await.is_ok()
     {
-        text.push_str(&format!("\nor open this URL, which contains the code, and compare it:\n\n  {complete}\n"));
+        text.push_str(&format!("\nor open this URL, and check that the page shows the same code:\n\n  {complete}\n"));
     }
     context.user.show(&text);
     let timeout = device.expires_in.min(context.timeout);
