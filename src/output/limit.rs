@@ -12,6 +12,7 @@ use super::save::{FileNaming, kept_name};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::protocol::json::{member, parse_truncated, parse_value};
 use crate::protocol::rpc::RawJson;
+use crate::util::count::counted;
 use crate::util::lock::lock;
 
 /// The members of a content block that have text.
@@ -266,10 +267,7 @@ fn shorten_object(members: Map<String, Value>, limit: usize) -> Value {
     let sizes: Vec<usize> = members.values().map(json_size).collect();
     // A colon and a comma.
     let names: Vec<usize> = members.keys().map(|name| json_size(name) + 2).collect();
-    let mark = |missing: usize| {
-        let s = if missing == 1 { "" } else { "s" };
-        Value::String(format!("[{missing} member{s} omitted]"))
-    };
+    let mark = |missing: usize| Value::String(format!("[{} omitted]", counted(missing, "member")));
     let mark_size = json_size(MARK_NAME) + 2 + json_size(&mark(sizes.len()));
     let plan = Plan::new(&sizes, &names, MIN_VALUE_SIZE, limit - 2, mark_size);
     // A member of the name that is needed is omitted too.
