@@ -414,7 +414,7 @@ impl<'a> AssembledArguments<'a> {
                 }
                 let has_null = self.arguments.values().any(Value::is_null);
                 let value = match has_null {
-                    true => Value::Object(self.arguments_without_nulls(document)),
+                    true => Value::Object(self.without_optional_nulls(document)),
                     false => Value::Object(std::mem::take(&mut self.arguments)),
                 };
                 let (found, unchecked) = validator.validate_leniently(&value).await;
@@ -465,7 +465,7 @@ impl<'a> AssembledArguments<'a> {
 
     /// What is validated if there are nulls: everything except explicit nulls for optional parameters. Servers treat such a null like a
     /// missing value (as `HTM-04` does for headers), and it was typed on purpose.
-    fn arguments_without_nulls(&self, document: SchemaDocument<'_>) -> Map<String, Value> {
+    fn without_optional_nulls(&self, document: SchemaDocument<'_>) -> Map<String, Value> {
         let required = document.required(document.root());
         let kept = |(name, value): &(&String, &Value)| !value.is_null() || required.contains(&name.as_str());
         self.arguments.iter().filter(kept).map(|(name, value)| (name.clone(), value.clone())).collect()

@@ -151,7 +151,7 @@ impl OAuthHttpClient {
     pub async fn get(&self, url: &str) -> Result<OAuthHttpResponse> {
         let mut url = parse_url(url)?;
         for _ in 0..=MAX_REDIRECTS {
-            let mut headers = accept_json();
+            let mut headers = json_accept_headers();
             headers.insert("mcp-protocol-version", HeaderValue::from_static(Revision::LATEST_MODERN.as_str()));
             let answer = self.send_checked(Method::GET, &url, headers, None).await?;
             if !matches!(answer.status, 301 | 302 | 303 | 307 | 308) {
@@ -182,7 +182,7 @@ impl OAuthHttpClient {
         secret_headers: &[(&'static str, Secret)],
     ) -> Result<OAuthHttpResponse> {
         let url = parse_url(url)?;
-        let mut headers = accept_json();
+        let mut headers = json_accept_headers();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
         for (name, value) in secret_headers {
             headers.insert(HeaderName::from_static(name), secret_value(value.reveal())?);
@@ -210,7 +210,7 @@ impl OAuthHttpClient {
     /// # Errors
     /// As [`OAuthHttpClient::get`].
     pub async fn get_with_token(&self, url: &str, token: &Secret) -> Result<OAuthHttpResponse> {
-        let mut headers = accept_json();
+        let mut headers = json_accept_headers();
         headers.insert(AUTHORIZATION, secret_value(&format!("Bearer {}", token.reveal()))?);
         self.send_checked(Method::GET, &parse_url(url)?, headers, None).await
     }
@@ -220,7 +220,7 @@ impl OAuthHttpClient {
     /// # Errors
     /// As [`OAuthHttpClient::get`].
     pub async fn delete(&self, url: &str, token: &Secret) -> Result<u16> {
-        let mut headers = accept_json();
+        let mut headers = json_accept_headers();
         headers.insert(AUTHORIZATION, secret_value(&format!("Bearer {}", token.reveal()))?);
         Ok(self.send_checked(Method::DELETE, &parse_url(url)?, headers, None).await?.status)
     }
@@ -404,7 +404,7 @@ fn secret_value(text: &str) -> Result<HeaderValue> {
     Ok(value)
 }
 
-fn accept_json() -> HeaderMap {
+fn json_accept_headers() -> HeaderMap {
     let mut headers = HeaderMap::new();
     headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
     headers

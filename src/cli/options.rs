@@ -95,8 +95,8 @@ pub struct GlobalOptions {
     /// How to answer the server's requests for input (elicitation) [default: ask, at a terminal]
     ///
     /// HOW is ask, accept (with the form's defaults), decline, a JSON object, or @FILE containing one.
-    #[arg(long, global = true, hide_short_help = true, hide_long_help = true, value_name = "HOW", value_parser = ElicitMode::parse)]
-    pub elicit: Option<ElicitMode>,
+    #[arg(long, global = true, hide_short_help = true, hide_long_help = true, value_name = "HOW", value_parser = ElicitOption::parse)]
+    pub elicit: Option<ElicitOption>,
     /// Answer the server's sampling requests with CMD
     ///
     /// CMD reads the request as JSON from standard input, and prints the result as JSON.
@@ -190,7 +190,7 @@ pub enum LoginWhen {
 
 /// How to answer an elicitation.
 #[derive(Clone, Debug, PartialEq)]
-pub enum ElicitMode {
+pub enum ElicitOption {
     /// Ask at the terminal.
     Ask,
     /// Accept with the defaults of the form.
@@ -203,15 +203,15 @@ pub enum ElicitMode {
     File(PathBuf),
 }
 
-impl ElicitMode {
+impl ElicitOption {
     fn parse(text: &str) -> Result<Self, String> {
         Ok(match text {
-            "ask" => ElicitMode::Ask,
-            "accept" => ElicitMode::Accept,
-            "decline" => ElicitMode::Decline,
-            file if file.starts_with('@') => ElicitMode::File(PathBuf::from(&file[1..])),
+            "ask" => ElicitOption::Ask,
+            "accept" => ElicitOption::Accept,
+            "decline" => ElicitOption::Decline,
+            file if file.starts_with('@') => ElicitOption::File(PathBuf::from(&file[1..])),
             json => match serde_json::from_str(json) {
-                Ok(serde_json::Value::Object(values)) => ElicitMode::Values(values),
+                Ok(serde_json::Value::Object(values)) => ElicitOption::Values(values),
                 Ok(_) => return Err("expected ask, accept, decline, @FILE or a JSON object".to_owned()),
                 Err(error) => {
                     let at = error.column();

@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::output::RecordingWriter;
 use crate::target::Target;
 use crate::transport::Endpoint;
-use crate::transport::record::Recorder;
+use crate::transport::recorder::Recorder;
 use crate::util::secret_names::{looks_like_key, looks_secret};
 
 impl Context {

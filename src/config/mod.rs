@@ -28,7 +28,7 @@ use std::sync::Arc;
 
 use crate::config::file::tree::{ConfigMember, ConfigNode, ConfigValue};
 pub use crate::config::lazy::LazyConfig;
-use crate::config::origin::{ConfigDiagnostic, ConfigFile, FileFormat, Layer};
+use crate::config::origin::{ConfigDiagnostic, ConfigFile, ConfigFormat, Layer};
 pub use crate::config::server::ConfiguredServer;
 use crate::config::source::{detect_format, parse_file, read_file};
 use crate::config::value::secrets::SecretReference;
@@ -142,12 +142,12 @@ impl Config {
         self.files.push(Arc::clone(&source));
         let root = parse_file(&source).map_err(one)?;
         let servers = match format {
-            FileFormat::Json => {
+            ConfigFormat::Json => {
                 let translated = file::mcp_json::translate_file(&source, &root).map_err(one)?;
                 self.notes.extend(translated.notes);
                 translated.servers
             }
-            FileFormat::Toml => self.read_toml_file(environment, &source, &root)?,
+            ConfigFormat::Toml => self.read_toml_file(environment, &source, &root)?,
         };
         for member in &servers {
             self.insert_server(ConfiguredServer {

@@ -18,7 +18,7 @@ pub struct ConfigFile {
     /// Its layer.
     pub layer: Layer,
     /// Its format.
-    pub format: FileFormat,
+    pub format: ConfigFormat,
     /// Whether it may start processes and send credentials.
     pub is_trusted: bool,
     /// The offset of each line, computed on first use.
@@ -58,7 +58,7 @@ impl Layer {
 
 /// The format of a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FileFormat {
+pub enum ConfigFormat {
     /// mcpipe's own TOML.
     Toml,
     /// JSON with `mcpServers` or `servers`, as other clients write it.
@@ -68,7 +68,7 @@ pub enum FileFormat {
 impl ConfigFile {
     /// A file with this text.
     #[must_use]
-    pub fn new(path: PathBuf, display_path: String, text: String, layer: Layer, format: FileFormat) -> Self {
+    pub fn new(path: PathBuf, display_path: String, text: String, layer: Layer, format: ConfigFormat) -> Self {
         ConfigFile { path, display_path, text, layer, format, is_trusted: true, line_starts: OnceLock::new() }
     }
 

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::config::origin::{ConfigFile, FileFormat, Layer};
+use crate::config::origin::{ConfigFile, ConfigFormat, Layer};
 use crate::env::{self, Environment};
 
 /// The project's own file.
@@ -18,7 +18,7 @@ pub struct ConfigPath {
     /// Its layer.
     pub layer: Layer,
     /// Its format, if the location determines it.
-    pub format: Option<FileFormat>,
+    pub format: Option<ConfigFormat>,
 }
 
 /// The user's own file.
@@ -46,16 +46,16 @@ pub fn config_paths(environment: &Environment, flag: Option<&Path>) -> Vec<Confi
         return vec![ConfigPath { path, layer: Layer::Explicit, format: None }];
     }
     let user =
-        user_file(environment).map(|path| ConfigPath { path, layer: Layer::User, format: Some(FileFormat::Toml) });
+        user_file(environment).map(|path| ConfigPath { path, layer: Layer::User, format: Some(ConfigFormat::Toml) });
     let json = find_upwards(environment, PROJECT_JSON).map(|path| ConfigPath {
         path,
         layer: Layer::ProjectMcpJson,
-        format: Some(FileFormat::Json),
+        format: Some(ConfigFormat::Json),
     });
     let toml = find_upwards(environment, PROJECT_TOML).map(|path| ConfigPath {
         path,
         layer: Layer::ProjectToml,
-        format: Some(FileFormat::Toml),
+        format: Some(ConfigFormat::Toml),
     });
     user.into_iter().chain(json).chain(toml).collect()
 }

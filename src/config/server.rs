@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::config::file::tree::{ConfigMember, ConfigNode, ConfigValue};
-use crate::config::origin::{ConfigDiagnostic, ConfigFile, FileFormat, ValueOrigin};
+use crate::config::origin::{ConfigDiagnostic, ConfigFile, ConfigFormat, ValueOrigin};
 use crate::config::trust;
 use crate::error::{Failure, Result};
 
@@ -51,8 +51,8 @@ impl ConfiguredServer {
     #[must_use]
     pub fn section_name(&self) -> String {
         match self.source.format {
-            FileFormat::Toml => format!("[servers.{}]", self.name),
-            FileFormat::Json => format!("'{}'", self.name),
+            ConfigFormat::Toml => format!("[servers.{}]", self.name),
+            ConfigFormat::Json => format!("'{}'", self.name),
         }
     }
 

@@ -15,7 +15,7 @@ use crate::config::oauth::{
     ClientAuthMethod, Grant, OAuthSettings, ResourceParameter, SigningAlgorithm, check_param_name,
 };
 use crate::config::origin;
-use crate::config::origin::{ConfigDiagnostic, ConfigFile, FileFormat, ValueOrigin};
+use crate::config::origin::{ConfigDiagnostic, ConfigFile, ConfigFormat, ValueOrigin};
 use crate::config::paths::resolve_path;
 use crate::config::server::ConfiguredServer;
 use crate::config::table_check;
@@ -351,7 +351,7 @@ impl ConfiguredServer {
                 own.push((name.key.clone(), String::new()));
             }
         }
-        if self.source.format == FileFormat::Json {
+        if self.source.format == ConfigFormat::Json {
             let unset = CLIENT_DIRECTORY_VARIABLES.iter().filter(|name| environment.get_raw(name).is_none());
             let directory = self.source.directory().to_string_lossy();
             own.extend(unset.map(|name| ((*name).to_owned(), directory.clone().into_owned())));

@@ -4,7 +4,7 @@ use std::io;
 use std::path::Path;
 
 use crate::config::file::tree::{self, ConfigNode};
-use crate::config::origin::{ConfigDiagnostic, ConfigFile, FileFormat, Layer};
+use crate::config::origin::{ConfigDiagnostic, ConfigFile, ConfigFormat, Layer};
 use crate::config::paths::ConfigPath;
 use crate::env::Environment;
 
@@ -34,8 +34,8 @@ pub(super) fn read_file(environment: &Environment, place: &ConfigPath) -> Result
 /// The diagnostic, with file, line, column and cause.
 pub fn parse_file(source: &ConfigFile) -> Result<ConfigNode, ConfigDiagnostic> {
     let (parsed, language) = match source.format {
-        FileFormat::Toml => (tree::parse_toml(&source.text), "TOML"),
-        FileFormat::Json => (tree::parse_json(&source.text), "JSON"),
+        ConfigFormat::Toml => (tree::parse_toml(&source.text), "TOML"),
+        ConfigFormat::Json => (tree::parse_json(&source.text), "JSON"),
     };
     parsed.map_err(|error| {
         let fault = ConfigDiagnostic::at(source, error.offset, format!("this is not {language}")).cause(error.message);
@@ -44,7 +44,7 @@ pub fn parse_file(source: &ConfigFile) -> Result<ConfigNode, ConfigDiagnostic> {
 }
 
 /// A file given by the user may have either format; TOML never begins with a brace.
-pub(super) fn detect_format(path: &Path, text: &str) -> FileFormat {
+pub(super) fn detect_format(path: &Path, text: &str) -> ConfigFormat {
     let json = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"));
-    if json || text.trim_start().starts_with('{') { FileFormat::Json } else { FileFormat::Toml }
+    if json || text.trim_start().starts_with('{') { ConfigFormat::Json } else { ConfigFormat::Toml }
 }

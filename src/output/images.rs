@@ -23,7 +23,7 @@ const KITTY_CHUNK: usize = 4096;
 
 /// What a file is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum FileFormat {
+enum ImageFileType {
     Png,
     Jpeg,
     Gif,
@@ -48,7 +48,7 @@ impl Ui {
         format.filter(|_| self.terminal.stdout_is_tty && !self.terminal.is_dumb && is_whole)
     }
 
-    /// What shows this image at the terminal, with a line feed; `None` if it is no image, or cannot be shown.
+    /// What shows this image at the terminal, with a line feed; `None` if it is not an image or cannot be shown.
     pub(super) fn render_image(&self, content: &BinaryContent<'_>) -> Option<String> {
         let format = self.image_format()?;
         let is_image = content.mime.as_deref().map_or(content.kind == "image", |mime| mime.starts_with("image/"));
@@ -67,25 +67,25 @@ fn render(file: &[u8], format: ImageFormat, terminal: &Terminal) -> Option<Strin
     }
     let limit = limit(size, terminal);
     match (format, file_format) {
-        (ImageFormat::Kitty, FileFormat::Png) => Some(kitty(file, limit)),
+        (ImageFormat::Kitty, ImageFileType::Png) => Some(kitty(file, limit)),
         (ImageFormat::Iterm, _) => Some(iterm(file, limit)),
-        (ImageFormat::Sixel, FileFormat::Png) => sixel::encode_png(file, scaled(size, limit, terminal)),
+        (ImageFormat::Sixel, ImageFileType::Png) => sixel::encode_png(file, scaled(size, limit, terminal)),
         _ => None,
     }
 }
 
 /// The format of a file, and its width and height in pixels.
-fn inspect(file: &[u8]) -> Option<(FileFormat, (u64, u64))> {
+fn inspect(file: &[u8]) -> Option<(ImageFileType, (u64, u64))> {
     let big = |at: usize, count: usize| {
         let bytes = file.get(at..at + count)?;
         Some(bytes.iter().fold(0, |number, &byte| number << 8 | u64::from(byte)))
     };
     if file.starts_with(b"\x89PNG\r\n\x1a\n") {
-        return Some((FileFormat::Png, (big(16, 4)?, big(20, 4)?)));
+        return Some((ImageFileType::Png, (big(16, 4)?, big(20, 4)?)));
     }
     if file.starts_with(b"GIF8") {
         let little = |at: usize| Some(big(at, 1)? | big(at + 1, 1)? << 8);
-        return Some((FileFormat::Gif, (little(6)?, little(8)?)));
+        return Some((ImageFileType::Gif, (little(6)?, little(8)?)));
     }
     if !file.starts_with(b"\xff\xd8") {
         return None;
@@ -97,7 +97,7 @@ fn inspect(file: &[u8]) -> Option<(FileFormat, (u64, u64))> {
         match marker {
             0xffff => at += 1,
             0xffc4 | 0xffc8 | 0xffcc => at += 2 + usize::try_from(big(at + 2, 2)?).ok()?,
-            0xffc0..=0xffcf => return Some((FileFormat::Jpeg, (big(at + 7, 2)?, big(at + 5, 2)?))),
+            0xffc0..=0xffcf => return Some((ImageFileType::Jpeg, (big(at + 7, 2)?, big(at + 5, 2)?))),
             0xff00..=0xffff => at += 2 + usize::try_from(big(at + 2, 2)?).ok()?,
             _ => return None,
         }
@@ -181,10 +181,10 @@ mod tests {
 
     #[test]
     fn the_size_is_read_from_each_format() {
-        assert_eq!(inspect(&png(640, 480)), Some((FileFormat::Png, (640, 480))));
-        assert_eq!(inspect(b"GIF89a\x80\x02\xe0\x01"), Some((FileFormat::Gif, (640, 480))));
+        assert_eq!(inspect(&png(640, 480)), Some((ImageFileType::Png, (640, 480))));
+        assert_eq!(inspect(b"GIF89a\x80\x02\xe0\x01"), Some((ImageFileType::Gif, (640, 480))));
         let jpeg = b"\xff\xd8\xff\xe0\0\x04ab\xff\xff\xc4\0\x03x\xff\xc2\0\x11\x08\x01\xe0\x02\x80\x03";
-        assert_eq!(inspect(jpeg), Some((FileFormat::Jpeg, (640, 480))));
+        assert_eq!(inspect(jpeg), Some((ImageFileType::Jpeg, (640, 480))));
         for broken in [&b""[..], b"\x89PNG\r\n\x1a\n", b"GIF8", b"\xff\xd8", b"\xff\xd8\xff\xe0\xff\xff", b"<svg/>"] {
             assert_eq!(inspect(broken), None, "{broken:?}");
         }

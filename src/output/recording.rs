@@ -12,7 +12,7 @@ use super::json::{one_line, quote};
 use super::redact::{KnownSecrets, redact_members};
 use super::trace::{create_private_file, rfc3339};
 use crate::error::Result;
-use crate::transport::record::RecordSink;
+use crate::transport::recorder::RecordSink;
 use crate::transport::replay::{RECORDING_FORMAT, RECORDING_VERSION};
 use crate::util::lock::lock;
 

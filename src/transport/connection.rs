@@ -13,7 +13,7 @@ use crate::transport::cookies::CookieJar;
 #[cfg(unix)]
 use crate::transport::kept::files::KeptSession;
 use crate::transport::message::{Incoming, OutgoingMessage, UnexpectedResponse};
-use crate::transport::record::Recorder;
+use crate::transport::recorder::Recorder;
 use crate::transport::trace::Trace;
 
 pub use futures_util::future::BoxFuture;

@@ -17,7 +17,7 @@ mod message;
 mod message_reader;
 mod message_writer;
 pub mod process;
-pub mod record;
+pub mod recorder;
 mod recorded_transport;
 pub mod replay;
 pub mod sse;

@@ -19,7 +19,7 @@ use crate::transport::message::{
     BrokenResponse, Certainty, Incoming, IncomingItem, OutgoingKind, OutgoingMessage, UnexpectedResponse,
     incoming_channel,
 };
-use crate::transport::record::{Recorder, ServerRecorder};
+use crate::transport::recorder::{Recorder, ServerRecorder};
 
 /// The ID that is recorded for a response that names no request of mcpipe's.
 const FOREIGN_ID: &str = r#""?""#;

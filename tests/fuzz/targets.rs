@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use mcpipe::args::{ArgumentInput, ArgumentReader, Validation, assemble_arguments, parse_call_form};
 use mcpipe::config::file::{mcp_json, rewrite, tree};
 use mcpipe::config::import::{ClientFile, ImportClient, jsonc, read_client_file, recognize_file, render};
-use mcpipe::config::origin::{ConfigFile, FileFormat, Layer};
+use mcpipe::config::origin::{ConfigFile, ConfigFormat, Layer};
 use mcpipe::env::Environment;
 use mcpipe::models::reply::parse_reply;
 use mcpipe::models::results::{CompletedToolCall, result_messages};
@@ -116,7 +116,7 @@ pub fn challenge(data: &[u8]) {
     }
 }
 
-fn source(text: &str, format: FileFormat) -> ConfigFile {
+fn source(text: &str, format: ConfigFormat) -> ConfigFile {
     ConfigFile::new(PathBuf::from("/home/user/config"), "~/config".to_owned(), text.to_owned(), Layer::User, format)
 }
 
@@ -127,7 +127,7 @@ pub fn config_file(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
     let _ = tree::duplicate_keys(&text);
     if let Ok(root) = tree::parse_json(&text) {
-        let _ = mcp_json::translate_file(&source(&text, FileFormat::Json), &root);
+        let _ = mcp_json::translate_file(&source(&text, ConfigFormat::Json), &root);
     }
     let Ok(root) = tree::parse_toml(&text) else { return };
     root.for_each_string(&mut |_| {});

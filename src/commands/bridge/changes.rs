@@ -8,7 +8,7 @@ use std::time::Duration;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
-use super::client::Wanted;
+use super::client::SubscribedItems;
 use super::connection::Connection;
 use super::dispatch::modern_result;
 use super::upstream::Upstream;
@@ -58,7 +58,7 @@ impl Upstream {
             }
             method::RESOURCES_SUBSCRIBE | method::RESOURCES_UNSUBSCRIBE => {
                 let Some(uri) = message.string_param(&["uri"]) else { return false };
-                let uris = &mut lock(&self.wanted).uris;
+                let uris = &mut lock(&self.subscribed).uris;
                 if message.method() == method::RESOURCES_SUBSCRIBE {
                     uris.insert(uri)
                 } else {
@@ -133,19 +133,19 @@ impl Upstream {
 
     /// Acknowledges a subscription of a modern client, which stays open until it is canceled.
     async fn listen_for_client(self: &Arc<Self>, message: &ClientMessage) {
-        let wanted = wanted_by(message);
-        self.client.acknowledge(message.id(), &wanted).await;
+        let subscribed = subscribed_items(message);
+        self.client.acknowledge(message.id(), &subscribed).await;
         self.update_wanted().await;
     }
 
     /// Tells the server what the client's subscriptions want together.
     pub async fn update_wanted(self: &Arc<Self>) {
-        let mut all = Wanted::default();
-        for wanted in lock(&self.client.listens).values() {
-            all.lists.extend(wanted.lists.iter().cloned());
-            all.uris.extend(wanted.uris.iter().cloned());
+        let mut all = SubscribedItems::default();
+        for subscribed in lock(&self.client.subscriptions).values() {
+            all.lists.extend(subscribed.lists.iter().cloned());
+            all.uris.extend(subscribed.uris.iter().cloned());
         }
-        let before = std::mem::replace(&mut *lock(&self.wanted), all.clone());
+        let before = std::mem::replace(&mut *lock(&self.subscribed), all.clone());
         self.wanted_changed.notify_one();
         let Some(connection) = self.connected().await.filter(|connection| !connection.is_modern()) else { return };
         let changes = [
@@ -169,14 +169,14 @@ impl Upstream {
         let uri = params.and_then(|params| member_text(params.get(), "uri"));
         let uri = uri.and_then(crate::protocol::json::parse_string);
         let filter = LISTS.iter().find(|(_, _, notification)| *notification == name).map(|(filter, _, _)| *filter);
-        let fits = |wanted: &Wanted| match (filter, &uri) {
-            (Some(filter), _) => wanted.lists.contains(filter),
-            (None, Some(uri)) => wanted.uris.iter().any(|prefix| uri.starts_with(prefix.as_str())),
+        let fits = |subscribed: &SubscribedItems| match (filter, &uri) {
+            (Some(filter), _) => subscribed.lists.contains(filter),
+            (None, Some(uri)) => subscribed.uris.iter().any(|prefix| uri.starts_with(prefix.as_str())),
             (None, None) => false,
         };
-        let listens: Vec<String> =
-            lock(&self.client.listens).iter().filter(|(_, wanted)| fits(wanted)).map(|(id, _)| id.clone()).collect();
-        for id in listens {
+        let subscriptions: Vec<String> =
+            lock(&self.client.subscriptions).iter().filter(|(_, subscribed)| fits(subscribed)).map(|(id, _)| id.clone()).collect();
+        for id in subscriptions {
             let params = with_subscription(params.map_or("{}", RawValue::get), &id);
             self.client.notify(name, RawValue::from_string(params).ok()).await;
         }
@@ -261,17 +261,17 @@ impl Upstream {
     /// The filter of the subscription at a modern server.
     fn filter(&self, connection: &Connection) -> Value {
         let capabilities = self.introduction(connection)["capabilities"].clone();
-        let wanted = lock(&self.wanted).clone();
+        let subscribed = lock(&self.subscribed).clone();
         let is_client_modern = self.hello.is_modern();
         let mut all = Map::new();
         for (filter, capability, _) in LISTS {
-            let is_wanted = !is_client_modern || wanted.lists.contains(filter);
-            if is_wanted && capabilities[capability]["listChanged"] == true {
+            let is_subscribed = !is_client_modern || subscribed.lists.contains(filter);
+            if is_subscribed && capabilities[capability]["listChanged"] == true {
                 all.insert(filter.to_owned(), true.into());
             }
         }
-        if !wanted.uris.is_empty() && capabilities["resources"].is_object() {
-            all.insert("resourceSubscriptions".to_owned(), json!(wanted.uris));
+        if !subscribed.uris.is_empty() && capabilities["resources"].is_object() {
+            all.insert("resourceSubscriptions".to_owned(), json!(subscribed.uris));
         }
         Value::Object(all)
     }
@@ -290,13 +290,13 @@ impl Upstream {
 
 /// What a `subscriptions/listen` request wants.
 #[must_use]
-pub fn wanted_by(message: &ClientMessage) -> Wanted {
+pub fn subscribed_items(message: &ClientMessage) -> SubscribedItems {
     let filter = message.param(&["notifications"]).and_then(|text| serde_json::from_str::<Value>(text).ok());
     let filter = filter.unwrap_or_default();
     let lists = LISTS.iter().filter(|(name, _, _)| filter[name] == true).map(|(name, _, _)| (*name).to_owned());
     let uris = filter["resourceSubscriptions"].as_array().into_iter().flatten();
     let uris: BTreeSet<String> = uris.filter_map(Value::as_str).map(ToOwned::to_owned).collect();
-    Wanted { lists: lists.collect(), uris }
+    SubscribedItems { lists: lists.collect(), uris }
 }
 
 /// The parameters of a notification with this ID of the subscription, which is JSON.

@@ -26,14 +26,14 @@ pub struct ClientLink {
     asked: Mutex<HashMap<u64, oneshot::Sender<ClientMessage>>>,
     next_id: AtomicU64,
     /// The subscriptions of a modern client, by the ID of the request as JSON.
-    pub listens: Mutex<HashMap<String, Wanted>>,
+    pub subscriptions: Mutex<HashMap<String, SubscribedItems>>,
     /// Knows the secrets, which no failure may show.
     ui: Arc<Ui>,
 }
 
 /// What the client wants to be notified of.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Wanted {
+pub struct SubscribedItems {
     /// Members of the filter of `subscriptions/listen`: `toolsListChanged` and so on.
     pub lists: BTreeSet<String>,
     /// Resources, by URI.
@@ -52,7 +52,7 @@ impl ClientLink {
     /// A client that reads this output.
     #[must_use]
     pub fn new(output: ProtocolOutput, ui: Arc<Ui>) -> Self {
-        ClientLink { output, asked: Mutex::default(), next_id: AtomicU64::new(1), listens: Mutex::default(), ui }
+        ClientLink { output, asked: Mutex::default(), next_id: AtomicU64::new(1), subscriptions: Mutex::default(), ui }
     }
 
     /// The stream to the client.
@@ -150,11 +150,11 @@ impl ClientLink {
 
     /// Acknowledges a subscription of a modern client, which stays open until it is canceled (2026-07-28,
     /// basic/patterns/subscriptions).
-    pub async fn acknowledge(&self, id: &str, wanted: &Wanted) {
-        lock(&self.listens).insert(id.to_owned(), wanted.clone());
-        let mut filter: Map<String, Value> = wanted.lists.iter().map(|list| (list.clone(), true.into())).collect();
-        if !wanted.uris.is_empty() {
-            filter.insert("resourceSubscriptions".to_owned(), json!(wanted.uris));
+    pub async fn acknowledge(&self, id: &str, subscribed: &SubscribedItems) {
+        lock(&self.subscriptions).insert(id.to_owned(), subscribed.clone());
+        let mut filter: Map<String, Value> = subscribed.lists.iter().map(|list| (list.clone(), true.into())).collect();
+        if !subscribed.uris.is_empty() {
+            filter.insert("resourceSubscriptions".to_owned(), json!(subscribed.uris));
         }
         let params =
             format!(r#"{{"notifications":{},"_meta":{{"{}":{id}}}}}"#, Value::Object(filter), meta::SUBSCRIPTION_ID);
@@ -164,7 +164,7 @@ impl ClientLink {
     /// Ends the subscription that a cancellation names. Returns whether there was one.
     pub fn end_subscription(&self, cancellation: &ClientMessage) -> bool {
         let id = cancellation.param(&["requestId"]);
-        id.is_some_and(|id| lock(&self.listens).remove(id).is_some())
+        id.is_some_and(|id| lock(&self.subscriptions).remove(id).is_some())
     }
 
     /// Cancels a request to the client.

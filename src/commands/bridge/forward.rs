@@ -109,10 +109,10 @@ impl Upstream {
                     self.hello.set_log_level(level);
                 }
             }
-            method::RESOURCES_SUBSCRIBE => lock(&self.wanted).uris.extend(message.string_param(&["uri"])),
+            method::RESOURCES_SUBSCRIBE => lock(&self.subscribed).uris.extend(message.string_param(&["uri"])),
             method::RESOURCES_UNSUBSCRIBE => {
                 if let Some(uri) = message.string_param(&["uri"]) {
-                    lock(&self.wanted).uris.remove(&uri);
+                    lock(&self.subscribed).uris.remove(&uri);
                 }
             }
             _ => {}

@@ -7,7 +7,7 @@ use futures_util::future::join_all;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
-use super::changes::wanted_by;
+use super::changes::subscribed_items;
 use super::client::ClientLink;
 use super::guard::map_items;
 use super::hello::Hello;
@@ -81,7 +81,7 @@ impl JoinedServers {
                 drop(tokio::spawn(async move { this.set_log_level(message).await }));
             }
             method::SUBSCRIPTIONS_LISTEN => {
-                self.client.acknowledge(message.id(), &wanted_by(&message)).await;
+                self.client.acknowledge(message.id(), &subscribed_items(&message)).await;
                 for upstream in &self.upstreams {
                     let upstream = upstream.clone();
                     drop(tokio::spawn(async move { upstream.update_wanted().await }));

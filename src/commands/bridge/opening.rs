@@ -189,7 +189,7 @@ impl Upstream {
                 let name = method::LOGGING_SET_LEVEL;
                 let _ = connection.own_request(self.next_id(), name, Some(&params), Vec::new(), limit).await;
             }
-            let uris = lock(&self.wanted).uris.clone();
+            let uris = lock(&self.subscribed).uris.clone();
             for uri in uris {
                 let params = serde_json::json!({ "uri": uri }).to_string();
                 let name = method::RESOURCES_SUBSCRIBE;

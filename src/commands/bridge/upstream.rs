@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use tokio::sync::{Notify, Semaphore};
 
-use super::client::{ClientLink, Wanted};
+use super::client::{ClientLink, SubscribedItems};
 use super::connection::{Connection, HeldRequest, Opening, Pending};
 use super::guard::ToolGuard;
 use super::hello::Hello;
@@ -49,8 +49,8 @@ pub struct Upstream {
     /// Whether it is one of several servers.
     pub is_joined: bool,
     /// What the client wants to be notified of.
-    pub wanted: Mutex<Wanted>,
-    /// Notified when [`Upstream::wanted`] changes.
+    pub subscribed: Mutex<SubscribedItems>,
+    /// Notified when [`Upstream::subscribed`] changes.
     pub wanted_changed: Notify,
     /// The server's questions that a modern client answers with its next request, by their state.
     pub held: Mutex<HashMap<String, HeldRequest>>,
@@ -101,7 +101,7 @@ impl Upstream {
             hello,
             guard,
             is_joined,
-            wanted: Mutex::default(),
+            subscribed: Mutex::default(),
             wanted_changed: Notify::new(),
             held: Mutex::default(),
             asked: Mutex::default(),
@@ -175,7 +175,7 @@ impl Upstream {
             self.close_connection(&connection).await;
         }
         self.was_connected.store(false, Ordering::Relaxed);
-        *lock(&self.wanted) = Wanted::default();
+        *lock(&self.subscribed) = SubscribedItems::default();
     }
 
     /// Counts a connection that failed as one that was lost: the client is notified when there is one again.

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 use tokio::sync::Mutex;
 
-use crate::cli::ElicitMode;
+use crate::cli::ElicitOption;
 use crate::commands::context::Context;
 use crate::env::Environment;
 use crate::error::{ErrorKind, Failure, Result};
@@ -47,24 +47,24 @@ pub fn elicitation_handler(
 ) -> Result<Option<Arc<dyn ElicitationResponder>>> {
     let interactive = !context.global.no_input && context.ui.terminal().is_interactive();
     let how = match &context.global.elicit {
-        Some(ElicitMode::Ask) if !interactive => {
+        Some(ElicitOption::Ask) if !interactive => {
             let why = if context.global.no_input { "--no-input was given" } else { "not at a terminal" };
             return Err(Failure::new(ErrorKind::Usage, format!("--elicit ask: cannot prompt: {why}"))
                 .hint("use --elicit accept, decline, a JSON object or @FILE"));
         }
-        Some(ElicitMode::Ask) | None if may_prompt == MayPrompt::No => return Ok(None),
-        Some(ElicitMode::Ask) => ElicitAction::Ask,
-        Some(ElicitMode::Accept) => ElicitAction::Values(Map::new()),
-        Some(ElicitMode::Decline) => ElicitAction::Decline,
-        Some(ElicitMode::Values(values)) => ElicitAction::Values(values.clone()),
-        Some(ElicitMode::File(file)) => ElicitAction::Values(read_elicit_file(context, file)?),
-        None if interactive => ElicitAction::Ask,
+        Some(ElicitOption::Ask) | None if may_prompt == MayPrompt::No => return Ok(None),
+        Some(ElicitOption::Ask) => ElicitMode::Ask,
+        Some(ElicitOption::Accept) => ElicitMode::Values(Map::new()),
+        Some(ElicitOption::Decline) => ElicitMode::Decline,
+        Some(ElicitOption::Values(values)) => ElicitMode::Values(values.clone()),
+        Some(ElicitOption::File(file)) => ElicitMode::Values(read_elicit_file(context, file)?),
+        None if interactive => ElicitMode::Ask,
         None => return Ok(None),
     };
-    let person = interactive && matches!(how, ElicitAction::Ask);
+    let person = interactive && matches!(how, ElicitMode::Ask);
     let console = Console::new(context.ui.clone(), context.interrupt.clone());
     let (server, env) = (server.to_owned(), context.env.clone());
-    Ok(Some(Arc::new(ElicitationHandler { console, env, server, action: how, person, one_at_a_time: Mutex::new(()) })))
+    Ok(Some(Arc::new(ElicitationHandler { console, env, server, mode: how, person, one_at_a_time: Mutex::new(()) })))
 }
 
 /// The JSON object in a file; `-` is standard input.
@@ -83,7 +83,7 @@ fn read_elicit_file(context: &Context, file: &Path) -> Result<Map<String, Value>
     serde_json::from_str(&text).map_err(|error| failed().cause(format!("it is not a JSON object: {error}")))
 }
 
-enum ElicitAction {
+enum ElicitMode {
     Ask,
     Decline,
     /// Accept, with these values over the defaults of the form.
@@ -94,7 +94,7 @@ struct ElicitationHandler {
     console: Console,
     env: Arc<Environment>,
     server: String,
-    action: ElicitAction,
+    mode: ElicitMode,
     person: bool,
     /// Two forms at once would mix at the terminal.
     one_at_a_time: Mutex<()>,
@@ -107,12 +107,12 @@ impl ElicitationResponder for ElicitationHandler {
 
     fn answer_form<'a>(&'a self, message: &'a str, schema: &'a Value) -> BoxFuture<'a, Result<ElicitationAnswer>> {
         Box::pin(async move {
-            match &self.action {
-                ElicitAction::Decline => Ok(ElicitationAnswer::Decline),
-                ElicitAction::Values(values) => {
+            match &self.mode {
+                ElicitMode::Decline => Ok(ElicitationAnswer::Decline),
+                ElicitMode::Values(values) => {
                     self.preset_content(message, schema, values).await.map(ElicitationAnswer::Accept)
                 }
-                ElicitAction::Ask => {
+                ElicitMode::Ask => {
                     let _turn = self.one_at_a_time.lock().await;
                     let _quiet = self.console.ui.pause_progress();
                     form::fill(&self.console, &self.server, message, schema).await

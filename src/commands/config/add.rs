@@ -14,7 +14,7 @@ use super::show::full_path;
 use crate::cli::ConfigAddArgs;
 use crate::config::file::rewrite;
 use crate::config::import::secrets::find_secrets;
-use crate::config::origin::{ConfigFile, FileFormat, Layer};
+use crate::config::origin::{ConfigFile, ConfigFormat, Layer};
 use crate::config::settings::Defaults;
 use crate::config::value::expand;
 use crate::config::value::secrets::Secrets;
@@ -107,7 +107,7 @@ fn entry_line(path: &Path, text: &str, name: &str) -> usize {
 }
 
 fn entry_source(path: PathBuf, text: &str, layer: Layer) -> ConfigFile {
-    ConfigFile::new(path, "the new entry".to_owned(), text.to_owned(), layer, FileFormat::Toml)
+    ConfigFile::new(path, "the new entry".to_owned(), text.to_owned(), layer, ConfigFormat::Toml)
 }
 
 /// The text of the entry.

@@ -10,7 +10,7 @@ use super::show::full_path;
 use crate::config::file::rewrite;
 use crate::config::file::rewrite::RewriteError;
 use crate::config::file::write;
-use crate::config::origin::{FileFormat, Layer};
+use crate::config::origin::{ConfigFormat, Layer};
 use crate::config::{Config, ConfiguredServer, paths, trust};
 use crate::env::{self, Environment, with_forward_slashes};
 use crate::error::{ErrorKind, Failure, Result};
@@ -135,7 +135,7 @@ fn file_with_server(
     let config = Config::load(context.environment, context.config_file)?;
     // Only exact names are changed; similar ones are suggested.
     let Some(server) = config.server(name) else { return Err(target::server_not_configured(&config, name)) };
-    if server.source.format == FileFormat::Json {
+    if server.source.format == ConfigFormat::Json {
         return Err(Failure::new(ErrorKind::Config, format!("'{name}' is defined in {}", server.origin()))
             .cause("it is JSON, which belongs to other clients; mcpipe changes only TOML files")
             .hint("change it there"));

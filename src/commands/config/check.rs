@@ -7,7 +7,7 @@ use super::report::{ConfigContext, ConfigReport, ReportBody};
 use super::show;
 use crate::config::file::mcp_json::{is_typeable, sanitize_name};
 use crate::config::file::tree::duplicate_keys;
-use crate::config::origin::{ConfigDiagnostic, FileFormat};
+use crate::config::origin::{ConfigDiagnostic, ConfigFormat};
 use crate::config::value::secrets::Secrets;
 use crate::config::{Config, ConfiguredServer};
 use crate::env::Environment;
@@ -53,7 +53,7 @@ pub(super) fn check(context: &ConfigContext<'_>, name: Option<&str>) -> Result<C
     }
     drop(secrets);
     findings.extend(credential_store_finding(context, &config, &findings));
-    for source in config.files.iter().filter(|source| name.is_none() && source.format == FileFormat::Json) {
+    for source in config.files.iter().filter(|source| name.is_none() && source.format == ConfigFormat::Json) {
         findings.extend(duplicate_keys(&source.text).into_iter().map(|(at, key)| {
             let fault = ConfigDiagnostic::at(source, at, format!("duplicate key '{key}': only the last one is used"));
             CheckFinding { severity: CheckSeverity::Error, server: None, diagnostic: fault }

@@ -13,7 +13,7 @@ use crate::config::file::tree::{ConfigMember, ConfigNode, ConfigValue};
 use crate::config::keys;
 use crate::config::keys::{AUTH_KEYS, ConfigKey, KeyType, SERVER_KEYS};
 use crate::config::origin;
-use crate::config::origin::{ConfigDiagnostic, FileFormat, Layer, ValueOrigin};
+use crate::config::origin::{ConfigDiagnostic, ConfigFormat, Layer, ValueOrigin};
 use crate::config::paths::resolve_path;
 use crate::config::redact;
 use crate::config::redact::{Redacted, Sensitivity};
@@ -353,7 +353,7 @@ pub(super) fn path(context: &ConfigContext<'_>) -> ConfigReport {
             None => "missing",
         };
         let format = match (source.map(|source| source.format), place.format) {
-            (Some(FileFormat::Json), _) | (None, Some(FileFormat::Json)) => "json",
+            (Some(ConfigFormat::Json), _) | (None, Some(ConfigFormat::Json)) => "json",
             _ => "toml",
         };
         rows.push(vec![place.path.display().to_string(), place.layer.as_str().to_owned(), state.to_owned()]);

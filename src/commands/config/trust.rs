@@ -7,7 +7,7 @@ use serde_json::json;
 use super::report::{ConfigContext, ConfigReport, ReportBody, escape_untrusted};
 use super::show::{display_command_line, full_path};
 use crate::config::file::tree::{ConfigMember, ConfigNode, ConfigValue};
-use crate::config::origin::{ConfigFile, FileFormat};
+use crate::config::origin::{ConfigFile, ConfigFormat};
 use crate::config::paths::{PROJECT_JSON, PROJECT_TOML, absolute_path, find_upwards};
 use crate::config::{self, Config, trust};
 use crate::env::Environment;
@@ -167,8 +167,8 @@ fn read_source(context: &ConfigContext<'_>, file: &Path) -> Result<ConfigFile> {
 fn describe(source: &ConfigFile) -> Result<String> {
     let root = config::source::parse_file(source)?;
     let servers = match source.format {
-        FileFormat::Json => config::file::mcp_json::translate_file(source, &root)?.servers,
-        FileFormat::Toml => root.get("servers").map(|member| member.value.members().to_vec()).unwrap_or_default(),
+        ConfigFormat::Json => config::file::mcp_json::translate_file(source, &root)?.servers,
+        ConfigFormat::Toml => root.get("servers").map(|member| member.value.members().to_vec()).unwrap_or_default(),
     };
     let mut text =
         format!("{} (sha256 {})\n", escape_untrusted(&source.display_path), trust::content_hash(&source.text));
@@ -179,7 +179,7 @@ fn describe(source: &ConfigFile) -> Result<String> {
     if servers.is_empty() {
         text.push_str("\n  no servers\n");
     }
-    if let Some(defaults) = root.get("defaults").filter(|_| source.format == FileFormat::Toml) {
+    if let Some(defaults) = root.get("defaults").filter(|_| source.format == ConfigFormat::Toml) {
         text.push_str("\n  defaults for all servers\n");
         write_flattened("", &defaults.value, &mut text);
     }

@@ -219,7 +219,7 @@ impl Checker<'_> {
         let began = Instant::now();
         let info = match self.session.session_info().await {
             Ok(info) => info,
-            Err(failure) => return self.add_failed_connection(failure, provider).await,
+            Err(failure) => return self.add_steps_until_failure(failure, provider).await,
         };
         let time = began.elapsed();
         for step in ReachStep::of(&self.session.target().endpoint) {
@@ -280,7 +280,7 @@ impl Checker<'_> {
     }
 
     /// The steps up to the one at which connecting failed.
-    async fn add_failed_connection(&mut self, failure: Failure, provider: Option<&TokenProvider>) -> Result<()> {
+    async fn add_steps_until_failure(&mut self, failure: Failure, provider: Option<&TokenProvider>) -> Result<()> {
         if failure.kind().is_interrupt() {
             return Err(failure);
         }

@@ -8,7 +8,7 @@ use crate::commands::context::Context;
 use crate::commands::test::suite::{self, Suite, SuiteTarget};
 use crate::commands::test::template::secrets_in;
 use crate::config::file::tree::ConfigNode;
-use crate::config::origin::{ConfigDiagnostic, ConfigFile, FileFormat, Layer, combine};
+use crate::config::origin::{ConfigDiagnostic, ConfigFile, ConfigFormat, Layer, combine};
 use crate::config::source::parse_file;
 use crate::config::value::secrets::Secrets;
 use crate::config::{Config, LazyConfig};
@@ -96,7 +96,7 @@ pub(super) async fn load(context: &Context, path: &Path) -> Result<Suite> {
             _ => failure,
         }
     })?;
-    let source = Arc::new(ConfigFile::new(path.to_owned(), shown.clone(), text, Layer::Explicit, FileFormat::Toml));
+    let source = Arc::new(ConfigFile::new(path.to_owned(), shown.clone(), text, Layer::Explicit, ConfigFormat::Toml));
     let root = parse_file(&source)?;
     let lookup = LazyConfig::new(&context.env, context.global.config.as_deref());
     let defaults = || lookup.config().map(|config| config.defaults.clone()).unwrap_or_default();

@@ -118,7 +118,7 @@ pub fn remove(text: &str, name: &str) -> Result<String, RewriteError> {
             at += 1;
         }
         let above = first.checked_sub(1).map_or(0, |before| units[before].line_range.end);
-        let cut = extend_removal(text, above, units[first].line_range.start..units[at - 1].line_range.end);
+        let cut = range_with_comment(text, above, units[first].line_range.start..units[at - 1].line_range.end);
         out.push_str(&text[kept_to..cut.start]);
         kept_to = cut.end;
     }
@@ -297,7 +297,7 @@ fn line_end(text: &str, at: usize) -> usize {
 
 /// The comment directly above is removed too (unless it begins the file), and so is one blank line, so that the number
 /// of blank lines between the neighbors stays the same.
-fn extend_removal(text: &str, above: usize, mut cut: Range<usize>) -> Range<usize> {
+fn range_with_comment(text: &str, above: usize, mut cut: Range<usize>) -> Range<usize> {
     let mut start = cut.start;
     while start > above {
         let before = line_start(text, start - 1);

@@ -192,11 +192,11 @@ fn node_from_value(value: &toml_edit::Value, key_at: usize) -> ConfigNode {
 /// # Errors
 /// The position and the reason if it is not valid JSON.
 pub fn parse_json(text: &str) -> Result<ConfigNode, SyntaxError> {
-    let raw: &RawValue = serde_json::from_str(text).map_err(|error| json_error(text, 0, &error))?;
+    let raw: &RawValue = serde_json::from_str(text).map_err(|error| syntax_error(text, 0, &error))?;
     node_from_json(text, raw)
 }
 
-fn json_error(text: &str, base: usize, error: &serde_json::Error) -> SyntaxError {
+fn syntax_error(text: &str, base: usize, error: &serde_json::Error) -> SyntaxError {
     let before: usize =
         text[base..].split_inclusive('\n').take(error.line().saturating_sub(1)).map(str::len).sum::<usize>();
     let mut message = json_fault(error);
@@ -217,7 +217,7 @@ fn offset(text: &str, part: &str) -> usize {
 fn node_from_json(text: &str, raw: &RawValue) -> Result<ConfigNode, SyntaxError> {
     let json = raw.get();
     let at = offset(text, json);
-    let broken = |error: serde_json::Error| json_error(text, at, &error);
+    let broken = |error: serde_json::Error| syntax_error(text, at, &error);
     let value = match json.as_bytes().first() {
         Some(b'{') => {
             let mut members: Vec<ConfigMember> = Vec::new();

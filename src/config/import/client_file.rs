@@ -12,7 +12,7 @@ use super::variables::{VariableContext, VariableSyntax};
 use crate::config::ConfiguredServer;
 use crate::config::file::mcp_json;
 use crate::config::file::tree::{ConfigMember, ConfigNode, ConfigValue, parse_toml};
-use crate::config::origin::{ConfigDiagnostic, ConfigFile, FileFormat, Layer};
+use crate::config::origin::{ConfigDiagnostic, ConfigFile, ConfigFormat, Layer};
 use crate::config::paths::ConfigPath;
 use crate::config::source::read_file;
 use crate::env::Environment;
@@ -67,14 +67,14 @@ pub(super) fn open_file(environment: &Environment, path: &Path) -> Result<Config
     let place = ConfigPath { path: path.to_owned(), layer: Layer::Explicit, format: None };
     let text = read_file(environment, &place)?.unwrap_or_default();
     let toml = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("toml"));
-    let format = if toml { FileFormat::Toml } else { FileFormat::Json };
+    let format = if toml { ConfigFormat::Toml } else { ConfigFormat::Json };
     Ok(ConfigFile::new(path.to_owned(), environment.abbreviate_home(path), text, Layer::Explicit, format))
 }
 
 pub(super) fn parse_file(source: &ConfigFile) -> Result<ConfigNode> {
     let (parsed, language) = match source.format {
-        FileFormat::Toml => (parse_toml(&source.text), "TOML"),
-        FileFormat::Json => (jsonc::parse(&source.text), "JSON"),
+        ConfigFormat::Toml => (parse_toml(&source.text), "TOML"),
+        ConfigFormat::Json => (jsonc::parse(&source.text), "JSON"),
     };
     parsed.map_err(|error| {
         let fault = ConfigDiagnostic::at(source, error.offset, format!("this is not {language}")).cause(error.message);

@@ -33,19 +33,19 @@ const UNINFORMATIVE_PREFIXES: [&str; 8] = [
 pub(crate) fn request_failure(error: reqwest::Error, url: &Url) -> Failure {
     let error = error.without_url();
     let shown = redacted_url(url);
-    let http_error = find_http_error(&error);
-    let spoke_first = http_error.is_some_and(is_unexpected_message);
+    let cause = hyper_error(&error);
+    let spoke_first = cause.is_some_and(is_unexpected_message);
     // On a connection without a request: nothing of it was written.
-    let is_unwritten = spoke_first || http_error.is_some_and(|error| error.is_canceled() || error.is_closed());
+    let is_unwritten = spoke_first || cause.is_some_and(|error| error.is_canceled() || error.is_closed());
     let is_not_http = spoke_first
-        || http_error.is_some_and(|error| error.is_parse() && error.to_string().starts_with(NOT_HTTP_PREFIX));
+        || cause.is_some_and(|error| error.is_parse() && error.to_string().starts_with(NOT_HTTP_PREFIX));
     let (kind, message) = if error.is_timeout() && error.is_connect() {
         (ErrorKind::Timeout, format!("connecting to {shown} timed out"))
     } else if error.is_connect() {
         (ErrorKind::Unreachable, format!("cannot connect to {shown}"))
     } else if is_not_http {
         (ErrorKind::Protocol, format!("{shown} is not an HTTP server"))
-    } else if http_error.is_some_and(hyper::Error::is_parse) {
+    } else if cause.is_some_and(hyper::Error::is_parse) {
         (ErrorKind::Protocol, format!("invalid HTTP response from {shown}"))
     } else if error.is_builder() {
         (ErrorKind::Usage, format!("cannot send a request to {shown}"))
@@ -144,7 +144,7 @@ fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn 
     std::iter::successors(Some(error), |error| (*error).source())
 }
 
-fn find_http_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a hyper::Error> {
+fn hyper_error<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a hyper::Error> {
     chain(error).find_map(|error| error.downcast_ref())
 }
 
