@@ -144,7 +144,7 @@ fn pasted_code<'a>(text: &'a str, state: &str) -> Option<&'a str> {
 ///
 /// # Errors
 /// [`ErrorKind::Auth`] if it is neither.
-pub fn pasted_query(text: &str) -> Result<&str> {
+fn pasted_query(text: &str) -> Result<&str> {
     let text = text.trim().trim_matches(['"', '\'', '<', '>']);
     let text = text.split('#').next().unwrap_or_default();
     // A URL without a query is not a response; but a response may contain a URL, in `iss`.

@@ -165,7 +165,7 @@ impl Context {
 
     /// The user of this run.
     #[must_use]
-    pub fn terminal_user(&self) -> Arc<dyn UserInteraction> {
+    fn terminal_user(&self) -> Arc<dyn UserInteraction> {
         Arc::new(TerminalUser {
             ui: self.ui.clone(),
             interrupt: self.interrupt.clone(),

@@ -204,7 +204,7 @@ pub(crate) fn missing_members(
 }
 
 /// Whether two values are equal; numbers by their value.
-pub(crate) fn is_equal(one: &Value, other: &Value) -> bool {
+fn is_equal(one: &Value, other: &Value) -> bool {
     match (one, other) {
         (Value::Number(a), Value::Number(b)) => a == b || a.as_f64() == b.as_f64(),
         (Value::Array(a), Value::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| is_equal(a, b)),

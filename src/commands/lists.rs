@@ -107,7 +107,7 @@ pub async fn fetch_entries(
 
 /// Whether the name, title, URI or description contains a word, ignoring case.
 #[must_use]
-pub fn matches_word(entry: &ListItem, word: &str) -> bool {
+fn matches_word(entry: &ListItem, word: &str) -> bool {
     let word = word.to_lowercase();
     let texts = [Some(entry.name()), entry.title(), Some(entry.uri()), Some(entry.description())];
     texts.into_iter().flatten().any(|text| text.to_lowercase().contains(&word))

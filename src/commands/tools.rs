@@ -281,7 +281,7 @@ impl ToolCache {
 
 /// The options that declare these capabilities, with the names of their values.
 #[must_use]
-pub fn options_of(capabilities: &[ClientCapability]) -> Vec<String> {
+fn options_of(capabilities: &[ClientCapability]) -> Vec<String> {
     let values = capabilities.iter().map(|one| match one {
         ClientCapability::Elicitation => "HOW",
         ClientCapability::Sampling => "CMD",

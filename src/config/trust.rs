@@ -32,7 +32,7 @@ pub struct TrustStore {
 
 /// The location of the store.
 #[must_use]
-pub fn store_file(environment: &Environment) -> Option<PathBuf> {
+fn store_file(environment: &Environment) -> Option<PathBuf> {
     environment.state_dir().map(|dir| dir.join("trust.json"))
 }
 

@@ -12,14 +12,11 @@ use crate::error::Failure;
 use crate::protocol::views::{ListItem, ListKind};
 
 /// One element of a list, and its server, if several share one table.
-pub type ListedEntry<'a> = (Option<&'a str>, &'a ListItem);
+type ListedEntry<'a> = (Option<&'a str>, &'a ListItem);
 
 /// Tools: name, description, parameters. `signature` summarizes the parameters.
 #[must_use]
-pub fn tools_table<'a>(
-    tools: impl IntoIterator<Item = ListedEntry<'a>>,
-    signature: impl Fn(&ListItem) -> String,
-) -> Table {
+fn tools_table<'a>(tools: impl IntoIterator<Item = ListedEntry<'a>>, signature: impl Fn(&ListItem) -> String) -> Table {
     // `list TARGET TOOL` shows both in full.
     let columns = [name_column("NAME"), description_column().cut(), Column::new("PARAMETERS").cut()];
     entries_table(columns, tools, |tool| {
@@ -32,7 +29,7 @@ pub fn tools_table<'a>(
 
 /// Resources: URI, name, MIME type, size, description.
 #[must_use]
-pub fn resources_table<'a>(resources: impl IntoIterator<Item = ListedEntry<'a>>) -> Table {
+fn resources_table<'a>(resources: impl IntoIterator<Item = ListedEntry<'a>>) -> Table {
     let columns =
         [name_column("URI"), Column::new("NAME"), Column::new("TYPE"), Column::new("SIZE"), description_column()];
     entries_table(columns, resources, |resource| {
@@ -53,7 +50,7 @@ pub fn resources_table<'a>(resources: impl IntoIterator<Item = ListedEntry<'a>>)
 
 /// Resource templates: the columns of resources; a template has no size.
 #[must_use]
-pub fn templates_table<'a>(templates: impl IntoIterator<Item = ListedEntry<'a>>) -> Table {
+fn templates_table<'a>(templates: impl IntoIterator<Item = ListedEntry<'a>>) -> Table {
     let columns = [
         name_column("URI TEMPLATE"),
         Column::new("NAME"),
@@ -74,7 +71,7 @@ pub fn templates_table<'a>(templates: impl IntoIterator<Item = ListedEntry<'a>>)
 
 /// Prompts: name, description, arguments; `?` marks an optional argument.
 #[must_use]
-pub fn prompts_table<'a>(prompts: impl IntoIterator<Item = ListedEntry<'a>>) -> Table {
+fn prompts_table<'a>(prompts: impl IntoIterator<Item = ListedEntry<'a>>) -> Table {
     let columns = [name_column("NAME"), description_column(), Column::new("ARGUMENTS")];
     entries_table(columns, prompts, |prompt| {
         vec![name_cell(prompt.name()), description_cell(prompt), prompt_arguments(prompt).into()]
@@ -83,7 +80,7 @@ pub fn prompts_table<'a>(prompts: impl IntoIterator<Item = ListedEntry<'a>>) -> 
 
 /// Skills: name, URI, files, size, description.
 #[must_use]
-pub fn skills_table<'a>(skills: impl IntoIterator<Item = ListedEntry<'a>>) -> Table {
+fn skills_table<'a>(skills: impl IntoIterator<Item = ListedEntry<'a>>) -> Table {
     let columns =
         [name_column("NAME"), name_column("URI"), Column::new("FILES"), Column::new("SIZE"), description_column()];
     entries_table(columns, skills, |skill| {

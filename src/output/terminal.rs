@@ -8,7 +8,7 @@ use super::image_format::ImageFormat;
 pub(super) type OutputStream = Box<dyn Write + Send>;
 
 /// The width if it is unknown.
-pub const DEFAULT_WIDTH: usize = 80;
+const DEFAULT_WIDTH: usize = 80;
 /// Tables do not get narrower than this.
 const MIN_WIDTH: usize = 20;
 

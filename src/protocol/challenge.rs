@@ -42,7 +42,7 @@ impl Challenge {
 
 /// Whether a word is a valid scope (RFC 6749 §3.3). An invalid one would be refused, and may be unsafe to show.
 #[must_use]
-pub fn is_valid_scope(word: &str) -> bool {
+fn is_valid_scope(word: &str) -> bool {
     !word.is_empty() && word.chars().all(|c| matches!(c, '!' | '#'..='[' | ']'..='~'))
 }
 

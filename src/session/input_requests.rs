@@ -104,7 +104,7 @@ fn invalid_request(name: &str, what: impl Into<String>) -> InputError {
 }
 
 /// A request whose parameters could not be read is never accepted.
-pub(crate) fn unreadable_params(name: &str) -> InputError {
+fn unreadable_params(name: &str) -> InputError {
     invalid_request(name, format!("its params are nested more than {MAX_DEPTH} levels deep"))
 }
 

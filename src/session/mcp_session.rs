@@ -387,7 +387,7 @@ impl Session {
 
     /// Why a request is not sent: a legacy server declared its capabilities, and this one is missing (`ERA-18`). A
     /// server that declared nothing may support anything.
-    pub(super) fn undeclared_failure(&self, connection: &Connection, operation: &Operation) -> Option<Failure> {
+    fn undeclared_failure(&self, connection: &Connection, operation: &Operation) -> Option<Failure> {
         let (capability, what) = capabilities::method_capability(operation.method)?;
         if operation.ignores_capabilities || connection.era.revision().is_modern() {
             return None;

@@ -22,7 +22,7 @@ const POLL_DELAYS: (Duration, Duration) = (Duration::from_millis(100), Duration:
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(60);
 
 /// Reports that a request that may have effects is sent again.
-pub type RetryCallback = Arc<dyn Fn(&str) + Send + Sync>;
+type RetryCallback = Arc<dyn Fn(&str) + Send + Sync>;
 
 /// When to retry.
 #[derive(Clone, Default)]

@@ -46,7 +46,7 @@ pub fn classify_word(text: &str) -> Result<TargetWord> {
 }
 
 /// The scheme of a word with a scheme and an authority.
-pub(super) fn url_scheme(text: &str) -> Option<&str> {
+fn url_scheme(text: &str) -> Option<&str> {
     let (scheme, _) = text.split_once("://")?;
     let letters = scheme.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.'));
     (letters && scheme.starts_with(|c: char| c.is_ascii_alphabetic())).then_some(scheme)

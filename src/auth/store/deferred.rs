@@ -12,7 +12,7 @@ use crate::transport::BoxFuture;
 use crate::util::file_lock::FileLock;
 
 /// Opens the store of the user's choice.
-pub type OpenStore = Box<dyn FnOnce() -> Arc<dyn CredentialStore> + Send>;
+type OpenStore = Box<dyn FnOnce() -> Arc<dyn CredentialStore> + Send>;
 
 /// One store to read, and another to write.
 pub struct DeferredStore {

@@ -258,7 +258,7 @@ pub fn parse_versioned<T: DeserializeOwned>(path: &Path, text: &str, known: u32)
 }
 
 /// The failure for a file that cannot be parsed. The file is not touched, since it may contain credentials.
-pub fn corrupt(path: &Path, why: &str) -> Failure {
+fn corrupt(path: &Path, why: &str) -> Failure {
     Failure::new(ErrorKind::Config, format!("{} is broken", path.display()))
         .cause(why)
         .hint(format!("move it away and log in again: mv {0} {0}.broken", quote(&path.to_string_lossy())))

@@ -87,7 +87,7 @@ impl Upstream {
     }
 
     /// The result of `server/discover` for a server with a handshake.
-    pub(super) fn introduction_for_modern(&self, connection: &Connection) -> Value {
+    fn introduction_for_modern(&self, connection: &Connection) -> Value {
         let said = self.introduction(connection);
         let mut capabilities = said.get("capabilities").cloned().unwrap_or_else(|| json!({}));
         if let Some(members) = capabilities.as_object_mut() {
@@ -109,7 +109,7 @@ impl Upstream {
     }
 
     /// The result of `initialize` for a server without a handshake.
-    pub(super) fn introduction_for_legacy(&self, connection: &Connection) -> Value {
+    fn introduction_for_legacy(&self, connection: &Connection) -> Value {
         let said = self.introduction(connection);
         let mut capabilities = said.get("capabilities").cloned().unwrap_or_else(|| json!({}));
         if let Some(extensions) = capabilities.get_mut("extensions").and_then(Value::as_object_mut) {
@@ -174,8 +174,11 @@ impl Upstream {
             (None, Some(uri)) => subscribed.uris.iter().any(|prefix| uri.starts_with(prefix.as_str())),
             (None, None) => false,
         };
-        let subscriptions: Vec<String> =
-            lock(&self.client.subscriptions).iter().filter(|(_, subscribed)| fits(subscribed)).map(|(id, _)| id.clone()).collect();
+        let subscriptions: Vec<String> = lock(&self.client.subscriptions)
+            .iter()
+            .filter(|(_, subscribed)| fits(subscribed))
+            .map(|(id, _)| id.clone())
+            .collect();
         for id in subscriptions {
             let params = with_subscription(params.map_or("{}", RawValue::get), &id);
             self.client.notify(name, RawValue::from_string(params).ok()).await;

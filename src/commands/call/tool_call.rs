@@ -118,7 +118,7 @@ impl RawArguments {
 
     /// Whether the tool's schema decides what is sent. An object alone (`--args`) is sent as it is.
     #[must_use]
-    pub fn need_schema(&self) -> bool {
+    fn need_schema(&self) -> bool {
         !self.input.words.is_empty() || !self.input.call_form.is_empty()
     }
 

@@ -97,7 +97,7 @@ pub(super) struct Located<T> {
 }
 
 /// Something that must hold, and its line.
-pub(super) type Expectation = Located<Check>;
+type Expectation = Located<Check>;
 
 /// Something that must hold of a result.
 #[derive(Clone, Debug)]

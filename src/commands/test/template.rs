@@ -158,7 +158,7 @@ impl Captures {
     }
 
     /// A value with the captures filled in. A string that is one reference takes the captured value with its type.
-    pub fn fill_value(&self, value: &Value) -> Value {
+    fn fill_value(&self, value: &Value) -> Value {
         match value {
             Value::String(text) => {
                 let whole = text.strip_prefix(MARK).and_then(|rest| rest.strip_suffix(MARK));

@@ -254,7 +254,7 @@ impl<'a> ServerDraft<'a> {
     }
 
     /// How the server is reached.
-    pub fn read_transport_type(&mut self, member: &ConfigMember) {
+    fn read_transport_type(&mut self, member: &ConfigMember) {
         let Some(word) = member.value.as_str() else { return self.note_wrong_type(member, "a string") };
         match word.to_lowercase().replace(['-', '_'], "").as_str() {
             "stdio" | "local" | "command" => self.declared_as_command = Some(true),
@@ -329,7 +329,7 @@ impl<'a> ServerDraft<'a> {
     }
 
     /// The redirect URI of the login.
-    pub fn set_redirect_uri(&mut self, uri: RedirectUri) {
+    fn set_redirect_uri(&mut self, uri: RedirectUri) {
         self.set_auth_key("redirect_uri", ConfigValue::String(uri.uri().to_owned()));
     }
 

@@ -126,7 +126,7 @@ pub enum ImportAction {
 impl ImportAction {
     /// Whether the configuration changes.
     #[must_use]
-    pub fn changes_config(&self) -> bool {
+    fn changes_config(&self) -> bool {
         matches!(self, ImportAction::Add | ImportAction::Replace(_))
     }
 

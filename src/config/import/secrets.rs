@@ -41,7 +41,7 @@ impl FoundSecret {
 
     /// The string without the secret.
     #[must_use]
-    pub fn redact_in(&self, text: &str) -> String {
+    fn redact_in(&self, text: &str) -> String {
         text.replace(self.secret_text.reveal(), REDACTED)
     }
 

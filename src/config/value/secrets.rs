@@ -64,7 +64,7 @@ impl SecretError {
 pub type SecretResult = Result<Secret, SecretError>;
 
 /// Returns why a secret is not available, if that is known without fetching it.
-pub type SecretChecker<'a> = Box<dyn Fn(&SecretRequest) -> Result<(), SecretError> + 'a>;
+type SecretChecker<'a> = Box<dyn Fn(&SecretRequest) -> Result<(), SecretError> + 'a>;
 
 /// The values of secrets, as far as they are known.
 #[derive(Default)]

@@ -239,7 +239,7 @@ impl Negotiator<'_> {
 
     /// The handshake at the same URL, or HTTP+SSE if the server accepts no POST there (`ERA-07`, `ERA-08`). `first` is
     /// the server's first response.
-    pub(super) async fn negotiate_legacy_or_sse(
+    async fn negotiate_legacy_or_sse(
         &self,
         rpc: RpcClient,
         first: Option<(RequestOutcome, &str)>,

@@ -314,7 +314,7 @@ impl Negotiator<'_> {
     }
 
     /// A time-out, with the option that sets more time. Other failures, such as during a login, have their own hints.
-    pub(super) fn with_timeout_hint(&self, failure: Failure) -> Failure {
+    fn with_timeout_hint(&self, failure: Failure) -> Failure {
         let has_other_hint = failure.details().hint.is_some() && !failure.details().suggests_waiting;
         if failure.kind() != ErrorKind::Timeout || has_other_hint {
             return failure;

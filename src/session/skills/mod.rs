@@ -22,9 +22,9 @@ use crate::util::hex::hex;
 
 /// The maximum number of files of a skill, and its maximum size in bytes, that every client must support (SEP-2640,
 /// "Limits").
-pub const MAX_FILES: usize = 512;
+const MAX_FILES: usize = 512;
 /// See [`MAX_FILES`].
-pub const MAX_BYTES: u64 = 16 * 1024 * 1024;
+const MAX_BYTES: u64 = 16 * 1024 * 1024;
 /// The file that makes a directory a skill.
 const SKILL_FILE_NAME: &str = "SKILL.md";
 /// The maximum number of parent directories of a file to check for a skill.

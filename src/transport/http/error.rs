@@ -37,8 +37,8 @@ pub(crate) fn request_failure(error: reqwest::Error, url: &Url) -> Failure {
     let spoke_first = cause.is_some_and(is_unexpected_message);
     // On a connection without a request: nothing of it was written.
     let is_unwritten = spoke_first || cause.is_some_and(|error| error.is_canceled() || error.is_closed());
-    let is_not_http = spoke_first
-        || cause.is_some_and(|error| error.is_parse() && error.to_string().starts_with(NOT_HTTP_PREFIX));
+    let is_not_http =
+        spoke_first || cause.is_some_and(|error| error.is_parse() && error.to_string().starts_with(NOT_HTTP_PREFIX));
     let (kind, message) = if error.is_timeout() && error.is_connect() {
         (ErrorKind::Timeout, format!("connecting to {shown} timed out"))
     } else if error.is_connect() {

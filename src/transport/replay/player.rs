@@ -141,7 +141,7 @@ impl Player {
     }
 
     /// Plays what waits for others that may not come, unless the client has sent something in the meantime.
-    pub(super) fn play_early(&self, generation: u64) {
+    fn play_early(&self, generation: u64) {
         let mut state = self.lock();
         if state.generation == generation {
             self.play(&mut state, true);
