@@ -1,5 +1,5 @@
-//! The shape of the source: which part may import which, no circles between files, and how long a file and a
-//! function may be.
+//! The shape of the source: which part may import which, no circles between files, no two types of one name, and how
+//! long a file and a function may be.
 //!
 //! `MAY_IMPORT` is the only list of what each part may import. Unit tests are left out.
 
@@ -366,6 +366,29 @@ fn files_and_functions_have_a_length_limit() {
         }
     }
     assert!(wrong.is_empty(), "too long: {wrong:#?}");
+}
+
+/// A name stands for one type. Types inside a function or an inline module, such as one for each system, are left out.
+#[test]
+fn type_names_are_unique() {
+    let sources = sources();
+    let mut types: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for source in &sources {
+        for line in source.code.lines() {
+            let line = line.strip_prefix("pub").map_or(line, |rest| {
+                let rest = rest.split_once(") ").filter(|_| rest.starts_with('(')).map_or(rest, |(_, rest)| rest);
+                rest.trim_start()
+            });
+            let rest =
+                ["struct ", "enum ", "trait ", "type ", "union "].iter().find_map(|word| line.strip_prefix(word));
+            if let Some(name) = rest.and_then(|rest| rest.split(|c: char| !c.is_alphanumeric() && c != '_').next()) {
+                types.entry(name).or_default().insert(&source.name);
+            }
+        }
+    }
+    assert!(types.len() > 500, "the types were not found");
+    types.retain(|_, files| files.len() > 1);
+    assert_eq!(types, BTreeMap::new(), "rename all but one");
 }
 
 #[test]

@@ -216,11 +216,11 @@ impl<'a> TypeScriptWriter<'a> {
 /// A type, and what holds it together.
 struct TypeText {
     text: String,
-    operator: Option<Operator>,
+    operator: Option<TypeOperator>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Operator {
+enum TypeOperator {
     Union,
     Intersection,
 }
@@ -244,7 +244,7 @@ impl TypeText {
             return TypeText::unknown();
         }
         // `&` binds more tightly than `|`.
-        TypeText::joined(all, Operator::Union)
+        TypeText::joined(all, TypeOperator::Union)
     }
 
     fn intersection(all: Vec<TypeText>) -> Self {
@@ -256,17 +256,17 @@ impl TypeText {
         if all.is_empty() {
             return TypeText::unknown();
         }
-        TypeText::joined(all, Operator::Intersection)
+        TypeText::joined(all, TypeOperator::Intersection)
     }
 
-    fn joined(mut all: Vec<TypeText>, operator: Operator) -> Self {
+    fn joined(mut all: Vec<TypeText>, operator: TypeOperator) -> Self {
         if all.len() == 1
             && let Some(one) = all.pop()
         {
             return one;
         }
         let parts = all.into_iter().map(|one| match (operator, one.operator) {
-            (Operator::Intersection, Some(Operator::Union)) => one.in_parentheses(),
+            (TypeOperator::Intersection, Some(TypeOperator::Union)) => one.in_parentheses(),
             _ => one.text,
         });
         let parts = unique(parts.collect::<Vec<String>>());
@@ -274,7 +274,7 @@ impl TypeText {
         TypeText {
             text: match operator {
                 _ if parts.is_empty() => "never".to_owned(),
-                Some(Operator::Intersection) => parts.join(" & "),
+                Some(TypeOperator::Intersection) => parts.join(" & "),
                 _ => parts.join(" | "),
             },
             operator,

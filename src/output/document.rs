@@ -17,9 +17,9 @@ use crate::protocol::json_string::decode_in_place;
 use crate::protocol::rpc::RawJson;
 
 /// A JSON document.
-pub struct JsonDocument<'a>(Content<'a>);
+pub struct JsonDocument<'a>(DocumentContent<'a>);
 
-enum Content<'a> {
+enum DocumentContent<'a> {
     /// What a server sent.
     Raw(Cow<'a, RawValue>),
     /// A document of mcpipe.
@@ -32,19 +32,19 @@ enum Content<'a> {
 
 impl<'a> From<&'a RawValue> for JsonDocument<'a> {
     fn from(raw: &'a RawValue) -> Self {
-        JsonDocument(Content::Raw(Cow::Borrowed(raw)))
+        JsonDocument(DocumentContent::Raw(Cow::Borrowed(raw)))
     }
 }
 
 impl From<RawJson> for JsonDocument<'_> {
     fn from(raw: RawJson) -> Self {
-        JsonDocument(Content::Raw(Cow::Owned(raw)))
+        JsonDocument(DocumentContent::Raw(Cow::Owned(raw)))
     }
 }
 
 impl<'a> From<Cow<'a, str>> for JsonDocument<'a> {
     fn from(text: Cow<'a, str>) -> Self {
-        JsonDocument(Content::Text(text))
+        JsonDocument(DocumentContent::Text(text))
     }
 }
 
@@ -53,13 +53,13 @@ impl<'a> JsonDocument<'a> {
     #[must_use]
     pub fn from_strings<'s>(strings: impl IntoIterator<Item = &'s str>) -> Self {
         let values = strings.into_iter().map(|text| Val::utf8_str(Bytes::copy_from_slice(text.as_bytes())));
-        JsonDocument(Content::Value(values.collect()))
+        JsonDocument(DocumentContent::Value(values.collect()))
     }
 
     /// What a server sent, unless a filter has read it.
     pub(super) fn raw(&self) -> Option<&RawValue> {
         match &self.0 {
-            Content::Raw(raw) => Some(raw),
+            DocumentContent::Raw(raw) => Some(raw),
             _ => None,
         }
     }
@@ -70,11 +70,11 @@ impl<'a> JsonDocument<'a> {
     /// If a filter could not read it.
     pub fn into_text(self) -> Result<Cow<'a, str>> {
         match self.0 {
-            Content::Raw(Cow::Borrowed(raw)) => Ok(raw.get().into()),
-            Content::Raw(Cow::Owned(raw)) => Ok(Box::<str>::from(raw).into_string().into()),
-            Content::Text(text) => Ok(text),
-            Content::Value(value) => Ok(jq_value::to_json(&value).into()),
-            Content::Unreadable(failure) => Err(failure),
+            DocumentContent::Raw(Cow::Borrowed(raw)) => Ok(raw.get().into()),
+            DocumentContent::Raw(Cow::Owned(raw)) => Ok(Box::<str>::from(raw).into_string().into()),
+            DocumentContent::Text(text) => Ok(text),
+            DocumentContent::Value(value) => Ok(jq_value::to_json(&value).into()),
+            DocumentContent::Unreadable(failure) => Err(failure),
         }
     }
 
@@ -83,7 +83,7 @@ impl<'a> JsonDocument<'a> {
     /// # Errors
     /// [`ErrorKind::Failed`] if it is nested too deeply, [`ErrorKind::Protocol`] if it is not JSON.
     pub(super) fn into_value(self) -> Result<Val> {
-        if let Content::Value(value) = self.0 {
+        if let DocumentContent::Value(value) = self.0 {
             return Ok(value);
         }
         jq_value::parse(self.into_text()?.into_owned()).map_err(|error| match error {
@@ -98,15 +98,15 @@ impl<'a> JsonDocument<'a> {
     /// The document for one of several filters. All of them share the value.
     #[must_use]
     pub fn share(&mut self) -> JsonDocument<'static> {
-        let content = std::mem::replace(&mut self.0, Content::Value(Val::Null));
+        let content = std::mem::replace(&mut self.0, DocumentContent::Value(Val::Null));
         match JsonDocument(content).into_value() {
             Ok(value) => {
-                self.0 = Content::Value(value.clone());
-                JsonDocument(Content::Value(value))
+                self.0 = DocumentContent::Value(value.clone());
+                JsonDocument(DocumentContent::Value(value))
             }
             Err(failure) => {
-                self.0 = Content::Unreadable(failure.clone());
-                JsonDocument(Content::Unreadable(failure))
+                self.0 = DocumentContent::Unreadable(failure.clone());
+                JsonDocument(DocumentContent::Unreadable(failure))
             }
         }
     }
@@ -122,17 +122,21 @@ impl<'a> JsonDocument<'a> {
                 .hint("omit --structured, or use --json to see the whole result")
         };
         match self.0 {
-            Content::Raw(Cow::Borrowed(raw)) => match find_structured(raw).ok_or_else(none)? {
-                (json, false) => Ok(JsonDocument(Content::Text(json.into()))),
+            DocumentContent::Raw(Cow::Borrowed(raw)) => match find_structured(raw).ok_or_else(none)? {
+                (json, false) => Ok(JsonDocument(DocumentContent::Text(json.into()))),
                 (content, true) => decode(content.to_owned()).ok_or_else(none),
             },
-            Content::Raw(Cow::Owned(raw)) => {
+            DocumentContent::Raw(Cow::Owned(raw)) => {
                 let (part, is_encoded) = find_structured(&raw).ok_or_else(none)?;
                 let (start, length) = (part.as_ptr().addr() - raw.get().as_ptr().addr(), part.len());
                 let part = cut(Box::<str>::from(raw).into_string(), start, length);
-                if is_encoded { decode(part).ok_or_else(none) } else { Ok(JsonDocument(Content::Text(part.into()))) }
+                if is_encoded {
+                    decode(part).ok_or_else(none)
+                } else {
+                    Ok(JsonDocument(DocumentContent::Text(part.into())))
+                }
             }
-            Content::Text(_) | Content::Value(_) | Content::Unreadable(_) => Err(none()),
+            DocumentContent::Text(_) | DocumentContent::Value(_) | DocumentContent::Unreadable(_) => Err(none()),
         }
     }
 }
@@ -157,7 +161,7 @@ fn decode(content: String) -> Option<JsonDocument<'static>> {
     let json = text.trim();
     serde_json::from_str::<&RawValue>(json).ok()?;
     let (start, length) = (json.as_ptr().addr() - text.as_ptr().addr(), json.len());
-    Some(JsonDocument(Content::Text(cut(text, start, length).into())))
+    Some(JsonDocument(DocumentContent::Text(cut(text, start, length).into())))
 }
 
 /// A part of a text, in its memory.

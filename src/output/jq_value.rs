@@ -27,7 +27,7 @@ pub(super) enum ReadError {
 /// Reads a JSON text. The strings of the value are parts of its memory: a string is never longer than its source. Half
 /// of a surrogate pair becomes U+FFFD; of members of the same name the last one counts; numbers keep every digit.
 pub(super) fn parse(text: String) -> Result<Val, ReadError> {
-    let mut reader = Reader { rest: BytesMut::from(Bytes::from(text)), depth: 0 };
+    let mut reader = JsonReader { rest: BytesMut::from(Bytes::from(text)), depth: 0 };
     let value = reader.value()?;
     match reader.peek() {
         None => Ok(value),
@@ -36,12 +36,12 @@ pub(super) fn parse(text: String) -> Result<Val, ReadError> {
 }
 
 /// Reads a text from its beginning, and splits off what it has read.
-struct Reader {
+struct JsonReader {
     rest: BytesMut,
     depth: usize,
 }
 
-impl Reader {
+impl JsonReader {
     /// The next byte that is not white space.
     fn peek(&mut self) -> Option<u8> {
         let is_space = |byte: &u8| matches!(byte, b' ' | b'\n' | b'\r' | b'\t');

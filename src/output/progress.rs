@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::escape::{display_width, one_line, truncate};
-use super::progress_line::{Layout, ProgressSlot, Screen};
+use super::progress_line::{ProgressLayout, ProgressSlot, Screen};
 use super::ui::Ui;
 use crate::util::lock::lock;
 
@@ -115,7 +115,7 @@ impl Progress {
         let (layout, fraction, message) = {
             let state = lock(&self.state);
             let known = lock(&ui.known_secrets);
-            let layout = Layout::new(state.fraction.is_some(), columns);
+            let layout = ProgressLayout::new(state.fraction.is_some(), columns);
             let count = state.count.map(|count| count.to_string());
             let count = count.map(|count| format!(" ({})", truncate(&known.redact(&count), MAX_COUNT_COLUMNS)));
             let count = count.unwrap_or_default();

@@ -16,35 +16,35 @@ const BAR_LENGTH: u64 = 1000;
 
 /// What is shown before the message.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Layout {
+pub(super) enum ProgressLayout {
     Spinner,
     Percentage,
     Bar,
 }
 
-impl Layout {
+impl ProgressLayout {
     pub(super) fn new(has_fraction: bool, columns: usize) -> Self {
         match has_fraction {
-            false => Layout::Spinner,
-            true if columns < MIN_BAR_COLUMNS => Layout::Percentage,
-            true => Layout::Bar,
+            false => ProgressLayout::Spinner,
+            true if columns < MIN_BAR_COLUMNS => ProgressLayout::Percentage,
+            true => ProgressLayout::Bar,
         }
     }
 
     /// Columns before the message.
     pub(super) fn prefix_width(self) -> usize {
         match self {
-            Layout::Spinner => 2,
-            Layout::Percentage => 7,
-            Layout::Bar => 30,
+            ProgressLayout::Spinner => 2,
+            ProgressLayout::Percentage => 7,
+            ProgressLayout::Bar => 30,
         }
     }
 
     fn style(self) -> ProgressStyle {
         let template = match self {
-            Layout::Spinner => "{spinner} {msg}",
-            Layout::Percentage => "{spinner} {percent:>3}% {msg}",
-            Layout::Bar => "{spinner} [{bar:20}] {percent:>3}% {msg}",
+            ProgressLayout::Spinner => "{spinner} {msg}",
+            ProgressLayout::Percentage => "{spinner} {percent:>3}% {msg}",
+            ProgressLayout::Bar => "{spinner} [{bar:20}] {percent:>3}% {msg}",
         };
         ProgressStyle::with_template(template)
             .unwrap_or_else(|_| ProgressStyle::default_spinner())
@@ -112,7 +112,7 @@ impl TermLike for Screen {
 /// The place of the one progress line on the screen.
 #[derive(Default)]
 pub(super) struct ProgressSlot {
-    shown: Mutex<Option<(ProgressBar, Layout)>>,
+    shown: Mutex<Option<(ProgressBar, ProgressLayout)>>,
     pub(super) pause_count: AtomicUsize,
     /// The result is being printed: nothing is drawn until `Progress::show_during` is called again.
     pub(super) is_suppressed: AtomicBool,
@@ -146,7 +146,13 @@ impl ProgressSlot {
     }
 
     /// Draws the line, or draws it again with new content.
-    pub(super) fn draw(&self, screen: impl FnOnce() -> Screen, layout: Layout, fraction: Option<f64>, message: String) {
+    pub(super) fn draw(
+        &self,
+        screen: impl FnOnce() -> Screen,
+        layout: ProgressLayout,
+        fraction: Option<f64>,
+        message: String,
+    ) {
         let position = (fraction.unwrap_or_default() * BAR_LENGTH as f64) as u64;
         let mut slot = lock(&self.shown);
         let (bar, shown_layout) = slot.get_or_insert_with(|| {

@@ -19,7 +19,7 @@ const QUEUED_BYTES: usize = 1 << 20;
 /// How much is written at once, in bytes.
 const BUFFER_SIZE: usize = 64 << 10;
 
-struct QueuedMessage {
+struct QueuedOutput {
     parts: Vec<Cow<'static, str>>,
     /// Its place among the waiting bytes.
     _room: OwnedSemaphorePermit,
@@ -27,7 +27,7 @@ struct QueuedMessage {
 
 /// Writes messages to standard output, one on each line, in the order in which they come.
 pub struct ProtocolOutput {
-    queue: mpsc::Sender<QueuedMessage>,
+    queue: mpsc::Sender<QueuedOutput>,
     room: Arc<Semaphore>,
     end: Arc<OutputEnd>,
 }
@@ -69,7 +69,7 @@ impl ProtocolOutput {
         let size = u32::try_from(size.clamp(1, QUEUED_BYTES)).unwrap_or(u32::MAX);
         // Neither is ever closed while this exists, except after a failed write, which `failed` reports.
         let Ok(room) = self.room.clone().acquire_many_owned(size).await else { return };
-        let _ = self.queue.send(QueuedMessage { parts, _room: room }).await;
+        let _ = self.queue.send(QueuedOutput { parts, _room: room }).await;
     }
 
     /// Waits until the messages so far are written, as long as they are being read.
@@ -111,7 +111,7 @@ fn write_failure(error: &io::Error) -> Failure {
 }
 
 /// Writes the messages; flushes when no other is ready.
-fn write_messages(mut messages: mpsc::Receiver<QueuedMessage>, mut stdout: impl Write) -> io::Result<()> {
+fn write_messages(mut messages: mpsc::Receiver<QueuedOutput>, mut stdout: impl Write) -> io::Result<()> {
     while let Some(first) = messages.blocking_recv() {
         let mut next = Some(first);
         while let Some(message) = next {

@@ -219,7 +219,7 @@ impl Table {
             return self.render_records(&whole, &[used, below].concat(), width, color);
         };
         let mut out = String::new();
-        let layout = Layout { used: &used, widths: &widths, width, color };
+        let layout = TableLayout { used: &used, widths: &widths, width, color };
         if self.has_heading {
             let headings: Vec<&str> = used.iter().map(|&column| self.columns[column].heading).collect();
             self.write_row(&mut out, &headings, &layout, None);
@@ -309,8 +309,8 @@ impl Table {
     }
 
     /// Writes the lines of a row, or of the heading.
-    fn write_row(&self, out: &mut String, cells: &[&str], layout: &Layout<'_>, row: Option<usize>) {
-        let &Layout { used, widths, width, color } = layout;
+    fn write_row(&self, out: &mut String, cells: &[&str], layout: &TableLayout<'_>, row: Option<usize>) {
+        let &TableLayout { used, widths, width, color } = layout;
         let lines = |(place, text): (usize, &&str)| match self.columns[used[place]].cut {
             true => vec![escape::truncate_at_word(text, widths[place]).into_owned()],
             false => escape::wrap(text, widths[place]),
@@ -385,7 +385,7 @@ impl Table {
 }
 
 /// How the columns of a table are laid out.
-struct Layout<'a> {
+struct TableLayout<'a> {
     /// The columns that have text.
     used: &'a [usize],
     /// The width of each of them.

@@ -82,12 +82,12 @@ struct Keywords<'a> {
     required: Option<&'a Value>,
     properties: Option<&'a Value>,
     additional_properties: Option<&'a Value>,
-    properties_count: Limits<'a>,
+    properties_count: CountRange<'a>,
     items: Option<&'a Value>,
     unique_items: Option<&'a Value>,
-    items_count: Limits<'a>,
+    items_count: CountRange<'a>,
     pattern: Option<&'a Value>,
-    length: Limits<'a>,
+    length: CountRange<'a>,
     /// `minimum`, `maximum`, `exclusiveMinimum` and `exclusiveMaximum`.
     bounds: [Option<&'a Value>; 4],
     multiple_of: Option<&'a Value>,
@@ -102,7 +102,7 @@ struct Keywords<'a> {
 }
 
 /// The least and the most.
-type Limits<'a> = [Option<&'a Value>; 2];
+type CountRange<'a> = [Option<&'a Value>; 2];
 
 impl<'a> Keywords<'a> {
     fn new(members: &'a Map<String, Value>) -> Self {
@@ -368,7 +368,7 @@ impl<'a> FastValidator<'a> {
         Some(())
     }
 
-    fn validate_count(&mut self, [least, most]: Limits<'a>, count: usize, unit: CountUnit) -> Decided {
+    fn validate_count(&mut self, [least, most]: CountRange<'a>, count: usize, unit: CountUnit) -> Decided {
         let limit = |value: Option<&Value>| match value {
             None => Some(None),
             Some(value) => value.as_u64().map(Some),

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use super::client::SubscribedItems;
-use super::connection::Connection;
+use super::connection::ServerConnection;
 use super::dispatch::modern_result;
 use super::upstream::Upstream;
 use super::wire::{ClientMessage, member_text, members_of};
@@ -31,14 +31,14 @@ const LISTS: [(&str, &str, &str); 3] = [
 
 impl Upstream {
     /// Whether notifications of changes pass through as they come.
-    pub(super) fn passes_changes(&self, connection: &Connection) -> bool {
+    pub(super) fn passes_changes(&self, connection: &ServerConnection) -> bool {
         !self.is_joined && self.hello.is_modern() == connection.is_modern()
     }
 
     /// Answers a request that the server's era does not have. Returns whether it did.
     pub(super) async fn answer_locally(
         self: &Arc<Self>,
-        connection: &Arc<Connection>,
+        connection: &Arc<ServerConnection>,
         message: &ClientMessage,
     ) -> bool {
         match (self.hello.is_modern(), connection.is_modern()) {
@@ -72,7 +72,11 @@ impl Upstream {
         true
     }
 
-    async fn answer_for_legacy_server(self: &Arc<Self>, connection: &Arc<Connection>, message: &ClientMessage) -> bool {
+    async fn answer_for_legacy_server(
+        self: &Arc<Self>,
+        connection: &Arc<ServerConnection>,
+        message: &ClientMessage,
+    ) -> bool {
         self.apply_log_level(connection, message).await;
         match message.method() {
             method::DISCOVER => {
@@ -87,7 +91,7 @@ impl Upstream {
     }
 
     /// The result of `server/discover` for a server with a handshake.
-    fn introduction_for_modern(&self, connection: &Connection) -> Value {
+    fn introduction_for_modern(&self, connection: &ServerConnection) -> Value {
         let said = self.introduction(connection);
         let mut capabilities = said.get("capabilities").cloned().unwrap_or_else(|| json!({}));
         if let Some(members) = capabilities.as_object_mut() {
@@ -109,7 +113,7 @@ impl Upstream {
     }
 
     /// The result of `initialize` for a server without a handshake.
-    fn introduction_for_legacy(&self, connection: &Connection) -> Value {
+    fn introduction_for_legacy(&self, connection: &ServerConnection) -> Value {
         let said = self.introduction(connection);
         let mut capabilities = said.get("capabilities").cloned().unwrap_or_else(|| json!({}));
         if let Some(extensions) = capabilities.get_mut("extensions").and_then(Value::as_object_mut) {
@@ -186,7 +190,7 @@ impl Upstream {
     }
 
     /// The parameters of a notification with the client's ID of the subscription in place of ours.
-    pub(super) fn with_client_subscription(&self, connection: &Connection, params: RawJson) -> RawJson {
+    pub(super) fn with_client_subscription(&self, connection: &ServerConnection, params: RawJson) -> RawJson {
         let ours = member_text(params.get(), "_meta").and_then(|all| member_text(all, meta::SUBSCRIPTION_ID));
         let Some(ours) = ours.and_then(|id| id.trim_matches('"').parse().ok()) else { return params };
         let Some(theirs) = connection.client_id(ours) else { return params };
@@ -194,7 +198,7 @@ impl Upstream {
     }
 
     /// Subscribes to the changes of a modern server, for as long as the connection is open.
-    pub(super) fn start_listening(self: &Arc<Self>, connection: &Arc<Connection>) {
+    pub(super) fn start_listening(self: &Arc<Self>, connection: &Arc<ServerConnection>) {
         let (this, connection) = (self.clone(), connection.clone());
         drop(tokio::spawn(async move {
             tokio::select! {
@@ -204,7 +208,7 @@ impl Upstream {
         }));
     }
 
-    async fn keep_listening(&self, connection: &Connection) {
+    async fn keep_listening(&self, connection: &ServerConnection) {
         let (first, most) = RESUBSCRIBE_DELAYS;
         let mut delay = first;
         loop {
@@ -242,7 +246,7 @@ impl Upstream {
     }
 
     /// The server has accepted a subscription. After one that ended, lists may have changed in between.
-    pub(super) async fn take_acknowledgement(&self, connection: &Connection) {
+    pub(super) async fn take_acknowledgement(&self, connection: &ServerConnection) {
         if connection.missed_changes.swap(false, Ordering::Relaxed) {
             self.guard.forget_table().await;
             self.report_possible_changes(connection).await;
@@ -250,7 +254,7 @@ impl Upstream {
     }
 
     /// Lets the client fetch the lists again, which may have changed.
-    pub(super) async fn report_possible_changes(&self, connection: &Connection) {
+    pub(super) async fn report_possible_changes(&self, connection: &ServerConnection) {
         let capabilities = self.introduction(connection)["capabilities"].clone();
         for (_, capability, notification) in LISTS {
             if capabilities[capability]["listChanged"] == true
@@ -262,7 +266,7 @@ impl Upstream {
     }
 
     /// The filter of the subscription at a modern server.
-    fn filter(&self, connection: &Connection) -> Value {
+    fn filter(&self, connection: &ServerConnection) -> Value {
         let capabilities = self.introduction(connection)["capabilities"].clone();
         let subscribed = lock(&self.subscribed).clone();
         let is_client_modern = self.hello.is_modern();
@@ -280,7 +284,7 @@ impl Upstream {
     }
 
     /// The introduction of the server as a text in the form of the client's era.
-    pub fn introduction_for_client(&self, connection: &Connection) -> std::borrow::Cow<'static, str> {
+    pub fn introduction_for_client(&self, connection: &ServerConnection) -> std::borrow::Cow<'static, str> {
         use super::connection::Opening;
         match (self.hello.is_modern(), connection.opening()) {
             (false, Some(Opening::Legacy(result))) => result.get().to_owned().into(),

@@ -55,7 +55,7 @@ pub enum Pending {
 /// A request of a legacy server that a modern client answers with its next request.
 pub struct HeldRequest {
     /// Where it came from.
-    pub connection: Arc<Connection>,
+    pub connection: Arc<ServerConnection>,
     /// The client's request at the server.
     pub number: u64,
     /// The ID of the server's request, as JSON.
@@ -69,7 +69,7 @@ pub struct HeldRequest {
 }
 
 /// One connection to a server.
-pub struct Connection {
+pub struct ServerConnection {
     transport: Arc<dyn Transport>,
     pending: Mutex<HashMap<u64, Pending>>,
     closed: Mutex<Option<Failure>>,
@@ -82,11 +82,11 @@ pub struct Connection {
     pub missed_changes: AtomicBool,
 }
 
-impl Connection {
+impl ServerConnection {
     /// A connection whose era is not known yet.
     #[must_use]
     pub fn new(transport: Arc<dyn Transport>) -> Self {
-        Connection {
+        ServerConnection {
             transport,
             pending: Mutex::default(),
             closed: Mutex::default(),
@@ -306,7 +306,7 @@ impl Connection {
 
 /// The entry of a request of the bridge, removed with it.
 struct OwnRequest<'a> {
-    connection: &'a Connection,
+    connection: &'a ServerConnection,
     id: u64,
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::value::RawValue;
 use tokio::sync::mpsc;
 
-use super::connection::{ClientRequest, Connection, Pending};
+use super::connection::{ClientRequest, Pending, ServerConnection};
 use super::upstream::Upstream;
 use super::wire::{ParamsEdit, member_text};
 use crate::error::{ErrorKind, Failure};
@@ -23,7 +23,7 @@ impl Upstream {
     /// this one.
     pub(super) fn read_messages(
         self: Arc<Self>,
-        connection: Arc<Connection>,
+        connection: Arc<ServerConnection>,
         mut incoming: mpsc::Receiver<Incoming>,
     ) -> BoxFuture<'static, ()> {
         Box::pin(async move {
@@ -65,7 +65,7 @@ impl Upstream {
 
     async fn take_message(
         self: &Arc<Self>,
-        connection: &Arc<Connection>,
+        connection: &Arc<ServerConnection>,
         on: Option<u64>,
         message: RpcMessage,
         status: Option<u16>,
@@ -81,7 +81,7 @@ impl Upstream {
 
     async fn take_response(
         self: &Arc<Self>,
-        connection: &Arc<Connection>,
+        connection: &Arc<ServerConnection>,
         on: Option<u64>,
         response: RpcResponse,
         status: Option<u16>,
@@ -107,7 +107,7 @@ impl Upstream {
         self.complete(connection, id, outcome).await;
     }
 
-    async fn complete(self: &Arc<Self>, connection: &Arc<Connection>, id: u64, outcome: RequestOutcome) {
+    async fn complete(self: &Arc<Self>, connection: &Arc<ServerConnection>, id: u64, outcome: RequestOutcome) {
         match connection.take(id) {
             Some(Pending::Own(sender)) => drop(sender.send(outcome)),
             Some(Pending::Client(request)) => self.finish(connection, id, request, outcome).await,
@@ -118,7 +118,7 @@ impl Upstream {
     /// Answers a request of the client, or sends it again. `number` is its ID at the server.
     pub(super) async fn finish(
         self: &Arc<Self>,
-        connection: &Arc<Connection>,
+        connection: &Arc<ServerConnection>,
         number: u64,
         request: ClientRequest,
         outcome: RequestOutcome,
@@ -146,7 +146,7 @@ impl Upstream {
     }
 
     /// The failure of a request without a response; of a call, with the note that it may have run.
-    fn request_failure(&self, connection: &Connection, name: &str, outcome: RequestOutcome) -> Failure {
+    fn request_failure(&self, connection: &ServerConnection, name: &str, outcome: RequestOutcome) -> Failure {
         let failure = failure_from_outcome(outcome, name, &self.target);
         let details = failure.details();
         let is_open = matches!(details.kind, ErrorKind::Unreachable | ErrorKind::Protocol)
@@ -163,7 +163,7 @@ impl Upstream {
 
     async fn finish_with_result(
         self: &Arc<Self>,
-        connection: &Arc<Connection>,
+        connection: &Arc<ServerConnection>,
         request: ClientRequest,
         mut result: RawJson,
     ) {
@@ -193,7 +193,7 @@ impl Upstream {
     }
 
     /// The result of `tools/list` by the rules for tools.
-    pub(super) fn filtered_tools(&self, connection: &Connection, result: RawJson) -> RawJson {
+    pub(super) fn filtered_tools(&self, connection: &ServerConnection, result: RawJson) -> RawJson {
         let has_headers = Self::has_headers(connection);
         if !self.guard.filters(has_headers) {
             return result;
@@ -207,7 +207,12 @@ impl Upstream {
         result
     }
 
-    async fn take_notification(self: &Arc<Self>, connection: &Arc<Connection>, name: &str, params: Option<RawJson>) {
+    async fn take_notification(
+        self: &Arc<Self>,
+        connection: &Arc<ServerConnection>,
+        name: &str,
+        params: Option<RawJson>,
+    ) {
         let text = |params: &Option<RawJson>, member: &str| -> Option<String> {
             member_text(params.as_ref()?.get(), member).map(ToOwned::to_owned)
         };
@@ -251,7 +256,7 @@ impl Upstream {
 
     async fn take_request(
         self: &Arc<Self>,
-        connection: &Arc<Connection>,
+        connection: &Arc<ServerConnection>,
         on: Option<u64>,
         id: &RawValue,
         name: &str,

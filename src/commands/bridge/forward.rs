@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::connection::{ClientRequest, Connection, Pending, static_name};
+use super::connection::{ClientRequest, Pending, ServerConnection, static_name};
 use super::upstream::{Upstream, is_session_lost};
 use super::wire::{ClientMessage, ParamsEdit};
 use crate::error::{ErrorKind, Failure, Result};
@@ -120,7 +120,7 @@ impl Upstream {
     }
 
     /// The change that a request needs in the server's era.
-    fn edit(&self, connection: &Connection) -> ParamsEdit {
+    fn edit(&self, connection: &ServerConnection) -> ParamsEdit {
         match (self.hello.is_modern(), connection.is_modern()) {
             (false, true) => ParamsEdit { add_meta: Some(self.hello.identity()), ..ParamsEdit::default() },
             (true, false) => ParamsEdit { removes_identity: true, ..ParamsEdit::default() },
@@ -129,14 +129,14 @@ impl Upstream {
     }
 
     /// Whether arguments travel in headers.
-    pub(super) fn has_headers(connection: &Connection) -> bool {
+    pub(super) fn has_headers(connection: &ServerConnection) -> bool {
         connection.is_modern() && connection.is_http()
     }
 
     /// Checks a call by the rules for tools; the headers that it needs.
     async fn check_call(
         self: &Arc<Self>,
-        connection: &Connection,
+        connection: &ServerConnection,
         tool: &str,
         message: &ClientMessage,
     ) -> Result<Vec<(String, String)>> {
@@ -166,7 +166,11 @@ impl Upstream {
     }
 
     /// Whether a request may be sent again after this outcome: it was certainly not carried out, or has no effects.
-    pub(super) fn is_repeatable(connection: &Connection, request: &ClientRequest, outcome: &RequestOutcome) -> bool {
+    pub(super) fn is_repeatable(
+        connection: &ServerConnection,
+        request: &ClientRequest,
+        outcome: &RequestOutcome,
+    ) -> bool {
         if request.kept.is_none() || request.attempts >= MAX_ATTEMPTS {
             return false;
         }
@@ -190,7 +194,7 @@ impl Upstream {
     /// Sends a request again; see [`Upstream::is_repeatable`].
     pub(super) fn send_again(
         self: Arc<Self>,
-        connection: Arc<Connection>,
+        connection: Arc<ServerConnection>,
         mut request: ClientRequest,
         outcome: RequestOutcome,
     ) -> BoxFuture<'static, ()> {
@@ -271,7 +275,7 @@ impl Upstream {
     }
 
     /// Sets the log level of a legacy server as a modern client asks for it in each request.
-    pub(super) async fn apply_log_level(self: &Arc<Self>, connection: &Connection, message: &ClientMessage) {
+    pub(super) async fn apply_log_level(self: &Arc<Self>, connection: &ServerConnection, message: &ClientMessage) {
         let Some(level) = message.param(&["_meta", meta::LOG_LEVEL]).map(ToOwned::to_owned) else { return };
         let supports = self.introduction(connection)["capabilities"]["logging"].is_object();
         if supports && self.hello.set_log_level(&level) {

@@ -10,10 +10,10 @@ use crate::transport::MAX_MESSAGE;
 const QUEUED_LINES: usize = 4;
 
 /// The lines of the client on standard input.
-pub struct ClientInput(mpsc::Receiver<ClientLine>);
+pub struct ClientInput(mpsc::Receiver<InputLine>);
 
 /// A line of the client.
-pub enum ClientLine {
+pub enum InputLine {
     /// A line, with its line end.
     Line(Vec<u8>),
     /// A line beyond the limit, whose rest was skipped.
@@ -37,22 +37,22 @@ impl ClientInput {
     }
 
     /// The next line; `None` at the end of the input.
-    pub async fn next(&mut self) -> Option<ClientLine> {
+    pub async fn next(&mut self) -> Option<InputLine> {
         self.0.recv().await
     }
 }
 
-fn read_line(stdin: &mut impl BufRead, limit: usize) -> Option<ClientLine> {
+fn read_line(stdin: &mut impl BufRead, limit: usize) -> Option<InputLine> {
     let mut line = Vec::new();
     if stdin.by_ref().take(limit as u64).read_until(b'\n', &mut line).ok()? == 0 {
         return None;
     }
     if line.last() == Some(&b'\n') || line.len() < limit {
-        return Some(ClientLine::Line(line));
+        return Some(InputLine::Line(line));
     }
     drop(line);
     stdin.skip_until(b'\n').ok()?;
-    Some(ClientLine::TooLong)
+    Some(InputLine::TooLong)
 }
 
 #[cfg(test)]
@@ -65,8 +65,8 @@ mod tests {
         let mut lines = Vec::new();
         while let Some(line) = read_line(&mut input, 5) {
             lines.push(match line {
-                ClientLine::Line(line) => String::from_utf8_lossy(&line).into_owned(),
-                ClientLine::TooLong => "too long".to_owned(),
+                InputLine::Line(line) => String::from_utf8_lossy(&line).into_owned(),
+                InputLine::TooLong => "too long".to_owned(),
             });
         }
         assert_eq!(lines, ["a\n", "too long", "b"]);

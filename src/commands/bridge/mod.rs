@@ -28,7 +28,7 @@ use tokio::task::JoinHandle;
 use self::client::ClientLink;
 use self::guard::ToolGuard;
 use self::hello::Hello;
-use self::input::{ClientInput, ClientLine};
+use self::input::{ClientInput, InputLine};
 use self::joined::JoinedServers;
 use self::upstream::{Upstream, UpstreamParts};
 use self::wire::{ClientMessage, MessageKind, parse_line};
@@ -81,7 +81,7 @@ pub async fn run(context: &Context, args: BridgeArgs) -> Result<Exit> {
 }
 
 /// A message for the task of a server.
-enum Job {
+enum UpstreamJob {
     /// `initialize`, or the first request of a modern client.
     Introduce(ClientMessage),
     Request(ClientMessage),
@@ -90,7 +90,7 @@ enum Job {
 
 struct Bridge {
     upstreams: Vec<Arc<Upstream>>,
-    workers: Vec<(mpsc::Sender<Job>, JoinHandle<()>)>,
+    workers: Vec<(mpsc::Sender<UpstreamJob>, JoinHandle<()>)>,
     client: Arc<ClientLink>,
     hello: Arc<Hello>,
     joined: Option<Arc<JoinedServers>>,
@@ -129,11 +129,11 @@ impl Bridge {
         }
     }
 
-    async fn take_line(&self, line: ClientLine) {
+    async fn take_line(&self, line: InputLine) {
         let messages = match line {
-            ClientLine::Line(line) if line.trim_ascii().is_empty() => return,
-            ClientLine::Line(line) => parse_line(line),
-            ClientLine::TooLong => {
+            InputLine::Line(line) if line.trim_ascii().is_empty() => return,
+            InputLine::Line(line) => parse_line(line),
+            InputLine::TooLong => {
                 return self.client.send_error("null", code::INVALID_REQUEST, "the message is too long").await;
             }
         };
@@ -160,24 +160,24 @@ impl Bridge {
             }
             MessageKind::Notification(_) => {
                 for (worker, _) in &self.workers {
-                    let _ = worker.send(Job::Notification(message.clone())).await;
+                    let _ = worker.send(UpstreamJob::Notification(message.clone())).await;
                 }
             }
             MessageKind::Request(name) => match &self.joined {
                 Some(joined) => {
                     if let Some((server, message)) = joined.take_request(message).await {
-                        self.queue(server, Job::Request(message)).await;
+                        self.queue(server, UpstreamJob::Request(message)).await;
                     }
                 }
                 None if matches!(name.as_str(), method::INITIALIZE | method::DISCOVER) => {
-                    self.queue(0, Job::Introduce(message)).await;
+                    self.queue(0, UpstreamJob::Introduce(message)).await;
                 }
-                None => self.queue(0, Job::Request(message)).await,
+                None => self.queue(0, UpstreamJob::Request(message)).await,
             },
         }
     }
 
-    async fn queue(&self, server: usize, job: Job) {
+    async fn queue(&self, server: usize, job: UpstreamJob) {
         if let Some((worker, _)) = self.workers.get(server) {
             let _ = worker.send(job).await;
         }
@@ -193,12 +193,12 @@ impl Bridge {
 }
 
 /// Sends the messages for one server, in order.
-async fn work(upstream: Arc<Upstream>, mut jobs: mpsc::Receiver<Job>) {
+async fn work(upstream: Arc<Upstream>, mut jobs: mpsc::Receiver<UpstreamJob>) {
     while let Some(job) = jobs.recv().await {
         match job {
-            Job::Introduce(message) => upstream.introduce(message).await,
-            Job::Request(message) => upstream.forward(message).await,
-            Job::Notification(message) => upstream.forward_notification(message).await,
+            UpstreamJob::Introduce(message) => upstream.introduce(message).await,
+            UpstreamJob::Request(message) => upstream.forward(message).await,
+            UpstreamJob::Notification(message) => upstream.forward_notification(message).await,
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::connection::{Connection, Opening};
+use super::connection::{Opening, ServerConnection};
 use super::upstream::Upstream;
 use super::wire::member_text;
 use crate::error::{ErrorKind, Failure, Result};
@@ -19,7 +19,7 @@ use crate::util::lock::lock;
 
 impl Upstream {
     /// Opens a connection.
-    pub(super) async fn open(self: &Arc<Self>) -> Result<Arc<Connection>> {
+    pub(super) async fn open(self: &Arc<Self>) -> Result<Arc<ServerConnection>> {
         let is_sse = matches!(&self.target.endpoint, Endpoint::Http(endpoint) if endpoint.mode == HttpMode::Sse);
         let connection = self.connect_transport().await?;
         let (may_be_modern, may_be_legacy) = match self.target.protocol {
@@ -40,7 +40,7 @@ impl Upstream {
     }
 
     /// For a client with a handshake: passes its `initialize` on, and asks for a server without one if that is refused.
-    async fn open_legacy_first(self: &Arc<Self>, connection: Arc<Connection>) -> OpeningResult {
+    async fn open_legacy_first(self: &Arc<Self>, connection: Arc<ServerConnection>) -> OpeningResult {
         let (connection, refused) = match self.open_as_legacy(connection).await {
             Ok(opened) => return Ok(opened),
             Err(refused) => *refused,
@@ -60,7 +60,7 @@ impl Upstream {
     }
 
     /// For a client without a handshake: asks for a server of its era first.
-    async fn open_modern_first(self: &Arc<Self>, connection: Arc<Connection>) -> OpeningResult {
+    async fn open_modern_first(self: &Arc<Self>, connection: Arc<ServerConnection>) -> OpeningResult {
         let limit = if connection.is_http() { self.options.connect_timeout } else { Some(PROBE_TIMEOUT) };
         let (connection, refused) = match self.open_as_modern(connection, limit).await {
             Ok(opened) => return Ok(opened),
@@ -84,7 +84,7 @@ impl Upstream {
     }
 
     /// The connection, or a new one if the server closed it.
-    async fn reopened(self: &Arc<Self>, connection: Arc<Connection>) -> OpeningResult {
+    async fn reopened(self: &Arc<Self>, connection: Arc<ServerConnection>) -> OpeningResult {
         let Some(_) = connection.closed_reason() else { return Ok(connection) };
         self.close_connection(&connection).await;
         self.connect_transport().await.map_err(|failure| Box::new((connection, RequestOutcome::Failed(failure))))
@@ -94,9 +94,9 @@ impl Upstream {
     /// Compatibility").
     async fn open_sse(
         self: &Arc<Self>,
-        connection: Arc<Connection>,
+        connection: Arc<ServerConnection>,
         refused: RequestOutcome,
-    ) -> Result<Arc<Connection>> {
+    ) -> Result<Arc<ServerConnection>> {
         self.close_connection(&connection).await;
         let status = match &refused {
             RequestOutcome::UnexpectedResponse(response) => Some(response.status),
@@ -122,7 +122,11 @@ impl Upstream {
     }
 
     /// Opens a server without a handshake.
-    async fn open_as_modern(self: &Arc<Self>, connection: Arc<Connection>, limit: Option<Duration>) -> OpeningResult {
+    async fn open_as_modern(
+        self: &Arc<Self>,
+        connection: Arc<ServerConnection>,
+        limit: Option<Duration>,
+    ) -> OpeningResult {
         let params = self.own_params(true, "");
         let headers = self.headers(&connection, method::DISCOVER, None);
         let outcome = connection.own_request(self.next_id(), method::DISCOVER, params.as_deref(), headers, limit).await;
@@ -140,7 +144,7 @@ impl Upstream {
     }
 
     /// Opens a server by a handshake.
-    async fn open_as_legacy(self: &Arc<Self>, connection: Arc<Connection>) -> OpeningResult {
+    async fn open_as_legacy(self: &Arc<Self>, connection: Arc<ServerConnection>) -> OpeningResult {
         let params = self.hello.initialize_params();
         let limit = self.options.connect_timeout;
         let outcome =
@@ -157,7 +161,7 @@ impl Upstream {
 
     /// Prepares a new connection: completes the handshake where the client does not, and restores what the client had set
     /// on the previous one.
-    pub(super) async fn prepare(self: &Arc<Self>, connection: &Arc<Connection>, is_again: bool) {
+    pub(super) async fn prepare(self: &Arc<Self>, connection: &Arc<ServerConnection>, is_again: bool) {
         if connection.is_modern() {
             if !self.passes_changes(connection) {
                 self.start_listening(connection);
@@ -171,7 +175,7 @@ impl Upstream {
     }
 
     /// Sends `notifications/initialized`, and opens the stream for the server's own messages.
-    async fn complete_handshake(&self, connection: &Connection) {
+    async fn complete_handshake(&self, connection: &ServerConnection) {
         // If it is refused, the next request fails.
         let _ = connection.send_one_way(rpc::notification(method::INITIALIZED, None)).await;
         if let Some(http) = connection.transport().legacy_session() {
@@ -180,7 +184,7 @@ impl Upstream {
     }
 
     /// Restores what the client had set, and lets it fetch the lists again, which may have changed.
-    async fn restore(self: &Arc<Self>, connection: &Arc<Connection>) {
+    async fn restore(self: &Arc<Self>, connection: &Arc<ServerConnection>) {
         self.warn("connected to the server again");
         let limit = self.options.connect_timeout;
         if !connection.is_modern() {
@@ -201,7 +205,7 @@ impl Upstream {
 
     /// Opens a new session over HTTP in place of session `number`, which the server has forgotten; once for all requests
     /// that notice it.
-    pub(super) async fn renew_session(self: &Arc<Self>, connection: &Arc<Connection>, number: u64) -> bool {
+    pub(super) async fn renew_session(self: &Arc<Self>, connection: &Arc<ServerConnection>, number: u64) -> bool {
         let mut now = connection.session_number.lock().await;
         if *now != number {
             return true;
@@ -226,10 +230,10 @@ impl Upstream {
 }
 
 /// An open connection, or one that could not be opened and why.
-type OpeningResult = Result<Arc<Connection>, Box<(Arc<Connection>, RequestOutcome)>>;
+type OpeningResult = Result<Arc<ServerConnection>, Box<(Arc<ServerConnection>, RequestOutcome)>>;
 
 /// Over HTTP, the negotiated revision is sent in a header.
-fn set_revision(connection: &Connection, result: &RawJson) {
+fn set_revision(connection: &ServerConnection, result: &RawJson) {
     let revision =
         member_text(result.get(), "protocolVersion").and_then(|raw| serde_json::from_str::<String>(raw).ok());
     if let (Some(http), Some(revision)) =
@@ -245,7 +249,7 @@ fn is_modern_introduction(result: &RawJson) -> bool {
 }
 
 /// Whether a refusal may come from the era of the server: neither a login, nor overload, nor silence.
-fn may_be_other_era(connection: &Connection, outcome: &RequestOutcome) -> bool {
+fn may_be_other_era(connection: &ServerConnection, outcome: &RequestOutcome) -> bool {
     match outcome {
         RequestOutcome::Result(_) => false,
         RequestOutcome::Error(error, status) => {

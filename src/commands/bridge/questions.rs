@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use tokio::sync::Notify;
 
 use super::client::Asked;
-use super::connection::{ClientRequest, Connection, HeldRequest};
+use super::connection::{ClientRequest, HeldRequest, ServerConnection};
 use super::forward::MAY_ASK;
 use super::upstream::Upstream;
 use super::wire::{ClientMessage, ParamsEdit, member_text, members_of, parse_line};
@@ -124,7 +124,7 @@ impl Upstream {
     /// on with the next request that has its state.
     pub(super) async fn hold_question(
         self: &Arc<Self>,
-        connection: &Arc<Connection>,
+        connection: &Arc<ServerConnection>,
         on: Option<u64>,
         question: String,
         name: &str,

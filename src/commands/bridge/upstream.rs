@@ -9,7 +9,7 @@ use serde_json::Value;
 use tokio::sync::{Notify, Semaphore};
 
 use super::client::{ClientLink, SubscribedItems};
-use super::connection::{Connection, HeldRequest, Opening, Pending};
+use super::connection::{HeldRequest, Opening, Pending, ServerConnection};
 use super::guard::ToolGuard;
 use super::hello::Hello;
 use crate::error::{Failure, Result};
@@ -63,13 +63,13 @@ pub struct Upstream {
     next_id: AtomicU64,
     connection: tokio::sync::Mutex<Slot>,
     /// Every connection that is not closed.
-    open: Mutex<Vec<Arc<Connection>>>,
+    open: Mutex<Vec<Arc<ServerConnection>>>,
     was_connected: AtomicBool,
 }
 
 #[derive(Default)]
 struct Slot {
-    connection: Option<Arc<Connection>>,
+    connection: Option<Arc<ServerConnection>>,
     failed: Option<(Instant, Failure)>,
 }
 
@@ -129,7 +129,7 @@ impl Upstream {
     ///
     /// # Errors
     /// If the server cannot be reached, or refuses the client.
-    pub async fn connect(self: &Arc<Self>) -> Result<Arc<Connection>> {
+    pub async fn connect(self: &Arc<Self>) -> Result<Arc<ServerConnection>> {
         let mut slot = self.connection.lock().await;
         if let Some(connection) = &slot.connection {
             if connection.closed_reason().is_none() {
@@ -162,7 +162,7 @@ impl Upstream {
     }
 
     /// The open connection, if there is one.
-    pub async fn connected(&self) -> Option<Arc<Connection>> {
+    pub async fn connected(&self) -> Option<Arc<ServerConnection>> {
         let slot = self.connection.lock().await;
         slot.connection.clone().filter(|connection| connection.closed_reason().is_none())
     }
@@ -184,14 +184,14 @@ impl Upstream {
     }
 
     /// Connects the transport and starts to read from it.
-    pub(super) async fn connect_transport(self: &Arc<Self>) -> Result<Arc<Connection>> {
+    pub(super) async fn connect_transport(self: &Arc<Self>) -> Result<Arc<ServerConnection>> {
         let connected = transport::connect(&self.target.endpoint, &self.options).await?;
         Ok(self.start_reading(connected))
     }
 
     /// Starts to read from a transport.
-    pub(super) fn start_reading(self: &Arc<Self>, connected: ConnectedTransport) -> Arc<Connection> {
-        let connection = Arc::new(Connection::new(connected.transport));
+    pub(super) fn start_reading(self: &Arc<Self>, connected: ConnectedTransport) -> Arc<ServerConnection> {
+        let connection = Arc::new(ServerConnection::new(connected.transport));
         lock(&self.open).push(connection.clone());
         let reader = tokio::spawn(self.clone().read_messages(connection.clone(), connected.incoming));
         connection.set_reader(reader.abort_handle());
@@ -199,7 +199,7 @@ impl Upstream {
     }
 
     /// Closes a connection; its requests fail.
-    pub(super) async fn close_connection(&self, connection: &Arc<Connection>) {
+    pub(super) async fn close_connection(&self, connection: &Arc<ServerConnection>) {
         connection.close().await;
         lock(&self.open).retain(|other| !Arc::ptr_eq(other, connection));
     }
@@ -222,7 +222,7 @@ impl Upstream {
 
     /// The headers of a request over HTTP (2026-07-28, basic/transports/streamable-http, "Standard Request Headers").
     #[must_use]
-    pub fn headers(&self, connection: &Connection, name: &str, subject: Option<&str>) -> Vec<(String, String)> {
+    pub fn headers(&self, connection: &ServerConnection, name: &str, subject: Option<&str>) -> Vec<(String, String)> {
         if !(connection.is_http() && (connection.is_modern() || connection.opening().is_none())) {
             return Vec::new();
         }
@@ -304,7 +304,7 @@ impl Upstream {
 
     /// What the server said about itself when the connection was opened.
     #[must_use]
-    pub fn introduction(&self, connection: &Connection) -> Value {
+    pub fn introduction(&self, connection: &ServerConnection) -> Value {
         match connection.opening() {
             Some(Opening::Legacy(result) | Opening::Modern(result)) => {
                 serde_json::from_str(result.get()).unwrap_or_default()
@@ -321,7 +321,7 @@ impl Upstream {
     }
 
     /// Fails the requests that waited on a lost connection, or sends them again.
-    pub(super) async fn fail_pending(self: &Arc<Self>, connection: &Arc<Connection>, failure: &Failure) {
+    pub(super) async fn fail_pending(self: &Arc<Self>, connection: &Arc<ServerConnection>, failure: &Failure) {
         for (id, waiting) in connection.mark_closed(failure) {
             match waiting {
                 Pending::Own(sender) => drop(sender.send(RequestOutcome::Failed(failure.clone()))),

@@ -86,19 +86,19 @@ const RESTRICTIONS: [&str; 16] = [
 /// Everything that changed from `before` to `after`.
 #[must_use]
 pub fn schema_changes(before: &Value, after: &Value) -> Vec<SchemaChange> {
-    let mut comparison = Comparison { roots: (before, after), references: BTreeSet::new(), changes: Vec::new() };
+    let mut comparison = SchemaComparison { roots: (before, after), references: BTreeSet::new(), changes: Vec::new() };
     comparison.compare(before, after, "", 0);
     comparison.changes
 }
 
-struct Comparison<'a> {
+struct SchemaComparison<'a> {
     roots: (&'a Value, &'a Value),
     /// The references that were followed together.
     references: BTreeSet<(String, String)>,
     changes: Vec<SchemaChange>,
 }
 
-impl<'a> Comparison<'a> {
+impl<'a> SchemaComparison<'a> {
     fn add(&mut self, path: &str, effect: Effect, message: String, before: Option<&Value>, after: Option<&Value>) {
         let change =
             SchemaChange { path: path.to_owned(), effect, message, before: before.cloned(), after: after.cloned() };

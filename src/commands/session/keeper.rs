@@ -22,7 +22,7 @@ use crate::commands::context::{Context, CredentialStores, Exit};
 use crate::commands::session::connection::{KeeperOptions, list_command};
 use crate::commands::session::log::LogFile;
 use crate::commands::session::resolution::Resolution;
-use crate::commands::session::router::{QueuedLine, Router, Upstream};
+use crate::commands::session::router::{KeptConnection, QueuedLine, Router};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::transport::http::SseConnectError;
 use crate::transport::kept::files::{SessionFiles, SessionRecord};
@@ -56,7 +56,7 @@ struct AddedClient {
     number: u64,
     /// What to write to it.
     lines: mpsc::UnboundedReceiver<QueuedLine>,
-    upstream: Arc<Upstream>,
+    upstream: Arc<KeptConnection>,
 }
 
 struct Keeper {
@@ -68,7 +68,7 @@ struct Keeper {
     /// The commands that wait for the connection to the server.
     connecting: AtomicUsize,
     /// The connection to the server; locked while it is opened or closed, and while a command is added to it.
-    upstream: tokio::sync::Mutex<Option<Arc<Upstream>>>,
+    upstream: tokio::sync::Mutex<Option<Arc<KeptConnection>>>,
     /// Notified when a command connects or disconnects.
     changed: tokio::sync::Notify,
     stop: tokio::sync::Notify,
@@ -321,7 +321,7 @@ impl Keeper {
             // response over that either, and follow.
             _ => {
                 let connected = self.connect(first).await?;
-                let upstream = Arc::new(Upstream::new(connected.transport));
+                let upstream = Arc::new(KeptConnection::new(connected.transport));
                 self.write_record();
                 tokio::spawn(Arc::clone(self).receive(Arc::downgrade(&upstream), connected.incoming));
                 open.insert(upstream).clone()
@@ -343,7 +343,7 @@ impl Keeper {
     }
 
     /// Passes on what comes back from the server, until the connection ends.
-    async fn receive(self: Arc<Self>, upstream: Weak<Upstream>, mut incoming: mpsc::Receiver<Incoming>) {
+    async fn receive(self: Arc<Self>, upstream: Weak<KeptConnection>, mut incoming: mpsc::Receiver<Incoming>) {
         let failure = loop {
             // When another connection has replaced it, it ends with the last command that uses it.
             let arrived = incoming.recv().await;

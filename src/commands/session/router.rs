@@ -41,14 +41,14 @@ const MAX_SENDING: usize = 64;
 type HttpHeaders = Vec<(String, String)>;
 
 /// A connection to the server.
-pub(super) struct Upstream {
+pub(super) struct KeptConnection {
     pub(super) transport: Arc<dyn Transport>,
     handshake: Mutex<SharedHandshake>,
 }
 
-impl Upstream {
+impl KeptConnection {
     pub(super) fn new(transport: Arc<dyn Transport>) -> Self {
-        Upstream { transport, handshake: Mutex::default() }
+        KeptConnection { transport, handshake: Mutex::default() }
     }
 }
 
@@ -100,7 +100,7 @@ pub(super) struct Router {
 
 /// A line of a command.
 #[derive(Deserialize)]
-struct ClientLine<'a> {
+struct ReceivedLine<'a> {
     #[serde(borrow)]
     id: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -112,7 +112,7 @@ struct ClientLine<'a> {
 }
 
 /// What to do with a message of a command.
-enum Action {
+enum RouterAction {
     Send(OutgoingMessage),
     /// Answer it with what is known.
     Answer(String),
@@ -162,7 +162,7 @@ impl Router {
     }
 
     /// Removes a command that has disconnected: its requests are cancelled, and what the server asked it is refused.
-    pub(super) async fn remove_client(&self, client: u64, upstream: &Arc<Upstream>) {
+    pub(super) async fn remove_client(&self, client: u64, upstream: &Arc<KeptConnection>) {
         let (requests, asked, is_legacy, unsubscribed) = {
             let mut state = lock(&self.state);
             // The connection to the server has ended, and with it what the command left there.
@@ -195,7 +195,7 @@ impl Router {
     }
 
     /// Ends a subscription that a command left behind.
-    async fn unsubscribe(&self, upstream: &Upstream, uri: &str) {
+    async fn unsubscribe(&self, upstream: &KeptConnection, uri: &str) {
         let id = {
             let mut state = lock(&self.state);
             state.own_requests += 1;
@@ -212,12 +212,17 @@ impl Router {
     }
 
     /// Handles one line of a command.
-    pub(super) async fn handle_client_line(self: &Arc<Self>, client: u64, upstream: &Arc<Upstream>, line: String) {
+    pub(super) async fn handle_client_line(
+        self: &Arc<Self>,
+        client: u64,
+        upstream: &Arc<KeptConnection>,
+        line: String,
+    ) {
         // After the end of its connection to the server, what it still sends is dropped.
         if !lock(&self.state).clients.contains_key(&client) {
             return;
         }
-        let Ok(parsed) = serde_json::from_str::<ClientLine<'_>>(&line) else { return };
+        let Ok(parsed) = serde_json::from_str::<ReceivedLine<'_>>(&line) else { return };
         if let Some(id) = parsed.abandon.filter(|id| client_of(*id) == client) {
             lock(&self.state).pending.remove(&id);
             return upstream.transport.abandon(id);
@@ -229,7 +234,7 @@ impl Router {
             return;
         }
         let id = parsed.id.and_then(|id| id.get().parse::<u64>().ok());
-        let ClientLine { method: name, params, id: raw_id, .. } = parsed;
+        let ReceivedLine { method: name, params, id: raw_id, .. } = parsed;
         let name = name.map(Cow::into_owned);
         let params = params.map(ToOwned::to_owned);
         let raw_id = raw_id.map(|id| id.get().to_owned());
@@ -237,12 +242,12 @@ impl Router {
             (Some(name), Some(id)) if client_of(id) == client => self.take_request(upstream, id, &name, params, line),
             (Some(name), None) => self.take_notification(client, upstream, &name, params.as_deref(), line),
             (None, _) => self.take_response(client, raw_id.as_deref(), line),
-            (Some(_), Some(_)) => Action::Nothing,
+            (Some(_), Some(_)) => RouterAction::Nothing,
         };
         match action {
-            Action::Nothing => {}
-            Action::Answer(text) => self.deliver(client, text).await,
-            Action::Send(mut message) => {
+            RouterAction::Nothing => {}
+            RouterAction::Answer(text) => self.deliver(client, text).await,
+            RouterAction::Send(mut message) => {
                 let Some((headers, sending)) = self.sending(client) else { return };
                 message.headers = headers;
                 let permit = sending.acquire_owned().await;
@@ -265,15 +270,22 @@ impl Router {
         Some((std::mem::take(&mut client.headers), client.sending.clone()))
     }
 
-    fn take_request(&self, upstream: &Upstream, id: u64, name: &str, params: Option<RawJson>, line: String) -> Action {
+    fn take_request(
+        &self,
+        upstream: &KeptConnection,
+        id: u64,
+        name: &str,
+        params: Option<RawJson>,
+        line: String,
+    ) -> RouterAction {
         let mut state = lock(&self.state);
         let mut handshake = lock(&upstream.handshake);
         let kind = OutgoingKind::Request(id);
-        let message = |method, body| Action::Send(OutgoingMessage { kind, method, body, headers: Vec::new() });
+        let message = |method, body| RouterAction::Send(OutgoingMessage { kind, method, body, headers: Vec::new() });
         match (&mut *handshake, name) {
             (SharedHandshake::Done { result, .. }, method::INITIALIZE) => {
                 let response = RpcResponse { id: Some(id), has_id: true, outcome: Ok(result.clone()) };
-                return Action::Answer(response_lines(response));
+                return RouterAction::Answer(response_lines(response));
             }
             // A server with a handshake; it may exit at a method that it does not know.
             (SharedHandshake::Done { .. }, method::DISCOVER) => {
@@ -282,11 +294,15 @@ impl Router {
                     message: "Method not found".to_owned(),
                     ..RpcError::default()
                 };
-                return Action::Answer(response_lines(RpcResponse { id: Some(id), has_id: true, outcome: Err(error) }));
+                return RouterAction::Answer(response_lines(RpcResponse {
+                    id: Some(id),
+                    has_id: true,
+                    outcome: Err(error),
+                }));
             }
             (SharedHandshake::Running { waiting, .. }, method::INITIALIZE) => {
                 waiting.push(id);
-                return Action::Nothing;
+                return RouterAction::Nothing;
             }
             (handshake @ SharedHandshake::New, method::INITIALIZE) => {
                 *handshake = SharedHandshake::Running { id, waiting: Vec::new() };
@@ -309,7 +325,7 @@ impl Router {
             _ => true,
         };
         if !is_for_server {
-            return Action::Answer(response_lines(RpcResponse {
+            return RouterAction::Answer(response_lines(RpcResponse {
                 id: Some(id),
                 has_id: true,
                 outcome: Ok(empty_result()),
@@ -322,16 +338,16 @@ impl Router {
     fn take_notification(
         &self,
         client: u64,
-        upstream: &Arc<Upstream>,
+        upstream: &Arc<KeptConnection>,
         name: &str,
         params: Option<&RawValue>,
         line: String,
-    ) -> Action {
+    ) -> RouterAction {
         let mut state = lock(&self.state);
         match (name, &mut *lock(&upstream.handshake)) {
             (method::INITIALIZED, SharedHandshake::Done { is_confirmed, .. }) => {
                 if std::mem::replace(is_confirmed, true) {
-                    return Action::Nothing;
+                    return RouterAction::Nothing;
                 }
                 // The stream for requests from the server, over HTTP.
                 let upstream = upstream.clone();
@@ -341,32 +357,32 @@ impl Router {
                         http.listen().await;
                     }
                 });
-                return Action::Nothing;
+                return RouterAction::Nothing;
             }
             (method::CANCELLED, _) => {
                 let id = params.and_then(|params| member(params, "requestId")?.get().parse::<u64>().ok());
                 let is_own = id.is_some_and(|id| client_of(id) == client && state.pending.remove(&id).is_some());
                 if !is_own {
-                    return Action::Nothing;
+                    return RouterAction::Nothing;
                 }
             }
             _ => {}
         }
-        Action::Send(OutgoingMessage { kind: OutgoingKind::OneWay, method: "", body: line, headers: Vec::new() })
+        RouterAction::Send(OutgoingMessage { kind: OutgoingKind::OneWay, method: "", body: line, headers: Vec::new() })
     }
 
     /// A response to a request from the server, if the server asked this command.
-    fn take_response(&self, client: u64, id: Option<&str>, line: String) -> Action {
+    fn take_response(&self, client: u64, id: Option<&str>, line: String) -> RouterAction {
         let mut state = lock(&self.state);
         let was_asked = id.is_some_and(|id| state.asked.get(id) == Some(&client) && state.asked.remove(id).is_some());
         if !was_asked {
-            return Action::Nothing;
+            return RouterAction::Nothing;
         }
-        Action::Send(OutgoingMessage { kind: OutgoingKind::OneWay, method: "", body: line, headers: Vec::new() })
+        RouterAction::Send(OutgoingMessage { kind: OutgoingKind::OneWay, method: "", body: line, headers: Vec::new() })
     }
 
     /// Passes on something that came back from the server.
-    pub(super) async fn route(&self, upstream: &Arc<Upstream>, arrived: Incoming) {
+    pub(super) async fn route(&self, upstream: &Arc<KeptConnection>, arrived: Incoming) {
         let on = arrived.request_id;
         let receivers = match &arrived.item {
             IncomingItem::Message(RpcMessage::Response(response), status) => {
@@ -434,7 +450,7 @@ impl Router {
     /// Notes that a request has its response. Returns the requests that wait for the same one.
     fn finish(
         &self,
-        upstream: &Arc<Upstream>,
+        upstream: &Arc<KeptConnection>,
         id: u64,
         outcome: &Result<RawJson, RpcError>,
         status: Option<u16>,
@@ -470,7 +486,7 @@ impl Router {
     /// Answers a request from the server, or passes it to the command that it is about.
     async fn route_request(
         &self,
-        upstream: &Arc<Upstream>,
+        upstream: &Arc<KeptConnection>,
         on: Option<u64>,
         id: &RawValue,
         name: &str,
@@ -612,18 +628,18 @@ fn root_json(root: &Root) -> Value {
     }
 }
 
-fn refuse(upstream: &Arc<Upstream>, id: &str, why: &str) {
+fn refuse(upstream: &Arc<KeptConnection>, id: &str, why: &str) {
     if let Ok(id) = serde_json::from_str::<&RawValue>(id) {
         send_one_way(upstream, "", rpc::error_response(id, code::INTERNAL_ERROR, why));
     }
 }
 
-fn send_one_way(upstream: &Arc<Upstream>, method: &'static str, body: String) {
+fn send_one_way(upstream: &Arc<KeptConnection>, method: &'static str, body: String) {
     let upstream = upstream.clone();
     tokio::spawn(async move { send_message(&upstream, method, body).await });
 }
 
-async fn send_message(upstream: &Upstream, method: &'static str, body: String) {
+async fn send_message(upstream: &KeptConnection, method: &'static str, body: String) {
     // If the server does not take it, its connection ends, or the next request fails.
     let message = OutgoingMessage { kind: OutgoingKind::OneWay, method, body, headers: Vec::new() };
     let _ = upstream.transport.send(message).await;

@@ -89,18 +89,17 @@ async fn run_all(
     };
     let check_options = CheckOptions { lock: args.locked.as_deref().zip(lock), keeps_exchange: args.html.is_some() };
     let jobs = usize::from(args.jobs.unwrap_or(DEFAULT_JOBS));
-    let checks = work.targets.into_iter().map(|target| Job::Checks(Box::new(target)));
-    let suites = work
-        .suites
-        .iter()
-        .flat_map(|(suite, targets)| targets.iter().map(move |target| Job::Suite(suite, (target, targets.len() > 1))));
+    let checks = work.targets.into_iter().map(|target| TestJob::Checks(Box::new(target)));
+    let suites = work.suites.iter().flat_map(|(suite, targets)| {
+        targets.iter().map(move |target| TestJob::Suite(suite, (target, targets.len() > 1)))
+    });
     let mut running: LocalBoxStream<'_, Result<TestReport>> = stream::iter(checks.chain(suites))
         .map(|job| {
             let (options, check_options) = (&options, &check_options);
             async move {
                 match job {
-                    Job::Checks(target) => checks::check(context, *target, progress, check_options).await,
-                    Job::Suite(suite, target) => {
+                    TestJob::Checks(target) => checks::check(context, *target, progress, check_options).await,
+                    TestJob::Suite(suite, target) => {
                         let on_test =
                             |name: &str| progress.set_message(&format!("{}: {name}", suite.source.display_path));
                         Box::pin(suite_run::run(context, suite, target, options, on_test)).await
@@ -127,7 +126,7 @@ async fn run_all(
 }
 
 /// One thing to test.
-enum Job<'a> {
+enum TestJob<'a> {
     Checks(Box<Target>),
     /// A suite, and one of its targets, with whether there are several.
     Suite(&'a Suite, (&'a Target, bool)),

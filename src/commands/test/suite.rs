@@ -55,7 +55,7 @@ impl SuiteTarget {
 
 /// What a test asks of the server.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Action {
+pub(super) enum TestAction {
     /// Call a tool.
     Call(String),
     /// Read a resource.
@@ -72,7 +72,7 @@ pub(super) enum Action {
 pub(super) struct SuiteTest {
     pub name: String,
     pub line: usize,
-    pub action: Action,
+    pub action: TestAction,
     pub args: Map<String, Value>,
     pub expectations: Vec<Expectation>,
     /// The class of the failure that must come.
@@ -276,9 +276,9 @@ impl SuiteReader<'_> {
             });
         }
         for (key, valid) in [
-            ("validate", matches!(action, Action::Call(_))),
-            ("structured", matches!(action, Action::Call(_))),
-            ("args", !matches!(action, Action::Read(_) | Action::List(_))),
+            ("validate", matches!(action, TestAction::Call(_))),
+            ("structured", matches!(action, TestAction::Call(_))),
+            ("args", !matches!(action, TestAction::Read(_) | TestAction::List(_))),
             ("volatile", node.get("snapshot").is_some()),
         ] {
             if let Some(member) = node.get(key).filter(|_| !valid) {
@@ -313,14 +313,14 @@ impl SuiteReader<'_> {
         })
     }
 
-    fn action(member: &ConfigMember, subject: String) -> Option<Action> {
+    fn action(member: &ConfigMember, subject: String) -> Option<TestAction> {
         Some(match member.key.as_str() {
-            "call" => Action::Call(subject),
-            "read" => Action::Read(subject),
-            "prompt" => Action::Prompt(subject),
-            "request" => Action::Request(subject),
+            "call" => TestAction::Call(subject),
+            "read" => TestAction::Read(subject),
+            "prompt" => TestAction::Prompt(subject),
+            "request" => TestAction::Request(subject),
             // An unknown word was reported with the types.
-            _ => Action::List(LIST_WORDS.iter().find(|(word, _)| *word == subject)?.1),
+            _ => TestAction::List(LIST_WORDS.iter().find(|(word, _)| *word == subject)?.1),
         })
     }
 

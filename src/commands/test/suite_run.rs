@@ -17,7 +17,7 @@ use crate::commands::context::Context;
 use crate::commands::expect::{self, difference, show, show_text};
 use crate::commands::request::permitted_operation;
 use crate::commands::test::report::{Outcome, TestReport, TestResult};
-use crate::commands::test::suite::{Action, Check, Suite, SuiteTest};
+use crate::commands::test::suite::{Check, Suite, SuiteTest, TestAction};
 use crate::commands::test::suite_files::snapshot_path;
 use crate::commands::test::suite_keys::LIST_WORDS;
 use crate::commands::test::template::Captures;
@@ -135,7 +135,7 @@ struct SuiteRun<'a> {
     target: &'a Target,
     options: &'a SuiteOptions<'a>,
     captures: Captures,
-    connection: Option<Connection>,
+    connection: Option<SuiteSession>,
     /// Why the server could not be reached: it is not tried again for every test.
     unreachable: Option<Failure>,
     log: Option<Arc<ExchangeLog>>,
@@ -215,14 +215,14 @@ impl SuiteRun<'_> {
             return Err(failure.clone());
         }
         let (session, _) = self.context.test_session(self.target.clone(), false, self.log.as_ref())?;
-        let connection = Connection { session, tools: ToolCache::default() };
+        let connection = SuiteSession { session, tools: ToolCache::default() };
         let connected = connection.tools.ensure_connected(&connection.session).await;
         if let Err(failure) = connected {
             connection.session.close().await;
             self.unreachable = Some(failure.clone());
             return Err(failure);
         }
-        if self.suite.tests.iter().any(|test| test.validate && matches!(test.action, Action::Call(_))) {
+        if self.suite.tests.iter().any(|test| test.validate && matches!(test.action, TestAction::Call(_))) {
             // A failure is kept, and reported by the test that needs the list.
             let _ = connection.tools.get(self.context, &connection.session).await;
         }
@@ -243,12 +243,12 @@ impl SuiteRun<'_> {
 }
 
 /// A session with the server, and its tools.
-struct Connection {
+struct SuiteSession {
     session: Session,
     tools: ToolCache,
 }
 
-impl Connection {
+impl SuiteSession {
     async fn attempt(
         &self,
         context: &Context,
@@ -347,7 +347,7 @@ impl Connection {
             std::iter::once((name.to_owned(), Value::String(text.to_owned()))).collect()
         };
         let asked = match &test.action {
-            Action::Call(tool) => {
+            TestAction::Call(tool) => {
                 let args = CallArgs {
                     no_validate: !test.validate,
                     strict: test.validate,
@@ -361,19 +361,19 @@ impl Connection {
                 let finished = run_concurrent_call(call_context, &raw_arguments, 1).await;
                 return (finished.result, finished.failure);
             }
-            Action::Read(uri) => {
+            TestAction::Read(uri) => {
                 let uri = captures.fill_text(uri);
                 let read = Operation::read_only(method::RESOURCES_READ, text_param("uri", &uri));
                 session.request(&read.with_mcp_name(&uri).with_progress()).await
             }
-            Action::Prompt(name) => {
+            TestAction::Prompt(name) => {
                 let name = captures.fill_text(name);
                 let mut params = text_param("name", &name);
                 params.insert("arguments".to_owned(), Value::Object(arguments));
                 let get = Operation::read_only(method::PROMPTS_GET, params);
                 session.request(&get.with_mcp_name(&name).with_progress()).await
             }
-            Action::List(kind) => match session.list(*kind, CachePolicy::Bypass).await {
+            TestAction::List(kind) => match session.list(*kind, CachePolicy::Bypass).await {
                 Ok(listing) => {
                     let items: Vec<&str> = listing.raw_items.iter().map(|item| item.get()).collect();
                     let list = format!(r#"{{"{}":[{}]}}"#, kind.result_member(), items.join(","));
@@ -382,7 +382,7 @@ impl Connection {
                 }
                 Err(failure) => Err(failure),
             },
-            Action::Request(name) => {
+            TestAction::Request(name) => {
                 let args = CallArgs { yes: true, ..CallArgs::default() };
                 let call_context = CallContext { context, session, tool_cache: &self.tools, args: &args, target: None };
                 match permitted_operation(call_context, &captures.fill_text(name), arguments).await {
@@ -498,11 +498,11 @@ fn different_lines(before: &str, now: &str) -> Vec<String> {
 }
 
 /// The text of a result, as `text` and `contains` see it.
-fn result_text(action: &Action, result: &RawJson) -> String {
+fn result_text(action: &TestAction, result: &RawJson) -> String {
     let blocks = match action {
-        Action::Call(_) => content_blocks(result),
-        Action::Read(_) => resource_contents(result),
-        Action::Prompt(_) => {
+        TestAction::Call(_) => content_blocks(result),
+        TestAction::Read(_) => resource_contents(result),
+        TestAction::Prompt(_) => {
             let messages = member(result, "messages").and_then(|raw| parse_value(raw.get())).unwrap_or_default();
             let texts = messages.as_array().into_iter().flatten().filter_map(|message| {
                 let content = message.get("content")?;
@@ -510,7 +510,7 @@ fn result_text(action: &Action, result: &RawJson) -> String {
             });
             return texts.collect::<Vec<_>>().join("\n");
         }
-        Action::List(_) | Action::Request(_) => return result.get().to_owned(),
+        TestAction::List(_) | TestAction::Request(_) => return result.get().to_owned(),
     };
     let texts = blocks.unwrap_or_default().into_iter().filter_map(|block| match block {
         ContentBlock::Text(text) => Some(text.decode()),
@@ -591,7 +591,7 @@ fn repeat_command(target: &Target, test: &SuiteTest, captures: &Captures) -> Opt
     let arguments = captures.fill_table(&test.args);
     let mut words = Vec::new();
     let command = match &test.action {
-        Action::Call(tool) => {
+        TestAction::Call(tool) => {
             words.push(quote(&captures.fill_text(tool)));
             if !arguments.is_empty() {
                 words.extend(["--args".to_owned(), quote(&Value::Object(arguments).to_string())]);
@@ -601,11 +601,11 @@ fn repeat_command(target: &Target, test: &SuiteTest, captures: &Captures) -> Opt
             }
             "call"
         }
-        Action::Read(uri) => {
+        TestAction::Read(uri) => {
             words.push(quote(&captures.fill_text(uri)));
             "read"
         }
-        Action::Prompt(name) => {
+        TestAction::Prompt(name) => {
             words.push(quote(&captures.fill_text(name)));
             words.extend(arguments.iter().map(|(name, value)| {
                 let text = value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned);
@@ -613,12 +613,12 @@ fn repeat_command(target: &Target, test: &SuiteTest, captures: &Captures) -> Opt
             }));
             "prompt"
         }
-        Action::List(kind) => {
+        TestAction::List(kind) => {
             let word = LIST_WORDS.iter().find(|(_, listed)| listed == kind).map(|(word, _)| *word);
             words.extend(word.filter(|word| *word != "tools").map(|word| format!("--{word}")));
             "list"
         }
-        Action::Request(_) => return None,
+        TestAction::Request(_) => return None,
     };
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     Some(target.command_line(command, &words))

@@ -18,7 +18,7 @@ const DIRECTORY: u32 = 0o040_000;
 
 /// How much an archive may contain.
 #[derive(Clone, Copy, Debug)]
-pub struct Limits {
+pub struct ArchiveLimits {
     /// The number of entries.
     pub entries: u64,
     /// The size of all files together, in bytes.
@@ -26,12 +26,12 @@ pub struct Limits {
 }
 
 /// The limits of bundles: those with dependencies of Node.js have tens of thousands of files.
-pub const LIMITS: Limits = Limits { entries: 200_000, size: 4 << 30 };
+pub const LIMITS: ArchiveLimits = ArchiveLimits { entries: 200_000, size: 4 << 30 };
 
 /// An open archive.
 pub struct Archive {
     zip: ZipArchive<FileReader>,
-    limits: Limits,
+    limits: ArchiveLimits,
 }
 
 impl Archive {
@@ -39,7 +39,7 @@ impl Archive {
     ///
     /// # Errors
     /// Why it cannot be read.
-    pub fn open(file: File, limits: Limits) -> Result<Self, String> {
+    pub fn open(file: File, limits: ArchiveLimits) -> Result<Self, String> {
         let mut buffer = vec![0; RECOMMENDED_BUFFER_SIZE];
         let zip = ZipArchive::from_file(file, &mut buffer).map_err(|error| format!("not a zip archive: {error}"))?;
         Ok(Archive { zip, limits })
@@ -166,7 +166,7 @@ mod tests {
     use super::*;
 
     /// An archive with these files, each with a mode and compressed.
-    fn archive(files: &[(&str, u32, &[u8])], limits: Limits) -> Archive {
+    fn archive(files: &[(&str, u32, &[u8])], limits: ArchiveLimits) -> Archive {
         let mut packed = tempfile::tempfile().unwrap();
         let mut zip = rawzip::ZipArchiveWriter::new(&mut packed);
         for (name, mode, content) in files {
@@ -184,7 +184,7 @@ mod tests {
         Archive::open(packed, limits).unwrap()
     }
 
-    fn unpack(files: &[(&str, u32, &[u8])], limits: Limits) -> Result<tempfile::TempDir, String> {
+    fn unpack(files: &[(&str, u32, &[u8])], limits: ArchiveLimits) -> Result<tempfile::TempDir, String> {
         let directory = tempfile::tempdir().unwrap();
         archive(files, limits).unpack(directory.path()).map(|()| directory)
     }
@@ -221,10 +221,10 @@ mod tests {
     fn the_number_and_the_size_of_files_are_limited() {
         let files: [(&str, u32, &[u8]); 3] =
             [("a", 0o644, &[0; 50_000]), ("b", 0o644, &[0; 50_000]), ("manifest.json", 0o644, b"{}")];
-        assert!(unpack(&files, Limits { entries: 3, size: 100_002 }).is_ok());
-        let few = unpack(&files, Limits { entries: 2, size: 100_002 });
+        assert!(unpack(&files, ArchiveLimits { entries: 3, size: 100_002 }).is_ok());
+        let few = unpack(&files, ArchiveLimits { entries: 2, size: 100_002 });
         assert_eq!(few.unwrap_err(), "it has more than 2 files");
-        let small = unpack(&files, Limits { entries: 3, size: 99_999 });
+        let small = unpack(&files, ArchiveLimits { entries: 3, size: 99_999 });
         assert_eq!(small.unwrap_err(), "cannot unpack b: it is too large");
     }
 }

@@ -11,7 +11,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::matching;
-use super::script::{Content, Event, ReceivedItem, Script, SentKind, SentMessage};
+use super::script::{Event, ReceivedItem, RecordedContent, Script, SentKind, SentMessage};
 use crate::error::{ErrorKind, Failure, Result, RetryAdvice};
 use crate::protocol::json::{member, parse_value};
 use crate::protocol::revision::Revision;
@@ -189,7 +189,7 @@ pub(super) fn load(path: &Path, server: Option<&str>) -> Result<Script> {
         let line = error.as_bytes()[..error.utf8_error().valid_up_to()].iter().filter(|byte| **byte == b'\n').count();
         broken_file(path, line + 1, "it is not valid UTF-8")
     })?;
-    let mut reader = Reader::default();
+    let mut reader = RecordingReader::default();
     for (number, line) in text.lines().enumerate() {
         if line.trim().is_empty() {
             continue;
@@ -233,7 +233,7 @@ fn json_fault(error: &serde_json::Error) -> String {
 
 /// The servers of a recording and their exchanges, as far as they were read.
 #[derive(Default)]
-struct Reader {
+struct RecordingReader {
     has_header: bool,
     is_trace: bool,
     servers: Vec<(String, ServerReader)>,
@@ -255,7 +255,7 @@ struct ServerReader {
     closed: HashSet<u64>,
 }
 
-impl Reader {
+impl RecordingReader {
     fn add(&mut self, line: Line<'_>, is_first: bool) -> Result<(), String> {
         if is_first {
             return self.add_first(line);
@@ -364,8 +364,8 @@ impl Reader {
     }
 }
 
-fn message_content(raw: &RawValue) -> Content {
-    Content::Message { raw: raw.to_owned(), status: None, retry_after_ms: None, is_embedded: false }
+fn message_content(raw: &RawValue) -> RecordedContent {
+    RecordedContent::Message { raw: raw.to_owned(), status: None, retry_after_ms: None, is_embedded: false }
 }
 
 impl ServerReader {
@@ -397,20 +397,20 @@ impl ServerReader {
             None => return Err("'dir' is missing".to_owned()),
         }
         let content = if let Some(message) = line.message {
-            Content::Message {
+            RecordedContent::Message {
                 raw: message.to_owned(),
                 status: line.status,
                 retry_after_ms: line.retry_after_ms,
                 is_embedded: line.embedded,
             }
         } else if let Some(broken) = line.broken {
-            Content::Broken(broken.parse()?)
+            RecordedContent::Broken(broken.parse()?)
         } else if let Some(warning) = line.warning {
-            Content::Warning(warning)
+            RecordedContent::Warning(warning)
         } else if let Some(response) = line.response {
-            Content::Response(response.into())
+            RecordedContent::Response(response.into())
         } else if let Some(failure) = line.failure {
-            Content::Failed(failure.parse()?)
+            RecordedContent::Failed(failure.parse()?)
         } else {
             return Err("it does not show what was received".to_owned());
         };
@@ -426,18 +426,18 @@ impl ServerReader {
         Ok(())
     }
 
-    fn add_received(&mut self, connection: u64, stream: Option<u64>, content: Content) {
+    fn add_received(&mut self, connection: u64, stream: Option<u64>, content: RecordedContent) {
         let stream_request = stream.and_then(|id| self.request_with_id(connection, &id.to_string()));
         let answered = match &content {
-            Content::Message { raw, .. } => matching::response_id(raw),
-            Content::Broken(broken) => broken.id.map(|id| id.to_string()),
+            RecordedContent::Message { raw, .. } => matching::response_id(raw),
+            RecordedContent::Broken(broken) => broken.id.map(|id| id.to_string()),
             _ => None,
         };
         let answered = answered.and_then(|id| self.request_with_id(connection, &id));
         let is_final = match &content {
-            Content::Message { .. } | Content::Broken(_) => answered.is_some(),
-            Content::Response(_) | Content::Failed(_) => stream_request.is_some(),
-            Content::Warning(_) => false,
+            RecordedContent::Message { .. } | RecordedContent::Broken(_) => answered.is_some(),
+            RecordedContent::Response(_) | RecordedContent::Failed(_) => stream_request.is_some(),
+            RecordedContent::Warning(_) => false,
         };
         let after =
             self.events.iter().rposition(|event| matches!(event, Event::Sent(sent) if sent.connection == connection));
@@ -529,7 +529,8 @@ impl ServerReader {
 
     /// The result that an event is, and the place of its request, if the method fits.
     fn result(&self, event: &Event, fits: impl Fn(&str) -> bool) -> Option<(usize, Value)> {
-        let Event::Received(ReceivedItem { request: Some(at), content: Content::Message { raw, .. }, .. }) = event
+        let Event::Received(ReceivedItem { request: Some(at), content: RecordedContent::Message { raw, .. }, .. }) =
+            event
         else {
             return None;
         };
@@ -553,7 +554,7 @@ fn drop_negotiation(events: Vec<Event>, handshake: usize, connection: u64) -> Ve
                 Event::Received(item) => {
                     item.connection == connection
                         && item.request.is_none()
-                        && !matches!(item.content, Content::Failed(_))
+                        && !matches!(item.content, RecordedContent::Failed(_))
                 }
                 Event::Sent(_) => false,
             };

@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use self::player::{Delivery, Player};
-use self::script::Content;
+use self::script::RecordedContent;
 use crate::error::Result;
 use crate::protocol::revision::Revision;
 use crate::protocol::rpc::{self, RpcError, RpcMessage};
@@ -97,7 +97,7 @@ pub(super) fn connect(recording: &Recording, options: &TransportOptions) -> Resu
 /// Hands what is played to the session.
 async fn forward(mut deliveries: mpsc::UnboundedReceiver<Delivery>, sender: mpsc::Sender<Incoming>, trace: Trace) {
     while let Some(delivery) = deliveries.recv().await {
-        if let Content::Message { raw, .. } = &delivery.content {
+        if let RecordedContent::Message { raw, .. } = &delivery.content {
             trace.record(TraceEvent::Received(raw.get()));
         }
         let Some(arrived) = incoming(delivery) else { continue };
@@ -109,7 +109,7 @@ async fn forward(mut deliveries: mpsc::UnboundedReceiver<Delivery>, sender: mpsc
 
 fn incoming(delivery: Delivery) -> Option<Incoming> {
     let item = match delivery.content {
-        Content::Message { raw, status, retry_after_ms, is_embedded } => {
+        RecordedContent::Message { raw, status, retry_after_ms, is_embedded } => {
             let mut message = rpc::parse(raw.get()).ok()?.into_iter().next()?;
             if let RpcMessage::Response(response) = &mut message
                 && let Err(error) = &mut response.outcome
@@ -118,10 +118,10 @@ fn incoming(delivery: Delivery) -> Option<Incoming> {
             }
             if is_embedded { IncomingItem::EmbeddedResponse(message) } else { IncomingItem::Message(message, status) }
         }
-        Content::Broken(broken) => IncomingItem::BrokenResponse(broken),
-        Content::Warning(text) => IncomingItem::Warning(text),
-        Content::Response(response) => IncomingItem::UnexpectedResponse(response),
-        Content::Failed(failure) => IncomingItem::Failed(failure),
+        RecordedContent::Broken(broken) => IncomingItem::BrokenResponse(broken),
+        RecordedContent::Warning(text) => IncomingItem::Warning(text),
+        RecordedContent::Response(response) => IncomingItem::UnexpectedResponse(response),
+        RecordedContent::Failed(failure) => IncomingItem::Failed(failure),
     };
     let request_id = delivery.request.filter(|_| delivery.on_stream).and_then(|id| id.parse().ok());
     Some(Incoming { request_id, item })

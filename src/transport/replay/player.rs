@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use tokio::sync::mpsc;
 
 use super::matching;
-use super::script::{Content, Event, ReceivedItem, Script, SentKind, SentMessage};
+use super::script::{Event, ReceivedItem, RecordedContent, Script, SentKind, SentMessage};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::protocol::json::{member, members};
 use crate::protocol::rpc::RawJson;
@@ -35,7 +35,7 @@ pub(crate) struct Delivery {
     /// Whether the request's own stream carries it.
     pub on_stream: bool,
     /// What it is.
-    pub content: Content,
+    pub content: RecordedContent,
 }
 
 /// A recording that is being played.
@@ -190,7 +190,7 @@ impl Player {
                 deliver(
                     state,
                     outlet,
-                    Delivery { request: Some(id), on_stream: true, content: Content::Failed(failure) },
+                    Delivery { request: Some(id), on_stream: true, content: RecordedContent::Failed(failure) },
                 );
             }
             (method::INITIALIZE, _) => send_error(state, outlet, &id, code::METHOD_NOT_FOUND, "Method not found"),
@@ -296,9 +296,9 @@ impl Player {
     fn question(&self, answer: usize, connection: u64, id: &str) -> Option<String> {
         let before = self.script.events.iter().take(answer).rev();
         before.into_iter().find_map(|event| match event {
-            Event::Received(ReceivedItem { connection: other, content: Content::Message { raw, .. }, .. })
-                if *other == connection && member(raw, "id").is_some_and(|raw| matching::is_same_id(raw.get(), id)) =>
-            {
+            Event::Received(ReceivedItem {
+                connection: other, content: RecordedContent::Message { raw, .. }, ..
+            }) if *other == connection && member(raw, "id").is_some_and(|raw| matching::is_same_id(raw.get(), id)) => {
                 member(raw, "method").map(|raw| raw.get().trim_matches('"').to_owned())
             }
             _ => None,
@@ -368,7 +368,9 @@ impl Player {
     /// Whether the server's request that is answered at `answer` was played.
     fn was_asked(&self, state: &PlayerState, answer: usize, connection: u64, id: &str) -> bool {
         self.script.events.iter().take(answer).zip(&state.played).any(|(event, played)| match event {
-            Event::Received(ReceivedItem { connection: other, content: Content::Message { raw, .. }, .. }) => {
+            Event::Received(ReceivedItem {
+                connection: other, content: RecordedContent::Message { raw, .. }, ..
+            }) => {
                 *played
                     && *other == connection
                     && member(raw, "method").is_some()
@@ -423,7 +425,7 @@ fn deliver(state: &PlayerState, outlet: usize, delivery: Delivery) {
 fn send_message(state: &PlayerState, outlet: usize, id: &str, outcome: &str) {
     let text = format!(r#"{{"jsonrpc":"2.0","id":{id},{outcome}}}"#);
     let Ok(raw) = RawValue::from_string(text) else { return };
-    let content = Content::Message { raw, status: None, retry_after_ms: None, is_embedded: false };
+    let content = RecordedContent::Message { raw, status: None, retry_after_ms: None, is_embedded: false };
     deliver(state, outlet, Delivery { request: Some(id.to_owned()), on_stream: true, content });
 }
 
@@ -443,13 +445,13 @@ fn request_text(method: &str, params: &Value) -> String {
 type FindSeen<'a> = &'a dyn Fn(&dyn Fn(&SentKind) -> bool) -> Option<SeenMessage>;
 
 /// A recorded item with the IDs and tokens that the client chose.
-fn rewrite(content: &Content, id: Option<&str>, find: FindSeen<'_>) -> Content {
-    let Content::Message { raw, status, retry_after_ms, is_embedded } = content else {
+fn rewrite(content: &RecordedContent, id: Option<&str>, find: FindSeen<'_>) -> RecordedContent {
+    let RecordedContent::Message { raw, status, retry_after_ms, is_embedded } = content else {
         return match (content, id) {
-            (Content::Broken(broken), Some(id)) => {
+            (RecordedContent::Broken(broken), Some(id)) => {
                 let mut broken = broken.clone();
                 broken.id = broken.id.and(id.parse().ok());
-                Content::Broken(broken)
+                RecordedContent::Broken(broken)
             }
             _ => content.clone(),
         };
@@ -460,7 +462,7 @@ fn rewrite(content: &Content, id: Option<&str>, find: FindSeen<'_>) -> Content {
         rewrite_notification(raw, find)
     };
     let raw = changed.unwrap_or_else(|| raw.clone());
-    Content::Message { raw, status: *status, retry_after_ms: *retry_after_ms, is_embedded: *is_embedded }
+    RecordedContent::Message { raw, status: *status, retry_after_ms: *retry_after_ms, is_embedded: *is_embedded }
 }
 
 /// A notification about a request, with the token or ID that the client chose for the request.

@@ -94,12 +94,12 @@ pub(super) struct ReceivedItem {
     /// The last thing that was sent before it on the same connection.
     pub after: Option<usize>,
     /// What it is.
-    pub content: Content,
+    pub content: RecordedContent,
 }
 
 /// What came back.
 #[derive(Clone, Debug)]
-pub(super) enum Content {
+pub(super) enum RecordedContent {
     /// A message.
     Message {
         /// The message.

@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 use tokio::sync::mpsc;
 
 use super::player::{Delivery, Player, play_when_idle};
-use super::script::Content;
+use super::script::RecordedContent;
 use crate::error::Result;
 use crate::protocol::rpc::RawJson;
 
@@ -69,13 +69,13 @@ impl ReplayServer {
 fn output(delivery: Delivery) -> Option<ReplayedOutput> {
     let failure = |message: String| delivery.request.clone().map(|id| ReplayedOutput::Failure { id, message });
     match delivery.content {
-        Content::Message { raw, .. } => Some(ReplayedOutput::Message(raw)),
-        Content::Broken(broken) => failure(broken.failure.to_string()),
-        Content::Response(response) => failure(format!("HTTP {}", response.status)),
-        Content::Failed(failed) => match delivery.request.as_ref() {
+        RecordedContent::Message { raw, .. } => Some(ReplayedOutput::Message(raw)),
+        RecordedContent::Broken(broken) => failure(broken.failure.to_string()),
+        RecordedContent::Response(response) => failure(format!("HTTP {}", response.status)),
+        RecordedContent::Failed(failed) => match delivery.request.as_ref() {
             Some(_) => failure(failed.to_string()),
             None => Some(ReplayedOutput::End),
         },
-        Content::Warning(_) => None,
+        RecordedContent::Warning(_) => None,
     }
 }
