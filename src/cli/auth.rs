@@ -2,11 +2,11 @@
 
 use std::path::PathBuf;
 
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand};
 
-use crate::cli::config::grant_parser;
 use crate::cli::options::GlobalOptions;
-use crate::config::keys::{SIGNING_ALGORITHMS, TOKEN_ENDPOINT_AUTH_METHODS};
+use crate::config::keys::{GRANT_VALUES, SIGNING_ALGORITHMS, TOKEN_ENDPOINT_AUTH_METHODS};
 use crate::target::TargetOptions;
 use crate::util::whole_number::parse_whole_number;
 
@@ -103,39 +103,11 @@ pub struct AuthLoginArgs {
     /// Log in on another device, with a code (RFC 8628)
     #[arg(long, help_heading = "Login options", conflicts_with = "grant")]
     pub device: bool,
-    /// OAuth client ID
-    #[arg(long, value_name = "ID", help_heading = "Login options")]
-    pub client_id: Option<String>,
-    /// The environment variable that contains the client secret
-    #[arg(long, value_name = "VAR", help_heading = "Login options")]
-    pub client_secret_env: Option<String>,
-    /// Request this scope; may be repeated
-    #[arg(long = "scope", value_name = "SCOPE", help_heading = "Login options")]
-    pub scopes: Vec<String>,
-    /// Port of the redirect URI http://127.0.0.1:PORT/callback
-    #[arg(long, value_name = "PORT", value_parser = parse_whole_number::<u16, 1>, help_heading = "Login options")]
-    pub redirect_port: Option<u16>,
-    /// Redirect URI on this machine, exactly as it is registered
-    #[arg(
-        long,
-        value_name = "URI",
-        conflicts_with = "redirect_port",
-        help_heading = "Login options",
-        hide_short_help = true
-    )]
-    pub redirect_uri: Option<String>,
-    /// Use this client ID metadata document instead of registration
-    #[arg(long, value_name = "URL", help_heading = "Login options", hide_short_help = true)]
-    pub client_metadata_url: Option<String>,
+    #[command(flatten)]
+    pub oauth: OAuthOptions,
     /// Name to register a client with [default: mcpipe]
     #[arg(long, value_name = "NAME", help_heading = "Login options", hide_short_help = true)]
     pub client_name: Option<String>,
-    /// OAuth grant type
-    #[arg(long, value_name = "GRANT", value_parser = grant_parser(), help_heading = "Login options")]
-    pub grant: Option<String>,
-    /// Private key (PEM) that signs client assertions
-    #[arg(long, value_name = "FILE", help_heading = "Login options", hide_short_help = true)]
-    pub private_key: Option<PathBuf>,
     /// Signing algorithm of --private-key
     #[arg(long, value_name = "ALG", value_parser = SIGNING_ALGORITHMS, help_heading = "Login options", hide_short_help = true)]
     pub signing_algorithm: Option<String>,
@@ -145,9 +117,6 @@ pub struct AuthLoginArgs {
     /// File with the assertion for the grant jwt-bearer
     #[arg(long, value_name = "FILE", help_heading = "Login options", hide_short_help = true)]
     pub assertion_file: Option<PathBuf>,
-    /// Authorization server, if discovery does not find it; its metadata may name another issuer
-    #[arg(long, value_name = "URL", help_heading = "Login options", hide_short_help = true)]
-    pub issuer: Option<String>,
     /// Request tokens for this resource instead of the one that the server names (RFC 8707)
     #[arg(long, value_name = "URI", help_heading = "Login options", hide_short_help = true)]
     pub resource: Option<String>,
@@ -165,6 +134,45 @@ pub struct AuthLoginArgs {
     pub target_options: TargetOptions,
     #[command(flatten)]
     pub global: GlobalOptions,
+}
+
+/// Accepts a grant type with `-` or `_`; its value is the one of the configuration.
+fn grant_parser() -> impl TypedValueParser<Value = String> {
+    let values = GRANT_VALUES.map(|name| PossibleValue::new(name.replace('_', "-")).alias(name));
+    PossibleValuesParser::new(values).map(|name| name.replace('-', "_"))
+}
+
+/// How to log in, as far as the configuration can say it too.
+#[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Login options")]
+pub struct OAuthOptions {
+    /// OAuth client ID
+    #[arg(long, value_name = "ID")]
+    pub client_id: Option<String>,
+    /// The environment variable that contains the client secret
+    #[arg(long, value_name = "VAR")]
+    pub client_secret_env: Option<String>,
+    /// Request this scope; may be repeated
+    #[arg(long = "scope", value_name = "SCOPE")]
+    pub scopes: Vec<String>,
+    /// Port of the redirect URI http://127.0.0.1:PORT/callback
+    #[arg(long, value_name = "PORT", value_parser = parse_whole_number::<u16, 1>)]
+    pub redirect_port: Option<u16>,
+    /// Redirect URI on this machine, exactly as it is registered
+    #[arg(long, value_name = "URI", conflicts_with = "redirect_port", hide_short_help = true)]
+    pub redirect_uri: Option<String>,
+    /// Use this client ID metadata document instead of registration
+    #[arg(long, value_name = "URL", hide_short_help = true)]
+    pub client_metadata_url: Option<String>,
+    /// OAuth grant type
+    #[arg(long, value_name = "GRANT", value_parser = grant_parser())]
+    pub grant: Option<String>,
+    /// Private key (PEM) that signs client assertions
+    #[arg(long, value_name = "FILE", hide_short_help = true)]
+    pub private_key: Option<PathBuf>,
+    /// Authorization server, if discovery does not find it; its metadata may name another issuer
+    #[arg(long, value_name = "URL", hide_short_help = true)]
+    pub issuer: Option<String>,
 }
 
 /// Parses an additional parameter of the authorization request.

@@ -1,18 +1,11 @@
 //! The command line of `config`.
 
-use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand, ValueEnum};
 
+use crate::cli::auth::OAuthOptions;
 use crate::cli::options::GlobalOptions;
-use crate::config::keys::{CONFIRM_VALUES, GRANT_VALUES};
+use crate::config::keys::CONFIRM_VALUES;
 use crate::target::TargetOptions;
-use crate::util::whole_number::parse_whole_number;
-
-/// Accepts a grant type with `-` or `_`; its value is the one of the configuration.
-pub fn grant_parser() -> impl TypedValueParser<Value = String> {
-    let values = GRANT_VALUES.map(|name| PossibleValue::new(name.replace('_', "-")).alias(name));
-    PossibleValuesParser::new(values).map(|name| name.replace('-', "_"))
-}
 
 /// Show, check and change the configuration
 ///
@@ -221,15 +214,15 @@ Examples:
     List,
 }
 
-/// What to do with imported secrets that are stored as plain text.
+/// Where to keep imported secrets that are stored as plain text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum ImportedSecretMode {
-    /// Copy them as they are
+    /// In the configuration file, as plain text
     #[default]
     Keep,
-    /// Replace them with ${NAME}; you set the variables
+    /// In environment variables, which you set; the file refers to them with ${NAME}
     Variables,
-    /// Store them, and replace them with ${keychain:NAME}
+    /// In the credential store, like `mcpipe config secret set`; the file refers to them with ${keychain:NAME}
     Keychain,
 }
 
@@ -263,7 +256,7 @@ pub struct ConfigImportArgs {
     /// Write to the project's .mcpipe.toml
     #[arg(long)]
     pub project: bool,
-    /// What to do with secrets stored as plain text
+    /// Where to keep secrets that the imported configuration contains as plain text
     #[arg(long, value_name = "WHERE", value_enum, default_value_t)]
     pub secrets: ImportedSecretMode,
     /// Print what would be written, and write nothing
@@ -277,6 +270,10 @@ pub struct ConfigImportArgs {
 /// The command line of `config add`.
 #[derive(Clone, Debug, Args)]
 #[command(
+    mut_args(|arg| match arg.get_help_heading() {
+        Some("Login options") => arg.hide_short_help(true),
+        _ => arg,
+    }),
     override_usage = "\
 mcpipe config add [OPTIONS] <NAME> <TARGET>
        mcpipe config add [OPTIONS] <NAME> -- <COMMAND>...",
@@ -334,40 +331,8 @@ pub struct ConfigAddArgs {
     #[arg(long = "inherit-env", value_name = "WHICH", value_delimiter = ',')]
     pub inherit_env: Vec<String>,
 
-    /// OAuth client ID
-    #[arg(long, value_name = "ID", help_heading = "Login options", hide_short_help = true)]
-    pub client_id: Option<String>,
-    /// The environment variable that contains the client secret
-    #[arg(long, value_name = "VAR", help_heading = "Login options", hide_short_help = true)]
-    pub client_secret_env: Option<String>,
-    /// Request this scope; may be repeated
-    #[arg(long = "scope", value_name = "SCOPE", help_heading = "Login options", hide_short_help = true)]
-    pub scopes: Vec<String>,
-    /// OAuth grant type
-    #[arg(long, value_name = "GRANT", value_parser = grant_parser(), help_heading = "Login options", hide_short_help = true)]
-    pub grant: Option<String>,
-    /// Authorization server, if discovery does not find it; its metadata may name another issuer
-    #[arg(long, value_name = "URL", help_heading = "Login options", hide_short_help = true)]
-    pub issuer: Option<String>,
-    /// Use this client ID metadata document instead of registration
-    #[arg(long, value_name = "URL", help_heading = "Login options", hide_short_help = true)]
-    pub client_metadata_url: Option<String>,
-    /// Port of the redirect URI http://127.0.0.1:PORT/callback
-    #[arg(long, value_name = "PORT", value_parser = parse_whole_number::<u16, 1>, help_heading = "Login options", hide_short_help = true)]
-    pub redirect_port: Option<u16>,
-    /// Redirect URI on this machine, exactly as it is registered
-    #[arg(
-        long,
-        value_name = "URI",
-        conflicts_with = "redirect_port",
-        help_heading = "Login options",
-        hide_short_help = true
-    )]
-    pub redirect_uri: Option<String>,
-    /// Private key (PEM) that signs client assertions
-    #[arg(long, value_name = "FILE", help_heading = "Login options", hide_short_help = true)]
-    pub private_key: Option<std::path::PathBuf>,
-
+    #[command(flatten)]
+    pub oauth: OAuthOptions,
     #[command(flatten)]
     pub target_options: TargetOptions,
 }

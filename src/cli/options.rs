@@ -45,9 +45,9 @@ pub struct GlobalOptions {
     /// When to use colors [default: auto]
     #[arg(long, global = true, hide_short_help = true, hide_long_help = true, value_name = "WHEN")]
     pub color: Option<ColorWhen>,
-    /// When to show the images of a result at a terminal [default: auto]
+    /// When to show the images of a result in the terminal [default: auto]
     ///
-    /// kitty, iTerm2 and terminals with sixel graphics can show them. A pipe or file never gets an image this way.
+    /// kitty, iTerm2 and terminals with sixel graphics support this. Images are never shown if stdout is a pipe or a file.
     #[arg(long, global = true, hide_short_help = true, hide_long_help = true, value_name = "WHEN")]
     pub images: Option<ImagesWhen>,
     /// Use this configuration file instead of all others
@@ -167,10 +167,10 @@ pub enum ColorWhen {
 /// When to show images.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum ImagesWhen {
-    /// If the terminal is known to show images
+    /// Only at terminals that are known to support them
     #[default]
     Auto,
-    /// At any terminal, as sixel graphics if it is not known
+    /// Also at other terminals, as sixel graphics
     Always,
     /// Never
     Never,

@@ -133,43 +133,43 @@ fn report(context: &Context, name: &str, choice: Option<&str>, record: &Credenti
 
 /// The settings of the command line over those of the configuration.
 fn merge_settings(context: &Context, args: &AuthLoginArgs, target: &Target) -> Result<OAuthSettings> {
-    let under = target.auth.clone();
-    let secret = match &args.client_secret_env {
+    let (typed, under) = (&args.oauth, target.auth.clone());
+    let secret = match &typed.client_secret_env {
         Some(variable) => Some(context.env.get(variable).map(Secret::new).ok_or_else(|| {
             Failure::new(ErrorKind::Config, format!("the variable {variable} is not set"))
                 .cause("--client-secret-env names it")
         })?),
         // The configured secret belongs to the configured client.
-        None => under.client_secret.filter(|_| args.client_id.is_none()),
+        None => under.client_secret.filter(|_| typed.client_id.is_none()),
     };
-    let grant = match &args.grant {
+    let grant = match &typed.grant {
         _ if args.device => Some(Grant::DeviceCode),
         Some(word) => Grant::parse(word),
         None => None,
     };
     let path = |file: &std::path::Path| context.env.cwd().map_or_else(|| file.to_owned(), |cwd| cwd.join(file));
     let scopes: Vec<String> =
-        args.scopes.iter().flat_map(|words| words.split_whitespace()).map(ToOwned::to_owned).collect();
+        typed.scopes.iter().flat_map(|words| words.split_whitespace()).map(ToOwned::to_owned).collect();
     let method = args.token_endpoint_auth_method.as_deref().and_then(ClientAuthMethod::parse);
-    if let Some(wrong) = args.redirect_uri.as_deref().and_then(|uri| RedirectUri::parse(uri).err()) {
+    if let Some(wrong) = typed.redirect_uri.as_deref().and_then(|uri| RedirectUri::parse(uri).err()) {
         return Err(Failure::new(ErrorKind::Usage, format!("--redirect-uri {wrong}")));
     }
     for (name, _) in &args.auth_params {
         check_param_name(name).map_err(|why| Failure::new(ErrorKind::Usage, format!("--auth-param: {why}")))?;
     }
     let settings = OAuthSettings {
-        client_id: args.client_id.clone().or(under.client_id),
+        client_id: typed.client_id.clone().or(under.client_id),
         client_secret: secret,
-        scopes: if args.scopes.is_empty() { under.scopes } else { Some(scopes) },
+        scopes: if typed.scopes.is_empty() { under.scopes } else { Some(scopes) },
         grant: grant.unwrap_or(under.grant),
-        issuer: args.issuer.clone().or(under.issuer),
+        issuer: typed.issuer.clone().or(under.issuer),
         client_name: args.client_name.clone().or(under.client_name),
-        client_metadata_url: args.client_metadata_url.clone().or(under.client_metadata_url),
-        redirect_port: args.redirect_port.or(under.redirect_port),
+        client_metadata_url: typed.client_metadata_url.clone().or(under.client_metadata_url),
+        redirect_port: typed.redirect_port.or(under.redirect_port),
         // An option takes the place of either setting.
-        redirect_uri: args.redirect_uri.clone().or(under.redirect_uri.filter(|_| args.redirect_port.is_none())),
+        redirect_uri: typed.redirect_uri.clone().or(under.redirect_uri.filter(|_| typed.redirect_port.is_none())),
         token_endpoint_auth_method: method.or(under.token_endpoint_auth_method),
-        private_key_file: args.private_key.as_deref().map(path).or(under.private_key_file),
+        private_key_file: typed.private_key.as_deref().map(path).or(under.private_key_file),
         signing_algorithm: args
             .signing_algorithm
             .as_deref()

@@ -224,28 +224,29 @@ fn insert_policy(context: &ConfigContext<'_>, args: &ConfigAddArgs, entry: &mut 
 
 /// `[servers.NAME.auth]`.
 fn auth_table(context: &ConfigContext<'_>, args: &ConfigAddArgs, file: &Path) -> Table {
+    let oauth = &args.oauth;
     let mut auth = Table::new();
-    let secret = args.client_secret_env.as_ref().map(|variable| format!("${{{variable}}}"));
+    let secret = oauth.client_secret_env.as_ref().map(|variable| format!("${{{variable}}}"));
     let texts = [
-        ("client_id", args.client_id.clone()),
+        ("client_id", oauth.client_id.clone()),
         ("client_secret", secret),
-        ("grant", args.grant.clone()),
-        ("issuer", args.issuer.clone()),
-        ("client_metadata_url", args.client_metadata_url.clone()),
-        ("redirect_uri", args.redirect_uri.clone()),
+        ("grant", oauth.grant.clone()),
+        ("issuer", oauth.issuer.clone()),
+        ("client_metadata_url", oauth.client_metadata_url.clone()),
+        ("redirect_uri", oauth.redirect_uri.clone()),
     ];
     for (key, set) in texts {
         if let Some(set) = set {
             auth.insert(key, value(set));
         }
     }
-    if !args.scopes.is_empty() {
-        auth.insert("scopes", toml_array(&args.scopes));
+    if !oauth.scopes.is_empty() {
+        auth.insert("scopes", toml_array(&oauth.scopes));
     }
-    if let Some(port) = args.redirect_port {
+    if let Some(port) = oauth.redirect_port {
         auth.insert("redirect_port", value(i64::from(port)));
     }
-    if let Some(key) = &args.private_key {
+    if let Some(key) = &oauth.private_key {
         auth.insert("private_key_file", value(path_in_file(context.environment, key, file, args.project)));
     }
     auth
