@@ -5,7 +5,6 @@
 //! reports: a message as it is, anything else as a line of a recording (`docs/recording.md`).
 
 use std::io;
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -16,7 +15,7 @@ use crate::protocol::rpc::{MessageText, RpcMessage};
 use crate::transport::connection::TransportKind;
 use crate::transport::message::{Incoming, IncomingItem, MAX_MESSAGE};
 use crate::transport::recorded_transport::{failure_json, item_members, message_json};
-use crate::transport::replay::{BrokenLine, FailureLine, ResponseLine};
+use crate::transport::replay::{FailureLine, parse_received_line};
 use crate::transport::trace::{Trace, TraceEvent};
 
 /// How every message that the keeper passes on begins.
@@ -102,51 +101,6 @@ fn has_retry_after(message: &RpcMessage) -> bool {
         if response.outcome.as_ref().is_err_and(|error| error.retry_after.is_some()))
 }
 
-#[derive(Deserialize)]
-struct ItemLine<'a> {
-    request: Option<u64>,
-    #[serde(borrow)]
-    message: Option<&'a serde_json::value::RawValue>,
-    status: Option<u16>,
-    retry_after_ms: Option<u64>,
-    #[serde(default)]
-    embedded: bool,
-    broken: Option<BrokenLine>,
-    warning: Option<String>,
-    response: Option<ResponseLine>,
-    failure: Option<FailureLine>,
-}
-
-impl ItemLine<'_> {
-    fn parse(self, trace: &Trace) -> Result<Option<Incoming>, String> {
-        let item = if let Some(raw) = self.message {
-            trace.record(TraceEvent::Received(raw.get()));
-            let messages = crate::protocol::rpc::parse(raw.get()).map_err(|_| "not a message")?;
-            let Some(mut message) = messages.into_iter().next() else { return Ok(None) };
-            if let RpcMessage::Response(response) = &mut message
-                && let Err(error) = &mut response.outcome
-            {
-                error.retry_after = self.retry_after_ms.map(Duration::from_millis);
-            }
-            match self.embedded {
-                true => IncomingItem::EmbeddedResponse(message),
-                false => IncomingItem::Message(message, self.status),
-            }
-        } else if let Some(broken) = self.broken {
-            IncomingItem::BrokenResponse(broken.parse()?)
-        } else if let Some(warning) = self.warning {
-            IncomingItem::Warning(warning)
-        } else if let Some(response) = self.response {
-            IncomingItem::UnexpectedResponse(response.into())
-        } else if let Some(failure) = self.failure {
-            IncomingItem::Failed(failure.parse()?)
-        } else {
-            return Ok(None);
-        };
-        Ok(Some(Incoming { request_id: self.request, item }))
-    }
-}
-
 /// Reads lines from the other side.
 pub struct FrameReader<R> {
     reader: BufReader<R>,
@@ -201,7 +155,6 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
             let arrived = |message| Incoming { request_id: None, item: IncomingItem::Message(message, None) };
             return Ok(Some(text.into_messages().into_iter().map(arrived).collect()));
         }
-        let parsed = serde_json::from_str::<ItemLine<'_>>(&line)?;
-        Ok(Some(parsed.parse(trace).map_err(io::Error::other)?.into_iter().collect()))
+        Ok(Some(parse_received_line(&line, trace).map_err(io::Error::other)?.into_iter().collect()))
     }
 }

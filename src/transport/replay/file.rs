@@ -28,7 +28,7 @@ pub const RECORDING_VERSION: u64 = 1;
 
 /// One line. Members that are not known here are ignored: a later mcpipe may add some without a new version.
 #[derive(Deserialize)]
-struct Line<'a> {
+pub(super) struct RecordingLine<'a> {
     format: Option<String>,
     version: Option<u64>,
     connection: Option<u64>,
@@ -38,7 +38,7 @@ struct Line<'a> {
     dir: Option<Cow<'a, str>>,
     #[serde(borrow)]
     message: Option<&'a RawValue>,
-    request: Option<u64>,
+    pub(super) request: Option<u64>,
     status: Option<u16>,
     retry_after_ms: Option<u64>,
     #[serde(default)]
@@ -60,14 +60,14 @@ struct Line<'a> {
 }
 
 #[derive(Deserialize)]
-pub(crate) struct BrokenLine {
+struct BrokenLine {
     id: Option<u64>,
     certainty: String,
     failure: FailureLine,
 }
 
 #[derive(Deserialize)]
-pub(crate) struct ResponseLine {
+struct ResponseLine {
     url: String,
     status: u16,
     content_type: Option<String>,
@@ -118,6 +118,30 @@ struct DiagnosticsLine {
     first_non_message: Option<String>,
 }
 
+impl RecordingLine<'_> {
+    /// What the line says came back, if it says so.
+    pub(super) fn received(self) -> Result<Option<RecordedContent>, String> {
+        Ok(Some(if let Some(message) = self.message {
+            RecordedContent::Message {
+                raw: message.to_owned(),
+                status: self.status,
+                retry_after_ms: self.retry_after_ms,
+                is_embedded: self.embedded,
+            }
+        } else if let Some(broken) = self.broken {
+            RecordedContent::Broken(broken.parse()?)
+        } else if let Some(warning) = self.warning {
+            RecordedContent::Warning(warning)
+        } else if let Some(response) = self.response {
+            RecordedContent::Response(response.into())
+        } else if let Some(failure) = self.failure {
+            RecordedContent::Failed(failure.parse()?)
+        } else {
+            return Ok(None);
+        }))
+    }
+}
+
 impl FailureLine {
     pub(crate) fn parse(self) -> Result<Failure, String> {
         let kind = ErrorKind::parse(&self.class).ok_or_else(|| format!("unknown class '{}'", self.class))?;
@@ -141,7 +165,7 @@ impl FailureLine {
 }
 
 impl BrokenLine {
-    pub(crate) fn parse(self) -> Result<BrokenResponse, String> {
+    fn parse(self) -> Result<BrokenResponse, String> {
         let certainty = match self.certainty.as_str() {
             "certain" => Certainty::Certain,
             "likely" => Certainty::Likely,
@@ -194,7 +218,7 @@ pub(super) fn load(path: &Path, server: Option<&str>) -> Result<Script> {
         if line.trim().is_empty() {
             continue;
         }
-        match serde_json::from_str::<Line<'_>>(line) {
+        match serde_json::from_str::<RecordingLine<'_>>(line) {
             Ok(parsed) => reader.add(parsed, number == 0).map_err(|why| broken_file(path, number + 1, &why))?,
             // The process that wrote it was killed.
             Err(error) if error.is_eof() && number > 0 && !text.ends_with('\n') && text.ends_with(line) => {}
@@ -256,14 +280,14 @@ struct ServerReader {
 }
 
 impl RecordingReader {
-    fn add(&mut self, line: Line<'_>, is_first: bool) -> Result<(), String> {
+    fn add(&mut self, line: RecordingLine<'_>, is_first: bool) -> Result<(), String> {
         if is_first {
             return self.add_first(line);
         }
         if self.is_trace { self.add_trace_line(line) } else { self.add_line(line) }
     }
 
-    fn add_first(&mut self, line: Line<'_>) -> Result<(), String> {
+    fn add_first(&mut self, line: RecordingLine<'_>) -> Result<(), String> {
         self.has_header = true;
         match (line.format.as_deref(), line.version) {
             (Some(RECORDING_FORMAT), Some(RECORDING_VERSION)) => Ok(()),
@@ -291,7 +315,7 @@ impl RecordingReader {
         })
     }
 
-    fn add_line(&mut self, line: Line<'_>) -> Result<(), String> {
+    fn add_line(&mut self, line: RecordingLine<'_>) -> Result<(), String> {
         if let Some(server) = line.server {
             let at = self.server_named(server);
             let Some((_, server)) = self.servers.get_mut(at) else { return Ok(()) };
@@ -315,7 +339,7 @@ impl RecordingReader {
         server.add(number, line)
     }
 
-    fn add_trace_line(&mut self, line: Line<'_>) -> Result<(), String> {
+    fn add_trace_line(&mut self, line: RecordingLine<'_>) -> Result<(), String> {
         let Some((_, server)) = self.servers.first_mut() else { return Ok(()) };
         if let Some(text) = line.stderr {
             server.stderr_tail.push(text);
@@ -369,7 +393,7 @@ fn message_content(raw: &RawValue) -> RecordedContent {
 }
 
 impl ServerReader {
-    fn add(&mut self, connection: u64, line: Line<'_>) -> Result<(), String> {
+    fn add(&mut self, connection: u64, line: RecordingLine<'_>) -> Result<(), String> {
         if let Some(diagnostics) = line.diagnostics {
             self.stderr_tail = diagnostics.stderr;
             self.first_non_message = diagnostics.first_non_message;
@@ -396,26 +420,10 @@ impl ServerReader {
             Some(other) => return Err(format!("'dir' is '{other}', not 'sent' or 'received'")),
             None => return Err("'dir' is missing".to_owned()),
         }
-        let content = if let Some(message) = line.message {
-            RecordedContent::Message {
-                raw: message.to_owned(),
-                status: line.status,
-                retry_after_ms: line.retry_after_ms,
-                is_embedded: line.embedded,
-            }
-        } else if let Some(broken) = line.broken {
-            RecordedContent::Broken(broken.parse()?)
-        } else if let Some(warning) = line.warning {
-            RecordedContent::Warning(warning)
-        } else if let Some(response) = line.response {
-            RecordedContent::Response(response.into())
-        } else if let Some(failure) = line.failure {
-            RecordedContent::Failed(failure.parse()?)
-        } else {
-            return Err("it does not show what was received".to_owned());
-        };
+        let stream = line.request;
+        let content = line.received()?.ok_or("it does not show what was received")?;
         if !self.closed.contains(&connection) {
-            self.add_received(connection, line.request, content);
+            self.add_received(connection, stream, content);
         }
         Ok(())
     }

@@ -15,6 +15,8 @@ use serde_json::value::RawValue;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
+#[cfg(unix)]
+use self::file::RecordingLine;
 use self::player::{Delivery, Player};
 use self::script::RecordedContent;
 use crate::error::Result;
@@ -30,7 +32,7 @@ use crate::transport::message::{Incoming, IncomingItem, OutgoingMessage, incomin
 use crate::transport::trace::{Trace, TraceEvent};
 
 #[cfg(unix)]
-pub(super) use self::file::{BrokenLine, FailureLine, ResponseLine};
+pub(super) use self::file::FailureLine;
 pub use self::file::{RECORDING_FORMAT, RECORDING_VERSION, may_be_recording};
 pub use self::server::{ReplayServer, ReplayedOutput};
 
@@ -96,20 +98,32 @@ pub(super) fn connect(recording: &Recording, options: &TransportOptions) -> Resu
 
 /// Hands what is played to the session.
 async fn forward(mut deliveries: mpsc::UnboundedReceiver<Delivery>, sender: mpsc::Sender<Incoming>, trace: Trace) {
-    while let Some(delivery) = deliveries.recv().await {
-        if let RecordedContent::Message { raw, .. } = &delivery.content {
-            trace.record(TraceEvent::Received(raw.get()));
-        }
-        let Some(arrived) = incoming(delivery) else { continue };
-        if sender.send(arrived).await.is_err() {
+    while let Some(Delivery { request, on_stream, content }) = deliveries.recv().await {
+        let Some(item) = incoming_item(content, &trace) else { continue };
+        let request_id = request.filter(|_| on_stream).and_then(|id| id.parse().ok());
+        if sender.send(Incoming { request_id, item }).await.is_err() {
             return;
         }
     }
 }
 
-fn incoming(delivery: Delivery) -> Option<Incoming> {
-    let item = match delivery.content {
+/// What a line of a recording says came back.
+///
+/// # Errors
+/// If the line is not one of a recording.
+#[cfg(unix)]
+pub(super) fn parse_received_line(line: &str, trace: &Trace) -> Result<Option<Incoming>, String> {
+    let line: RecordingLine<'_> = serde_json::from_str(line).map_err(|error| error.to_string())?;
+    let request_id = line.request;
+    let Some(content) = line.received()? else { return Ok(None) };
+    let item = incoming_item(content, trace).ok_or("not a message")?;
+    Ok(Some(Incoming { request_id, item }))
+}
+
+fn incoming_item(content: RecordedContent, trace: &Trace) -> Option<IncomingItem> {
+    Some(match content {
         RecordedContent::Message { raw, status, retry_after_ms, is_embedded } => {
+            trace.record(TraceEvent::Received(raw.get()));
             let mut message = rpc::parse(raw.get()).ok()?.into_iter().next()?;
             if let RpcMessage::Response(response) = &mut message
                 && let Err(error) = &mut response.outcome
@@ -122,9 +136,7 @@ fn incoming(delivery: Delivery) -> Option<Incoming> {
         RecordedContent::Warning(text) => IncomingItem::Warning(text),
         RecordedContent::Response(response) => IncomingItem::UnexpectedResponse(response),
         RecordedContent::Failed(failure) => IncomingItem::Failed(failure),
-    };
-    let request_id = delivery.request.filter(|_| delivery.on_stream).and_then(|id| id.parse().ok());
-    Some(Incoming { request_id, item })
+    })
 }
 
 struct ReplayTransport {
