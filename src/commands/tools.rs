@@ -14,7 +14,7 @@ use crate::commands::context::Context;
 use crate::commands::lock::file::LockFile;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::protocol::views::{ListItem, ListKind};
-use crate::schema::{SchemaValidator, collect_header_params};
+use crate::schema::{HeaderParam, InvalidAnnotation, SchemaValidator, collect_header_params};
 use crate::session::client_handler::ClientCapability;
 use crate::session::tasks::TaskSupport;
 use crate::session::{CachePolicy, Listing, Session};
@@ -41,6 +41,7 @@ pub struct ToolList {
 pub struct Tool {
     item: ListItem,
     traits: OnceCell<ToolTraits>,
+    header_params: OnceCell<Result<Vec<HeaderParam>, InvalidAnnotation>>,
     /// The validators of arguments and of results, if the tool has these schemas.
     validators: [OnceCell<Option<SchemaValidator>>; 2],
 }
@@ -56,7 +57,7 @@ pub struct ToolTraits {
 
 impl From<ListItem> for Tool {
     fn from(item: ListItem) -> Self {
-        Tool { item, traits: OnceCell::new(), validators: Default::default() }
+        Tool { item, traits: OnceCell::new(), header_params: OnceCell::new(), validators: Default::default() }
     }
 }
 
@@ -85,6 +86,14 @@ impl Tool {
                 task_support: TaskSupport::of_tool(self.value()),
             }
         })
+    }
+
+    /// The parameters that are sent in headers (`HTM-04`).
+    ///
+    /// # Errors
+    /// An invalid annotation: over HTTP the tool must not be used.
+    pub fn header_params(&self) -> Result<&[HeaderParam], &InvalidAnnotation> {
+        self.header_params.get_or_init(|| collect_header_params(self.value())).as_deref()
     }
 
     /// The validator of its arguments or results, if it has that schema.
@@ -361,15 +370,16 @@ pub async fn apply_policy(context: &Context, session: &Session, listing: &Listin
             tools.denied.push(entry.name().to_owned());
             continue;
         }
-        if checks_headers && let Err(invalid) = collect_header_params(entry.value()) {
+        let tool = Tool::from(entry);
+        if checks_headers && let Err(invalid) = tool.header_params() {
             if !listing.is_cached {
-                context.ui.warn(&format!("ignoring the tool '{}': {invalid}", entry.name()));
+                context.ui.warn(&format!("ignoring the tool '{}': {invalid}", tool.name()));
             }
-            tools.invalid.insert(entry.name().to_owned(), invalid.to_string());
+            tools.invalid.insert(tool.name().to_owned(), invalid.to_string());
             continue;
         }
-        tools.positions.entry(entry.name().to_owned()).or_insert(tools.entries.len());
-        tools.entries.push(entry.into());
+        tools.positions.entry(tool.name().to_owned()).or_insert(tools.entries.len());
+        tools.entries.push(tool);
     }
     tools
 }
@@ -388,10 +398,10 @@ async fn sends_argument_headers(session: &Session) -> bool {
 
 /// The `Mcp-Param-*` headers of a call (`HTM-04`); they go out in modern revisions over HTTP only.
 #[must_use]
-pub fn argument_headers(session: &Session, tool: &ListItem, arguments: &Map<String, Value>) -> Vec<(String, String)> {
+pub fn argument_headers(session: &Session, tool: &Tool, arguments: &Map<String, Value>) -> Vec<(String, String)> {
     if !session.target().endpoint.transport_kind().is_http() {
         return Vec::new();
     }
-    let parameters = collect_header_params(tool.value()).unwrap_or_default();
-    parameters.into_iter().filter_map(|one| Some((one.header.clone(), one.value(arguments)?))).collect()
+    let parameters = tool.header_params().unwrap_or_default();
+    parameters.iter().filter_map(|one| Some((one.header.clone(), one.value(arguments)?))).collect()
 }

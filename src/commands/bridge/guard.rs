@@ -14,7 +14,7 @@ use crate::config::policy::ConfirmPolicy;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::protocol::rpc::RawJson;
 use crate::protocol::views::ListItem;
-use crate::schema::{HeaderParam, collect_header_params};
+use crate::schema::{HeaderParam, InvalidAnnotation, collect_header_params};
 use crate::target::Target;
 use crate::util::lock::lock;
 
@@ -87,11 +87,11 @@ impl ToolGuard {
         let items = load.await?;
         let mut table = ToolTable::default();
         for item in &items {
-            let refusal = self.refusal(item, has_headers);
+            let headers = collect_headers(item, has_headers);
+            let refusal = self.refusal(item, headers.as_ref().err());
             let refusal = refusal.or_else(|| self.not_read_only(item.name(), Some(item)));
             let refusal = refusal.or_else(|| self.unconfirmed(item.name(), Some(item)));
-            let headers =
-                if has_headers { collect_header_params(item.value()).unwrap_or_default() } else { Vec::new() };
+            let headers = headers.unwrap_or_default();
             table.0.entry(item.name().to_owned()).or_insert(ToolRules { headers, refusal });
         }
         Ok(held.insert(Arc::new(table)).clone())
@@ -112,11 +112,11 @@ impl ToolGuard {
     }
 
     /// Why a tool must not be shown.
-    fn refusal(&self, item: &ListItem, has_headers: bool) -> Option<Failure> {
+    fn refusal(&self, item: &ListItem, invalid: Option<&InvalidAnnotation>) -> Option<Failure> {
         if !self.target.policy.permits(item.name()) {
             return Some(denied_by_policy(&self.target, item.name()));
         }
-        if has_headers && let Err(invalid) = collect_header_params(item.value()) {
+        if let Some(invalid) = invalid {
             let message = format!("the tool '{}' is invalid and must not be called", item.name());
             return Some(Failure::new(ErrorKind::Protocol, message).cause(invalid.to_string()));
         }
@@ -169,7 +169,7 @@ impl ToolGuard {
         let mut failures = Vec::new();
         let filtered = map_items(&result, "tools", |raw| {
             let item = ListItem::new(raw);
-            match self.refusal(&item, has_headers) {
+            match self.refusal(&item, collect_headers(&item, has_headers).err().as_ref()) {
                 Some(failure) => {
                     if self.target.policy.permits(item.name()) {
                         failures.push(failure);
@@ -206,6 +206,11 @@ impl ToolTable {
         let value = |one: &HeaderParam| Some((one.header.clone(), one.value(&arguments)?));
         Ok(rules.headers.iter().filter_map(value).collect())
     }
+}
+
+/// The parameters of a tool that are sent in headers, if any are.
+fn collect_headers(tool: &ListItem, has_headers: bool) -> Result<Vec<HeaderParam>, InvalidAnnotation> {
+    if has_headers { collect_header_params(tool.value()) } else { Ok(Vec::new()) }
 }
 
 /// The result of a list with other items: `change` returns the new text of each, or `None` to leave it out. Returns
