@@ -91,12 +91,13 @@ impl ErrorKind {
     }
 
     /// What an HTTP response other than the expected one means by its status: 401 and 403 concern credentials; 404, 407,
-    /// 408, 425, 429, 5xx and redirects mean that the server was not reached.
+    /// redirects and temporary errors mean that the server was not reached.
     #[must_use]
     pub fn from_http_status(status: u16) -> Self {
         match status {
             401 | 403 => ErrorKind::Auth,
-            300..=399 | 404 | 407 | 408 | 425 | 429 | 500.. => ErrorKind::Unreachable,
+            300..=399 | 404 | 407 => ErrorKind::Unreachable,
+            _ if is_temporary_status(status) => ErrorKind::Unreachable,
             _ => ErrorKind::Protocol,
         }
     }
@@ -127,6 +128,13 @@ impl ErrorKind {
             ErrorKind::Terminated => "terminated",
         }
     }
+}
+
+/// Whether the same request may succeed later: the server or a proxy before it was too slow (408, RFC 9110 §15.5.9), too
+/// early (425, RFC 8470 §5.2), overloaded (429, RFC 6585 §4) or broken (5xx, RFC 9110 §15.6).
+#[must_use]
+pub const fn is_temporary_status(status: u16) -> bool {
+    matches!(status, 408 | 425 | 429 | 500..)
 }
 
 /// What is known about retrying after a transient error.

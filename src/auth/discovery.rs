@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use crate::auth::http_client::OAuthHttpClient;
 use crate::auth::metadata::{self, AuthorizationServerMetadata, ProtectedResourceMetadata};
 use crate::config::oauth::{OAuthSettings, ResourceParameter};
-use crate::error::{ErrorKind, Failure, Result};
+use crate::error::{ErrorKind, Failure, Result, is_temporary_status};
 use crate::protocol::challenge::Challenge;
 use crate::transport::http::redacted_url;
 use crate::util::quoting::quote;
@@ -231,18 +231,18 @@ struct MetadataSearch<T> {
 /// The first of these documents that exists and that `take` accepts.
 ///
 /// A 4xx response, or one that is not JSON (some servers send a page for every URL), means that it does not exist; after
-/// a 5xx response that is not known, unless a later address has it.
+/// a temporary error that is not known, unless a later address has it.
 async fn fetch_first<T>(
     http: &OAuthHttpClient,
     urls: &[String],
     mut take: impl FnMut(&str, Map<String, Value>) -> Result<Option<T>>,
 ) -> Result<MetadataSearch<T>> {
     let mut attempts = Vec::new();
-    let mut has_server_error = false;
+    let mut is_unknown = false;
     for url in urls {
         let answer = http.get(url).await?;
-        has_server_error |= answer.status >= 500;
-        if let Some(document) = answer.json_object().filter(|_| answer.status < 500) {
+        is_unknown |= is_temporary_status(answer.status);
+        if let Some(document) = answer.json_object().filter(|_| !is_temporary_status(answer.status)) {
             if let Some(taken) = take(url, document)? {
                 return Ok(MetadataSearch { found: Some(taken), attempts });
             }
@@ -253,7 +253,7 @@ async fn fetch_first<T>(
             attempts.push(format!("{url}: HTTP {}", answer.status));
         }
     }
-    if has_server_error {
+    if is_unknown {
         let failure = Failure::new(ErrorKind::Unreachable, "the metadata for the login cannot be fetched");
         return Err(attempts.into_iter().fold(failure, Failure::cause).hint("try again later"));
     }

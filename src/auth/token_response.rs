@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use url::form_urlencoded;
 
 use crate::auth::interaction::UserInteraction;
-use crate::error::{ErrorKind, Failure};
+use crate::error::{ErrorKind, Failure, is_temporary_status};
 use crate::secret::Secret;
 use crate::util::page_title::{is_page, page_title};
 use crate::util::shorten::shorten;
@@ -86,7 +86,7 @@ impl OAuthError {
     #[must_use]
     pub fn is_transient(&self) -> bool {
         let words = ["temporarily_unavailable", "server_error", "slow_down"];
-        self.status >= 500 || self.status == 429 || words.contains(&self.code.as_str())
+        is_temporary_status(self.status) || words.contains(&self.code.as_str())
     }
 
     /// The failure to report; `what` says what was refused.

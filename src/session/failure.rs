@@ -30,7 +30,7 @@ pub fn failure_from_outcome(reply: RequestOutcome, asked: &str, target: &Target)
             if about_revision { revision_failure(failure, pin) } else { failure }
         }
         RequestOutcome::UnexpectedResponse(refusal) => {
-            let failure = unexpected_response_failure(&refusal, asked, target);
+            let failure = response_failure(&refusal, asked, target);
             let about_revision = refusal.status == 400 && asked == method::INITIALIZE;
             if about_revision { revision_failure(failure, target.protocol) } else { failure }
         }
@@ -196,7 +196,7 @@ fn missing_capability(error: &RpcError, said: &str) -> Failure {
     if hints.is_empty() { failure } else { failure.hint(format!("offer it: {}", hints.join("; "))) }
 }
 
-fn unexpected_response_failure(refusal: &UnexpectedResponse, asked: &str, target: &Target) -> Failure {
+fn response_failure(refusal: &UnexpectedResponse, asked: &str, target: &Target) -> Failure {
     let status = refusal.status;
     let url = &refusal.url;
     let kind = ErrorKind::from_http_status(status);
@@ -249,9 +249,7 @@ fn unexpected_response_failure(refusal: &UnexpectedResponse, asked: &str, target
         _ => Failure::new(kind, format!("the server refused {asked} (HTTP {status})"))
             .hint("check that the URL is that of an MCP server"),
     };
-    let mut failure = failure.retry_advice(RetryAdvice::from_status(status, refusal.retry_after));
-    // A proxy in front of a server that is still starting may not know its path yet.
-    failure.details_mut().maybe_starting = status == 404;
+    let mut failure = refusal.with_retry_advice(failure);
     let challenges = parse_challenges(&refusal.challenges);
     let description = challenges.iter().find_map(|challenge| challenge.param("error_description"));
     if let Some(description) = description.and_then(first_line) {

@@ -13,6 +13,7 @@ use crate::protocol::rpc::{self, RawJson};
 use crate::protocol::{code, method};
 use crate::session::failure::failure_from_outcome;
 use crate::session::negotiate::PROBE_TIMEOUT;
+use crate::session::negotiate::classify::says_nothing_about_era;
 use crate::session::rpc_client::RequestOutcome;
 use crate::transport::{self, Endpoint, HttpMode};
 use crate::util::lock::lock;
@@ -253,7 +254,7 @@ fn may_be_other_era(connection: &ServerConnection, outcome: &RequestOutcome) -> 
     match outcome {
         RequestOutcome::Result(_) => false,
         RequestOutcome::Error(error, status) => {
-            !matches!(status, Some(401 | 403 | 429 | 500..)) && error.code != Some(code::INTERNAL_ERROR)
+            !status.is_some_and(says_nothing_about_era) && error.code != Some(code::INTERNAL_ERROR)
         }
         RequestOutcome::UnexpectedResponse(response) => matches!(response.status, 400 | 404 | 405 | 406 | 415 | 422),
         RequestOutcome::Failed(failure) => {

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::error::ErrorKind;
+use crate::error::{ErrorKind, is_temporary_status};
 use crate::protocol::json::{member, parse_truncated};
 use crate::protocol::revision::supported_revisions;
 use crate::protocol::rpc::RawJson;
@@ -67,8 +67,8 @@ pub fn classify_reply(reply: &RequestOutcome, probe: &Operation, rpc: &RpcClient
 
 /// Statuses that show nothing about the era (`ERA-11`): credentials, rate limits, and an overloaded, slow or broken
 /// server or proxy. 501 is about the method of the request (RFC 9110 §15.6.2).
-pub(super) fn says_nothing_about_era(status: u16) -> bool {
-    matches!(status, 401 | 403 | 407 | 408 | 425 | 429 | 500 | 502..)
+pub(crate) fn says_nothing_about_era(status: u16) -> bool {
+    matches!(status, 401 | 403 | 407) || (status != 501 && is_temporary_status(status))
 }
 
 /// The HTTP status of a rejected request.

@@ -5,10 +5,11 @@ use std::time::Duration;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use crate::error::ErrorKind;
+use crate::error::{ErrorKind, is_temporary_status};
 use crate::protocol::extension;
 use crate::protocol::json::{member, parse_truncated};
 use crate::protocol::rpc::RawJson;
+use crate::session::failure::retry_advice;
 use crate::session::operation::{Operation, TaskRequest};
 use crate::session::rpc_client::{RequestOutcome, RpcClient};
 use crate::transport::BoxFuture;
@@ -106,8 +107,7 @@ pub(super) fn task_operation(method: &'static str, id: &str) -> Operation {
 pub(super) fn was_lost(reply: &RequestOutcome, rpc: &RpcClient) -> bool {
     match reply {
         RequestOutcome::Failed(failure) => failure.kind() == ErrorKind::Unreachable && rpc.closed_reason().is_none(),
-        RequestOutcome::UnexpectedResponse(refusal) => matches!(refusal.status, 408 | 425 | 429 | 500..),
-        RequestOutcome::Error(_, status) => matches!(status, Some(429 | 502..=504)),
-        RequestOutcome::Result(_) => false,
+        RequestOutcome::UnexpectedResponse(refusal) => is_temporary_status(refusal.status),
+        RequestOutcome::Error(..) | RequestOutcome::Result(_) => retry_advice(reply).is_some(),
     }
 }

@@ -7,7 +7,7 @@ use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 
 use super::incoming::ConnectionTasks;
 use super::request::{EndpointClient, HttpRequest, HttpResponse, SESSION_ID_HEADER};
-use super::unexpected_response::{self, unexpected_response_failure};
+use super::unexpected_response;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::transport::message::OutgoingMessage;
 
@@ -46,7 +46,7 @@ pub(super) async fn send_one_way(client: &EndpointClient, tasks: &ConnectionTask
         HttpResponse::Head(response, url) => unexpected_response::from_response(response, &url, in_session).await,
         HttpResponse::Unauthorized(unexpected) => unexpected,
     };
-    Err(unexpected_response_failure(&unexpected))
+    Err(unexpected.to_failure())
 }
 
 /// Reads a body that nothing depends on, in the background and up to [`DRAIN_LIMITS`].

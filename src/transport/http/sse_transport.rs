@@ -97,7 +97,7 @@ async fn open_stream(client: &EndpointClient) -> Result<(EventStream, Url), SseC
 }
 
 fn no_stream(response: &UnexpectedResponse) -> SseConnectError {
-    SseConnectError::NoStream(unexpected_response::unexpected_response_failure(response))
+    SseConnectError::NoStream(response.to_failure())
 }
 
 /// The URL for messages: relative to the stream's URL, and of the same origin (`SSE-01`).

@@ -15,8 +15,8 @@ use super::post::{post_headers, send_one_way};
 use super::request::{EndpointClient, HttpRequest, HttpResponse, PROTOCOL_VERSION_HEADER, SESSION_ID_HEADER};
 use super::response;
 use super::tls::HttpVersions;
-use super::unexpected_response::{self, unexpected_response_failure};
-use crate::error::{ErrorKind, Failure, Result};
+use super::unexpected_response;
+use crate::error::{ErrorKind, Failure, Result, is_temporary_status};
 use crate::protocol::{method, revision::Revision};
 use crate::secret::Secret;
 use crate::transport::connection::{
@@ -267,7 +267,7 @@ impl StreamableConnection {
         let (response, url) = match self.client.send(request).await? {
             HttpResponse::Head(response, url) => (response, url),
             HttpResponse::Unauthorized(unexpected) => {
-                return Ok(StreamOpening::Unavailable(unexpected_response_failure(&unexpected)));
+                return Ok(StreamOpening::Unavailable(unexpected.to_failure()));
             }
         };
         if response.status().is_success() && response::media_type(&response) == "text/event-stream" {
@@ -275,8 +275,8 @@ impl StreamableConnection {
             return Ok(StreamOpening::Stream(Box::new(events)));
         }
         let unexpected = unexpected_response::from_response(response, &url, in_session).await;
-        let failure = unexpected_response_failure(&unexpected);
-        Ok(if matches!(unexpected.status, 408 | 429 | 500..) {
+        let failure = unexpected.to_failure();
+        Ok(if is_temporary_status(unexpected.status) {
             StreamOpening::RetryLater(failure)
         } else {
             StreamOpening::Unavailable(failure)

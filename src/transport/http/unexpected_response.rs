@@ -84,35 +84,40 @@ fn parse_retry_after(value: &str, now: SystemTime) -> Option<Duration> {
     Some(at.duration_since(now).unwrap_or_default())
 }
 
-/// The failure that a response means, if nothing more is known about the server.
-///
-/// Its kind is [`ErrorKind::from_http_status`].
-#[must_use]
-pub(super) fn unexpected_response_failure(response: &UnexpectedResponse) -> Failure {
-    let UnexpectedResponse { url, status, .. } = response;
-    let message = match status {
-        401 => format!("{url} requires authentication (HTTP 401)"),
-        403 => format!("{url} refused access (HTTP 403)"),
-        404 => format!("no MCP server at {url} (HTTP 404)"),
-        407 => "the proxy requires authentication (HTTP 407)".to_owned(),
-        429 => format!("{url} received too many requests (HTTP 429)"),
-        300..=399 => format!("{url} redirects to another URL (HTTP {status})"),
-        _ => format!("{url} returned HTTP {status}"),
-    };
-    let mut failure = Failure::new(ErrorKind::from_http_status(*status), message)
-        .retry_advice(RetryAdvice::from_status(*status, response.retry_after));
-    if *status == 404 {
-        failure = failure.maybe_starting();
+impl UnexpectedResponse {
+    /// Adds to a failure what the status says about a retry.
+    #[must_use]
+    pub fn with_retry_advice(&self, failure: Failure) -> Failure {
+        let mut failure = failure.retry_advice(RetryAdvice::from_status(self.status, self.retry_after));
+        // A proxy in front of a server that is still starting may not know its path yet.
+        failure.details_mut().maybe_starting = self.status == 404;
+        failure
     }
-    if let Some(location) = &response.location {
-        failure = failure.cause(format!("Location: {location}")).hint("if you trust that URL, use it instead");
-    } else if let Some(text) = response.body_text() {
-        failure = failure.cause(text);
+
+    /// The failure that it means, if nothing more is known about the server.
+    #[must_use]
+    pub(super) fn to_failure(&self) -> Failure {
+        let UnexpectedResponse { url, status, .. } = self;
+        let message = match status {
+            401 => format!("{url} requires authentication (HTTP 401)"),
+            403 => format!("{url} refused access (HTTP 403)"),
+            404 => format!("no MCP server at {url} (HTTP 404)"),
+            407 => "the proxy requires authentication (HTTP 407)".to_owned(),
+            429 => format!("{url} received too many requests (HTTP 429)"),
+            300..=399 => format!("{url} redirects to another URL (HTTP {status})"),
+            _ => format!("{url} returned HTTP {status}"),
+        };
+        let mut failure = self.with_retry_advice(Failure::new(ErrorKind::from_http_status(*status), message));
+        if let Some(location) = &self.location {
+            failure = failure.cause(format!("Location: {location}")).hint("if you trust that URL, use it instead");
+        } else if let Some(text) = self.body_text() {
+            failure = failure.cause(text);
+        }
+        if let (429 | 503, Some(wait)) = (*status, self.retry_after) {
+            failure = failure.hint(format!("try again in {}", format_duration(wait)));
+        }
+        failure
     }
-    if let (429 | 503, Some(wait)) = (*status, response.retry_after) {
-        failure = failure.hint(format!("try again in {}", format_duration(wait)));
-    }
-    failure
 }
 
 #[cfg(test)]
@@ -144,7 +149,7 @@ mod tests {
                 body: "\n no such page\nx".into(),
                 had_session_id: false,
             };
-            let failure = unexpected_response_failure(&response);
+            let failure = response.to_failure();
             assert_eq!(failure.details().causes, ["no such page"]);
             failure.kind()
         };

@@ -7,7 +7,7 @@ use reqwest::{Method, StatusCode, Upgraded, Url};
 use super::error::request_failure;
 use super::request::{EndpointClient, HttpRequest, HttpResponse};
 use super::tls::HttpVersions;
-use super::unexpected_response::{self, unexpected_response_failure};
+use super::unexpected_response;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::transport::connection::TransportOptions;
 use crate::transport::endpoint::HttpEndpoint;
@@ -26,7 +26,7 @@ pub(crate) struct UpgradeRequest {
 /// The endpoint's URL has the scheme `ws` or `wss`, which messages show too.
 ///
 /// # Errors
-/// If the server cannot be reached, returns an error status ([`unexpected_response_failure`]), does not support the
+/// If the server cannot be reached, returns an error status ([`UnexpectedResponse::to_failure`]), does not support the
 /// protocol ([`ErrorKind::Protocol`]), or does not respond in time ([`ErrorKind::Timeout`]).
 pub(crate) async fn upgrade(
     endpoint: &HttpEndpoint,
@@ -53,7 +53,7 @@ async fn send_upgrade(client: &EndpointClient, upgrade: UpgradeRequest) -> Resul
     let request = HttpRequest { method: Method::GET, url: client.url.clone(), headers, body: None, may_log_in: true };
     let (response, url) = match client.send(request).await? {
         HttpResponse::Head(response, url) => (response, url),
-        HttpResponse::Unauthorized(unexpected) => return Err(unexpected_response_failure(&unexpected)),
+        HttpResponse::Unauthorized(unexpected) => return Err(unexpected.to_failure()),
     };
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
         let unexpected = unexpected_response::from_response(response, &url, false).await;
@@ -65,7 +65,7 @@ async fn send_upgrade(client: &EndpointClient, upgrade: UpgradeRequest) -> Resul
                         .cause(format!("it returned HTTP {}", unexpected.status));
                 failure.hint("check the path; for Streamable HTTP use https:// or http://")
             }
-            _ => unexpected_response_failure(&unexpected),
+            _ => unexpected.to_failure(),
         });
     }
     let headers = response.headers().clone();
