@@ -6,6 +6,8 @@ use std::time::Duration;
 pub const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 /// The limit for a response without `--timeout`.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long a session is kept without being used, without `--idle` and `keep_alive`.
+pub const DEFAULT_IDLE: Duration = Duration::from_secs(600);
 
 /// The option's time, else the configured one, else the default; `None` (written as 0) is no limit.
 pub fn effective_timeout(
@@ -35,6 +37,15 @@ mod tests {
     }
 
     #[test]
+    fn zero_is_no_limit() {
+        let (minute, default) = (Duration::from_secs(60), Duration::from_secs(300));
+        assert_eq!(effective_timeout(Some(Duration::ZERO), Some(minute), default), None);
+        assert_eq!(effective_timeout(None, Some(Duration::ZERO), default), None);
+        assert_eq!(effective_timeout(None, Some(minute), default), Some(minute));
+        assert_eq!(effective_timeout(None, None, default), Some(default));
+    }
+
+    #[test]
     fn the_help_states_the_defaults() {
         let mut root = cli::command();
         root.build();
@@ -45,5 +56,8 @@ mod tests {
             let stated = stated_default(root.find_subcommand(command).unwrap(), "jobs");
             assert_eq!(stated, jobs.to_string(), "mcpipe {command} --jobs");
         }
+        let start = root.find_subcommand("session").and_then(|session| session.find_subcommand("start"));
+        let idle = stated_default(start.unwrap(), "idle");
+        assert_eq!(parse_duration(idle.rsplit_once("else ").unwrap().1), Ok(DEFAULT_IDLE));
     }
 }

@@ -8,6 +8,7 @@ use serde_json::json;
 use super::Sessions;
 use crate::support::mcp_http::LegacyHttpOptions;
 use crate::support::oauth::ProtectedServer;
+use crate::support::tls::CertificateAuthority;
 use crate::support::{HttpServer, Mcp, Reply, ServerAction, WebSocketEvent, WebSocketServer};
 
 /// The methods of the requests to a server, with the HTTP method of those without a message.
@@ -68,6 +69,27 @@ fn another_header_does_not_get_into_a_session() {
     };
     assert_eq!(teams("initialize"), ["red", "blue"]);
     assert_eq!(teams("tools/call"), ["blue", "red"]);
+}
+
+#[test]
+fn a_renewed_client_certificate_is_named_as_the_difference() {
+    let authority = CertificateAuthority::new();
+    let tls = authority.mutual_tls_config(&authority.server_certificate(&["127.0.0.1"]));
+    let server = HttpServer::tls(tls, Mcp::legacy("2025-11-25").http_script(LegacyHttpOptions::default()));
+    let (sessions, url) = (Sessions::new(), server.url("/mcp"));
+    let directory = sessions.sandbox.work();
+    let ca = authority.write(&directory);
+    let (cert, key) = authority.client_certificate("me").write(&directory, "me");
+    let [ca, cert_file, key] = [&ca, &cert, &key].map(|path| path.to_str().unwrap());
+    let options = ["--cacert", ca, "--cert", cert_file, "--key", key, "-q"];
+    sessions.run(&[&["session", "start", &url], &options[..]].concat()).succeeds();
+    let call = [&["call", &url, "echo", "text=hi"], &options[..6]].concat();
+    sessions.run(&call).succeeds().stderr_is("");
+    let file = std::fs::File::options().append(true).open(&cert).unwrap();
+    file.set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
+    let note = "not using the session '127.0.0.1': this command differs in the client certificate\n";
+    sessions.run(&call).exits(0).stderr_is(note);
+    sessions.stop_all();
 }
 
 #[test]

@@ -10,12 +10,13 @@ use sha2::{Digest, Sha256};
 use crate::commands::client_features;
 use crate::commands::context::Context;
 use crate::commands::recording::server_name;
+use crate::commands::timeouts::DEFAULT_IDLE;
 use crate::config::Config;
 use crate::config::redact::{Sensitivity, redact_arguments, redact_value};
 use crate::error::{Failure, Result};
 use crate::session::SessionOptions;
-use crate::session::cache::identity::{hash_field, identity_hash, inherited_variables};
-use crate::session::cache::{hash_endpoint, short_hex};
+use crate::session::cache::identity::{hash_field, inherited_variables, modified_nanos};
+use crate::session::cache::short_hex;
 use crate::target::{Target, TargetName, TargetWord, classify_word};
 use crate::transport::kept::files::{
     KeeperSpec, KeptSession, SessionFiles, SessionRecord, is_private_directory, session_dir,
@@ -30,8 +31,6 @@ const SERVER_PART: &str = "the command line or URL";
 const DIGEST_LENGTH: usize = 4;
 /// How many differences to a session are named.
 const MAX_SHOWN_DIFFERENCES: usize = 4;
-/// The idle time of a session without another one.
-pub(super) const DEFAULT_IDLE: Duration = Duration::from_secs(600);
 
 impl Context {
     /// Uses the session of this target, if there is one or the configuration asks for one.
@@ -69,25 +68,21 @@ impl Context {
         Ok(options)
     }
 
-    /// What a session belongs to, named, with a short digest of each value.
-    fn session_identity(&self, target: &Target, options: &SessionOptions) -> Result<BTreeMap<String, String>> {
-        let mut parts = BTreeMap::new();
-        let mut add = |name: &str, value: &[u8]| {
-            let mut hash = Sha256::new();
-            hash_field(&mut hash, name);
-            hash_field(&mut hash, value);
-            parts.insert(name.to_owned(), short_hex(hash)[..DIGEST_LENGTH].to_owned());
-        };
+    /// What a session belongs to: everything that makes a difference to the server or to the connection, with a name
+    /// for it.
+    fn session_parts(&self, target: &Target, options: &SessionOptions) -> Result<Vec<(String, Vec<u8>)>> {
+        let mut parts = Vec::new();
+        let mut add = |name: &str, value: &[u8]| parts.push((name.to_owned(), value.to_owned()));
         add("the version of mcpipe", env!("CARGO_PKG_VERSION").as_bytes());
         add("the login", options.identity.as_deref().unwrap_or_default().as_bytes());
         add("--protocol", format!("{:?}", target.protocol).as_bytes());
-        let roots = client_features::roots(self, target)?;
-        add("--root", roots.into_iter().map(|root| root.uri).collect::<Vec<_>>().join("\n").as_bytes());
+        for root in client_features::roots(self, target)? {
+            add("--root", root.uri.as_bytes());
+        }
         match &target.endpoint {
             Endpoint::Stdio(endpoint) => {
-                let mut words = vec![endpoint.program.as_str()];
-                words.extend(endpoint.args.iter().map(String::as_str));
-                add(SERVER_PART, words.join("\n").as_bytes());
+                add(SERVER_PART, endpoint.program.as_bytes());
+                endpoint.args.iter().for_each(|arg| add(SERVER_PART, arg.as_bytes()));
                 add("the working directory", self.child_dir(endpoint).as_os_str().as_encoded_bytes());
                 add("the variable PATH", endpoint.search_path().unwrap_or_default().as_encoded_bytes());
                 for (name, value) in inherited_variables(endpoint) {
@@ -104,6 +99,10 @@ impl Context {
                 let (tls, socket) = (&endpoint.tls, &endpoint.unix_socket);
                 let (no_cookies, mode) = (endpoint.no_cookies, endpoint.mode.name());
                 add("connection options", format!("{tls:?} {socket:?} {no_cookies} {mode}").as_bytes());
+                if let Some(cert) = &tls.cert {
+                    // A renewed certificate has the same name.
+                    add("the client certificate", &modified_nanos(cert).to_le_bytes());
+                }
                 for (name, value) in &endpoint.headers {
                     add(&format!("the header {name}"), value.reveal().as_bytes());
                 }
@@ -112,6 +111,16 @@ impl Context {
             Endpoint::Replay(_) => {}
         }
         Ok(parts)
+    }
+
+    /// What a session belongs to, named, with a short digest of each value.
+    fn session_identity(&self, target: &Target, options: &SessionOptions) -> Result<BTreeMap<String, String>> {
+        let mut hashes: BTreeMap<String, Sha256> = BTreeMap::new();
+        for (name, value) in self.session_parts(target, options)? {
+            hash_field(hashes.entry(name).or_default(), value);
+        }
+        let digest = |hash| short_hex(hash)[..DIGEST_LENGTH].to_owned();
+        Ok(hashes.into_iter().map(|(name, hash)| (name, digest(hash))).collect())
     }
 
     /// The working directory of a child process, whether it is set for the server or inherited.
@@ -166,26 +175,11 @@ impl Context {
 
     /// The files of the session that belongs to a target and to what identifies the user to it.
     pub(super) fn session_files(&self, target: &Target, options: &SessionOptions) -> Result<SessionFiles> {
-        let mut hash = identity_hash(&target.endpoint, options.identity.as_deref());
-        hash_field(&mut hash, env!("CARGO_PKG_VERSION"));
-        hash_field(&mut hash, format!("{:?}", target.protocol));
-        match &target.endpoint {
-            Endpoint::Stdio(endpoint) => {
-                let endpoint = StdioEndpoint { cwd: Some(self.child_dir(endpoint)), ..endpoint.clone() };
-                let path = endpoint.search_path().unwrap_or_default();
-                hash_field(&mut hash, path.as_encoded_bytes());
-                hash_endpoint(&mut hash, &Endpoint::Stdio(endpoint));
-            }
-            Endpoint::Http(endpoint) | Endpoint::WebSocket(endpoint) => {
-                hash_endpoint(&mut hash, &target.endpoint);
-                hash_field(&mut hash, format!("{:?}", endpoint.tls));
-                hash_field(&mut hash, endpoint.proxy.as_ref().map(|proxy| proxy.reveal()).unwrap_or_default());
-                hash_field(&mut hash, endpoint.no_cookies.to_string());
-                hash_field(&mut hash, endpoint.mode.name());
-            }
-            Endpoint::Unix(_) | Endpoint::Replay(_) => hash_endpoint(&mut hash, &target.endpoint),
+        let mut hash = Sha256::new();
+        for (name, value) in self.session_parts(target, options)? {
+            hash_field(&mut hash, name);
+            hash_field(&mut hash, value);
         }
-        hash_roots(&mut hash, self, target)?;
         Ok(SessionFiles::new(&session_dir(&self.env), &short_hex(hash)))
     }
 
@@ -231,13 +225,6 @@ fn list_differences(all: &[String]) -> String {
         0 => shown,
         more => format!("{shown} and {more} more"),
     }
-}
-
-fn hash_roots(hash: &mut Sha256, context: &Context, target: &Target) -> Result<()> {
-    for root in client_features::roots(context, target)? {
-        hash_field(hash, root.uri);
-    }
-    Ok(())
 }
 
 /// A recording starts nothing that could be kept.

@@ -12,9 +12,8 @@ use url::Url;
 use crate::cli::{SessionLogsArgs, SessionStartArgs, SessionStopArgs};
 use crate::commands::config::check_name;
 use crate::commands::context::{Context, Exit};
-use crate::commands::session::connection::{
-    DEFAULT_IDLE, can_be_kept, default_name, free_name, list_command, redact_url,
-};
+use crate::commands::session::connection::{can_be_kept, default_name, free_name, list_command, redact_url};
+use crate::commands::timeouts::DEFAULT_IDLE;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::output::{Cell, Column, Table};
 use crate::session::Session;

@@ -24,7 +24,7 @@ use crate::protocol::revision::Revision;
 use crate::protocol::rpc::{self, RawJson, RpcError, RpcMessage, RpcResponse};
 use crate::protocol::{code, method};
 use crate::session::client_handler::{ClientCapabilities, ClientCapability, ClientHandler, Root};
-use crate::transport::kept::item_lines;
+use crate::transport::kept::item_line;
 use crate::transport::{Incoming, IncomingItem, OutgoingKind, OutgoingMessage, Transport};
 use crate::util::lock::lock;
 
@@ -420,13 +420,13 @@ impl Router {
                         IncomingItem::Failed(failure) => IncomingItem::Failed(failure.clone()),
                         _ => continue,
                     };
-                    self.deliver(client_of(id), item_lines(&Incoming { request_id: Some(id), item })).await;
+                    self.deliver(client_of(id), item_line(&Incoming { request_id: Some(id), item })).await;
                 }
                 vec![client_of(id)]
             }
             IncomingItem::EmbeddedResponse(_) | IncomingItem::Warning(_) => self.all_clients(),
         };
-        let text = item_lines(&arrived);
+        let text = item_line(&arrived);
         // The memory of a large result is not held twice.
         drop(arrived);
         self.deliver_to_all(&receivers, text).await;
@@ -522,7 +522,7 @@ impl Router {
             receiver
         };
         match receiver {
-            Ok(client) => self.deliver(client, item_lines(arrived)).await,
+            Ok(client) => self.deliver(client, item_line(arrived)).await,
             Err(why) => refuse(upstream, id.get(), why),
         }
     }
@@ -586,7 +586,7 @@ impl Router {
             state.asked.clear();
             std::mem::take(&mut state.clients)
         };
-        let end = item_lines(&Incoming { request_id: None, item: IncomingItem::Failed(failure.clone()) });
+        let end = item_line(&Incoming { request_id: None, item: IncomingItem::Failed(failure.clone()) });
         for client in clients.into_values() {
             let _ = client.queue.send(QueuedLine { text: end.clone(), permit: None });
         }
@@ -600,7 +600,7 @@ fn empty_result() -> RawJson {
 }
 
 fn response_lines(response: RpcResponse) -> String {
-    item_lines(&Incoming { request_id: None, item: IncomingItem::Message(RpcMessage::Response(response), None) })
+    item_line(&Incoming { request_id: None, item: IncomingItem::Message(RpcMessage::Response(response), None) })
 }
 
 /// `initialize` of the session: it declares everything that commands can do, since the server learns it only once. What

@@ -10,8 +10,8 @@ use sha2::{Digest, Sha256};
 use crate::env::MCPIPE_PREFIX;
 use crate::transport::{Endpoint, HttpEndpoint, InheritedEnv, StdioEndpoint};
 
-/// Variables of the terminal, the window system, the shell and the trace of the run. They do not change the identity; the program that
-/// `PATH` finds is part of the fingerprint ([`fingerprint`](crate::session::cache::fingerprint)).
+/// Variables of the terminal, the window system, the shell and the trace of the run. They do not change the identity;
+/// the program that `PATH` finds is part of the fingerprint ([`fingerprint`](crate::session::cache::fingerprint)).
 const VOLATILE_VARIABLES: [&str; 36] = [
     "_",
     "BAGGAGE",
@@ -50,7 +50,7 @@ const VOLATILE_VARIABLES: [&str; 36] = [
     "XDG_ACTIVATION_TOKEN",
     "XDG_SESSION_ID",
 ];
-/// Prefixes of mcpipe's own variables, which child processes do not get.
+/// Prefixes of variables of terminals, shells and mcpipe itself, which do not change the identity.
 const VOLATILE_PREFIXES: [&str; 15] = [
     "ALACRITTY_",
     "DIRENV_",
@@ -101,7 +101,7 @@ fn hash_http_identity(who: &mut Sha256, endpoint: &HttpEndpoint) {
 }
 
 /// The modification time of a file in nanoseconds.
-fn modified_nanos(path: &Path) -> u128 {
+pub(crate) fn modified_nanos(path: &Path) -> u128 {
     let time = std::fs::metadata(path).and_then(|meta| meta.modified()).ok();
     time.and_then(|time| time.duration_since(UNIX_EPOCH).ok()).map_or(0, |time| time.as_nanos())
 }

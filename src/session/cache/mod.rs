@@ -77,7 +77,7 @@ struct CachedListFile {
 }
 
 /// Hashes where a server is: its URL, socket or command line.
-pub(crate) fn hash_endpoint(place: &mut Sha256, endpoint: &Endpoint) {
+fn hash_endpoint(place: &mut Sha256, endpoint: &Endpoint) {
     let feed_path = |hash: &mut Sha256, path: Option<&Path>| {
         hash_field(hash, path.map(|path| path.as_os_str().as_encoded_bytes()).unwrap_or_default());
     };
