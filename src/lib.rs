@@ -3,8 +3,7 @@
 //! The library exists so that tests, fuzzers and benches reach the parts; its API promises nothing.
 //! This file is the path of every run: parse → context → dispatch → report.
 
-// Only three places need unsafe code: the files that call the API of Windows, `output/closed_stdout.rs`, and
-// `commands/session/inherited_files.rs`.
+// Unsafe code is only in files that these systems compile; each says why.
 #![cfg_attr(not(any(windows, target_os = "linux", target_os = "macos")), forbid(unsafe_code))]
 
 pub mod args;
@@ -104,7 +103,7 @@ pub fn main() -> u8 {
 
 fn dispatch(context: Context, command: Command) -> Result<Exit> {
     // Much time may pass between two lines, so a closed stdout would not be noticed by writing.
-    let watches_stdout = events_to_stdout(&context.global)
+    let watches_stdout = output::events_go_to_stdout(context.global.events.as_deref())
         || match &command {
             Command::List(args) => args.watch,
             Command::Read(args) => args.watch && args.output_file().is_none(),
@@ -171,11 +170,6 @@ fn run_connected(
     commands::runtime::block_on(&context.interrupt, run)?
 }
 
-/// Whether notifications go to standard output.
-fn events_to_stdout(global: &GlobalOptions) -> bool {
-    global.events.as_deref() == Some(std::path::Path::new("-"))
-}
-
 /// When to use colors: by the option, else by the configuration, which is read only at a terminal.
 fn color_mode(global: &GlobalOptions, env: &Environment, terminal: &Terminal) -> ColorMode {
     let configured = || {
@@ -197,7 +191,7 @@ fn color_mode(global: &GlobalOptions, env: &Environment, terminal: &Terminal) ->
 
 fn ui_options(global: &GlobalOptions, color: ColorMode) -> UiOptions {
     // Notifications and text would be hard to tell apart.
-    let stream = events_to_stdout(global);
+    let stream = output::events_go_to_stdout(global.events.as_deref());
     UiOptions {
         json: global.json || stream,
         jq: None,

@@ -3,7 +3,6 @@
 //! Each line is written as soon as its notification arrives. On standard output the result follows the notifications
 //! that arrived before it, on its own line.
 
-use std::fs::File;
 use std::io::Write;
 use std::path::Path;
 use std::sync::Mutex;
@@ -12,15 +11,22 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use serde_json::value::RawValue;
 
 use super::json::one_line;
+use super::trace_writer::create_private_file;
 use super::ui::{EventOutput, Ui};
-use crate::error::{ErrorKind, Failure, Result};
+use crate::error::Result;
 use crate::protocol::rpc;
 use crate::util::lock::lock;
+
+/// Whether this value of `--events` stands for standard output, where the result goes as well.
+#[must_use]
+pub fn events_go_to_stdout(events: Option<&Path>) -> bool {
+    events == Some(Path::new("-"))
+}
 
 impl Ui {
     /// Whether notifications and the result are both written to standard output.
     pub(super) fn events_to_stdout(&self) -> bool {
-        self.options.events.as_deref() == Some(Path::new("-"))
+        events_go_to_stdout(self.options.events.as_deref())
     }
 
     /// Creates the file of `--events`, once. Whether notifications are wanted at all.
@@ -35,11 +41,7 @@ impl Ui {
         let events = if self.events_to_stdout() {
             EventOutput::Stdout
         } else {
-            let file = File::create(path).map_err(|error| {
-                Failure::new(ErrorKind::Usage, format!("cannot write the events to '{}'", path.display()))
-                    .caused_by(&error)
-                    .hint("choose a writable file: --events FILE")
-            })?;
+            let file = create_private_file(path, "events", "--events")?;
             EventOutput::File(Mutex::new(file), AtomicBool::new(false))
         };
         let _ = self.events.set(events);
@@ -70,6 +72,7 @@ mod tests {
     use super::super::testing::*;
     use super::super::{Terminal, UiOptions};
     use super::*;
+    use crate::error::ErrorKind;
 
     fn raw(text: &str) -> Box<RawValue> {
         RawValue::from_string(text.to_owned()).unwrap()

@@ -1,6 +1,6 @@
 //! Everything that is printed: the result on standard output, everything else on standard error.
 //!
-//! The only module that writes to the standard streams. A terminal changes the looks, never the
+//! Besides `complete`, the only module that writes to the standard streams. A terminal changes the looks, never the
 //! content: what is piped is exact; what a terminal shows is made harmless first (`SEC-05`).
 
 mod closed_stdout;
@@ -36,7 +36,7 @@ pub mod table;
 mod terminal;
 #[cfg(test)]
 mod testing;
-mod trace;
+mod trace_writer;
 mod ui;
 
 use std::io::{self, Write};
@@ -44,6 +44,7 @@ use std::io::{self, Write};
 use crate::error::ErrorKind;
 
 pub use closed_stdout::reader_gone;
+pub use events::events_go_to_stdout;
 pub use exchange_log::ExchangeLog;
 pub use failure::failure_json;
 pub use image_format::ImageMode;
@@ -53,7 +54,7 @@ pub use recording::RecordingWriter;
 pub use style::{ColorMode, Style};
 pub use table::{Cell, Column, Table};
 pub use terminal::Terminal;
-pub use trace::rfc3339 as time;
+pub use trace_writer::rfc3339 as time;
 pub use ui::{Ui, UiOptions};
 
 /// Says that mcpipe itself failed, after `clean_up`, and ends with 70: a panic never passes in silence.

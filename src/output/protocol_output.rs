@@ -7,6 +7,7 @@ use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::sync::{Arc, Mutex};
 
+use memchr::memchr2;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
 
 use crate::error::{ErrorKind, Failure, Result};
@@ -15,7 +16,7 @@ use crate::util::lock::lock;
 /// How many messages wait for the thread.
 const QUEUED_MESSAGES: usize = 64;
 /// How many bytes wait for the thread. A longer message waits alone.
-const QUEUED_BYTES: usize = 1 << 20;
+const QUEUED_BYTES: u32 = 1 << 20;
 /// How much is written at once, in bytes.
 const BUFFER_SIZE: usize = 64 << 10;
 
@@ -59,14 +60,14 @@ impl ProtocolOutput {
                 reported.notify.notify_waiters();
             }
         });
-        Ok(ProtocolOutput { queue, room: Arc::new(Semaphore::new(QUEUED_BYTES)), end })
+        Ok(ProtocolOutput { queue, room: Arc::new(Semaphore::new(QUEUED_BYTES as usize)), end })
     }
 
     /// Writes one message, given in parts without a line end. Resolves when there is room for it, which is how a client
     /// that reads slowly slows down its server.
     pub async fn write(&self, parts: Vec<Cow<'static, str>>) {
         let size: usize = parts.iter().map(|part| part.len()).sum();
-        let size = u32::try_from(size.clamp(1, QUEUED_BYTES)).unwrap_or(u32::MAX);
+        let size = u32::try_from(size).unwrap_or(QUEUED_BYTES).clamp(1, QUEUED_BYTES);
         // Neither is ever closed while this exists, except after a failed write, which `failed` reports.
         let Ok(room) = self.room.clone().acquire_many_owned(size).await else { return };
         let _ = self.queue.send(QueuedOutput { parts, _room: room }).await;
@@ -74,11 +75,9 @@ impl ProtocolOutput {
 
     /// Waits until the messages so far are written, as long as they are being read.
     pub async fn flush(&self) {
-        if let Ok(all) = u32::try_from(QUEUED_BYTES) {
-            tokio::select! {
-                _ = self.room.acquire_many(all) => {}
-                _ = self.failed() => {}
-            }
+        tokio::select! {
+            _ = self.room.acquire_many(QUEUED_BYTES) => {}
+            _ = self.failed() => {}
         }
     }
 
@@ -133,15 +132,10 @@ fn write_messages(mut messages: mpsc::Receiver<QueuedOutput>, mut stdout: impl W
 /// Writes JSON without line breaks: outside of strings they are white space, and inside they are not allowed (RFC 8259
 /// §7).
 fn write_on_one_line(stdout: &mut impl Write, mut text: &str) -> io::Result<()> {
-    for line_break in ['\n', '\r'] {
-        if !text.contains(line_break) {
-            continue;
-        }
-        while let Some(at) = text.find(['\n', '\r']) {
-            stdout.write_all(&text.as_bytes()[..at])?;
-            stdout.write_all(b" ")?;
-            text = &text[at + 1..];
-        }
+    while let Some(at) = memchr2(b'\n', b'\r', text.as_bytes()) {
+        stdout.write_all(&text.as_bytes()[..at])?;
+        stdout.write_all(b" ")?;
+        text = &text[at + 1..];
     }
     stdout.write_all(text.as_bytes())
 }

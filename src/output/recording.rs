@@ -10,7 +10,7 @@ use std::time::SystemTime;
 use super::Ui;
 use super::json::{one_line, quote};
 use super::redact::{KnownSecrets, redact_members};
-use super::trace::{create_private_file, rfc3339};
+use super::trace_writer::{create_private_file, rfc3339};
 use crate::error::Result;
 use crate::transport::recorder::RecordSink;
 use crate::transport::replay::{RECORDING_FORMAT, RECORDING_VERSION};

@@ -296,6 +296,11 @@ fn a_sampling_command_that_fails_is_told_and_leaves_nothing_behind() {
         let server = modern(json!({"m": {"method": "sampling/createMessage", "params": {}}})).stdio();
         call(&server, &["--sampling-command", command, "--timeout", "300ms"]).exits(code).stderr_contains(why);
     }
+    // What it prints is limited, and not cut: what is left could be read as a shorter result.
+    let server = legacy("2025-11-25", "sampling/createMessage", json!({"messages": []})).stdio();
+    call(&server, &["--sampling-command", "head -c 67108865 /dev/zero"])
+        .exits(1)
+        .stderr_contains("the sampling command failed\n  it printed more than 64 MiB\n");
     let server = legacy("2025-11-25", "sampling/createMessage", json!({})).stdio();
     call(&server, &["--sampling-command", "no-such-model -x"])
         .exits(2)

@@ -1,11 +1,14 @@
 //! `auth login`: obtain credentials, and check that the server accepts them.
 
+use std::time::Duration;
+
 use super::super::credentials::LoginOptions;
 use super::super::{Context, Exit};
 use super::shared::{format_expiry, login_json, resolve_http_target};
 use crate::auth::credentials::Credentials;
 use crate::auth::{BrowserMode, Grant, LOGIN_TIMEOUT, LoginMode, OAuthSettings, TokenProvider};
 use crate::cli::AuthLoginArgs;
+use crate::commands::timeouts::effective_timeout;
 use crate::config::oauth::{ClientAuthMethod, RedirectUri, ResourceParameter, SigningAlgorithm, check_param_name};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::protocol::views::ListKind;
@@ -29,10 +32,9 @@ pub async fn run(context: &Context, args: AuthLoginArgs) -> Result<Exit> {
             }));
     }
     let settings = merge_settings(context, &args, &target)?;
-    let patience = context.global.timeout.filter(|time| !time.is_zero()).unwrap_or(LOGIN_TIMEOUT);
+    let timeout = effective_timeout(context.global.timeout, None, LOGIN_TIMEOUT).unwrap_or(Duration::MAX);
     let browser = if args.no_browser { BrowserMode::Manual } else { BrowserMode::Launch };
-    let entry =
-        LoginOptions { mode: LoginMode::Always, browser, timeout: patience, force: true, settings: Some(settings) };
+    let entry = LoginOptions { mode: LoginMode::Always, browser, timeout, force: true, settings: Some(settings) };
     let Some(gate) = context.token_provider(&target, entry)? else {
         return Err(Failure::new(ErrorKind::Bug, "no token provider for a URL"));
     };

@@ -20,9 +20,10 @@ use crate::target;
 use crate::transport::{BoxFuture, process};
 use crate::util::duration::format_duration;
 use crate::util::json_error::json_fault_at;
+use crate::util::size::format_size;
 
 /// The longest result accepted, in bytes.
-const MAX_RESULT_LENGTH: u64 = 64 * 1024 * 1024;
+const MAX_RESULT_LENGTH: u64 = 64 << 20;
 
 /// The handler of sampling requests; `None` without `--sampling-command`. `timeout` limits each request.
 ///
@@ -91,6 +92,9 @@ impl SamplingCommand {
         // However this ends, no process that it started is left running.
         let _group = process::ProcessGroup::led_by(child.id().unwrap_or_default());
         let output = write_and_read(&mut child, params).await.map_err(|error| failed().caused_by(&error))?;
+        if output.len() as u64 > MAX_RESULT_LENGTH {
+            return Err(failed().cause(format!("it printed more than {}", format_size(MAX_RESULT_LENGTH))));
+        }
         let status = child.wait().await.map_err(|error| failed().caused_by(&error))?;
         if !status.success() {
             return Err(failed().cause(format!("{}: {status}", self.words[0])));
@@ -116,7 +120,8 @@ async fn write_and_read(child: &mut Child, params: &Value) -> std::io::Result<Ve
     let read = async {
         let mut output = Vec::new();
         if let Some(stdout) = stdout {
-            stdout.take(MAX_RESULT_LENGTH).read_to_end(&mut output).await?;
+            // One byte beyond the limit shows that there is more.
+            stdout.take(MAX_RESULT_LENGTH + 1).read_to_end(&mut output).await?;
         }
         Ok(output)
     };
