@@ -24,32 +24,36 @@ const PROXY_SCHEMES: [&str; 6] = ["http", "https", "socks4", "socks4a", "socks5"
 /// # Errors
 /// [`ErrorKind::Usage`], never showing the value.
 pub fn parse_header_flag(text: &str, number: usize) -> Result<Vec<(String, Secret)>> {
-    // Its content may be a secret, so it is named by its position.
-    let parse = |text| parse_header_line(text, number);
-    let Some(file) = text.strip_prefix('@') else { return parse(text).map(|header| vec![header]) };
+    let Some(file) = text.strip_prefix('@') else {
+        // Its content may be a secret, so it is named by its position.
+        return parse_header_line(text, &format!("-H number {number}")).map(|header| vec![header]);
+    };
     let content = std::fs::read_to_string(file).map_err(|error| {
         Failure::new(ErrorKind::Usage, format!("cannot read the headers in '{file}'")).caused_by(&error)
     })?;
-    content.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')).map(parse).collect()
+    let lines = content.lines().map(str::trim).enumerate();
+    let headers = lines.filter(|(_, line)| !line.is_empty() && !line.starts_with('#'));
+    headers.map(|(index, line)| parse_header_line(line, &format!("{file}:{}", index + 1))).collect()
 }
 
-fn parse_header_line(text: &str, number: usize) -> Result<(String, Secret)> {
-    let hint = "write it as 'Name: value'; 'Name;' sends it empty";
+/// Parses `Name: value` or `Name;`, which stands at `place`.
+fn parse_header_line(text: &str, place: &str) -> Result<(String, Secret)> {
+    let failure = |why: &str| {
+        Failure::new(ErrorKind::Usage, format!("{place}: {why}"))
+            .hint("write it as 'Name: value'; 'Name;' sends it empty")
+    };
     let (name, value) = match text.split_once(':') {
         Some((_, value)) if value.trim().is_empty() => {
             let name = text.trim_end().trim_end_matches(':').trim();
-            return Err(Failure::new(ErrorKind::Usage, format!("the header '{name}' has no value")).hint(hint));
+            return Err(failure(&format!("the header '{name}' has no value")));
         }
         Some((name, value)) => (name.trim(), value.trim()),
         None => match text.trim().strip_suffix(';') {
             Some(name) => (name.trim(), ""),
-            None => {
-                let message = format!("the header in -H number {number} has no colon");
-                return Err(Failure::new(ErrorKind::Usage, message).hint(hint));
-            }
+            None => return Err(failure("the header has no colon")),
         },
     };
-    validate_header(name, value).map_err(|why| Failure::new(ErrorKind::Usage, why).hint(hint))?;
+    validate_header(name, value).map_err(|why| failure(&why))?;
     Ok((name.to_owned(), Secret::new(value)))
 }
 
@@ -71,7 +75,7 @@ pub fn validate_header(name: &str, value: &str) -> Result<(), String> {
 pub fn parse_variable(text: &str, number: usize) -> Result<(String, Secret)> {
     // Its content may be a secret, so it is named by its position.
     let failure = |problem: &str| {
-        Failure::new(ErrorKind::Usage, format!("the variable in -e number {number} {problem}"))
+        Failure::new(ErrorKind::Usage, format!("-e number {number}: the variable {problem}"))
             .hint("write it as --env KEY=VALUE")
     };
     match text.split_once('=') {

@@ -74,7 +74,7 @@ pub(super) fn before_parenthesis(text: &str) -> &str {
 pub fn split_command_line(line: &str, environment: &Environment) -> Result<Vec<String>> {
     let Some(words) = quoting::split(line) else {
         return Err(Failure::new(ErrorKind::Usage, format!("cannot split the command line '{line}'"))
-            .cause("a quote is not closed, or it ends with a backslash")
+            .cause("it has a quote that is not closed, or ends with a backslash")
             .hint("put the command after `--` instead, where it needs no quotes"));
     };
     if words.first().is_none_or(String::is_empty) {
@@ -103,7 +103,7 @@ pub fn unknown_server(config: &Config, name: &str, environment: &Environment) ->
         let shown = environment.abbreviate_home(&path);
         return failure
             .cause(format!("there is a program of that name, {shown}"))
-            .hint(format!("to start it as the server, omit TARGET and end with: -- {name}"));
+            .hint(format!("to start it as the server, remove '{name}' and add at the end of the line: -- {name}"));
     }
     if is_program(&file) {
         return failure.hint(format!("did you mean {}?", quoting::quote(&format!("./{name}"))));

@@ -111,7 +111,7 @@ fn a_command_line_is_split_by_word_rules_and_the_tilde_expanded() {
     let home = world.dir.path().display().to_string();
     assert_eq!(stdio(&target).program, format!("{home}/bin/srv"));
     assert_eq!(stdio(&target).args, ["a b", "c\"d", &format!("{home}/e"), "f g", "", "$HOME", "*"]);
-    refused(world.target("npx 'x", &no_flags()), ErrorKind::Usage, "a quote is not closed");
+    refused(world.target("npx 'x", &no_flags()), ErrorKind::Usage, "a quote that is not closed");
     refused(world.target("'' x", &no_flags()), ErrorKind::Usage, "has no program");
     refused(world.target("", &no_flags()), ErrorKind::Usage, "the target is empty");
     refused(world.target(" ", &no_flags()), ErrorKind::Usage, "the target is empty");
@@ -187,7 +187,7 @@ fn an_unknown_name_gets_the_nearest_a_program_or_the_way_to_add_it() {
         let path = world.dir.path().display().to_string();
         let world = world.with_variable("PATH", &path);
         refused(world.target("linea", &no_flags()), ErrorKind::Config, "did you mean linear?");
-        refused(world.target("program", &no_flags()), ErrorKind::Config, "omit TARGET and end with: -- program");
+        refused(world.target("program", &no_flags()), ErrorKind::Config, "at the end of the line: -- program");
     }
 }
 
@@ -311,7 +311,7 @@ fn headers_are_read_as_curl_reads_them_and_never_shown() {
     assert_eq!(headers(&with("A: é").unwrap()), [("A", "é")]);
     for (text, part) in [
         ("A:", "the header 'A' has no value"),
-        ("s3cret", "number 1 has no colon"),
+        ("s3cret", "-H number 1: the header has no colon"),
         ("A b: s3cret", "'A b' is not a valid header name"),
         (": s3cret", "'' is not a valid header name"),
         ("A: s3cret\r\nB: c", "contains a line break"),
@@ -323,6 +323,9 @@ fn headers_are_read_as_curl_reads_them_and_never_shown() {
     let file = world.dir.path().join("h");
     std::fs::write(&file, "# mine\nA: 1\n\nB: 2\r\n").unwrap();
     assert_eq!(headers(&with(&format!("@{}", file.display())).unwrap()), [("A", "1"), ("B", "2")]);
+    std::fs::write(&file, "# mine\nA: 1\n\ns3cret\n").unwrap();
+    let failure = refused(with(&format!("@{}", file.display())), ErrorKind::Usage, "h:4: the header has no colon");
+    assert!(!format!("{failure:?}").contains("s3cret"), "{failure:?}");
     let bearer = |variable: &str| TargetOptions { bearer_env: Some(variable.into()), ..no_flags() };
     refused(world.target("https://a/", &bearer("NOPE")), ErrorKind::Config, "NOPE for the bearer token is not set");
 }
@@ -443,7 +446,7 @@ fn http_over_a_unix_socket_needs_no_leave_for_plain_http() {
 fn command_lines_repeat_what_led_to_the_target_but_no_secret() {
     let world = ConfigFixture::new("[servers.s]\nurl = 'https://s.invalid/mcp'\n");
     let all = TargetOptions {
-        headers: vec!["Authorization: Bearer s3cret".into(), "It's: s3cret".into()],
+        headers: ["Authorization: Bearer s3cret", "It's: s3cret", "@my headers", "X-Empty;"].map(Into::into).to_vec(),
         transport: Some(HttpMode::Sse),
         protocol: Some("legacy".into()),
         cacert: Some("my ca.pem".into()),
@@ -452,12 +455,13 @@ fn command_lines_repeat_what_led_to_the_target_but_no_secret() {
         no_cookies: true,
         ..no_flags()
     };
-    let mut target = world.target("s", &all).unwrap();
+    let mut target = world.target("s", &no_flags()).unwrap();
     target.flags = TargetFlags::new(Some(Path::new("m.toml")), &all);
-    let [header, cacert, proxy] =
-        ["Authorization: …", "my ca.pem", "http://…@proxy:3128"].map(crate::util::quoting::quote);
+    let [header, file, empty, cacert, proxy] =
+        ["Authorization: …", "@my headers", "X-Empty;", "my ca.pem", "http://…@proxy:3128"]
+            .map(crate::util::quoting::quote);
     let options = format!(
-        "-H {header} -H \"It's: …\" --transport sse --protocol legacy --cacert {cacert} --proxy {proxy} --insecure --no-cookies"
+        "-H {header} -H \"It's: …\" -H {file} -H {empty} --transport sse --protocol legacy --cacert {cacert} --proxy {proxy} --insecure --no-cookies"
     );
     assert_eq!(target.command_line("list", &["TOOL"]), format!("mcpipe list s TOOL --config m.toml {options}"));
     assert_eq!(target.config_command_line("get"), "mcpipe config get s --config m.toml");

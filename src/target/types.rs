@@ -1,7 +1,7 @@
 //! A server that can be connected to, and the command lines that reach it, for hints and examples.
 //!
-//! The command lines contain the options for the target as they were typed. Possible secrets (values of headers and
-//! variables, the password of a proxy) are replaced by a placeholder.
+//! The command lines contain the options for the target in their short form. Possible secrets (values of headers and
+//! variables, the user and password of a proxy) are replaced by a placeholder.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -88,35 +88,38 @@ pub struct TargetFlags {
 }
 
 impl TargetFlags {
-    /// What was typed.
+    /// The options that were given, in their short form and without secrets.
     #[must_use]
     pub fn new(config: Option<&Path>, options: &TargetOptions) -> Self {
         let path = |path: &Path| quote(&path.to_string_lossy());
         let config = config.map(|file| vec!["--config".to_owned(), path(file)]).unwrap_or_default();
-        let mut reach = Vec::new();
+        let mut words = Vec::new();
         for GivenOption { name, value, .. } in options.given() {
             let name = match name {
                 "--header" => "-H",
                 "--env" => "-e",
                 name => name,
             };
-            reach.push(name.to_owned());
-            reach.extend(match value {
+            words.push(name.to_owned());
+            words.extend(match value {
                 OptionValue::Switch => None,
-                OptionValue::Header(text) => {
-                    let name = text.split(':').next().unwrap_or_default().trim();
-                    Some(quote(&format!("{name}: {PLACEHOLDER}")))
-                }
+                // `@FILE` and `Name;` have no value that could be a secret.
+                OptionValue::Header(text) if text.starts_with('@') => Some(quote(text)),
+                OptionValue::Header(text) => Some(quote(&match text.split_once(':') {
+                    Some((name, _)) => format!("{}: {PLACEHOLDER}", name.trim()),
+                    None if text.trim().ends_with(';') => text.to_owned(),
+                    None => PLACEHOLDER.to_owned(),
+                })),
                 OptionValue::Variable(text) => {
                     let name = text.split('=').next().unwrap_or_default();
                     Some(format!("{}={PLACEHOLDER}", quote(name)))
                 }
                 OptionValue::Path(file) => Some(path(file)),
-                OptionValue::Proxy(proxy) => Some(quote(&redact_proxy_password(proxy))),
+                OptionValue::Proxy(proxy) => Some(quote(&redact_proxy_credentials(proxy))),
                 OptionValue::Text(text) => Some(quote(text)),
             });
         }
-        TargetFlags { config_flag: config, target_options: reach }
+        TargetFlags { config_flag: config, target_options: words }
     }
 }
 
@@ -143,15 +146,15 @@ impl Target {
     #[must_use]
     pub fn command_line(&self, command: &str, words: &[&str]) -> String {
         // A single word that names a program is a target only after `--`.
-        let behind = !self.is_configured
+        let follows_separator = !self.is_configured
             && matches!(self.endpoint, Endpoint::Stdio(_))
             && matches!(classify_word(&self.name), Ok(TargetWord::Name(_)));
         let name = quote(&self.name);
         let mut line = vec!["mcpipe", command];
-        line.extend((!behind).then_some(name.as_str()));
+        line.extend((!follows_separator).then_some(name.as_str()));
         line.extend(words);
         line.extend(self.flags.config_flag.iter().chain(&self.flags.target_options).map(String::as_str));
-        line.extend(behind.then_some(["--", name.as_str()]).into_iter().flatten());
+        line.extend(follows_separator.then_some(["--", name.as_str()]).into_iter().flatten());
         line.join(" ")
     }
 
@@ -195,7 +198,7 @@ impl Target {
     }
 }
 
-fn redact_proxy_password(proxy: &str) -> String {
+fn redact_proxy_credentials(proxy: &str) -> String {
     let Some((before, host)) = proxy.rsplit_once('@') else { return proxy.to_owned() };
     let scheme = before.split_once("://").map_or(String::new(), |(scheme, _)| format!("{scheme}://"));
     format!("{scheme}{PLACEHOLDER}@{host}")

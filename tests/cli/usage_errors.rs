@@ -38,7 +38,7 @@ fn the_last_of_several_values_counts() {
     let run = Sandbox::new().mcpipe(words).args(["--color", "always", "--color", "never", "-y", "-y"]).run();
     assert_eq!(run.succeeds().json()["content"][0]["text"], "x");
     let run = Sandbox::new().mcpipe(["list", "http://127.0.0.1:1/", "-H", "A: 1", "-H", "no"]).run();
-    run.exits(2).stderr_contains("the header in -H number 2 has no colon").hides("'no'");
+    run.exits(2).stderr_contains("-H number 2: the header has no colon").hides("'no'");
 }
 
 #[test]

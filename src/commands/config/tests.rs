@@ -395,11 +395,11 @@ fn add_refuses_what_could_not_be_used_and_writes_nothing() {
         (&["add", "x", "ftp://a"], "unsupported URL scheme"),
         (&["add", "x", "http://far.example/"], "--allow-http"),
         (&["add", "x", "https://a/", "-e", "A=b"], "--env applies only to a command"),
-        (&["add", "x", "https://a/", "-H", "broken"], "the header in -H number 1 has no colon"),
+        (&["add", "x", "https://a/", "-H", "broken"], "-H number 1: the header has no colon"),
         (&["add", "x", "https://a/", "--protocol", "2020-01-01"], "unknown revision"),
         (&["add", "x", "https://a/", "--allow-tool", "a["], "an invalid pattern"),
         (&["add", "x", "nonsense"], "neither a URL nor a program in PATH"),
-        (&["add", "x", "npx 'y"], "a quote is not closed"),
+        (&["add", "x", "npx 'y"], "a quote that is not closed"),
         (&["add", "x", "https://a/", "--cacert", "c.pem", "--proxy", "ftp://p"], "unsupported proxy scheme 'ftp'"),
     ] {
         if part.is_empty() {
