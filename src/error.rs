@@ -14,7 +14,7 @@ pub type Result<T, E = Failure> = std::result::Result<T, E>;
 /// The kind of an error. It decides the exit code and the `class` of the JSON error.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorKind {
-    /// The server reported an error.
+    /// The server, or a command that answers for the user, reported a failure.
     Failed,
     /// The command line is invalid, or an argument does not match the tool's schema.
     Usage,

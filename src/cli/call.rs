@@ -89,9 +89,10 @@ pub struct CallArgs {
     pub object: Option<String>,
     /// Run the calls in FILE (NDJSON; - for standard input) over one connection
     ///
-    /// Each line of FILE is {"tool":…,"arguments":…,"id":…}. One result line is printed as each call finishes. A line may
-    /// also read a resource ("read":URI), get a prompt ("prompt":…,"arguments":…) or send any request
-    /// ("request":METHOD,"params":…), and name a configured server ("server":NAME). Without TARGET, each line names one.
+    /// Each line of FILE is {"tool":…,"arguments":…,"id":…}. One result line is printed as each call finishes. In place of
+    /// "tool", a line may read a resource ("read":URI), get a prompt ("prompt":…,"arguments":…) or send any request
+    /// ("request":METHOD,"params":…). With "server":NAME, a line is for a configured server; without TARGET, every line
+    /// needs that.
     #[arg(long, value_name = "FILE|-", help_heading = "Many calls", group = "many",
         conflicts_with_all = ["object", "structured", "save", "detach", "tool_use"])]
     pub batch: Option<PathBuf>,

@@ -79,7 +79,7 @@ pub enum ConfigCommand {
     /// FILE is a configuration file of one of them, or any JSON file with servers under mcpServers or servers, or at its
     /// top level. Without either, mcpipe imports from every client that it finds.
     ///
-    /// Every command is shown in full, and nothing is written before you confirm.
+    /// The command line of each server is shown in full. Nothing is written until you confirm, or with --yes.
     Import(ConfigImportArgs),
     /// Remove a server
     ///

@@ -10,7 +10,7 @@ pub fn parse_string(token: &str) -> Option<String> {
     serde_json::from_str(token).ok().or_else(|| serde_json::from_str(&replace_lone_surrogates(token)).ok())
 }
 
-/// A value as JSON. Unlike that of `to_string`, its memory does not grow byte by byte.
+/// A value as JSON. `Value::to_string` would let its buffer grow in many small steps.
 #[must_use]
 pub fn encode_value(value: &impl serde::Serialize) -> String {
     serde_json::to_string(value).unwrap_or_default()

@@ -115,7 +115,7 @@ impl ArgumentProblem {
 
     /// A value that matches several branches of a `oneOf`.
     pub(super) fn several_branches_match(path: &[PathStep], value: &Value) -> Self {
-        ArgumentProblem::new(path, "matches more than one of the alternatives, only one is allowed").with_value(value)
+        ArgumentProblem::new(path, "matches more than one of the alternatives; only one is allowed").with_value(value)
     }
 
     /// A required member that is missing. `path` is that of the member.

@@ -233,7 +233,7 @@ fn branches_that_fail_are_told_in_one_line() {
     assert_eq!(problem_texts(&shapes, &json!("b")), ["matches none of the alternatives, got 'b'"]);
     assert_eq!(
         problem_texts(&json!({"oneOf": [{"minimum": 1}, {"maximum": 5}]}), &json!(3)),
-        ["matches more than one of the alternatives, only one is allowed, got 3"]
+        ["matches more than one of the alternatives; only one is allowed, got 3"]
     );
 }
 

@@ -165,9 +165,8 @@ impl Session {
                 let has_other_hint = failure.details().hint.is_some() && !failure.details().suggests_waiting;
                 return Err(if has_other_hint { failure } else { failure.wait_hint("wait longer with --wait TIME") });
             }
-            let asked = failure.details().retry_advice.and_then(|advice| advice.retry_after).unwrap_or_default();
-            // The last attempt is made at the very end of the wait.
-            let pause = poll_delay(polls, random_fraction()).max(asked).min(left);
+            let retry_after = failure.details().retry_advice.and_then(|advice| advice.retry_after);
+            let pause = poll_delay(polls, retry_after, left, random_fraction());
             polls += 1;
             self.options.transport.trace.note(&format!("not ready yet: {failure}"));
             self.options.transport.interrupt.run_until_interrupted(tokio::time::sleep(pause)).await?;

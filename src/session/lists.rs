@@ -124,7 +124,7 @@ impl Session {
         Ok(Listing { raw_items: items, is_offered: true, is_cached: false, lacks_cache_hints })
     }
 
-    /// All items of a list whose first page is `first`, the response to `call`. `from` is the cache policy of the
+    /// All items of a list whose first page is `first`, the response to `operation`. `from` is the cache policy of the
     /// list.
     ///
     /// # Errors
@@ -146,8 +146,8 @@ impl Session {
         restarted.ok_or_else(|| self.invalid_result_failure(operation.method, "refused its own cursor twice"))
     }
 
-    /// All items of a list whose first page is `first`, the response to `call`; `None` if the server rejects one of
-    /// its own cursors.
+    /// All items of a list whose first page is `first`, the response to `operation`; `None` if the server rejects one
+    /// of its own cursors.
     async fn try_all_pages(
         &self,
         operation: &Operation,

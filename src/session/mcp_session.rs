@@ -80,10 +80,9 @@ impl From<NegotiatedConnection> for Connection {
 }
 
 impl Connection {
-    /// Closes a connection that is replaced by another, if it is exclusive. Over HTTP the requests in progress still
-    /// get their own responses, and the connection ends with the last of them; a stream that all share is closed, and
-    /// the waiting requests fail.
-    async fn close_if_exclusive(&self) {
+    /// Closes a connection that is replaced by another, and the waiting requests fail. Over HTTP the requests in
+    /// progress still get their own responses, and the connection ends with the last of them.
+    async fn close_unless_http(&self) {
         if self.rpc.transport_kind() != TransportKind::Http {
             self.rpc.close(false).await;
         }
@@ -269,7 +268,7 @@ impl Session {
             return reply;
         }
         self.cache.clear();
-        connection.close_if_exclusive().await;
+        connection.close_unless_http().await;
         *open = None;
         let Ok((opened, fresh)) = Box::pin(self.negotiator().negotiate_uncached(operation)).await else { return reply };
         let connection = Arc::new(Connection::from(opened));

@@ -18,7 +18,7 @@ const FIRST_RETRY_DELAY: Duration = Duration::from_millis(300);
 const MAX_RETRY_DELAY: Duration = Duration::from_secs(20);
 /// The pause between attempts to reach a server that is not ready; it doubles up to the second value.
 const POLL_DELAYS: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
-/// The longest pause that a server may request.
+/// The longest pause that a server may request, without `--wait`.
 const MAX_RETRY_AFTER: Duration = Duration::from_secs(60);
 
 /// Reports that a request that may have effects is sent again.
@@ -124,8 +124,7 @@ impl RetryState<'_> {
         if let Some(wait) = self.policy.ready_timeout.filter(|_| safe && !was_ready) {
             let left = wait.saturating_sub(elapsed);
             self.polls += 1;
-            // The last attempt is made at the very end of the wait.
-            let pause = poll_delay(self.polls - 1, chance).max(advice.retry_after.unwrap_or_default()).min(left);
+            let pause = poll_delay(self.polls - 1, advice.retry_after, left, chance);
             return if left.is_zero() { RetryDecision::Stop } else { RetryDecision::Poll(pause) };
         }
         let allowed = safe || (self.policy.is_explicit && self.is_idempotent);
@@ -145,10 +144,12 @@ impl RetryState<'_> {
     }
 }
 
-/// The pause after so many attempts to reach a server that is not ready.
+/// The pause after so many attempts to reach a server that is not ready, with what is `left` of the time of `--wait`.
+/// That is also the only limit of a pause that the server asks for. The last attempt is made at its very end.
 #[must_use]
-pub fn poll_delay(polls: u32, chance: f64) -> Duration {
-    jittered(exponential(POLL_DELAYS.0, polls).min(POLL_DELAYS.1), chance)
+pub fn poll_delay(polls: u32, retry_after: Option<Duration>, left: Duration, chance: f64) -> Duration {
+    let usual = jittered(exponential(POLL_DELAYS.0, polls).min(POLL_DELAYS.1), chance);
+    usual.max(retry_after.unwrap_or_default()).min(left)
 }
 
 fn exponential(time: Duration, times: u32) -> Duration {

@@ -189,7 +189,7 @@ impl LegacyHttpSession for RecordedTransport {
 
     fn forget_session(&self) -> bool {
         let had_session = self.inner.legacy_session().is_some_and(LegacyHttpSession::forget_session);
-        self.log.write(&format!(r#""forgot_session":{had_session}"#));
+        self.log.write(&format!(r#""had_session":{had_session}"#));
         had_session
     }
 }

@@ -76,15 +76,15 @@ impl ProviderInner {
         discovery: DiscoveryResult,
     ) -> Result<()> {
         if state.last_obtained.is_some_and(|(_, when)| when.elapsed() > CONSECUTIVE_LOGIN_WINDOW) {
-            state.login_count = 0;
+            state.consecutive_logins = 0;
         }
-        if state.login_count >= MAX_CONSECUTIVE_LOGINS {
+        if state.consecutive_logins >= MAX_CONSECUTIVE_LOGINS {
             return Err(Failure::new(
                 ErrorKind::Auth,
                 format!("{} still requires a login after {MAX_CONSECUTIVE_LOGINS} logins", self.context.target_name),
             ));
         }
-        state.login_count += 1;
+        state.consecutive_logins += 1;
         let _busy = BusyGuard::new(&self.busy_count);
         let known = self.reusable_credentials(state, &discovery).await?;
         let settings = self.effective_settings(state).clone();
@@ -133,11 +133,11 @@ impl ProviderInner {
 
     /// Warns, once, that the login has ended and the server also accepts requests without it.
     pub(super) fn warn_if_unauthenticated(&self, state: &mut ProviderState) {
-        if !state.sent_without_token || state.has_warned {
+        if !state.sent_without_token || state.has_warned_of_ended_login {
             return;
         }
         let Some(why) = &state.ended_reason else { return };
-        state.has_warned = true;
+        state.has_warned_of_ended_login = true;
         let (name, command) = (&self.context.target_name, &self.context.login_command);
         self.context.user.warn(&format!(
             "the login to {name} has ended ({why}); sending requests without it. To log in again: {command}"

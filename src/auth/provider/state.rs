@@ -37,7 +37,8 @@ pub(super) struct ProviderState {
     pub last_obtained: Option<(TokenSource, Instant)>,
     /// Whether the current tokens have been sent: an earlier refusal is about other tokens.
     pub is_token_used: bool,
-    pub login_count: usize,
+    /// Logins without a token that the server accepted between them.
+    pub consecutive_logins: usize,
     /// Whether a login was begun; the user has seen its outcome.
     pub has_tried_login: bool,
     /// Whether the server challenged for tokens that are bound to a key, and for no others.
@@ -48,8 +49,8 @@ pub(super) struct ProviderState {
     pub ended_reason: Option<Failure>,
     /// A request was sent without a token after the login ended, and has not been refused yet.
     pub sent_without_token: bool,
-    /// Whether the user has been warned about that.
-    pub has_warned: bool,
+    /// Whether the user has been warned that the login ended.
+    pub has_warned_of_ended_login: bool,
     /// The tokens that were replaced by a refresh, the newest last.
     pub replaced_tokens: VecDeque<TokenSet>,
     /// Why the new credentials could not be stored.

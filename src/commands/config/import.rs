@@ -188,7 +188,7 @@ fn confirm_import(
     }
 }
 
-/// Whether another secret with this name is stored: with a different value, or with a name that differs only in case.
+/// Whether another secret with this name is stored: with a different value, or with a name that differs only in
 /// case.
 fn is_name_taken(
     context: &ConfigContext<'_>,

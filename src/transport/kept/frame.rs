@@ -82,9 +82,9 @@ fn invalid(why: &str) -> Failure {
     Failure::new(ErrorKind::Bug, "the session sent something other than expected").cause(why.to_owned())
 }
 
-/// What came back from the server, as the line or lines that a command reads.
+/// What came back from the server, as the line that a command reads.
 #[must_use]
-pub fn item_lines(incoming: &Incoming) -> String {
+pub fn item_line(incoming: &Incoming) -> String {
     match &incoming.item {
         IncomingItem::Message(message, None) if incoming.request_id.is_none() && !has_retry_after(message) => {
             message_json(message) + "\n"

@@ -49,7 +49,7 @@ pub(super) struct RecordingLine<'a> {
     failure: Option<FailureLine>,
     diagnostics: Option<DiagnosticsLine>,
     listening: Option<bool>,
-    forgot_session: Option<bool>,
+    had_session: Option<bool>,
     #[serde(default)]
     closed: bool,
     /// Only in a trace: the head of an HTTP request or response.
@@ -274,7 +274,7 @@ struct ServerReader {
     stderr_tail: Vec<String>,
     first_non_message: Option<String>,
     is_listening: bool,
-    forgot_session: bool,
+    had_session: bool,
     /// The connections that mcpipe closed.
     closed: HashSet<u64>,
 }
@@ -403,8 +403,8 @@ impl ServerReader {
             self.is_listening |= listening;
             return Ok(());
         }
-        if let Some(forgot) = line.forgot_session {
-            self.forgot_session |= forgot;
+        if let Some(forgot) = line.had_session {
+            self.had_session |= forgot;
             return Ok(());
         }
         if line.closed {
@@ -500,7 +500,7 @@ impl ServerReader {
             stderr_tail: self.stderr_tail,
             first_non_message: self.first_non_message,
             is_listening: self.is_listening,
-            forgot_session: self.forgot_session,
+            had_session: self.had_session,
             silence_is_recorded,
         }
     }

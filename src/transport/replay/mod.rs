@@ -198,6 +198,6 @@ impl LegacyHttpSession for ReplayTransport {
     fn resume_session(&self, _session: &Secret) {}
 
     fn forget_session(&self) -> bool {
-        self.player.script().forgot_session
+        self.player.script().had_session
     }
 }

@@ -28,9 +28,9 @@ pub(super) struct Script {
     pub first_non_message: Option<String>,
     /// Whether there was a stream for the server's own messages (legacy Streamable HTTP).
     pub is_listening: bool,
-    /// Whether there was a session to forget.
-    pub forgot_session: bool,
-    /// Whether requests without a response were waited for in vain. In a trace it is not known what happened to them.
+    /// Whether there was a session (legacy Streamable HTTP).
+    pub had_session: bool,
+    /// Whether a request without a response really got none; a trace does not tell.
     pub silence_is_recorded: bool,
 }
 
