@@ -102,7 +102,7 @@ async fn start_browser(
     #[cfg(unix)]
     command.process_group(0);
     let mut child = command.spawn().map_err(|error| error.to_string())?;
-    process::spare(child.id());
+    process::exclude_child(child.id());
     match timeout(STARTUP_GRACE, child.wait()).await {
         Err(_) => Ok(()),
         Ok(Ok(status)) if status.success() => Ok(()),

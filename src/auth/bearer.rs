@@ -117,7 +117,7 @@ impl BearerProvider {
 
     fn replace(&self, current: &mut CurrentToken, token: Secret) {
         self.user.register_secret(&token);
-        current.expires_at = claims(token.reveal()).and_then(|claims| claims.get("exp")?.as_u64());
+        current.expires_at = jwt_claims(token.reveal()).and_then(|claims| claims.get("exp")?.as_u64());
         current.token = Some(token);
     }
 
@@ -152,7 +152,7 @@ impl BearerProvider {
     /// (<https://docs.gitlab.com/ci/secrets/id_token_authentication/>).
     fn find_gitlab_token(&self, audience: &str) -> Result<Secret> {
         let is_wanted = |token: &&Secret| {
-            let Some(claims) = claims(token.reveal()) else { return false };
+            let Some(claims) = jwt_claims(token.reveal()) else { return false };
             let issued_here = match (&self.variables.gitlab_url, claims.get("iss").and_then(Value::as_str)) {
                 (Some(here), Some(issuer)) => issuer.trim_end_matches('/') == here.trim_end_matches('/'),
                 _ => false,
@@ -261,11 +261,11 @@ fn read_token_file(path: &Path) -> Result<Secret> {
 /// Whether a value has the form of an ID token.
 #[must_use]
 pub fn is_id_token(value: &str) -> bool {
-    claims(value).is_some()
+    jwt_claims(value).is_some()
 }
 
 /// The claims of a JWT, which are not verified: the server does that.
-fn claims(token: &str) -> Option<Value> {
+fn jwt_claims(token: &str) -> Option<Value> {
     let mut parts = token.split('.');
     let (_, claims, _, None) = (parts.next()?, parts.next()?, parts.next()?, parts.next()) else { return None };
     serde_json::from_slice(&URL_SAFE_NO_PAD.decode(claims.trim_end_matches('=')).ok()?).ok()

@@ -60,5 +60,5 @@ pub struct LoginRequest<'a> {
 /// Keeps new registrations before they are used: a login that is not finished must not leave an unknown client behind.
 pub trait RegistrationKeeper: Send + Sync {
     /// Keeps the client for the next login. Failures are not reported: this login does not need it.
-    fn keep<'a>(&'a self, client: &'a ClientRegistration) -> BoxFuture<'a, ()>;
+    fn save<'a>(&'a self, client: &'a ClientRegistration) -> BoxFuture<'a, ()>;
 }

@@ -65,7 +65,7 @@ pub async fn obtain_client(
     match &found.authorization_server.registration_endpoint {
         Some(endpoint) if preferences.grant.is_interactive() => {
             let client = register_client(http, endpoint, settings, found, preferences).await?;
-            registrations.keep(&client).await;
+            registrations.save(&client).await;
             obtained(client)
         }
         _ => Err(no_client_failure(found)),

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::output::document::JsonDocument;
 use crate::output::jq::{JqFilter, JqOutput};
-use crate::output::json::quote;
+use crate::protocol::json_string::encode_string;
 use crate::util::shorten::shorten;
 
 /// The most characters of a value that are shown.
@@ -30,7 +30,7 @@ pub(crate) fn matches(regex: &str, text: &str) -> Result<bool> {
 /// The outputs of an expression over a document.
 fn outputs(filter: &JqFilter, document: &mut JsonDocument<'_>) -> Result<Vec<JqOutput>, String> {
     let mut all = Vec::new();
-    let run = filter.run(document.share(), |output| {
+    let run = filter.run(document.shared_copy(), |output| {
         all.push(output);
         Ok(())
     });
@@ -104,10 +104,10 @@ fn show_output(output: &JqOutput) -> String {
         JqOutput::Text(bytes) => {
             let most = bytes.len().min(MAX_SHOWN * char::MAX_LEN_UTF8);
             let end = if most < bytes.len() { "…" } else { "" };
-            show_text(&quote(&(String::from_utf8_lossy(&bytes[..most]) + end)))
+            show_text(&encode_string(&(String::from_utf8_lossy(&bytes[..most]) + end)))
         }
         JqOutput::Json(json) => {
-            let mut beginning = Beginning(String::new());
+            let mut beginning = ShownBeginning(String::new());
             // It refuses more than what is shown.
             let _ = write!(beginning, "{json}");
             show_text(&beginning.0)
@@ -116,9 +116,9 @@ fn show_output(output: &JqOutput) -> String {
 }
 
 /// The beginning of a text: one character more than what is shown.
-struct Beginning(String);
+struct ShownBeginning(String);
 
-impl fmt::Write for Beginning {
+impl fmt::Write for ShownBeginning {
     fn write_str(&mut self, text: &str) -> fmt::Result {
         let room = (MAX_SHOWN + 1).saturating_sub(self.0.chars().count());
         self.0.extend(text.chars().take(room));

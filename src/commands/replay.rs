@@ -1,5 +1,6 @@
 //! `replay`: a recording as a server over stdio.
 
+use std::ops::ControlFlow;
 use std::path::Path;
 
 use serde_json::value::RawValue;
@@ -25,7 +26,7 @@ pub async fn run(context: &Context, args: ReplayArgs) -> Result<Exit> {
             biased;
             failure = context.interrupt.interrupted() => return Err(failure),
             output = server.next() => {
-                if print(context, output)? == Flow::End {
+                if print(context, output)?.is_break() {
                     return Ok(Exit::Done);
                 }
             }
@@ -37,32 +38,26 @@ pub async fn run(context: &Context, args: ReplayArgs) -> Result<Exit> {
     }
     server.finish();
     while let Some(output) = server.try_next() {
-        if print(context, output)? == Flow::End {
+        if print(context, output)?.is_break() {
             break;
         }
     }
     Ok(Exit::Done)
 }
 
-/// Whether the server goes on.
-#[derive(PartialEq, Eq)]
-enum Flow {
-    Continue,
-    End,
-}
-
-fn print(context: &Context, output: Option<ReplayedOutput>) -> Result<Flow> {
+/// Prints what the server sends; breaks at its end.
+fn print(context: &Context, output: Option<ReplayedOutput>) -> Result<ControlFlow<()>> {
     let line = match output {
-        None => return Ok(Flow::Continue),
-        Some(ReplayedOutput::End) => return Ok(Flow::End),
+        None => return Ok(ControlFlow::Continue(())),
+        Some(ReplayedOutput::End) => return Ok(ControlFlow::Break(())),
         // A line feed may only end a message (2025-11-25, basic/transports, stdio).
         Some(ReplayedOutput::Message(raw)) => raw.get().replace(['\n', '\r'], " "),
         Some(ReplayedOutput::Failure { id, message }) => match serde_json::from_str::<&RawValue>(&id) {
             Ok(id) => rpc::error_response(id, code::INTERNAL_ERROR, &message),
-            Err(_) => return Ok(Flow::Continue),
+            Err(_) => return Ok(ControlFlow::Continue(())),
         },
     };
-    context.ui.print_bytes(format!("{line}\n").as_bytes()).map(|()| Flow::Continue)
+    context.ui.print_bytes(format!("{line}\n").as_bytes()).map(|()| ControlFlow::Continue(()))
 }
 
 /// Takes a line of the client: a message, or a batch of messages (2025-03-26).

@@ -168,7 +168,7 @@ async fn run_command(
         None => SecretError::new(format!("cannot start the command '{name}'")).cause(error.to_string()),
     })?;
     // Agents, such as that of GnuPG, outlive the command on purpose.
-    process::spare(child.id());
+    process::exclude_child(child.id());
     let _group = child.id().filter(|_| !person).map(process::ProcessGroup::led_by);
     let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
     let (mut output, mut complaint) = (Vec::new(), Vec::new());

@@ -201,8 +201,12 @@ fn print_handles(context: &Context, handles: &[TaskHandle]) -> Result<Exit> {
     if handles.is_empty() {
         context.ui.note("no tasks (mcpipe remembers tasks started with --detach until they are fetched)");
     }
-    let mut table =
-        Table::new([Column::new("ID").whole(), Column::new("TARGET"), Column::new("TOOL"), Column::new("STARTED")]);
+    let mut table = Table::new([
+        Column::new("ID").on_one_line(),
+        Column::new("TARGET"),
+        Column::new("TOOL"),
+        Column::new("STARTED"),
+    ]);
     for handle in handles {
         table.add_row([
             Cell::new(&*handle.id),
@@ -220,7 +224,7 @@ fn task_row(task: &Task) -> [Cell; 3] {
 }
 
 fn task_table(rows: impl IntoIterator<Item = [Cell; 3]>) -> Table {
-    let mut table = Table::new([Column::new("ID").whole(), Column::state("STATUS"), Column::new("MESSAGE")]);
+    let mut table = Table::new([Column::new("ID").on_one_line(), Column::state("STATUS"), Column::new("MESSAGE")]);
     for cells in rows {
         table.add_row(cells);
     }

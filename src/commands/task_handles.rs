@@ -293,7 +293,7 @@ pub fn save_handle(
     left: Option<&DetachedSession>,
 ) {
     let mut handle = TaskHandle::new(task, session.target(), place, context.env.cwd(), left);
-    handle.ended &= !session.is_kept();
+    handle.ended &= !session.is_kept_by_keeper();
     if let Err(error) = TaskHandles::open(&context.env).save(&handle) {
         context.ui.warn(&format!("cannot save the handle of task '{}': {error}", task.id));
     }

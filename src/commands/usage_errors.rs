@@ -180,7 +180,7 @@ fn suggest_option(found: &str, arguments: &[OsString]) -> Option<String> {
         "prompt " => Some("a prompt's"),
         _ => None,
     };
-    if let Some(line) = separated(&name, &command, arguments) {
+    if let Some(line) = with_separator(&name, &command, arguments) {
         return Some(command_last(&line));
     }
     if let Some(line) = command_of_option(found, &name, &command, arguments) {
@@ -305,7 +305,7 @@ fn long_option_with_one_dash(found: &str, arguments: &[OsString]) -> Option<Stri
 }
 
 /// The command line with `--` before the server's command, if it was typed without.
-fn separated(name: &str, command: &clap::Command, arguments: &[OsString]) -> Option<String> {
+fn with_separator(name: &str, command: &clap::Command, arguments: &[OsString]) -> Option<String> {
     let words: Vec<&str> = arguments.iter().skip(1).map(|word| word.to_str()).collect::<Option<_>>()?;
     let env = Environment::from_process();
     let starts_server = |word: &str| {
@@ -343,7 +343,7 @@ pub fn unknown_target_hint(target: &str, is_similar: bool, arguments: &[OsString
     if is_similar {
         return None;
     }
-    separated(&name, &command, arguments).map(|line| command_last(&line))
+    with_separator(&name, &command, arguments).map(|line| command_last(&line))
 }
 
 /// The command line for `SERVER/TOOL`, `SERVER:TOOL` and `SERVER__TOOL` of other programs, if the server is configured.
@@ -468,7 +468,7 @@ fn fill_in<'a>(line: &'a str, typed: &[&'a str]) -> String {
             .map(OsString::from)
             .collect();
         let (name, command) = typed_command(&whole);
-        return separated(&name, &command, &whole).unwrap_or_else(|| line.to_owned());
+        return with_separator(&name, &command, &whole).unwrap_or_else(|| line.to_owned());
     }
     // A URL is not a name.
     let is_url = typed.first().is_some_and(|word| word.contains("://"));

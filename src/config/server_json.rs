@@ -52,7 +52,7 @@ pub fn describe(document: &Value, prefix: &str) -> Result<DescribedServer, Serve
     let server = document.get("server").filter(|server| server.is_object()).unwrap_or(document);
     let name = text(server, "name").ok_or(ServerJsonError::NotServerJson)?;
     let version = text(server, "version").map_or(String::new(), |version| format!(" {version}"));
-    let mut reading = Reading { server: DescribedServer::default(), prefix: variable_name(prefix) };
+    let mut reading = ServerJsonReader { server: DescribedServer::default(), prefix: variable_name(prefix) };
     reading.server.title = format!("{name}{version}");
     let remotes = entries(server, "remotes");
     let of_type = |wanted: &str| remotes.iter().find(|remote| text(remote, "type") == Some(wanted)).copied();
@@ -92,12 +92,12 @@ fn literal(text: &str) -> String {
     text.replace("${", "$${")
 }
 
-struct Reading {
+struct ServerJsonReader {
     server: DescribedServer,
     prefix: String,
 }
 
-impl Reading {
+impl ServerJsonReader {
     fn read_remote(&mut self, remote: &Value) {
         let variables = &remote["variables"];
         self.server.url = text(remote, "url").map(|url| self.template(url, variables));

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::ModelApi;
 use super::tool_names::exposed_property;
-use crate::schema::{SCHEMA_LIST_KEYWORDS, SCHEMA_MAP_KEYWORDS, SINGLE_SCHEMA_KEYWORDS};
+use crate::schema::{SCHEMA_LIST_KEYWORDS, SCHEMA_MAP_KEYWORDS, SINGLE_SCHEMA_KEYWORDS, is_schema};
 use crate::util::suggest::nearest_name;
 
 /// Deeper schemas are kept as they are.
@@ -408,10 +408,6 @@ impl Adapter {
             }
         }
     }
-}
-
-fn is_schema(value: &Value) -> bool {
-    value.is_object() || value.is_boolean()
 }
 
 /// The type that is meant by a name.

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::{ModelApi, input_schema};
 use crate::protocol::json::{member, replace_lone_surrogates};
+use crate::protocol::json_string::encode_string;
 use crate::protocol::views::ListItem;
 use crate::util::shorten::shorten;
 
@@ -51,10 +52,10 @@ fn tool_definition(
     max_description: Option<usize>,
     changes: &mut Vec<String>,
 ) -> String {
-    let name = json_string(&named.name);
+    let name = encode_string(&named.name);
     let description = description(named, max_description, changes);
     let described =
-        description.as_ref().map(|text| format!(r#","description":{}"#, json_string(text))).unwrap_or_default();
+        description.as_ref().map(|text| format!(r#","description":{}"#, encode_string(text))).unwrap_or_default();
     let schema = schema_text(api, named, changes);
     match api {
         ModelApi::Anthropic => format!(r#"{{"name":{name}{described},"input_schema":{schema}}}"#),
@@ -67,7 +68,7 @@ fn tool_definition(
         }
         // Gemini requires a description.
         ModelApi::Gemini => {
-            let text = json_string(&description.unwrap_or_else(|| named.name.clone().into()));
+            let text = encode_string(&description.unwrap_or_else(|| named.name.clone().into()));
             format!(r#"{{"name":{name},"description":{text},"parametersJsonSchema":{schema}}}"#)
         }
     }
@@ -104,10 +105,6 @@ fn schema_text(api: ModelApi, named: &NamedTool<'_>, changes: &mut Vec<String>) 
         changes.push(format!("the schema of '{}' was changed for {}: {listed}{more}", named.name, api.vendor()));
     }
     if schema == before { text.into_owned() } else { schema.to_string() }
-}
-
-fn json_string(text: &str) -> String {
-    Value::from(text).to_string()
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ const POLL_INTERVAL: Duration = Duration::from_millis(200);
 /// Waits until the reader of standard output has gone away; without end if that cannot happen.
 #[cfg(unix)]
 pub async fn reader_gone() {
-    while !gone() {
+    while !has_no_reader() {
         tokio::time::sleep(POLL_INTERVAL).await;
     }
 }
@@ -43,7 +43,7 @@ pub(super) fn is_ready_for(_: usize) -> bool {
 /// `poll` reports an error for a pipe without a reader and a hang-up for a socket without a peer; neither for files
 /// and terminals.
 #[cfg(unix)]
-fn gone() -> bool {
+fn has_no_reader() -> bool {
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
     let stdout = std::io::stdout();
     let mut ends = [PollFd::new(&stdout, PollFlags::empty())];

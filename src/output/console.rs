@@ -50,11 +50,11 @@ pub fn understand_escapes(stream: Stream) -> bool {
 }
 
 /// Turns echo on again when it is dropped.
-pub struct Unseen {
+pub struct HiddenInput {
     before: u32,
 }
 
-impl Unseen {
+impl HiddenInput {
     /// Turns echo off.
     ///
     /// # Errors
@@ -63,11 +63,11 @@ impl Unseen {
         let handle = std::io::stdin().as_raw_handle();
         let before = mode(handle)?;
         set_mode(handle, before & !ENABLE_ECHO_INPUT)?;
-        Ok(Unseen { before })
+        Ok(HiddenInput { before })
     }
 }
 
-impl Drop for Unseen {
+impl Drop for HiddenInput {
     fn drop(&mut self) {
         let _ = set_mode(std::io::stdin().as_raw_handle(), self.before);
     }

@@ -53,7 +53,7 @@ pub struct ServerView<'a> {
 /// Names and values.
 #[must_use]
 pub fn key_value_table<'a>(rows: impl IntoIterator<Item = (&'static str, &'a str)>) -> Table {
-    let mut table = Table::new([Column::new("").whole().style(Style::BOLD), Column::new("")]).without_heading();
+    let mut table = Table::new([Column::new("").on_one_line().style(Style::BOLD), Column::new("")]).without_heading();
     for (name, value) in rows {
         table.add_row([name.into(), value.into()]);
     }

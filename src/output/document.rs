@@ -97,7 +97,7 @@ impl<'a> JsonDocument<'a> {
 
     /// The document for one of several filters. All of them share the value.
     #[must_use]
-    pub fn share(&mut self) -> JsonDocument<'static> {
+    pub fn shared_copy(&mut self) -> JsonDocument<'static> {
         let content = std::mem::replace(&mut self.0, DocumentContent::Value(Val::Null));
         match JsonDocument(content).into_value() {
             Ok(value) => {

@@ -6,11 +6,12 @@ use std::ops::RangeInclusive;
 use serde_json::value::RawValue;
 
 use super::escape::make_visible;
-use super::json::{escape_unsafe, one_line, quote};
+use super::json::{escape_unsafe, join_lines};
 use super::redact;
 use super::style::Style;
 use super::ui::Ui;
 use crate::error::{ErrorKind, Failure, FailureDetails};
+use crate::protocol::json_string::encode_string;
 use crate::protocol::rpc::{RawJson, RpcError, RpcErrorDefect};
 use crate::util::lock::lock;
 
@@ -62,7 +63,7 @@ impl Ui {
             rpc.data = rpc.data.take().and_then(|data| without_secrets(&known, data));
             if let Some(code) = rpc.code
                 && !RESERVED_CODES.contains(&code)
-                && known.holds(&code.to_string())
+                && known.contains_secret(&code.to_string())
             {
                 rpc.code = Some(0);
             }
@@ -86,7 +87,7 @@ impl Ui {
             out += &format!("  {}\n", wrap(cause, 2, 4));
         }
         if let Some(data) = details.rpc.as_ref().and_then(|rpc| rpc.data.as_ref()).filter(|data| data.get() != "null") {
-            out += &format!("  data: {}\n", fit(&one_line(data.get())));
+            out += &format!("  data: {}\n", fit(&join_lines(data.get())));
         }
         // With -vv each line was shown when it came.
         if !details.stderr_tail.is_empty() && self.options.verbose < 2 {
@@ -115,17 +116,17 @@ fn without_secrets(known: &redact::KnownSecrets, data: RawJson) -> Option<RawJso
 /// The object under `error` (docs/json.md). Every member is present, `null` if unknown; `data` only
 /// if the server sent some, `stderr` only if the server wrote some.
 fn details_json(details: &FailureDetails) -> String {
-    let optional = |text: &Option<String>| text.as_deref().map_or("null".to_owned(), quote);
-    let list = |items: &[String]| items.iter().map(|item| quote(item)).collect::<Vec<_>>().join(",");
+    let optional = |text: &Option<String>| text.as_deref().map_or("null".to_owned(), encode_string);
+    let list = |items: &[String]| items.iter().map(|item| encode_string(item)).collect::<Vec<_>>().join(",");
     let stderr = match details.stderr_tail.as_slice() {
         [] => String::new(),
         lines => format!(r#","stderr":[{}]"#, list(lines)),
     };
     format!(
         r#"{{"class":{},"code":{},"message":{},"causes":[{}],"hint":{},"server":{},"rpc":{}{stderr}}}"#,
-        quote(details.kind.as_str()),
+        encode_string(details.kind.as_str()),
         details.kind.exit_code(),
-        quote(&details.message),
+        encode_string(&details.message),
         list(&details.causes),
         optional(&details.hint),
         optional(&details.server),
@@ -134,9 +135,9 @@ fn details_json(details: &FailureDetails) -> String {
 }
 
 fn rpc_error_json(error: &RpcError) -> String {
-    let data = error.data.as_ref().map_or(String::new(), |data| format!(r#","data":{}"#, one_line(data.get())));
+    let data = error.data.as_ref().map_or(String::new(), |data| format!(r#","data":{}"#, join_lines(data.get())));
     let code = error.code.map_or_else(|| "null".to_owned(), |code| code.to_string());
-    format!(r#"{{"code":{code},"message":{}{data}}}"#, quote(&error.message))
+    format!(r#"{{"code":{code},"message":{}{data}}}"#, encode_string(&error.message))
 }
 
 /// A failure as a JSON object, for documents that hold failures of single servers or lines.

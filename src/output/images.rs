@@ -105,17 +105,17 @@ fn inspect(file: &[u8]) -> Option<(ImageFileType, (u64, u64))> {
 }
 
 /// The columns and rows that an image may take: two rows remain for the lines around it.
-fn room(terminal: &Terminal) -> (u64, u64) {
+fn available_cells(terminal: &Terminal) -> (u64, u64) {
     let rows = terminal.rows.filter(|&rows| rows > 0).unwrap_or(24).max(6) - 2;
     (terminal.columns() as u64, rows as u64)
 }
 
-fn cell(terminal: &Terminal) -> (u64, u64) {
+fn cell_size(terminal: &Terminal) -> (u64, u64) {
     terminal.cell.map_or(DEFAULT_CELL, |(width, height)| (u64::from(width), u64::from(height)))
 }
 
 fn limit(size: (u64, u64), terminal: &Terminal) -> Option<Limit> {
-    let ((columns, rows), cell) = (room(terminal), cell(terminal));
+    let ((columns, rows), cell) = (available_cells(terminal), cell_size(terminal));
     let natural = (size.0.div_ceil(cell.0), size.1.div_ceil(cell.1));
     if natural.0 <= columns && natural.1 <= rows {
         None
@@ -128,7 +128,7 @@ fn limit(size: (u64, u64), terminal: &Terminal) -> Option<Limit> {
 
 /// The size in pixels within the limit.
 fn scaled((width, height): (u64, u64), limit: Option<Limit>, terminal: &Terminal) -> (u64, u64) {
-    let cell = cell(terminal);
+    let cell = cell_size(terminal);
     let (to, from) = match limit {
         None => return (width, height),
         Some(Limit::Columns(columns)) => (columns * cell.0, width),

@@ -243,7 +243,7 @@ impl JqOutput {
     /// # Errors
     /// The first error of `write`.
     pub fn write_line<E>(&self, write: impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
-        let mut pieces = Pieces { waiting: Vec::new(), write, failed: None };
+        let mut pieces = PieceWriter { waiting: Vec::new(), write, failed: None };
         match self {
             JqOutput::Text(text) => pieces.push(text),
             JqOutput::Json(json) => drop(write!(pieces, "{json}")),
@@ -255,13 +255,13 @@ impl JqOutput {
 }
 
 /// Collects short pieces of an output, and writes long ones.
-struct Pieces<W, E> {
+struct PieceWriter<W, E> {
     waiting: Vec<u8>,
     write: W,
     failed: Option<E>,
 }
 
-impl<E, W: FnMut(&[u8]) -> Result<(), E>> Pieces<W, E> {
+impl<E, W: FnMut(&[u8]) -> Result<(), E>> PieceWriter<W, E> {
     fn push(&mut self, piece: &[u8]) {
         if self.waiting.len() + piece.len() > PIECE {
             self.flush();
@@ -287,7 +287,7 @@ impl<E, W: FnMut(&[u8]) -> Result<(), E>> Pieces<W, E> {
     }
 }
 
-impl<E, W: FnMut(&[u8]) -> Result<(), E>> Write for Pieces<W, E> {
+impl<E, W: FnMut(&[u8]) -> Result<(), E>> Write for PieceWriter<W, E> {
     fn write_str(&mut self, piece: &str) -> fmt::Result {
         self.push(piece.as_bytes());
         if self.failed.is_some() { Err(fmt::Error) } else { Ok(()) }

@@ -8,7 +8,6 @@ use memchr::memchr2;
 
 use super::escape::is_harmful;
 use super::style::Style;
-use crate::protocol::json_string::push_quoted;
 
 /// Deeper levels are not indented further: otherwise the output would grow with the square of the depth of a hostile
 /// response.
@@ -161,18 +160,10 @@ pub fn escape_unsafe(text: &str) -> String {
 
 /// The JSON text on one line: between tokens, line ends become blanks. In a string there are none.
 #[must_use]
-pub fn one_line(text: &str) -> std::borrow::Cow<'_, str> {
+pub fn join_lines(text: &str) -> std::borrow::Cow<'_, str> {
     let text = text.trim();
     let has_line_end = memchr2(b'\n', b'\r', text.as_bytes()).is_some();
     if has_line_end { text.replace(['\n', '\r'], " ").into() } else { text.into() }
-}
-
-/// A JSON string token for this text.
-#[must_use]
-pub fn quote(text: &str) -> String {
-    let mut json = String::with_capacity(text.len() + 2);
-    push_quoted(&mut json, text);
-    json
 }
 
 #[cfg(test)]

@@ -6,16 +6,17 @@ use serde_json::Value;
 
 use super::details::ServerView;
 use super::failure::failure_json;
-use super::json::{one_line, quote};
+use super::json::join_lines;
 use crate::output::list_tables::{ServerRow, ServerState};
+use crate::protocol::json_string::encode_string;
 use crate::protocol::views::{ListItem, ListKind};
 
 /// What one server offers: `{"tools":[…],"resources":[…]}`, each element as the server sent it.
 #[must_use]
 pub fn lists<'a>(lists: impl IntoIterator<Item = (ListKind, Vec<&'a ListItem>)>) -> String {
     let one = |(kind, entries): (ListKind, Vec<&ListItem>)| {
-        let entries: Vec<_> = entries.into_iter().map(|entry| one_line(entry.raw().get())).collect();
-        format!("{}:[{}]", quote(kind.result_member()), entries.join(","))
+        let entries: Vec<_> = entries.into_iter().map(|entry| join_lines(entry.raw().get())).collect();
+        format!("{}:[{}]", encode_string(kind.result_member()), entries.join(","))
     };
     format!("{{{}}}", lists.into_iter().map(one).collect::<Vec<_>>().join(","))
 }
@@ -28,16 +29,16 @@ pub fn servers(rows: &[ServerRow]) -> String {
 
 fn server_json(row: &ServerRow) -> String {
     let count = |count: Option<usize>| count.map_or("null".to_owned(), |count| count.to_string());
-    let revision = if row.revision.is_empty() { "null".to_owned() } else { quote(&row.revision) };
+    let revision = if row.revision.is_empty() { "null".to_owned() } else { encode_string(&row.revision) };
     let (state, error) = match &row.state {
         ServerState::NotAsked => ("null".to_owned(), "null".to_owned()),
-        ServerState::Ok => (quote("ok"), "null".to_owned()),
-        ServerState::Failed(failure) => (quote(failure.kind().as_str()), failure_json(failure)),
+        ServerState::Ok => (encode_string("ok"), "null".to_owned()),
+        ServerState::Failed(failure) => (encode_string(failure.kind().as_str()), failure_json(failure)),
     };
     format!(
         r#"{{"name":{},"transport":{},"revision":{revision},"tools":{},"resources":{},"prompts":{},"seconds":{},"state":{state},"error":{error}}}"#,
-        quote(&row.name),
-        if row.transport.is_empty() { "null".to_owned() } else { quote(&row.transport) },
+        encode_string(&row.name),
+        if row.transport.is_empty() { "null".to_owned() } else { encode_string(&row.transport) },
         count(row.tools),
         count(row.resources),
         count(row.prompts),

@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use super::Ui;
-use super::save::{FileNaming, kept_name};
+use super::save::{FileNaming, name_ending};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::protocol::json::{member, parse_truncated, parse_value};
 use crate::protocol::rpc::RawJson;
@@ -51,14 +51,14 @@ impl Ui {
     /// An output that is longer than the limit, shortened.
     fn shorten_output(&self, output: &[u8], limit: usize, naming: FileNaming<'_>) -> Result<Vec<u8>> {
         let Ok(text) = std::str::from_utf8(output) else {
-            let path = keep_whole(output, naming, ".bin")?;
+            let path = save_whole_output(output, naming, ".bin")?;
             return Ok(format!("[{} bytes of binary content, in {}]\n", output.len(), path.display()).into_bytes());
         };
         let Some(document) = parse_container(text) else {
-            let path = keep_whole(output, naming, ".txt")?;
+            let path = save_whole_output(output, naming, ".txt")?;
             return Ok(cut_text(text, limit, &path).into_bytes());
         };
-        let path = keep_whole(output, naming, ".json")?;
+        let path = save_whole_output(output, naming, ".json")?;
         let mut shorter = shorten_json(document, limit.saturating_sub(1)).to_string();
         shorter.push('\n');
         let (shown, all) = (shorter.len(), output.len());
@@ -84,8 +84,11 @@ impl Ui {
         if text_size <= limit && structured <= limit {
             return Ok(result);
         }
-        let path =
-            keep_whole(result.get().as_bytes(), FileNaming { name: Some(tool), ..FileNaming::default() }, ".json")?;
+        let path = save_whole_output(
+            result.get().as_bytes(),
+            FileNaming { name: Some(tool), ..FileNaming::default() },
+            ".json",
+        )?;
         if text_size > limit
             && let Some(blocks) = blocks
         {
@@ -103,8 +106,8 @@ impl Ui {
 }
 
 /// Keeps the whole output in a temporary file that only this user can read.
-fn keep_whole(output: &[u8], naming: FileNaming<'_>, extension: &str) -> Result<PathBuf> {
-    let ending = kept_name(naming, extension);
+fn save_whole_output(output: &[u8], naming: FileNaming<'_>, extension: &str) -> Result<PathBuf> {
+    let ending = name_ending(naming, extension);
     let kept = tempfile::Builder::new().prefix("mcpipe-").suffix(&ending).tempfile().and_then(|mut file| {
         file.write_all(output)?;
         file.keep().map_err(|error| error.error)
@@ -250,7 +253,7 @@ fn shorten_array(items: Vec<Value>, limit: usize) -> Value {
     let least = MIN_VALUE_SIZE.max(limit / MAX_CUT_ITEMS);
     let mark = |missing: usize| Value::String(format!("[{missing} items omitted]"));
     // Two brackets, and a comma after each item.
-    let plan = Plan::new(&sizes, &vec![1; sizes.len()], least, limit - 2, json_size(&mark(sizes.len())) + 1);
+    let plan = KeptItems::new(&sizes, &vec![1; sizes.len()], least, limit - 2, json_size(&mark(sizes.len())) + 1);
     let mut kept = Vec::new();
     for (index, (item, room)) in items.into_iter().zip(plan.rooms).enumerate() {
         if index == plan.head && plan.missing > 0 {
@@ -269,7 +272,7 @@ fn shorten_object(members: Map<String, Value>, limit: usize) -> Value {
     let names: Vec<usize> = members.keys().map(|name| json_size(name) + 2).collect();
     let mark = |missing: usize| Value::String(format!("[{} omitted]", counted(missing, "member")));
     let mark_size = json_size(MARK_NAME) + 2 + json_size(&mark(sizes.len()));
-    let plan = Plan::new(&sizes, &names, MIN_VALUE_SIZE, limit - 2, mark_size);
+    let plan = KeptItems::new(&sizes, &names, MIN_VALUE_SIZE, limit - 2, mark_size);
     // A member of the name that is needed is omitted too.
     let is_replaced =
         plan.missing > 0 && members.keys().zip(&plan.rooms).any(|(name, room)| name == MARK_NAME && room.is_some());
@@ -286,7 +289,7 @@ fn shorten_object(members: Map<String, Value>, limit: usize) -> Value {
 }
 
 /// Which items of an array or object are kept, and the room for each.
-struct Plan {
+struct KeptItems {
     /// The room of each item; `None` for those that are omitted.
     rooms: Vec<Option<usize>>,
     /// How many items are kept before those that are omitted.
@@ -295,10 +298,10 @@ struct Plan {
     missing: usize,
 }
 
-impl Plan {
+impl KeptItems {
     /// `extras` are the bytes that an item takes besides its value, and no value is cut to less than `least`. If there is
     /// no room for all items, those at both ends are kept, and `mark` bytes are used to say so.
-    fn new(sizes: &[usize], extras: &[usize], least: usize, room: usize, mark: usize) -> Plan {
+    fn new(sizes: &[usize], extras: &[usize], least: usize, room: usize, mark: usize) -> KeptItems {
         let cost = |index: usize| sizes[index].min(least) + extras[index];
         let (mut head, mut tail) = (0, sizes.len());
         let mut left = room;
@@ -332,7 +335,7 @@ impl Plan {
             rooms[*index] = Some(share);
             left -= share;
         }
-        Plan { rooms, head, missing: tail - head }
+        KeptItems { rooms, head, missing: tail - head }
     }
 }
 

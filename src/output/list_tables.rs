@@ -134,7 +134,7 @@ fn entries_table<'a>(
 }
 
 pub(super) fn name_column(heading: &'static str) -> Column {
-    Column::new(heading).whole()
+    Column::new(heading).on_one_line()
 }
 
 fn description_column() -> Column {
@@ -219,7 +219,7 @@ impl ServerState {
                     .collect();
                 let whole = [format!("{class}: {failure}")].into_iter().chain(said.map(str::to_owned));
                 let cell = Cell::new(whole.collect::<Vec<_>>().join(": "));
-                cell.short(format!("{class}: {}", parts.join(": "))).folded(class, parts).style(Style::RED)
+                cell.short(format!("{class}: {}", parts.join(": "))).with_tail(class, parts).style(Style::RED)
             }
         }
     }

@@ -8,10 +8,11 @@ use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
 use super::Ui;
-use super::json::{one_line, quote};
+use super::json::join_lines;
 use super::redact::{KnownSecrets, redact_members};
 use super::trace_writer::{create_private_file, rfc3339};
 use crate::error::Result;
+use crate::protocol::json_string::encode_string;
 use crate::transport::recorder::RecordSink;
 use crate::transport::replay::{RECORDING_FORMAT, RECORDING_VERSION};
 use crate::util::lock::lock;
@@ -43,9 +44,9 @@ impl Ui {
         let version = env!("CARGO_PKG_VERSION");
         recording.write_line(&format!(
             "{{\"format\":{},\"version\":{RECORDING_VERSION},\"mcpipe\":{},\"time\":{}}}\n",
-            quote(RECORDING_FORMAT),
-            quote(version),
-            quote(&rfc3339(SystemTime::now())),
+            encode_string(RECORDING_FORMAT),
+            encode_string(version),
+            encode_string(&rfc3339(SystemTime::now())),
         ));
         Ok(recording)
     }
@@ -72,9 +73,9 @@ impl RecordSink for RecordingWriter {
         let line = lock(&self.ui.known_secrets).hide_json(&line).into_owned();
         let line = lock(&self.secrets).hide_json(&line).into_owned();
         // After the others are redacted: a time has no secrets, and begins the line as in a trace.
-        let rest = one_line(&line);
+        let rest = join_lines(&line);
         let rest = rest.strip_prefix('{').unwrap_or(&rest);
-        self.write_line(&format!("{{\"time\":{},{rest}\n", quote(&rfc3339(SystemTime::now()))));
+        self.write_line(&format!("{{\"time\":{},{rest}\n", encode_string(&rfc3339(SystemTime::now()))));
     }
 
     fn next_connection(&self) -> u64 {

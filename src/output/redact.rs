@@ -9,8 +9,9 @@ use std::ops::Range;
 
 use serde::de::IgnoredAny;
 
-use super::json::{JsonToken, quote, tokens};
+use super::json::{JsonToken, tokens};
 use crate::protocol::json::parse_string;
+use crate::protocol::json_string::encode_string;
 use crate::secret::REDACTED;
 use crate::util::secret_names::{is_secret_name, is_secret_parameter_of_shown_url};
 
@@ -45,7 +46,7 @@ impl KnownSecrets {
 
     /// Whether the text contains one.
     #[must_use]
-    pub fn holds(&self, text: &str) -> bool {
+    pub fn contains_secret(&self, text: &str) -> bool {
         self.0.iter().any(|(_, secret)| text.contains(secret.as_str()))
     }
 
@@ -61,7 +62,7 @@ impl KnownSecrets {
     }
 
     fn hide_values<'a>(&self, text: &'a str, depth: usize) -> Cow<'a, str> {
-        let found = self.places(text);
+        let found = self.secret_ranges(text);
         if self.0.is_empty() || (found.is_empty() && !text.contains(['\\', TRUNCATION_MARK])) {
             return Cow::Borrowed(text);
         }
@@ -69,7 +70,7 @@ impl KnownSecrets {
             return self.redact(text);
         }
         let mut found = found.into_iter().peekable();
-        let mut edits = Edits::new(text);
+        let mut edits = Replacements::new(text);
         for (start, token) in tokens(text) {
             let (JsonToken::String(piece) | JsonToken::Scalar(piece)) = token else { continue };
             let end = start + piece.len();
@@ -97,7 +98,7 @@ impl KnownSecrets {
             } else {
                 continue;
             };
-            edits.replace(start..end, &quote(&new));
+            edits.replace(start..end, &encode_string(&new));
         }
         edits.finish()
     }
@@ -115,7 +116,7 @@ impl KnownSecrets {
     }
 
     /// Where secrets are in the raw text, in order, without overlaps.
-    fn places(&self, text: &str) -> Vec<Range<usize>> {
+    fn secret_ranges(&self, text: &str) -> Vec<Range<usize>> {
         let mut all: Vec<Range<usize>> = self
             .0
             .iter()
@@ -168,7 +169,7 @@ impl KnownSecrets {
 /// A secret as such, and as inside a JSON string. The longest come first: one secret may contain another.
 fn forms(secret: &str) -> [(std::cmp::Reverse<usize>, String); 2] {
     let plain = secret.trim();
-    let quoted = quote(plain);
+    let quoted = encode_string(plain);
     [plain, &quoted[1..quoted.len() - 1]].map(|form| (std::cmp::Reverse(form.len()), form.to_owned()))
 }
 
@@ -182,7 +183,7 @@ pub fn redact_members(text: &str) -> Cow<'_, str> {
 }
 
 fn redact_nested(text: &str, depth: usize) -> Cow<'_, str> {
-    let mut edits = Edits::new(text);
+    let mut edits = Replacements::new(text);
     // One entry for each open container: whether its scalars are secret.
     let mut open: Vec<bool> = vec![false];
     let mut key: Option<&str> = None;
@@ -209,12 +210,12 @@ fn redact_nested(text: &str, depth: usize) -> Cow<'_, str> {
             JsonToken::Punctuation(_) => None,
             JsonToken::Scalar(scalar) => {
                 let shown = !hidden || matches!(scalar, "null" | "true" | "false");
-                if shown { None } else { Some((scalar.len(), quote(REDACTED))) }
+                if shown { None } else { Some((scalar.len(), encode_string(REDACTED))) }
             }
             JsonToken::String(string) => {
                 key = Some(string);
                 if hidden {
-                    Some((string.len(), quote(REDACTED)))
+                    Some((string.len(), encode_string(REDACTED)))
                 } else {
                     redact_json_string(string, depth).map(|new| (string.len(), new))
                 }
@@ -229,15 +230,15 @@ fn redact_nested(text: &str, depth: usize) -> Cow<'_, str> {
 }
 
 /// A text with some of its ranges replaced, from front to back.
-struct Edits<'a> {
+struct Replacements<'a> {
     text: &'a str,
     out: String,
     copied: usize,
 }
 
-impl<'a> Edits<'a> {
+impl<'a> Replacements<'a> {
     fn new(text: &'a str) -> Self {
-        Edits { text, out: String::new(), copied: 0 }
+        Replacements { text, out: String::new(), copied: 0 }
     }
 
     fn replace(&mut self, range: Range<usize>, new: &str) {
@@ -263,7 +264,7 @@ fn redact_json_string(token: &str, depth: usize) -> Option<String> {
         return None;
     }
     match redact_nested(&parse_string(token)?, depth - 1) {
-        Cow::Owned(changed) => Some(quote(&changed)),
+        Cow::Owned(changed) => Some(encode_string(&changed)),
         Cow::Borrowed(_) => None,
     }
 }

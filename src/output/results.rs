@@ -12,12 +12,13 @@ use super::content::{
 };
 use super::document::JsonDocument;
 use super::escape::collapse_whitespace;
-use super::json::{JsonStyle, escape_unsafe, pretty, quote};
+use super::json::{JsonStyle, escape_unsafe, pretty};
 use super::save::{FileData, FileNaming, FileSaver, write_file};
 use super::{Style, Ui};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::protocol::json::JsonText;
 use crate::protocol::json_cursor::find_member;
+use crate::protocol::json_string::encode_string;
 
 impl Ui {
     /// Prints a tool result: with `--json` as the server sent it, otherwise for people: text unchanged, each block
@@ -293,7 +294,7 @@ impl Ui {
         let text = path.to_string_lossy();
         if self.is_json() {
             if !self.options.quiet {
-                let line = format!(r#"{{"saved":{}}}"#, quote(&text));
+                let line = format!(r#"{{"saved":{}}}"#, encode_string(&text));
                 self.write_err(&[&if self.terminal.stderr_is_tty { escape_unsafe(&line) } else { line }]);
             }
             return Ok(());

@@ -195,7 +195,7 @@ fn given_name(naming: FileNaming<'_>) -> Option<String> {
 /// The end of a file name that begins otherwise: `-report.csv` after the name, else the extension alone. `extension` is
 /// used if nothing else is known.
 #[must_use]
-pub fn kept_name(naming: FileNaming<'_>, extension: &str) -> String {
+pub fn name_ending(naming: FileNaming<'_>, extension: &str) -> String {
     let known = naming.mime.and_then(extension_for).map(|known| format!(".{known}"));
     let extension = known.unwrap_or_else(|| extension.to_owned());
     match given_name(naming) {

@@ -71,7 +71,7 @@ impl Column {
 
     /// Keeps its cells on one line: names and addresses, to be copied.
     #[must_use]
-    pub fn whole(mut self) -> Self {
+    pub fn on_one_line(mut self) -> Self {
         self.whole = true;
         self
     }
@@ -102,7 +102,7 @@ impl Cell {
     /// What a terminal shows if the rows do not fit on a line each: `head` in the cell, and below the row the
     /// parts of `tail`, as many on a line as fit.
     #[must_use]
-    pub fn folded(mut self, head: impl Into<String>, tail: impl IntoIterator<Item = String>) -> Self {
+    pub fn with_tail(mut self, head: impl Into<String>, tail: impl IntoIterator<Item = String>) -> Self {
         self.folded = Some((head.into(), tail.into_iter().collect()));
         self
     }
@@ -361,7 +361,8 @@ impl Table {
 
     /// Each row as a record: heading and cell, cells without text omitted, a blank line between two.
     fn render_records(&self, texts: &[Vec<String>], used: &[usize], width: usize, color: bool) -> String {
-        let mut records = Table::new([Column::new("").whole().style(Style::BOLD), Column::new("")]).without_heading();
+        let mut records =
+            Table::new([Column::new("").on_one_line().style(Style::BOLD), Column::new("")]).without_heading();
         for (row, texts) in texts.iter().enumerate() {
             if row > 0 {
                 records.add_row([Cell::default(), Cell::default()]);
@@ -425,7 +426,7 @@ mod tests {
 
     fn sample() -> Table {
         let mut table = Table::new([
-            Column::new("NAME").whole(),
+            Column::new("NAME").on_one_line(),
             Column::new("EMPTY"),
             Column::new("DESCRIPTION").style(Style::DIM),
         ]);
@@ -459,7 +460,7 @@ mod tests {
 
     #[test]
     fn a_column_that_is_cut_takes_one_line() {
-        let columns = [Column::new("NAME").whole(), Column::new("DESCRIPTION").style(Style::DIM).cut()];
+        let columns = [Column::new("NAME").on_one_line(), Column::new("DESCRIPTION").style(Style::DIM).cut()];
         let mut table = Table::new(columns);
         table.add_row(["a_name_of_some_length".into(), Cell::new("word ".repeat(100))]);
         table.add_row(["b".into(), "c".into()]);
@@ -473,7 +474,7 @@ mod tests {
 
     #[test]
     fn words_and_addresses_are_never_broken() {
-        let mut table = Table::new([Column::new("URI").whole(), Column::new("NAME"), Column::new("TEXT").cut()]);
+        let mut table = Table::new([Column::new("URI").on_one_line(), Column::new("NAME"), Column::new("TEXT").cut()]);
         let uri = "demo://a/resource/of/some/length";
         table.add_row([uri.into(), "a-name-of-one-word and more".into(), "some words".into()]);
         let lines = |width| table.render_for_terminal(width, false).lines().map(str::to_owned).collect::<Vec<_>>();
@@ -504,7 +505,8 @@ mod tests {
 
     #[test]
     fn a_word_that_does_not_fit_beside_its_heading_begins_below() {
-        let mut table = Table::new([Column::new("NAME").whole(), Column::new("DESCRIPTION").cut(), Column::new("URL")]);
+        let mut table =
+            Table::new([Column::new("NAME").on_one_line(), Column::new("DESCRIPTION").cut(), Column::new("URL")]);
         let url = "https://example.com/of/31/columns";
         table.add_row(["a".into(), "one two three four five six seven".into(), url.into()]);
         table.add_row(["b".into(), "one".into(), format!("at {url} and more").into()]);
@@ -515,7 +517,8 @@ mod tests {
                  NAME         b\nDESCRIPTION  one\nURL\n  at\n  {url}\n  and more\n"
             )
         );
-        let mut pairs = Table::new([Column::new("").whole().style(Style::BOLD), Column::new("")]).without_heading();
+        let mut pairs =
+            Table::new([Column::new("").on_one_line().style(Style::BOLD), Column::new("")]).without_heading();
         pairs.add_row(["a long name".into(), "one two three".into()]);
         pairs.add_row(["b".into(), url.into()]);
         assert_eq!(
@@ -558,7 +561,7 @@ mod tests {
 
     #[test]
     fn other_columns_are_never_cut() {
-        let mut table = Table::new([Column::new("NAME").whole(), Column::new("PARAMETERS")]);
+        let mut table = Table::new([Column::new("NAME").on_one_line(), Column::new("PARAMETERS")]);
         let many: Vec<String> = (0..60).map(|n| format!("p{n}")).collect();
         table.add_row(["a".into(), Cell::new(many.join(", "))]);
         let text = table.render_for_terminal(40, false);
@@ -568,7 +571,7 @@ mod tests {
     #[test]
     fn rows_become_records_where_columns_would_be_too_narrow() {
         let mut table = Table::new([
-            Column::new("NAME").whole(),
+            Column::new("NAME").on_one_line(),
             Column::new("TYPE"),
             Column::new("EMPTY"),
             Column::new("DESCRIPTION"),
@@ -592,7 +595,8 @@ mod tests {
 
     #[test]
     fn only_a_long_word_makes_a_line_too_wide() {
-        let mut table = Table::new([Column::new("A").whole(), Column::new("B"), Column::new("C"), Column::new("D")]);
+        let mut table =
+            Table::new([Column::new("A").on_one_line(), Column::new("B"), Column::new("C"), Column::new("D")]);
         table.add_row(["日本語日本語".into(), "x y ".repeat(200).into(), "".into(), "y z".into()]);
         for width in 20..60 {
             for line in table.render_for_terminal(width, false).lines() {
@@ -606,9 +610,9 @@ mod tests {
 
     #[test]
     fn what_does_not_fit_goes_below_its_row() {
-        let mut table = Table::new([Column::new("NAME").whole(), Column::new("STATE")]);
+        let mut table = Table::new([Column::new("NAME").on_one_line(), Column::new("STATE")]);
         let state = Cell::new("timeout: no response to tools/list within 3 s")
-            .folded("timeout", ["no response to tools/list".to_owned()]);
+            .with_tail("timeout", ["no response to tools/list".to_owned()]);
         table.add_row(["far".into(), state.style(Style::RED)]);
         table.add_row(["near".into(), "ok".into()]);
         assert_eq!(

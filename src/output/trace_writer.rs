@@ -13,10 +13,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde_json::value::RawValue;
 
 use super::Ui;
-use super::json::{one_line, quote};
+use super::json::join_lines;
 use super::redact::{redact_members, redact_url as safe_url};
 use super::style::Style;
 use crate::error::{ErrorKind, Failure, Result};
+use crate::protocol::json_string::encode_string;
 use crate::secret::REDACTED;
 use crate::transport::trace::{Trace, TraceEvent, TraceSink};
 use crate::util::lock::lock;
@@ -115,7 +116,7 @@ impl TraceWriter {
     /// Writes a line to the file, given the parts of its members after `time`.
     fn write_to_file(&self, members: &[&str]) {
         let Some(file) = &self.file else { return };
-        let time = format!("{{\"time\":{},", quote(&rfc3339((self.clock)())));
+        let time = format!("{{\"time\":{},", encode_string(&rfc3339((self.clock)())));
         // The lock is held for the whole line: lines of several servers do not mix.
         let mut file = lock(file);
         let mut parts = [time.as_str()].into_iter().chain(members.iter().copied()).chain(["}\n"]);
@@ -131,17 +132,17 @@ impl TraceWriter {
         let body = self.ui.redacted_message(text);
         if self.file.is_some() {
             let is_json = serde_json::from_str::<&RawValue>(body.trim()).is_ok();
-            let value = if is_json { one_line(&body) } else { quote(&body).into() };
+            let value = if is_json { join_lines(&body) } else { encode_string(&body).into() };
             self.write_to_file(&[&format!(r#""dir":"{direction}","message":"#), &value]);
         }
         if self.ui.options.verbose > 0 {
-            self.ui.write_err(&[&arrow, " ", &self.ui.fit_err(&one_line(&body))]);
+            self.ui.write_err(&[&arrow, " ", &self.ui.fit_err(&join_lines(&body))]);
         }
     }
 
     /// The text as a JSON string, without secrets.
     fn quoted(&self, text: &str) -> String {
-        quote(&lock(&self.ui.known_secrets).redact(text))
+        encode_string(&lock(&self.ui.known_secrets).redact(text))
     }
 
     /// As pairs, not as an object: a header may come twice.

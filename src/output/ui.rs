@@ -25,6 +25,7 @@ use super::terminal::{OutputStream, Terminal};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::interrupt;
 use crate::protocol::json::JsonText;
+use crate::protocol::json_string::encode_string;
 use crate::util::lock::lock;
 
 /// The output options of the user.
@@ -311,7 +312,7 @@ impl Ui {
     pub fn print_json_lines<'a>(&self, texts: impl IntoIterator<Item = &'a str>) -> Result<()> {
         let mut parts = Vec::new();
         for text in texts {
-            let line = json::one_line(text);
+            let line = json::join_lines(text);
             let is_escaped = self.terminal.stdout_is_tty;
             parts.extend([if is_escaped { json::escape_unsafe(&line).into() } else { line }, Cow::Borrowed("\n")]);
         }
@@ -431,7 +432,7 @@ impl Ui {
         if self.options.quiet {
         } else if self.options.json {
             let known = lock(&self.known_secrets);
-            let string = |text: &str| json::quote(&known.redact(text));
+            let string = |text: &str| encode_string(&known.redact(text));
             let line = format!(
                 r#"{{"log":{{"level":{},"logger":{},"data":{}}}}}"#,
                 string(level),

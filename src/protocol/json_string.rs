@@ -16,6 +16,14 @@ pub fn encode_value(value: &impl serde::Serialize) -> String {
     serde_json::to_string(value).unwrap_or_default()
 }
 
+/// A text as a JSON string.
+#[must_use]
+pub fn encode_string(text: &str) -> String {
+    let mut json = String::with_capacity(text.len() + 2);
+    push_quoted(&mut json, text);
+    json
+}
+
 /// Appends a text as a JSON string.
 pub fn push_quoted(json: &mut String, text: &str) {
     let is_plain = text.bytes().all(|byte| byte >= b' ' && byte != b'"' && byte != b'\\');

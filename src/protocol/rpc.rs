@@ -14,7 +14,7 @@ use serde_json::value::RawValue;
 
 use super::json::{members, parse_truncated};
 use super::json_cursor::type_name;
-use super::json_string::{parse_string, push_quoted};
+use super::json_string::{encode_string, parse_string, push_quoted};
 
 /// Raw JSON text.
 pub type RawJson = Box<RawValue>;
@@ -362,7 +362,7 @@ pub fn cancelled_params(id: impl fmt::Display, reason: Option<&str>) -> String {
 /// Encodes a notification, without a line end. `params` is raw JSON.
 #[must_use]
 pub fn notification(method: &str, params: Option<&str>) -> String {
-    let method = json_string(method);
+    let method = encode_string(method);
     match params {
         Some(params) => format!(r#"{{"jsonrpc":"2.0","method":{method},"params":{params}}}"#),
         None => format!(r#"{{"jsonrpc":"2.0","method":{method}}}"#),
@@ -378,14 +378,8 @@ pub fn response(id: &RawValue, result: &str) -> String {
 /// Encodes an error response to a request of the peer.
 #[must_use]
 pub fn error_response(id: &RawValue, code: i64, message: &str) -> String {
-    let message = json_string(message);
+    let message = encode_string(message);
     format!(r#"{{"jsonrpc":"2.0","id":{},"error":{{"code":{code},"message":{message}}}}}"#, id.get())
-}
-
-fn json_string(text: &str) -> String {
-    let mut json = String::new();
-    push_quoted(&mut json, text);
-    json
 }
 
 #[cfg(test)]

@@ -384,7 +384,8 @@ pub(super) fn spend_step(steps: &Cell<usize>) -> bool {
 }
 
 /// Whether a value can be a schema.
-fn is_schema(value: &Value) -> bool {
+#[must_use]
+pub fn is_schema(value: &Value) -> bool {
     value.is_object() || value.is_boolean()
 }
 

@@ -28,7 +28,7 @@ mod value_path;
 pub use coerce::{CoercionError, coerce, coerce_text};
 pub use defaults::{has_default, required_without_default, with_defaults};
 pub use describe::{Parameter, output_shape, parameters, signature, type_text};
-pub use document::{Property, SchemaDocument, accepts_empty_object};
+pub use document::{Property, SchemaDocument, accepts_empty_object, is_schema};
 pub use elicitation::{check_form_content, form_defaults};
 pub use error::SchemaError;
 pub use example::{ExampleArguments, example_arguments, example_values};

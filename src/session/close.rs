@@ -18,7 +18,7 @@ impl Session {
             let gone = connection.rpc.closed_reason().is_some();
             let closed = connection.rpc.close(in_order && !ignores_eof).await;
             // A server that another process keeps does not end.
-            let gone = gone || self.is_kept();
+            let gone = gone || self.is_kept_by_keeper();
             match closed {
                 CloseOutcome::Killed if in_order && !ignores_eof => self.cache.set_ignores_eof(true),
                 // A server that had exited before shows nothing.

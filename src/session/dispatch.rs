@@ -231,7 +231,7 @@ impl RpcState {
             response.id.filter(|id| (self.transport.first_id()..self.next_id.load(Ordering::Relaxed)).contains(id));
         let id = match (asked, on) {
             (Some(id), None) => id,
-            (None, None) => return self.strayed(Stray::new(response)),
+            (None, None) => return self.handle_stray(Stray::new(response)),
             (Some(id), Some(on)) if id == on || lock(&self.pending).contains_key(&id) => id,
             // Errors of a server's HTTP layer have an ID of their own (the Python SDK before 2.0 uses "server-error")
             // or none. Such an error belongs to the POST that it answers.
@@ -245,7 +245,7 @@ impl RpcState {
                 return self.complete(on, RequestOutcome::Failed(Failure::new(ErrorKind::Protocol, what)));
             }
         };
-        lock(&self.notifications).passed(id);
+        lock(&self.notifications).mark_answered(id);
         match lock(&self.pending).get(&id) {
             Some(PendingRequest { server_requests: Some(own), .. }) => own.reset_elicitations(),
             Some(_) => {}
@@ -287,7 +287,7 @@ impl RpcState {
     }
 
     /// Handles a response that names no pending request, on a stream that all requests share.
-    fn strayed(&self, stray: Stray) {
+    fn handle_stray(&self, stray: Stray) {
         if lock(&self.notifications).takes_answer() {
             self.trace.note(&format!("treated {stray} as a response to a notification"));
             if !stray.is_error() {
@@ -327,7 +327,7 @@ impl RpcState {
 
 /// Shortens the wait of the requests that were most likely answered without their id.
 fn hurry_stray_answers(pending: &BTreeMap<u64, PendingRequest>) {
-    for one in pending.values().filter(|one| one.strays.suffice(pending.len())) {
+    for one in pending.values().filter(|one| one.strays.is_one_for_each(pending.len())) {
         one.deadline_events.report(DeadlineEvent::Strayed);
     }
 }

@@ -131,7 +131,7 @@ impl Session {
 
     /// Whether another process keeps the connection after this one has ended.
     #[must_use]
-    pub fn is_kept(&self) -> bool {
+    pub fn is_kept_by_keeper(&self) -> bool {
         #[cfg(unix)]
         return self.options.transport.kept.is_some();
         #[cfg(not(unix))]

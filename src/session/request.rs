@@ -179,7 +179,7 @@ impl ProgressPace {
     }
 
     /// Whether there is progress that does not count.
-    pub(crate) fn is_discounted(&self, now: Instant) -> bool {
+    pub(crate) fn has_uncounted_progress(&self, now: Instant) -> bool {
         self.is_discounted && self.last.is_some_and(|(at, _)| now < at + Duration::from_secs(1))
     }
 }

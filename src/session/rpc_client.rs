@@ -283,7 +283,7 @@ impl RpcClient {
             failure = failure.cause(format!("the server {did}, which is not a message: {noise}"));
         }
         let now = Instant::now();
-        if lock(&self.state.pending).get(&id).is_some_and(|pending| pending.progress_pace.is_discounted(now)) {
+        if lock(&self.state.pending).get(&id).is_some_and(|pending| pending.progress_pace.has_uncounted_progress(now)) {
             failure = failure.cause(TOO_MUCH_PROGRESS);
         }
         if method == method::TOOLS_CALL {

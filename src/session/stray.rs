@@ -87,7 +87,7 @@ impl Stray {
     }
 
     /// Makes a failure that ended a wait the consequence of this result.
-    fn outweigh(&self, mut failure: Failure) -> Failure {
+    fn with_consequence(&self, mut failure: Failure) -> Failure {
         let violation = self.violation();
         let FailureDetails { message, mut causes, hint, .. } = violation.details().clone();
         let details = failure.details_mut();
@@ -158,7 +158,7 @@ impl Strays {
     }
 
     /// Whether one of them is the answer, if nothing else comes: there is one for each of `waiting` requests.
-    pub(crate) fn suffice(&self, waiting: usize) -> bool {
+    pub(crate) fn is_one_for_each(&self, waiting: usize) -> bool {
         self.count > 0 && self.count >= waiting
     }
 
@@ -171,8 +171,12 @@ impl Strays {
     /// Adds what came to a failure that ended the wait from outside.
     pub(crate) fn explain(self, failure: Failure) -> Failure {
         match (failure.kind(), self.held, self.cause) {
-            (ErrorKind::Timeout | ErrorKind::Unreachable, Some(held), _) if !held.is_error() => held.outweigh(failure),
-            (ErrorKind::Timeout, _, Some(stray)) if self.has_malformed && !stray.is_error() => stray.outweigh(failure),
+            (ErrorKind::Timeout | ErrorKind::Unreachable, Some(held), _) if !held.is_error() => {
+                held.with_consequence(failure)
+            }
+            (ErrorKind::Timeout, _, Some(stray)) if self.has_malformed && !stray.is_error() => {
+                stray.with_consequence(failure)
+            }
             (
                 ErrorKind::Timeout | ErrorKind::Unreachable | ErrorKind::Interrupted | ErrorKind::Terminated,
                 _,
@@ -199,7 +203,7 @@ impl PossiblyAnsweredNotifications {
     }
 
     /// The server answered the request with this id.
-    pub(crate) fn passed(&mut self, id: u64) {
+    pub(crate) fn mark_answered(&mut self, id: u64) {
         if id >= self.next_id {
             self.count = 0;
         }
@@ -245,13 +249,13 @@ mod tests {
     fn it_takes_as_many_as_there_are_waiting_requests() {
         let mut strays = Strays::default();
         strays.add(&error("a notification's"), StrayMeaning::Mentioned);
-        assert!(!strays.suffice(1));
+        assert!(!strays.is_one_for_each(1));
         strays.add(&error("first"), StrayMeaning::MayBeAnswer);
-        assert!(strays.suffice(1) && !strays.suffice(2));
+        assert!(strays.is_one_for_each(1) && !strays.is_one_for_each(2));
         strays.add(&error("second"), StrayMeaning::MayBeAnswer);
-        assert!(strays.suffice(2) && !strays.suffice(3));
+        assert!(strays.is_one_for_each(2) && !strays.is_one_for_each(3));
         assert_eq!(strays.take_held().unwrap().to_string(), "an error without an ID: first (code -1)");
-        assert!(!strays.suffice(1));
+        assert!(!strays.is_one_for_each(1));
     }
 
     #[test]
@@ -288,10 +292,10 @@ mod tests {
         notifications.sent(3);
         assert!(notifications.takes_answer() && !notifications.takes_answer());
         notifications.sent(3);
-        notifications.passed(2);
+        notifications.mark_answered(2);
         assert!(notifications.takes_answer(), "the request before it says nothing");
         notifications.sent(3);
-        notifications.passed(3);
+        notifications.mark_answered(3);
         assert!(!notifications.takes_answer());
     }
 }

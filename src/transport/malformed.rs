@@ -80,7 +80,7 @@ pub(super) fn begins_like_message(text: &str) -> bool {
 
 /// Whether a broken message shows which request it belongs to.
 pub(super) fn names_request(text: &str) -> bool {
-    text.starts_with('{') && Outline::of(text).id.is_some()
+    text.starts_with('{') && TopLevelMembers::of(text).id.is_some()
 }
 
 /// The messages that a text consists of.
@@ -101,7 +101,7 @@ fn read_to_end(mut text: &str) -> Result<Vec<RpcMessage>, Option<serde_json::Err
 
 /// The response that begins at `at`, if it is recognizable.
 fn broken_response(text: &str, at: usize, error: &serde_json::Error) -> Option<BrokenResponse> {
-    let Outline { id, has_outcome, has_method, has_json_keys } = Outline::of(&text[at..]);
+    let TopLevelMembers { id, has_outcome, has_method, has_json_keys } = TopLevelMembers::of(&text[at..]);
     let is_alone = has_json_keys && text[..at].trim_start_matches('\u{feff}').trim().is_empty();
     let certainty = match id.filter(|_| has_outcome) {
         _ if has_method => return None,
@@ -123,7 +123,7 @@ fn response_without_outcome(text: &str) -> Option<BrokenResponse> {
     let raw: &RawValue = serde_json::from_str(text).ok()?;
     let names: Vec<String> = members(raw)?.into_iter().map(|(name, _)| name).collect();
     let has = |wanted: &str| names.iter().any(|name| name == wanted);
-    let id = Outline::of(raw.get()).id.filter(|_| has("jsonrpc") && !has("method"))?;
+    let id = TopLevelMembers::of(raw.get()).id.filter(|_| has("jsonrpc") && !has("method"))?;
     let start: String = raw.get().chars().take(200).collect();
     let mut failure = Failure::new(ErrorKind::Protocol, "the server's response has neither a result nor an error")
         .cause(format!("it came as {start}"));
@@ -207,7 +207,7 @@ fn describe_error(text: &str, at: usize, error: &serde_json::Error) -> String {
 
 /// The top-level members of an object that is not valid JSON.
 #[derive(Debug, Default)]
-struct Outline {
+struct TopLevelMembers {
     id: Option<u64>,
     has_outcome: bool,
     has_method: bool,
@@ -215,10 +215,10 @@ struct Outline {
     has_json_keys: bool,
 }
 
-impl Outline {
+impl TopLevelMembers {
     /// Reads names at the top level of an object, and skips whatever is below. `text` begins with `{`.
     fn of(text: &str) -> Self {
-        let mut outline = Outline::default();
+        let mut outline = TopLevelMembers::default();
         // Python prints dictionaries with single quotes; elsewhere that is an apostrophe.
         let quotes: &[u8] = if text[1..].trim_start().starts_with('\'') { b"'\"" } else { b"\"" };
         outline.has_json_keys = text[1..].trim_start().starts_with('"');

@@ -13,7 +13,7 @@ pub struct UriTemplate<'a>(Vec<Part<'a>>);
 #[derive(Debug, PartialEq, Eq)]
 enum Part<'a> {
     Literal(&'a str),
-    Expression(Operator, Vec<Variable<'a>>),
+    Expression(TemplateOperator, Vec<Variable<'a>>),
 }
 
 /// A variable of an expression.
@@ -28,7 +28,7 @@ struct Variable<'a> {
 
 /// How an expression expands (RFC 6570, appendix A).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Operator {
+struct TemplateOperator {
     first: &'static str,
     separator: &'static str,
     /// Whether names come before values, and what comes between a name and an empty value.
@@ -45,11 +45,11 @@ const fn operator(
     named: Option<&'static str>,
     allows_reserved: bool,
     is_required: bool,
-) -> Operator {
-    Operator { first, separator, named, allows_reserved, is_required }
+) -> TemplateOperator {
+    TemplateOperator { first, separator, named, allows_reserved, is_required }
 }
 
-impl Operator {
+impl TemplateOperator {
     /// The operator at the start of an expression, and what follows it.
     fn split(expression: &str) -> Result<(Self, &str), String> {
         let found = match expression.chars().next() {
@@ -106,7 +106,7 @@ impl<'a> UriTemplate<'a> {
         self.names(|operator| operator.is_required)
     }
 
-    fn names(&self, fits: impl Fn(&Operator) -> bool) -> Vec<&'a str> {
+    fn names(&self, fits: impl Fn(&TemplateOperator) -> bool) -> Vec<&'a str> {
         let mut names = Vec::new();
         for part in &self.0 {
             if let Part::Expression(operator, variables) = part
@@ -147,7 +147,7 @@ impl<'a> UriTemplate<'a> {
 }
 
 fn parse_expression(expression: &str) -> Result<Part<'_>, String> {
-    let (operator, list) = Operator::split(expression)?;
+    let (operator, list) = TemplateOperator::split(expression)?;
     let mut variables = Vec::new();
     for text in list.split(',') {
         let (text, is_exploded) = match text.strip_suffix('*') {
@@ -170,7 +170,7 @@ fn parse_expression(expression: &str) -> Result<Part<'_>, String> {
 }
 
 /// One defined variable of an expression (RFC 6570 §3.2.1).
-fn push_variable(uri: &mut String, operator: Operator, variable: &Variable<'_>, values: &[String]) {
+fn push_variable(uri: &mut String, operator: TemplateOperator, variable: &Variable<'_>, values: &[String]) {
     let is_list_of_own = variable.is_exploded && values.len() > 1;
     for (at, value) in values.iter().enumerate() {
         let starts = at == 0 || is_list_of_own;

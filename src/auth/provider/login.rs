@@ -211,7 +211,7 @@ impl ClientKeeper<'_> {
 }
 
 impl RegistrationKeeper for ClientKeeper<'_> {
-    fn keep<'a>(&'a self, client: &'a ClientRegistration) -> BoxFuture<'a, ()> {
+    fn save<'a>(&'a self, client: &'a ClientRegistration) -> BoxFuture<'a, ()> {
         Box::pin(async move {
             client.secrets().for_each(|secret| self.inner.context.user.register_secret(secret));
             if let Err(failure) = self.inner.without_deadline(self.store(client)).await {

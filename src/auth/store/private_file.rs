@@ -248,17 +248,20 @@ pub fn parse_versioned<T: DeserializeOwned>(path: &Path, text: &str, known: u32)
         version: u32,
     }
     let failure = |error: serde_json::Error| {
-        corrupt(path, &format!("it is not valid (line {}, column {})", error.line(), error.column()))
+        corrupt_file_failure(path, &format!("it is not valid (line {}, column {})", error.line(), error.column()))
     };
     let form: VersionField = serde_json::from_str(text).map_err(failure)?;
     if form.version > known {
-        return Err(corrupt(path, &format!("a later version of mcpipe wrote it (format {})", form.version)));
+        return Err(corrupt_file_failure(
+            path,
+            &format!("a later version of mcpipe wrote it (format {})", form.version),
+        ));
     }
     serde_json::from_str(text).map_err(failure)
 }
 
 /// The failure for a file that cannot be parsed. The file is not touched, since it may contain credentials.
-fn corrupt(path: &Path, why: &str) -> Failure {
+fn corrupt_file_failure(path: &Path, why: &str) -> Failure {
     Failure::new(ErrorKind::Config, format!("{} is broken", path.display()))
         .cause(why)
         .hint(format!("move it away and log in again: mv {0} {0}.broken", quote(&path.to_string_lossy())))

@@ -100,7 +100,7 @@ async fn log_in_with(
 struct NoRegistrations;
 
 impl RegistrationKeeper for NoRegistrations {
-    fn keep<'a>(&'a self, _: &'a ClientRegistration) -> BoxFuture<'a, ()> {
+    fn save<'a>(&'a self, _: &'a ClientRegistration) -> BoxFuture<'a, ()> {
         Box::pin(async {})
     }
 }

@@ -77,7 +77,7 @@ fn print(context: &Context, store: &dyn CredentialStore, all: &[CredentialSummar
     let mut names = HashSet::new();
     let shows_clients = !all.iter().all(|about| names.insert(name(about)));
     let columns = [
-        Some(Column::new("SERVER").whole()),
+        Some(Column::new("SERVER").on_one_line()),
         shows_clients.then(|| Column::new("CLIENT")),
         Some(Column::new("ISSUER")),
         Some(Column::new("SCOPES")),

@@ -12,10 +12,10 @@ use crate::util::lock::lock;
 
 /// What the client said about itself.
 #[derive(Default)]
-pub struct Hello(Mutex<HelloState>);
+pub struct ClientIntroduction(Mutex<IntroductionState>);
 
 #[derive(Default)]
-struct HelloState {
+struct IntroductionState {
     is_modern: bool,
     /// The parameters of `initialize`.
     initialize: Option<String>,
@@ -31,17 +31,17 @@ struct HelloState {
     log_level: Option<String>,
 }
 
-impl Hello {
+impl ClientIntroduction {
     /// Takes what a message says about the client.
     pub fn observe(&self, message: &ClientMessage) {
         match &message.kind {
             MessageKind::Request(name) if name == method::INITIALIZE => {
                 let text = |member: &str| message.param(&[member]).map(ToOwned::to_owned);
-                let state = HelloState {
+                let state = IntroductionState {
                     initialize: message.params().map(ToOwned::to_owned),
                     info: text("clientInfo"),
                     capabilities: text("capabilities"),
-                    ..HelloState::default()
+                    ..IntroductionState::default()
                 };
                 *lock(&self.0) = state;
             }

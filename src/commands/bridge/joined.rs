@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use super::changes::subscribed_items;
 use super::client::ClientLink;
 use super::guard::map_items;
-use super::hello::Hello;
+use super::hello::ClientIntroduction;
 use super::upstream::Upstream;
 use super::wire::{ClientMessage, ParamsEdit, member_text, parse_line};
 use crate::error::Failure;
@@ -25,7 +25,7 @@ use crate::util::lock::lock;
 pub struct JoinedServers {
     upstreams: Vec<Arc<Upstream>>,
     client: Arc<ClientLink>,
-    hello: Arc<Hello>,
+    hello: Arc<ClientIntroduction>,
     routes: Mutex<Routes>,
 }
 
@@ -58,7 +58,7 @@ const LISTS: [(&str, &str, &str); 4] = [
 impl JoinedServers {
     /// These servers as one.
     #[must_use]
-    pub fn new(upstreams: Vec<Arc<Upstream>>, client: Arc<ClientLink>, hello: Arc<Hello>) -> Self {
+    pub fn new(upstreams: Vec<Arc<Upstream>>, client: Arc<ClientLink>, hello: Arc<ClientIntroduction>) -> Self {
         JoinedServers { upstreams, client, hello, routes: Mutex::default() }
     }
 
@@ -168,13 +168,13 @@ impl JoinedServers {
     ) -> Option<(usize, ClientMessage)> {
         let name = message.string_param(path).unwrap_or_default();
         if let Some((server, own)) = self.named(member, &name) {
-            return Some((server, renamed(message, path, &own)));
+            return Some((server, with_name(message, path, &own)));
         }
         let this = self.clone();
         drop(tokio::spawn(async move {
             let failed = this.refresh(&[member]).await;
             if let Some((server, own)) = this.named(member, &name) {
-                return this.forward(server, renamed(message, path, &own)).await;
+                return this.forward(server, with_name(message, path, &own)).await;
             }
             match failed.iter().find(|(server, _)| may_belong_to(&this.upstreams[**server].name, &name)) {
                 Some((_, failure)) => this.client.send_failure(message.id(), failure).await,
@@ -391,7 +391,7 @@ fn merged_capabilities(said: &[(&str, Value)], is_incomplete: bool) -> Value {
 }
 
 /// The message with another name at this path of its parameters, whose length is one or two.
-fn renamed(message: ClientMessage, path: &[&'static str], name: &str) -> ClientMessage {
+fn with_name(message: ClientMessage, path: &[&'static str], name: &str) -> ClientMessage {
     let name = Value::from(name).to_string();
     let set = match path {
         [outer, inner] => (*outer, with_member(message.param(&[outer]).unwrap_or("{}"), inner, &name)),

@@ -27,7 +27,7 @@ use tokio::task::JoinHandle;
 
 use self::client::ClientLink;
 use self::guard::ToolGuard;
-use self::hello::Hello;
+use self::hello::ClientIntroduction;
 use self::input::{ClientInput, InputLine};
 use self::joined::JoinedServers;
 use self::upstream::{Upstream, UpstreamParts};
@@ -70,7 +70,7 @@ pub async fn run(context: &Context, args: BridgeArgs) -> Result<Exit> {
         all.push(UpstreamParts { name, target, options, guard, is_joined });
     }
     let client = Arc::new(ClientLink::new(ProtocolOutput::start()?, context.ui.clone()));
-    let hello = Arc::<Hello>::default();
+    let hello = Arc::<ClientIntroduction>::default();
     let upstreams: Vec<Arc<Upstream>> =
         all.into_iter().map(|parts| Upstream::new(parts, context.ui.clone(), client.clone(), hello.clone())).collect();
     context.note_awaited_input("messages of an MCP client");
@@ -92,12 +92,12 @@ struct Bridge {
     upstreams: Vec<Arc<Upstream>>,
     workers: Vec<(mpsc::Sender<UpstreamJob>, JoinHandle<()>)>,
     client: Arc<ClientLink>,
-    hello: Arc<Hello>,
+    hello: Arc<ClientIntroduction>,
     joined: Option<Arc<JoinedServers>>,
 }
 
 impl Bridge {
-    fn start(upstreams: Vec<Arc<Upstream>>, client: Arc<ClientLink>, hello: Arc<Hello>) -> Self {
+    fn start(upstreams: Vec<Arc<Upstream>>, client: Arc<ClientLink>, hello: Arc<ClientIntroduction>) -> Self {
         let workers = upstreams.iter().map(|upstream| {
             let (sender, jobs) = mpsc::channel(QUEUED_MESSAGES);
             (sender, tokio::spawn(work(upstream.clone(), jobs)))

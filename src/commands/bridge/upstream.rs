@@ -11,7 +11,7 @@ use tokio::sync::{Notify, Semaphore};
 use super::client::{ClientLink, SubscribedItems};
 use super::connection::{HeldRequest, Opening, Pending, ServerConnection};
 use super::guard::ToolGuard;
-use super::hello::Hello;
+use super::hello::ClientIntroduction;
 use crate::error::{Failure, Result};
 use crate::output::Ui;
 use crate::protocol::rpc::{self, RawJson};
@@ -43,7 +43,7 @@ pub struct Upstream {
     /// The client.
     pub client: Arc<ClientLink>,
     /// What the client said about itself.
-    pub hello: Arc<Hello>,
+    pub hello: Arc<ClientIntroduction>,
     /// The rules for its tools.
     pub guard: ToolGuard,
     /// Whether it is one of several servers.
@@ -90,7 +90,12 @@ pub struct UpstreamParts {
 impl Upstream {
     /// A server that is not connected yet.
     #[must_use]
-    pub fn new(parts: UpstreamParts, ui: Arc<Ui>, client: Arc<ClientLink>, hello: Arc<Hello>) -> Arc<Self> {
+    pub fn new(
+        parts: UpstreamParts,
+        ui: Arc<Ui>,
+        client: Arc<ClientLink>,
+        hello: Arc<ClientIntroduction>,
+    ) -> Arc<Self> {
         let UpstreamParts { name, target, options, guard, is_joined } = parts;
         Arc::new(Upstream {
             name,

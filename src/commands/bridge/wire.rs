@@ -50,7 +50,7 @@ pub fn parse_line(line: Vec<u8>) -> Result<Vec<ClientMessage>, ParseError> {
 }
 
 /// Where a part of a text is.
-fn place(text: &str, part: &RawValue) -> Range<usize> {
+fn range_of(text: &str, part: &RawValue) -> Range<usize> {
     let start = part.get().as_ptr().addr() - text.as_ptr().addr();
     start..start + part.get().len()
 }
@@ -59,8 +59,8 @@ impl ClientMessage {
     fn parse(text: String) -> Result<Self, ParseError> {
         let envelope: RawMessage<'_> = serde_json::from_str(&text)
             .map_err(|error| if error.is_data() { ParseError::NotRpc } else { ParseError::NotJson })?;
-        let id = envelope.id.filter(|id| id.get() != "null").map(|id| place(&text, id));
-        let params = envelope.params.map(|params| place(&text, params));
+        let id = envelope.id.filter(|id| id.get() != "null").map(|id| range_of(&text, id));
+        let params = envelope.params.map(|params| range_of(&text, params));
         let kind = match (envelope.method, &id) {
             (Some(method), Some(_)) => MessageKind::Request(method.into_owned()),
             (Some(method), None) => MessageKind::Notification(method.into_owned()),
@@ -148,7 +148,7 @@ impl ClientMessage {
 #[must_use]
 pub fn members_of(object: &str) -> Option<Vec<(String, Range<usize>)>> {
     let raw: &RawValue = serde_json::from_str(object).ok()?;
-    Some(members(raw)?.into_iter().map(|(name, value)| (name, place(object, value))).collect())
+    Some(members(raw)?.into_iter().map(|(name, value)| (name, range_of(object, value))).collect())
 }
 
 /// Changes to the parameters of a message.

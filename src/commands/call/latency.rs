@@ -21,7 +21,7 @@ const COLUMNS: usize = 360;
 
 /// One call.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Sample {
+pub(super) struct CallSample {
     /// When it was due, from the start of the run.
     pub due: Duration,
     /// How long its response took.
@@ -58,8 +58,9 @@ pub(super) fn histogram(times: &[Duration]) -> Vec<String> {
 
 /// The times of all calls by when they were due, as SVG. Calls of the same column are one stroke from the shortest to the
 /// longest.
-pub(super) fn plot(samples: &[Sample]) -> String {
-    let max = |of: fn(&Sample) -> Duration| samples.iter().map(of).max().unwrap_or_default().as_secs_f64().max(1e-9);
+pub(super) fn plot(samples: &[CallSample]) -> String {
+    let max =
+        |of: fn(&CallSample) -> Duration| samples.iter().map(of).max().unwrap_or_default().as_secs_f64().max(1e-9);
     let (span, longest) = (max(|sample| sample.due).max(MIN_SPAN), max(|sample| sample.time));
     let step = axis_step(longest);
     let top = step * (longest / step).ceil();
@@ -176,12 +177,12 @@ mod tests {
 
     #[test]
     fn a_plot_of_many_calls_is_small() {
-        let sample = |number: u64| Sample {
+        let sample = |number: u64| CallSample {
             due: Duration::from_micros(number),
             time: Duration::from_micros(number % 97),
             is_failure: number.is_multiple_of(1000),
         };
-        let samples: Vec<Sample> = (0..100_000).map(sample).collect();
+        let samples: Vec<CallSample> = (0..100_000).map(sample).collect();
         let plot = plot(&samples);
         assert!(plot.len() < 30_000 && plot.matches('V').count() > COLUMNS, "{} bytes", plot.len());
         assert!(!super::plot(&samples[..1]).contains("NaN"));

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 use crate::cli::CallArgs;
 use crate::commands::call::concurrent::{FinishedCall, RepeatedCall, repeat_call};
-use crate::commands::call::latency::{Sample, histogram, plot};
+use crate::commands::call::latency::{CallSample, histogram, plot};
 use crate::commands::call::threshold::{Metric, Threshold};
 use crate::commands::call::tool_call::{CallContext, RawArguments, ToolCall};
 use crate::commands::context::{Context, Exit};
@@ -50,7 +50,7 @@ struct Measurement {
     first_failure: Option<Failure>,
     elapsed: Duration,
     /// Every call, if there will be a page.
-    samples: Vec<Sample>,
+    samples: Vec<CallSample>,
     /// Whether a result violated the output schema of the tool: all results may, so the user is warned once.
     has_misfit: bool,
 }
@@ -131,7 +131,7 @@ pub(super) async fn run(
                     }
                 }
                 if args.html.is_some() {
-                    measured.samples.push(Sample { due, time, is_failure });
+                    measured.samples.push(CallSample { due, time, is_failure });
                 }
                 on_progress(measured.times.len());
             }
@@ -146,7 +146,7 @@ pub(super) async fn run(
     }
     match interrupted {
         Some(stop) => Err(stop),
-        None => measured.judge(context, session, &thresholds),
+        None => measured.check_thresholds(context, session, &thresholds),
     }
 }
 
@@ -292,9 +292,9 @@ impl Measurement {
     }
 
     /// Whether the thresholds hold. Errors of calls are failures themselves, unless a threshold is about them.
-    fn judge(self, context: &Context, session: &Session, thresholds: &[Threshold]) -> Result<Exit> {
+    fn check_thresholds(self, context: &Context, session: &Session, thresholds: &[Threshold]) -> Result<Exit> {
         let crossed: Vec<String> =
-            thresholds.iter().filter_map(|limit| limit.crossed(self.value(limit.metric()))).collect();
+            thresholds.iter().filter_map(|limit| limit.violation(self.value(limit.metric()))).collect();
         if !crossed.is_empty() {
             let message = format!("{} crossed", counted(crossed.len(), "threshold"));
             let failure = Failure::new(ErrorKind::Mismatch, message).server(&session.target().name);

@@ -51,7 +51,7 @@ pub async fn run(context: &Context, args: &CallArgs) -> Result<Exit> {
     };
     args.output_file().map_or(Ok(()), ensure_file_writable)?;
     args.output_file().and_then(format_name_warning).iter().for_each(|warning| context.ui.warn(warning));
-    if args.detach && matches!(session.target().endpoint, Endpoint::Stdio(_)) && !session.is_kept() {
+    if args.detach && matches!(session.target().endpoint, Endpoint::Stdio(_)) && !session.is_kept_by_keeper() {
         let name = &session.target().name;
         let start = session.target().command_line("session start", &[]);
         return Err(Failure::new(ErrorKind::Usage, "--detach needs a server that keeps running")

@@ -22,7 +22,7 @@ pub(super) enum Metric {
 
 /// How a value is compared to its limit.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Comparison {
+enum ThresholdOperator {
     Less,
     LessOrEqual,
     Greater,
@@ -34,7 +34,7 @@ enum Comparison {
 pub(super) struct Threshold {
     text: String,
     metric: Metric,
-    comparison: Comparison,
+    comparison: ThresholdOperator,
     limit: f64,
 }
 
@@ -52,10 +52,10 @@ impl Threshold {
         let at = text.find(['<', '>']).ok_or_else(|| invalid("it has no < or >"))?;
         let (name, rest) = text.split_at(at);
         let (comparison, value) = match (rest.strip_prefix("<="), rest.strip_prefix(">=")) {
-            (Some(value), _) => (Comparison::LessOrEqual, value),
-            (_, Some(value)) => (Comparison::GreaterOrEqual, value),
-            _ if rest.starts_with('<') => (Comparison::Less, &rest[1..]),
-            _ => (Comparison::Greater, &rest[1..]),
+            (Some(value), _) => (ThresholdOperator::LessOrEqual, value),
+            (_, Some(value)) => (ThresholdOperator::GreaterOrEqual, value),
+            _ if rest.starts_with('<') => (ThresholdOperator::Less, &rest[1..]),
+            _ => (ThresholdOperator::Greater, &rest[1..]),
         };
         let (name, value) = (name.trim(), value.trim());
         let percent = value.strip_suffix('%');
@@ -99,12 +99,12 @@ impl Threshold {
     }
 
     /// The measured value in words, if it is beyond the limit.
-    pub fn crossed(&self, value: f64) -> Option<String> {
+    pub fn violation(&self, value: f64) -> Option<String> {
         let holds = match self.comparison {
-            Comparison::Less => value < self.limit,
-            Comparison::LessOrEqual => value <= self.limit,
-            Comparison::Greater => value > self.limit,
-            Comparison::GreaterOrEqual => value >= self.limit,
+            ThresholdOperator::Less => value < self.limit,
+            ThresholdOperator::LessOrEqual => value <= self.limit,
+            ThresholdOperator::Greater => value > self.limit,
+            ThresholdOperator::GreaterOrEqual => value >= self.limit,
         };
         let shown = match self.metric {
             Metric::Errors => format!("{value}"),
@@ -124,11 +124,11 @@ mod tests {
     #[test]
     fn limits_have_a_metric_a_comparison_and_a_value() {
         let read = |text: &str| Threshold::parse(text).map(|limit| (limit.metric, limit.comparison, limit.limit));
-        assert_eq!(read("p95<200ms").unwrap(), (Metric::Percentile(95.0), Comparison::Less, 0.2));
-        assert_eq!(read("p99.9 <= 2s").unwrap(), (Metric::Percentile(99.9), Comparison::LessOrEqual, 2.0));
-        assert_eq!(read("errors<1%").unwrap(), (Metric::ErrorPercent, Comparison::Less, 1.0));
-        assert_eq!(read("errors<=0").unwrap(), (Metric::Errors, Comparison::LessOrEqual, 0.0));
-        assert_eq!(read("rate>=100/s").unwrap(), (Metric::Rate, Comparison::GreaterOrEqual, 100.0));
+        assert_eq!(read("p95<200ms").unwrap(), (Metric::Percentile(95.0), ThresholdOperator::Less, 0.2));
+        assert_eq!(read("p99.9 <= 2s").unwrap(), (Metric::Percentile(99.9), ThresholdOperator::LessOrEqual, 2.0));
+        assert_eq!(read("errors<1%").unwrap(), (Metric::ErrorPercent, ThresholdOperator::Less, 1.0));
+        assert_eq!(read("errors<=0").unwrap(), (Metric::Errors, ThresholdOperator::LessOrEqual, 0.0));
+        assert_eq!(read("rate>=100/s").unwrap(), (Metric::Rate, ThresholdOperator::GreaterOrEqual, 100.0));
         for wrong in ["", "p95", "p101<1s", "p95<200", "errors<x", "what<1s"] {
             assert_eq!(read(wrong).unwrap_err().kind(), ErrorKind::Usage, "{wrong}");
         }

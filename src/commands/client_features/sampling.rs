@@ -88,7 +88,7 @@ impl SamplingCommand {
         command.kill_on_drop(true);
         let mut child = process::spawn(&mut command)
             .map_err(|error| failed().cause(format!("cannot start '{}'", self.words[0])).caused_by(&error))?;
-        process::spare(child.id());
+        process::exclude_child(child.id());
         // However this ends, no process that it started is left running.
         let _group = process::ProcessGroup::led_by(child.id().unwrap_or_default());
         let output = write_and_read(&mut child, params).await.map_err(|error| failed().caused_by(&error))?;

@@ -127,7 +127,7 @@ mod echo {
     }
 
     #[cfg(windows)]
-    pub use crate::output::console::Unseen as Off;
+    pub use crate::output::console::HiddenInput as Off;
 
     #[cfg(windows)]
     pub fn off() -> io::Result<Off> {

@@ -98,7 +98,7 @@ fn build_report(config: &Config, environment: &Environment, servers: usize, find
     let files: Vec<_> = config.files.iter().map(|source| show::full_path(&source.path)).collect();
     let columns = vec![
         Column::state("SEVERITY"),
-        Column::new("LOCATION").whole(),
+        Column::new("LOCATION").on_one_line(),
         Column::new("FINDING"),
         Column::new("HINT").below(),
     ];

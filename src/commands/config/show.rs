@@ -44,7 +44,7 @@ pub(super) fn list(context: &ConfigContext<'_>) -> ConfigReport {
         json!({ "servers": servers, "errors": diagnostics_json(&faults, context.environment) }),
         ReportBody::Table(
             vec![
-                Column::new("NAME").whole(),
+                Column::new("NAME").on_one_line(),
                 Column::new("TRANSPORT"),
                 Column::new("TARGET"),
                 Column::new("SOURCE"),
@@ -363,7 +363,7 @@ pub(super) fn path(context: &ConfigContext<'_>) -> ConfigReport {
         }));
         notes.extend(unread.map(|why| format!("cannot read {}: {why}", place.path.display())));
     }
-    let columns = vec![Column::new("FILE").whole(), Column::new("LAYER"), Column::state("STATE")];
+    let columns = vec![Column::new("FILE").on_one_line(), Column::new("LAYER"), Column::state("STATE")];
     let mut report = ConfigReport::new(json!({ "files": files }), ReportBody::Table(columns, rows));
     report.notes = notes;
     if config.paths.is_empty() {

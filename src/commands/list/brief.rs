@@ -42,7 +42,7 @@ pub(super) async fn print_tokens(context: &Context, session: &Session, args: &Li
             sizes.iter().map(|(name, bytes)| json!({"name": name, "bytes": bytes, "tokens": tokens(*bytes)})).collect();
         context.ui.print_json_value(&json!({"tools": each, "bytes": bytes, "tokens": total}))?;
     } else {
-        let mut table = Table::new([Column::new("NAME").whole(), Column::new("TOKENS"), Column::new("BYTES")]);
+        let mut table = Table::new([Column::new("NAME").on_one_line(), Column::new("TOKENS"), Column::new("BYTES")]);
         for (name, bytes) in &sizes {
             table.add_row([(*name).into(), tokens(*bytes).to_string().into(), bytes.to_string().into()]);
         }

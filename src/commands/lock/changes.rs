@@ -8,7 +8,7 @@ use crate::output::escape;
 
 /// What a change means for those who use the server.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Class {
+pub enum ChangeClass {
     /// What worked may fail, or mean something else.
     Breaking,
     /// What worked goes on working.
@@ -17,14 +17,14 @@ pub enum Class {
     Text,
 }
 
-impl Class {
+impl ChangeClass {
     /// The name in output and JSON.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
-            Class::Breaking => "breaking",
-            Class::Compatible => "compatible",
-            Class::Text => "text",
+            ChangeClass::Breaking => "breaking",
+            ChangeClass::Compatible => "compatible",
+            ChangeClass::Text => "text",
         }
     }
 }
@@ -33,7 +33,7 @@ impl Class {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Change {
     /// What it means.
-    pub class: Class,
+    pub class: ChangeClass,
     /// What changed: `tool 'echo'`, `the server`.
     pub what: String,
     /// Where in its definition, as a JSON pointer; empty for all of it.
@@ -55,7 +55,13 @@ pub struct ServerChanges {
 }
 
 impl Change {
-    fn new(class: Class, what: &str, path: String, message: String, values: (Option<&Value>, Option<&Value>)) -> Self {
+    fn new(
+        class: ChangeClass,
+        what: &str,
+        path: String,
+        message: String,
+        values: (Option<&Value>, Option<&Value>),
+    ) -> Self {
         let (before, after) = (values.0.cloned(), values.1.cloned());
         Change { class, what: what.to_owned(), path, message, before, after }
     }
@@ -83,7 +89,7 @@ impl Change {
     /// The lines of a changed text, before (`-`) and now (`+`), with invisible characters made visible.
     #[must_use]
     pub fn text_lines(&self) -> Vec<String> {
-        if self.class != Class::Text {
+        if self.class != ChangeClass::Text {
             return Vec::new();
         }
         let lines = |mark: &str, value: &Option<Value>| -> Vec<String> {
@@ -127,9 +133,12 @@ fn compare_identity(before: &Value, after: &Value, changes: &mut Vec<Change>) {
             compare_capabilities(values, changes);
             continue;
         }
-        let class =
-            if matches!(name.as_str(), "instructions" | "name" | "title") { Class::Text } else { Class::Compatible };
-        changes.push(Change::new(class, what, format!("/{name}"), changed(&name, values), values));
+        let class = if matches!(name.as_str(), "instructions" | "name" | "title") {
+            ChangeClass::Text
+        } else {
+            ChangeClass::Compatible
+        };
+        changes.push(Change::new(class, what, format!("/{name}"), describe_change(&name, values), values));
     }
 }
 
@@ -140,10 +149,10 @@ fn compare_capabilities(values: (Option<&Value>, Option<&Value>), changes: &mut 
         let values = (before.get(&name), after.get(&name));
         let class = match values {
             (one, other) if one == other => continue,
-            (Some(_), None) => Class::Breaking,
-            _ => Class::Compatible,
+            (Some(_), None) => ChangeClass::Breaking,
+            _ => ChangeClass::Compatible,
         };
-        let message = changed(&format!("the capability '{name}'"), values);
+        let message = describe_change(&format!("the capability '{name}'"), values);
         changes.push(Change::new(class, "the server", format!("/capabilities/{name}"), message, values));
     }
 }
@@ -154,7 +163,7 @@ fn compare_lists(list: &str, before: &Map<String, Value>, after: &Map<String, Va
         match after.get(name) {
             None => {
                 let values = (Some(old), None);
-                changes.push(Change::new(Class::Breaking, &what, String::new(), "it is gone".to_owned(), values));
+                changes.push(Change::new(ChangeClass::Breaking, &what, String::new(), "it is gone".to_owned(), values));
             }
             Some(now) => changes.extend(item_changes(list, name, old, now)),
         }
@@ -162,7 +171,7 @@ fn compare_lists(list: &str, before: &Map<String, Value>, after: &Map<String, Va
     for (name, now) in after.iter().filter(|(name, _)| !before.contains_key(*name)) {
         let values = (None, Some(now));
         let message = "it is new".to_owned();
-        changes.push(Change::new(Class::Compatible, &item_name(list, name), String::new(), message, values));
+        changes.push(Change::new(ChangeClass::Compatible, &item_name(list, name), String::new(), message, values));
     }
 }
 
@@ -189,17 +198,17 @@ pub fn item_changes(list: &str, name: &str, before: &Value, after: &Value) -> Ve
         let path = format!("/{name}");
         match (list, name.as_str()) {
             (_, "description" | "title") => {
-                changes.push(Change::new(Class::Text, &what, path, format!("{name} changed"), values));
+                changes.push(Change::new(ChangeClass::Text, &what, path, format!("{name} changed"), values));
             }
             ("tools", "inputSchema") => compare_schemas(&what, &path, values, Effect::Narrower, &mut changes),
             ("tools", "outputSchema") => match values {
                 (Some(_), None) => {
                     let message = "the output schema is gone".to_owned();
-                    changes.push(Change::new(Class::Breaking, &what, path, message, values));
+                    changes.push(Change::new(ChangeClass::Breaking, &what, path, message, values));
                 }
                 (None, _) => {
                     let message = "the output schema is new".to_owned();
-                    changes.push(Change::new(Class::Compatible, &what, path, message, values));
+                    changes.push(Change::new(ChangeClass::Compatible, &what, path, message, values));
                 }
                 _ => compare_schemas(&what, &path, values, Effect::Wider, &mut changes),
             },
@@ -207,17 +216,19 @@ pub fn item_changes(list: &str, name: &str, before: &Value, after: &Value) -> Ve
             ("tools", "execution") => {
                 let requires =
                     values.1.is_some_and(|now| now.get("taskSupport").is_some_and(|task| task == "required"));
-                let class = if requires { Class::Breaking } else { Class::Compatible };
-                changes.push(Change::new(class, &what, path, changed(&name, values), values));
+                let class = if requires { ChangeClass::Breaking } else { ChangeClass::Compatible };
+                changes.push(Change::new(class, &what, path, describe_change(&name, values), values));
             }
             ("prompts", "arguments") => compare_prompt_arguments(&what, values, &mut changes),
             ("resources" | "resourceTemplates", "mimeType") => {
-                changes.push(Change::new(Class::Breaking, &what, path, changed(&name, values), values));
+                changes.push(Change::new(ChangeClass::Breaking, &what, path, describe_change(&name, values), values));
             }
             ("resources" | "resourceTemplates", "name") => {
-                changes.push(Change::new(Class::Text, &what, path, changed(&name, values), values));
+                changes.push(Change::new(ChangeClass::Text, &what, path, describe_change(&name, values), values));
             }
-            _ => changes.push(Change::new(Class::Compatible, &what, path, changed(&name, values), values)),
+            _ => {
+                changes.push(Change::new(ChangeClass::Compatible, &what, path, describe_change(&name, values), values))
+            }
         }
     }
     changes
@@ -234,10 +245,10 @@ fn compare_schemas(
     let all = Value::Bool(true);
     for change in schema_changes(values.0.unwrap_or(&all), values.1.unwrap_or(&all)) {
         let class = match change.effect {
-            Effect::Text => Class::Text,
-            Effect::Unclear => Class::Breaking,
-            effect if effect == bad => Class::Breaking,
-            Effect::Narrower | Effect::Wider | Effect::None => Class::Compatible,
+            Effect::Text => ChangeClass::Text,
+            Effect::Unclear => ChangeClass::Breaking,
+            effect if effect == bad => ChangeClass::Breaking,
+            Effect::Narrower | Effect::Wider | Effect::None => ChangeClass::Compatible,
         };
         let values = (change.before.as_ref(), change.after.as_ref());
         changes.push(Change::new(class, what, format!("{path}{}", change.path), change.message, values));
@@ -259,12 +270,12 @@ fn compare_annotations(what: &str, values: (Option<&Value>, Option<&Value>), cha
             (is(values.0), is(values.1))
         };
         let class = match name.as_str() {
-            "title" => Class::Text,
-            "readOnlyHint" | "idempotentHint" if hint(false) == (true, false) => Class::Breaking,
-            "destructiveHint" | "openWorldHint" if hint(true) == (false, true) => Class::Breaking,
-            _ => Class::Compatible,
+            "title" => ChangeClass::Text,
+            "readOnlyHint" | "idempotentHint" if hint(false) == (true, false) => ChangeClass::Breaking,
+            "destructiveHint" | "openWorldHint" if hint(true) == (false, true) => ChangeClass::Breaking,
+            _ => ChangeClass::Compatible,
         };
-        changes.push(Change::new(class, what, format!("/annotations/{name}"), changed(&name, values), values));
+        changes.push(Change::new(class, what, format!("/annotations/{name}"), describe_change(&name, values), values));
     }
 }
 
@@ -279,24 +290,33 @@ fn compare_prompt_arguments(what: &str, values: (Option<&Value>, Option<&Value>)
     for old in &before {
         let name = name_of(old);
         let Some(now) = after.iter().find(|now| name_of(now) == name) else {
-            add(Class::Breaking, &name, format!("'{name}' is gone"), Some(old), None);
+            add(ChangeClass::Breaking, &name, format!("'{name}' is gone"), Some(old), None);
             continue;
         };
         match (is_required(old), is_required(now)) {
-            (false, true) => add(Class::Breaking, &name, format!("'{name}' is required now"), Some(old), Some(now)),
+            (false, true) => {
+                add(ChangeClass::Breaking, &name, format!("'{name}' is required now"), Some(old), Some(now))
+            }
             (true, false) => {
-                add(Class::Compatible, &name, format!("'{name}' is no longer required"), Some(old), Some(now))
+                add(ChangeClass::Compatible, &name, format!("'{name}' is no longer required"), Some(old), Some(now))
             }
             _ => {}
         }
         for text in ["title", "description"] {
             if old.get(text) != now.get(text) {
-                add(Class::Text, &format!("{name}/{text}"), format!("{text} changed"), old.get(text), now.get(text));
+                add(
+                    ChangeClass::Text,
+                    &format!("{name}/{text}"),
+                    format!("{text} changed"),
+                    old.get(text),
+                    now.get(text),
+                );
             }
         }
     }
     for now in after.iter().filter(|now| !before.iter().any(|old| name_of(old) == name_of(now))) {
-        let (name, class) = (name_of(now), if is_required(now) { Class::Breaking } else { Class::Compatible });
+        let (name, class) =
+            (name_of(now), if is_required(now) { ChangeClass::Breaking } else { ChangeClass::Compatible });
         let message = format!("'{name}' is new{}", if is_required(now) { " and required" } else { "" });
         add(class, &name, message, None, Some(now));
     }
@@ -312,7 +332,7 @@ fn member_names(before: &Value, after: &Value) -> Vec<String> {
     all
 }
 
-fn changed(name: &str, values: (Option<&Value>, Option<&Value>)) -> String {
+fn describe_change(name: &str, values: (Option<&Value>, Option<&Value>)) -> String {
     match values {
         (None, _) => format!("{name} is new"),
         (_, None) => format!("{name} is gone"),

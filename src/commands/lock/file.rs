@@ -78,7 +78,7 @@ impl LockFile {
     #[must_use]
     pub fn text(&self) -> String {
         let all = json!({ "version": LOCK_VERSION, "servers": self.servers });
-        format!("{:#}\n", sorted(&all))
+        format!("{:#}\n", with_sorted_members(&all))
     }
 
     /// Replaces the file.
@@ -125,14 +125,14 @@ fn line_of(text: &str, part: &str) -> usize {
 
 /// The value with the members of all objects sorted by name.
 #[must_use]
-pub fn sorted(value: &Value) -> Value {
+pub fn with_sorted_members(value: &Value) -> Value {
     match value {
         Value::Object(members) => {
             let mut all: Vec<(&String, &Value)> = members.iter().collect();
             all.sort_unstable_by_key(|(name, _)| *name);
-            Value::Object(all.into_iter().map(|(name, value)| (name.clone(), sorted(value))).collect())
+            Value::Object(all.into_iter().map(|(name, value)| (name.clone(), with_sorted_members(value))).collect())
         }
-        Value::Array(items) => Value::Array(items.iter().map(sorted).collect()),
+        Value::Array(items) => Value::Array(items.iter().map(with_sorted_members).collect()),
         other => other.clone(),
     }
 }

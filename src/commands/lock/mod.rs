@@ -9,7 +9,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value};
 
-use self::changes::{Class, ServerChanges, server_changes};
+use self::changes::{ChangeClass, ServerChanges, server_changes};
 use self::file::{DEFAULT_LOCK_FILE, LockFile, file_option};
 use crate::cli::LockArgs;
 use crate::commands::context::{Context, Exit};
@@ -68,10 +68,11 @@ pub async fn run(context: &Context, args: LockArgs) -> Result<Exit> {
         context.ui.note(&format!("wrote {}", path.display()));
         return Ok(Exit::Done);
     }
-    let count =
-        |class: Class| all.iter().flat_map(|server| &server.changes).filter(|change| change.class == class).count();
+    let count = |class: ChangeClass| {
+        all.iter().flat_map(|server| &server.changes).filter(|change| change.class == class).count()
+    };
     let total: usize = all.iter().map(|server| server.changes.len()).sum();
-    let breaking = count(Class::Breaking);
+    let breaking = count(ChangeClass::Breaking);
     let (number, kind) = match (breaking, args.strict) {
         (0, true) if total > 0 => (total, "change"),
         (0, _) => return Ok(Exit::Done),
@@ -151,7 +152,7 @@ pub fn server_entry(lists: &[(ListKind, Vec<ListItem>)], about: SessionInfo) -> 
     if let Some(capabilities) = about.server.capabilities {
         server.insert("capabilities".to_owned(), capabilities);
     }
-    file::sorted(&Value::Object(server))
+    file::with_sorted_members(&Value::Object(server))
 }
 
 /// What identifies an item of a list.
@@ -167,5 +168,5 @@ fn item_key(kind: ListKind, item: &ListItem) -> String {
 /// The definition of a tool or another item, as it is in a lock file.
 #[must_use]
 pub fn definition(item: &ListItem) -> Value {
-    file::sorted(item.value())
+    file::with_sorted_members(item.value())
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::changes::{Change, Class, ServerChanges};
+use super::changes::{Change, ChangeClass, ServerChanges};
 use crate::commands::context::Context;
 use crate::error::Result;
 use crate::output::escape;
@@ -42,7 +42,7 @@ fn visible(text: &str) -> String {
 /// `3 changes: 1 breaking, 2 text`.
 #[must_use]
 pub fn summary(changes: &[Change]) -> String {
-    let counts = [Class::Breaking, Class::Compatible, Class::Text].map(|class| {
+    let counts = [ChangeClass::Breaking, ChangeClass::Compatible, ChangeClass::Text].map(|class| {
         let count = changes.iter().filter(|change| change.class == class).count();
         (count, class.as_str())
     });
@@ -59,12 +59,13 @@ fn json_document(all: &[ServerChanges]) -> Value {
             json!({ "server": server.server, "changes": changes })
         })
         .collect();
-    let count =
-        |class: Class| all.iter().flat_map(|server| &server.changes).filter(|change| change.class == class).count();
+    let count = |class: ChangeClass| {
+        all.iter().flat_map(|server| &server.changes).filter(|change| change.class == class).count()
+    };
     json!({
-        "breaking": count(Class::Breaking),
-        "compatible": count(Class::Compatible),
-        "text": count(Class::Text),
+        "breaking": count(ChangeClass::Breaking),
+        "compatible": count(ChangeClass::Compatible),
+        "text": count(ChangeClass::Text),
         "servers": servers,
     })
 }
@@ -77,7 +78,7 @@ fn markdown(all: &[ServerChanges]) -> String {
             text += "Nothing changed.\n\n";
             continue;
         }
-        text += &format!("{}\n\n| Class | Where | Change |\n|---|---|---|\n", summary(&server.changes));
+        text += &format!("{}\n\n| ChangeClass | Where | Change |\n|---|---|---|\n", summary(&server.changes));
         for change in &server.changes {
             let place = format!("{} {}", change.what, change.path);
             text += &format!(
@@ -88,9 +89,9 @@ fn markdown(all: &[ServerChanges]) -> String {
             );
         }
         text.push('\n');
-        for change in server.changes.iter().filter(|change| change.class == Class::Text) {
+        for change in server.changes.iter().filter(|change| change.class == ChangeClass::Text) {
             let lines = change.text_lines().join("\n");
-            let fence = fence(&lines);
+            let fence = code_fence(&lines);
             let place = format!("{} {}", change.what, change.path);
             text += &format!("{}\n\n{fence}diff\n{lines}\n{fence}\n\n", markdown_text(&place));
         }
@@ -113,7 +114,7 @@ fn markdown_text(text: &str) -> String {
 }
 
 /// A fence that is longer than any run of backticks in the text.
-fn fence(text: &str) -> String {
+fn code_fence(text: &str) -> String {
     let mut longest = 0;
     let mut run = 0;
     for c in text.chars() {

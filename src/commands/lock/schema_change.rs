@@ -168,7 +168,7 @@ impl<'a> SchemaComparison<'a> {
                 name if TEXTS.contains(&name) => self.add(&at, Effect::Text, format!("{name} changed"), one, other),
                 name if IGNORED.contains(&name) => {}
                 name if WITHOUT_EFFECT.contains(&name) => {
-                    self.add(&at, Effect::None, format!("{name} {}", how(one, other)), one, other);
+                    self.add(&at, Effect::None, format!("{name} {}", describe_values(one, other)), one, other);
                 }
                 name if LOWER_LIMITS.contains(&name) => self.compare_limits(&at, name, one, other, false),
                 name if UPPER_LIMITS.contains(&name) => self.compare_limits(&at, name, one, other, true),
@@ -182,10 +182,10 @@ impl<'a> SchemaComparison<'a> {
                         (false, true) => Effect::Wider,
                         (false, false) => Effect::Unclear,
                     };
-                    self.add(&at, effect, format!("{name} {}", how(one, other)), one, other);
+                    self.add(&at, effect, format!("{name} {}", describe_values(one, other)), one, other);
                 }
                 // An unknown keyword does not validate (JSON Schema 2020-12 core, section 6.5).
-                name => self.add(&at, Effect::None, format!("{name} {}", how(one, other)), one, other),
+                name => self.add(&at, Effect::None, format!("{name} {}", describe_values(one, other)), one, other),
             }
         }
     }
@@ -344,7 +344,7 @@ impl<'a> SchemaComparison<'a> {
             (Some(one), Some(other)) if (other > one) == is_upper => Effect::Wider,
             (Some(_), Some(_)) => Effect::Narrower,
         };
-        self.add(path, effect, format!("{name} {}", how(before, after)), before, after);
+        self.add(path, effect, format!("{name} {}", describe_values(before, after)), before, after);
     }
 }
 
@@ -398,7 +398,7 @@ fn is_or_are(values: &[&Value]) -> String {
 }
 
 /// How the value of a keyword changed.
-fn how(before: Option<&Value>, after: Option<&Value>) -> String {
+fn describe_values(before: Option<&Value>, after: Option<&Value>) -> String {
     match (before, after) {
         (None, Some(now)) => format!("is new: {now}"),
         (Some(old), None) => format!("is gone: {old}"),

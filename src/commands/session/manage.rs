@@ -163,7 +163,7 @@ pub(super) async fn list(context: &Context) -> Result<Exit> {
         return Ok(Exit::Done);
     }
     let mut table = Table::new([
-        Column::new("NAME").whole(),
+        Column::new("NAME").on_one_line(),
         Column::new("TARGET"),
         Column::new("TRANSPORT"),
         Column::new("PID"),

@@ -26,7 +26,7 @@ const URL_VARIABLE: &str = "MCP_URL";
 /// # Errors
 /// When the server cannot be used.
 pub(super) async fn suite_text(context: &Context, target: Target) -> Result<String> {
-    let mut text = head(&target);
+    let mut text = suite_header(&target);
     let (session, _) = context.test_session(target, false, None)?;
     let write = async |session: &Session| {
         for (word, kind) in LIST_WORDS {
@@ -51,7 +51,7 @@ pub(super) async fn suite_text(context: &Context, target: Target) -> Result<Stri
 }
 
 /// How the suite begins: what it is, and its server. Secrets in a URL stay out of the file, and so do the target options.
-fn head(target: &Target) -> String {
+fn suite_header(target: &Target) -> String {
     let mut text = "# Written by `mcpipe test --init`. `mcpipe man suite.5` describes every key; `mcpipe test --schema` is for editors.\n"
         .to_owned();
     let without_options = "mcpipe test FILE";

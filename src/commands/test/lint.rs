@@ -6,7 +6,7 @@ use std::path::Path;
 use serde_json::Value;
 use url::Url;
 
-use crate::commands::lock::changes::{Class, server_changes};
+use crate::commands::lock::changes::{ChangeClass, server_changes};
 use crate::commands::lock::file::LockFile;
 use crate::commands::lock::report::summary;
 use crate::commands::lock::{not_locked, update_command};
@@ -70,7 +70,7 @@ pub(super) fn locked(path: &Path, lock: &LockFile, name: &str, now: &Value) -> F
         std::iter::once(line).chain(change.text_lines().into_iter().map(|line| format!("  {line}")))
     });
     let message = format!("{} since {} was written", summary(&changes), path.display());
-    if !changes.iter().any(|change| change.class == Class::Breaking) {
+    if !changes.iter().any(|change| change.class == ChangeClass::Breaking) {
         return Finding::Warn(message, lines.collect());
     }
     let failure = lines.fold(Failure::new(ErrorKind::Mismatch, message), Failure::cause);

@@ -34,7 +34,7 @@ use crate::util::quoting;
 use crate::util::suggest::nearest_name;
 
 /// What the command line asks to test.
-struct Work {
+struct TestPlan {
     /// Servers for the built-in checks.
     targets: Vec<Target>,
     /// Suites, each with the servers to run it against.
@@ -53,7 +53,7 @@ pub async fn run(context: &Context, args: TestArgs) -> Result<Exit> {
         ExportOptions { junit: args.junit.as_deref(), markdown: args.markdown.as_deref(), html: args.html.as_deref() };
     exports::check(&exports)?;
     let lock = args.locked.as_deref().map(LockFile::read).transpose()?;
-    let work = find_work(context, &args).await?;
+    let work = plan_tests(context, &args).await?;
     if args.init {
         return Box::pin(init(context, work)).await;
     }
@@ -72,7 +72,7 @@ async fn run_all(
     context: &Context,
     args: &TestArgs,
     lock: Option<&LockFile>,
-    work: Work,
+    work: TestPlan,
     progress: &Progress,
     exports: &ExportOptions<'_>,
     is_one_of_several: bool,
@@ -133,8 +133,8 @@ enum TestJob<'a> {
 }
 
 /// Resolves every target and reads every suite, before anything is connected.
-async fn find_work(context: &Context, args: &TestArgs) -> Result<Work> {
-    let mut work = Work { targets: Vec::new(), suites: Vec::new() };
+async fn plan_tests(context: &Context, args: &TestArgs) -> Result<TestPlan> {
+    let mut work = TestPlan { targets: Vec::new(), suites: Vec::new() };
     if !args.command.is_empty() {
         if let Some(word) = args.targets.first() {
             return Err(Failure::new(ErrorKind::Usage, format!("'{word}' and a command after `--` are two targets"))
@@ -201,7 +201,7 @@ async fn resolve(context: &Context, words: &[String], args: &TestArgs) -> Result
 }
 
 /// Prints a new suite for a server.
-async fn init(context: &Context, work: Work) -> Result<Exit> {
+async fn init(context: &Context, work: TestPlan) -> Result<Exit> {
     let mut targets = work.targets.into_iter();
     let (Some(target), None, true) = (targets.next(), targets.next(), work.suites.is_empty()) else {
         return Err(Failure::new(ErrorKind::Usage, "--init needs one server")

@@ -42,7 +42,7 @@ pub(super) fn portability(tools: &[ListItem]) -> Finding {
         for member in ["inputSchema", "outputSchema"] {
             if let Some(schema) = tool.value().get(member) {
                 count += 1;
-                search(schema, &format!("{} {member}", tool.name()), Position::Root, 0, &mut places);
+                search(schema, &format!("{} {member}", tool.name()), SchemaPosition::Root, 0, &mut places);
             }
         }
     }
@@ -59,7 +59,7 @@ pub(super) fn portability(tools: &[ListItem]) -> Finding {
 
 /// Where a schema is.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Position {
+enum SchemaPosition {
     /// The whole schema.
     Root,
     /// The schema of a value.
@@ -68,9 +68,9 @@ enum Position {
     Unrestricted,
 }
 
-fn search(schema: &Value, at: &str, position: Position, depth: usize, places: &mut Vec<String>) {
+fn search(schema: &Value, at: &str, position: SchemaPosition, depth: usize, places: &mut Vec<String>) {
     let members = match schema {
-        Value::Bool(value) if position != Position::Unrestricted => {
+        Value::Bool(value) if position != SchemaPosition::Unrestricted => {
             places.push(format!("{at} is {value} instead of an object"));
             return;
         }
@@ -82,24 +82,25 @@ fn search(schema: &Value, at: &str, position: Position, depth: usize, places: &m
     {
         places.push(format!("{at} has a list of types instead of one"));
     }
-    if position == Position::Value && members.keys().all(|name| ANNOTATIONS.contains(&name.as_str())) {
+    if position == SchemaPosition::Value && members.keys().all(|name| ANNOTATIONS.contains(&name.as_str())) {
         places.push(format!("{at} accepts any value"));
     }
     for (name, value) in members {
         let name = name.as_str();
-        let (schemas, position): (Vec<(String, &Value)>, Position) = if BOOLEAN_KEYWORDS.contains(&name) {
-            (vec![(name.to_owned(), value)], Position::Unrestricted)
+        let (schemas, position): (Vec<(String, &Value)>, SchemaPosition) = if BOOLEAN_KEYWORDS.contains(&name) {
+            (vec![(name.to_owned(), value)], SchemaPosition::Unrestricted)
         } else if SINGLE_SCHEMA_KEYWORDS.contains(&name) || name == "contentSchema" {
-            let position = if name == "not" || name == "if" { Position::Unrestricted } else { Position::Value };
+            let position =
+                if name == "not" || name == "if" { SchemaPosition::Unrestricted } else { SchemaPosition::Value };
             match value.as_array() {
-                Some(list) => (numbered(name, list), Position::Value),
+                Some(list) => (indexed_names(name, list), SchemaPosition::Value),
                 None => (vec![(name.to_owned(), value)], position),
             }
         } else if SCHEMA_LIST_KEYWORDS.contains(&name) {
-            (value.as_array().map(|list| numbered(name, list)).unwrap_or_default(), Position::Value)
+            (value.as_array().map(|list| indexed_names(name, list)).unwrap_or_default(), SchemaPosition::Value)
         } else if SCHEMA_MAP_KEYWORDS.contains(&name) {
             let named = value.as_object().into_iter().flatten();
-            (named.map(|(key, schema)| (format!("{name}/{key}"), schema)).collect(), Position::Value)
+            (named.map(|(key, schema)| (format!("{name}/{key}"), schema)).collect(), SchemaPosition::Value)
         } else {
             continue;
         };
@@ -109,6 +110,6 @@ fn search(schema: &Value, at: &str, position: Position, depth: usize, places: &m
     }
 }
 
-fn numbered<'a>(name: &str, list: &'a [Value]) -> Vec<(String, &'a Value)> {
+fn indexed_names<'a>(name: &str, list: &'a [Value]) -> Vec<(String, &'a Value)> {
     list.iter().enumerate().map(|(n, schema)| (format!("{name}/{n}"), schema)).collect()
 }

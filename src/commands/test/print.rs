@@ -29,7 +29,8 @@ pub(super) fn print_report(context: &Context, report: &TestReport, is_one_of_sev
 fn print_checks(context: &Context, report: &TestReport) -> Result<()> {
     let ui = &context.ui;
     let is_piped = !ui.terminal().stdout_is_tty;
-    let mut columns = vec![Column::new("OUTCOME").whole(), Column::new("CHECK").whole(), Column::new("SEEN")];
+    let mut columns =
+        vec![Column::new("OUTCOME").on_one_line(), Column::new("CHECK").on_one_line(), Column::new("SEEN")];
     if is_piped {
         columns.insert(0, Column::new("TARGET"));
     }

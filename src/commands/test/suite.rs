@@ -231,12 +231,12 @@ impl SuiteReader<'_> {
             };
             return vec![SuiteTarget::Entry(Box::new(ConfiguredServer::new(self.source, &member)))];
         }
-        let texts = words.map(|member| texts(&member.value)).unwrap_or_default();
+        let values = words.map(|member| string_values(&member.value)).unwrap_or_default();
         let mut word = |(text, at)| Located {
             value: self.templates.text(text, at, &HashSet::new()),
             line: self.source.line_at(at),
         };
-        texts.into_iter().map(|text| SuiteTarget::Word(word(text))).collect()
+        values.into_iter().map(|text| SuiteTarget::Word(word(text))).collect()
     }
 
     fn test(&mut self, node: &ConfigNode, number: usize) -> Option<SuiteTest> {
@@ -366,7 +366,7 @@ impl SuiteReader<'_> {
                 },
                 "structured" => Check::Structured(self.table(node, "structured")),
                 "expect" => {
-                    for (expression, at) in texts(&member.value) {
+                    for (expression, at) in string_values(&member.value) {
                         let expression = self.expression(expression, at);
                         all.push(Located { value: Check::Expression(expression), line: self.line(at) });
                     }
@@ -425,7 +425,7 @@ impl SuiteReader<'_> {
     fn paths(&mut self, node: &ConfigNode) -> Vec<String> {
         let Some(member) = node.get("volatile") else { return Vec::new() };
         let mut all = Vec::new();
-        for (path, at) in texts(&member.value) {
+        for (path, at) in string_values(&member.value) {
             if JqFilter::new(&format!("del({path})"), Vec::new).is_err() {
                 self.fault(at, format!("'{path}' is not a valid jq path, such as .content[0].text"));
             }
@@ -436,7 +436,7 @@ impl SuiteReader<'_> {
 }
 
 /// The strings of a string or of an array of strings, each with its offset.
-fn texts(node: &ConfigNode) -> Vec<(&str, usize)> {
+fn string_values(node: &ConfigNode) -> Vec<(&str, usize)> {
     match &node.value {
         ConfigValue::Array(items) => items.iter().filter_map(|item| Some((item.as_str()?, item.offset))).collect(),
         _ => node.as_str().map(|text| (text, node.offset)).into_iter().collect(),

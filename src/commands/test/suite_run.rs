@@ -62,7 +62,7 @@ pub(super) struct SuiteOptions<'a> {
 }
 
 /// Something that does not hold, with the line of the suite and what was seen.
-struct Problem {
+struct FailedExpectation {
     line: usize,
     message: String,
     seen: Vec<String>,
@@ -71,7 +71,7 @@ struct Problem {
 /// The outcome of one attempt at a test.
 #[derive(Default)]
 struct Attempt {
-    problems: Vec<Problem>,
+    problems: Vec<FailedExpectation>,
     /// The failure that was not expected.
     failure: Option<Failure>,
     /// What to do about a failure of another class than expected.
@@ -182,21 +182,21 @@ impl SuiteRun<'_> {
                 Err(failure) => Attempt::from_failure(failure),
             };
             self.close_if_broken().await;
-            if attempt.holds() || attempts > options.retries {
+            if attempt.is_met() || attempts > options.retries {
                 break attempt;
             }
         };
         result.time = began.elapsed();
         if let Some(log) = &self.log {
             let exchange = log.take();
-            result.exchange = if attempt.holds() { Vec::new() } else { exchange };
+            result.exchange = if attempt.is_met() { Vec::new() } else { exchange };
         }
-        if !attempt.holds() {
+        if !attempt.is_met() {
             result.repeat_command = repeat_command(self.target, test, &self.captures);
         }
         attempt.captured.iter().for_each(|(name, value)| self.captures.insert(name, value.clone()));
-        result.outcome = if attempt.holds() { Outcome::Ok } else { Outcome::Fail };
-        if attempt.holds() && attempts > 1 {
+        result.outcome = if attempt.is_met() { Outcome::Ok } else { Outcome::Fail };
+        if attempt.is_met() && attempts > 1 {
             result.detail = format!("passed at attempt {attempts}");
         } else if attempt.has_written_snapshot {
             result.detail = "snapshot written".to_owned();
@@ -303,7 +303,7 @@ impl SuiteSession {
                 }
             }
         }
-        let mut problems: Vec<(usize, Problem)> =
+        let mut problems: Vec<(usize, FailedExpectation)> =
             result.iter().flat_map(|result| check_result(test, captures, &text, result)).collect();
         drop(text);
         if let Some(result) = result {
@@ -404,12 +404,12 @@ impl Attempt {
         Attempt { failure: Some(failure), ..Attempt::default() }
     }
 
-    fn holds(&self) -> bool {
+    fn is_met(&self) -> bool {
         self.problems.is_empty() && self.failure.is_none()
     }
 
     fn problem(&mut self, line: usize, message: impl Into<String>, seen: Vec<String>) {
-        self.problems.push(Problem { line, message: message.into(), seen });
+        self.problems.push(FailedExpectation { line, message: message.into(), seen });
     }
 
     /// Compares a result to its snapshot, or writes it.
@@ -526,12 +526,12 @@ fn check_result(
     captures: &Captures,
     text: &impl Deref<Target = String>,
     result: &RawJson,
-) -> Vec<(usize, Problem)> {
+) -> Vec<(usize, FailedExpectation)> {
     let mut problems = Vec::new();
     let shown = || vec![format!("text: {}", show(&text.as_str().into()))];
     for (index, expectation) in test.expectations.iter().enumerate() {
         let mut problem = |message: String, seen| {
-            problems.push((index, Problem { line: expectation.line, message, seen }));
+            problems.push((index, FailedExpectation { line: expectation.line, message, seen }));
         };
         match &expectation.value {
             Check::Text(wanted) => {
@@ -572,14 +572,18 @@ fn check_result(
 }
 
 /// The expressions that are not true of a result, with the number of the expectation.
-fn check_expressions(test: &SuiteTest, captures: &Captures, document: &mut JsonDocument<'_>) -> Vec<(usize, Problem)> {
+fn check_expressions(
+    test: &SuiteTest,
+    captures: &Captures,
+    document: &mut JsonDocument<'_>,
+) -> Vec<(usize, FailedExpectation)> {
     let mut problems = Vec::new();
     for (index, expectation) in test.expectations.iter().enumerate() {
         if let Check::Expression(expression) = &expectation.value {
             let expression = captures.fill_expression(expression);
             if let Some(seen) = expect::check_expression(&expression, document) {
                 let message = format!("not true: {expression}");
-                problems.push((index, Problem { line: expectation.line, message, seen }));
+                problems.push((index, FailedExpectation { line: expectation.line, message, seen }));
             }
         }
     }

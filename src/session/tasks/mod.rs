@@ -172,7 +172,7 @@ impl Session {
 
     /// Whether the server's tasks end with this connection.
     pub async fn ends_with_connection(&self) -> bool {
-        !self.is_kept()
+        !self.is_kept_by_keeper()
             && self
                 .connection
                 .lock()

@@ -154,7 +154,7 @@ impl SessionFiles {
 
     /// Whether there is a session, or what a crash left of one.
     #[must_use]
-    pub fn exist(&self) -> bool {
+    pub fn has_session(&self) -> bool {
         self.socket().exists() || self.record_path().exists()
     }
 

@@ -50,7 +50,7 @@ fn spawn_keeper(session: &KeptSession) -> io::Result<()> {
         .stdout(OwnedFd::from(listener))
         .stderr(log)
         .spawn()?;
-    process::spare(Some(keeper.id()));
+    process::exclude_child(Some(keeper.id()));
     let text = json!({
         "dir": files.dir(),
         "id": files.id(),
@@ -68,7 +68,7 @@ fn spawn_keeper(session: &KeptSession) -> io::Result<()> {
 /// Ends what a killed keeper left behind. Returns whether there was anything, and false if the keeper is running.
 pub async fn end_dead_session(files: &SessionFiles) -> bool {
     let Ok(Some(_lock)) = FileLock::acquire(&files.lock(), LOCK_TIMEOUT).await else { return false };
-    if !files.exist() || UnixStream::connect(files.socket()).await.is_ok() {
+    if !files.has_session() || UnixStream::connect(files.socket()).await.is_ok() {
         return false;
     }
     end_recorded_server(files).await;

@@ -63,9 +63,9 @@ pub async fn reap_orphans() {
 }
 
 /// Ends neither this child, which is not a server, nor what it starts.
-pub fn spare(_child: Option<u32>) {
+pub fn exclude_child(_child: Option<u32>) {
     #[cfg(target_os = "linux")]
-    orphans::spare(_child);
+    orphans::exclude_child(_child);
 }
 
 /// Kills every running group and what left them: after a second interrupt, or in a panic.

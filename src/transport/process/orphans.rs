@@ -27,7 +27,7 @@ pub fn adopt() {
 }
 
 /// Excludes this child, such as a browser, and every process that started later: some of them may be its own.
-pub fn spare(child: Option<u32>) {
+pub fn exclude_child(child: Option<u32>) {
     if ADOPTS.get().is_some()
         && let Some(process) = child.and_then(|id| Process::read(&id.to_string()))
     {

@@ -9,9 +9,9 @@ use crate::commands::context::Context;
 use crate::commands::read::skills::read_verified;
 use crate::commands::{prompt, request};
 use crate::error::{ErrorKind, Failure, Result};
-use crate::output::json::quote;
 use crate::protocol::json_cursor::JsonCursor;
 use crate::protocol::json_string::JsonText;
+use crate::protocol::json_string::encode_string;
 use crate::protocol::method;
 use crate::util::json_error::json_fault_at;
 use crate::util::suggest::did_you_mean;
@@ -97,7 +97,7 @@ impl BatchLine {
         let (name, second) = (actions.next(), actions.next());
         let wanted = name.and_then(|name| Some((name, text_of(name)?)));
         if let Some((name, text)) = &wanted {
-            self.action = (*name, quote(text));
+            self.action = (*name, encode_string(text));
         }
         if let Some((other, _)) = members.iter().find(|(key, _)| !LINE_MEMBERS.contains(&&**key)) {
             let near = other_name(other)
@@ -194,7 +194,7 @@ impl BatchLine {
         text += &self.id;
         if let Some(server) = &self.server {
             text += r#","server":"#;
-            text += &quote(server);
+            text += &encode_string(server);
         }
         for part in [r#",""#, name, r#"":"#, action] {
             text += part;
