@@ -31,14 +31,15 @@ use std::ffi::OsString;
 use std::pin::pin;
 use std::sync::{Arc, OnceLock};
 
-use cli::{ColorWhen, Command, GlobalOptions, ImagesWhen};
+use cli::{Command, GlobalOptions};
 use commands::context::{CredentialStores, SecretCache};
 use commands::{Context, Exit, usage_errors};
 use env::Environment;
 use error::{ErrorKind, Failure, Result};
 use interrupt::Interrupt;
 use output::jq::JqFilter;
-use output::{ColorMode, ImageMode, Terminal, Ui, UiOptions};
+use output::{Terminal, Ui, UiOptions};
+use util::when::When;
 
 /// Runs the command line of this process; its exit code.
 #[must_use]
@@ -171,25 +172,18 @@ fn run_connected(
 }
 
 /// When to use colors: by the option, else by the configuration, which is read only at a terminal.
-fn color_mode(global: &GlobalOptions, env: &Environment, terminal: &Terminal) -> ColorMode {
+fn color_mode(global: &GlobalOptions, env: &Environment, terminal: &Terminal) -> When {
     let configured = || {
         let (config, _) = config::Config::load_lenient(env, global.config.as_deref());
         config.defaults.color.filter(|_| !terminal.no_color)
     };
-    match global.color {
-        Some(ColorWhen::Auto) => ColorMode::Auto,
-        Some(ColorWhen::Always) => ColorMode::Always,
-        Some(ColorWhen::Never) => ColorMode::Never,
-        None if !(terminal.stdout_is_tty || terminal.stderr_is_tty) => ColorMode::Auto,
-        None => match configured().as_deref() {
-            Some("always") => ColorMode::Always,
-            Some("never") => ColorMode::Never,
-            _ => ColorMode::Auto,
-        },
-    }
+    global.color.unwrap_or_else(|| match terminal.stdout_is_tty || terminal.stderr_is_tty {
+        true => configured().and_then(|word| When::parse(&word)).unwrap_or_default(),
+        false => When::Auto,
+    })
 }
 
-fn ui_options(global: &GlobalOptions, color: ColorMode) -> UiOptions {
+fn ui_options(global: &GlobalOptions, color: When) -> UiOptions {
     // Notifications and text would be hard to tell apart.
     let stream = output::events_go_to_stdout(global.events.as_deref());
     UiOptions {
@@ -198,11 +192,7 @@ fn ui_options(global: &GlobalOptions, color: ColorMode) -> UiOptions {
         quiet: global.quiet,
         verbose: global.verbose,
         color,
-        images: match global.images {
-            None | Some(ImagesWhen::Auto) => ImageMode::Auto,
-            Some(ImagesWhen::Always) => ImageMode::Always,
-            Some(ImagesWhen::Never) => ImageMode::Never,
-        },
+        images: global.images.unwrap_or_default(),
         trace_file: global.trace.clone(),
         events: global.events.clone(),
     }

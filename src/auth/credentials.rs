@@ -221,6 +221,21 @@ impl TokenSet {
 }
 
 impl ClientRegistration {
+    /// A client without a secret, and for any scope.
+    #[must_use]
+    pub fn new(id: String, method: ClientAuthMethod, origin: ClientOrigin) -> Self {
+        ClientRegistration {
+            id,
+            secret: None,
+            secret_expires_at: None,
+            method,
+            origin,
+            redirect_uri: None,
+            scopes: Vec::new(),
+            management: None,
+        }
+    }
+
     /// What is secret about it.
     pub fn secrets(&self) -> impl Iterator<Item = &Secret> {
         self.secret.iter().chain(self.management.iter().map(|management| &management.token))

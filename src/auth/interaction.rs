@@ -1,35 +1,10 @@
-//! When to start a login, and how to reach the user for it.
+//! How to reach the user for a login.
 
 use url::Url;
 
 use crate::error::Result;
 use crate::secret::Secret;
 use crate::transport::BoxFuture;
-
-/// Whether to start a login when a server requires one.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum LoginMode {
-    /// Only if the user is at a terminal.
-    #[default]
-    Auto,
-    /// Always.
-    Always,
-    /// Never.
-    Never,
-}
-
-impl LoginMode {
-    /// The mode of this name.
-    #[must_use]
-    pub fn parse(name: &str) -> Option<Self> {
-        match name {
-            "auto" => Some(LoginMode::Auto),
-            "always" => Some(LoginMode::Always),
-            "never" => Some(LoginMode::Never),
-            _ => None,
-        }
-    }
-}
 
 /// How the user gets to the login page.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

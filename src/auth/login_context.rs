@@ -6,10 +6,11 @@ use std::time::Duration;
 use crate::auth::credentials::{ClientRegistration, Credentials, LoginOwner};
 use crate::auth::discovery::DiscoveryResult;
 use crate::auth::http_client::OAuthHttpClient;
-use crate::auth::interaction::{BrowserMode, LoginMode, UserInteraction};
+use crate::auth::interaction::{BrowserMode, UserInteraction};
 use crate::config::oauth::OAuthSettings;
 use crate::secret::Secret;
 use crate::transport::BoxFuture;
+use crate::util::when::When;
 
 /// How long the user has to log in, by default.
 pub const LOGIN_TIMEOUT: Duration = Duration::from_secs(300);
@@ -31,7 +32,7 @@ pub struct LoginContext {
     /// The client secret in the configuration.
     pub configured_secret: Option<Secret>,
     /// Whether to start a login when the server requires one.
-    pub login_mode: LoginMode,
+    pub login_mode: When,
     /// Whether the user is at a terminal.
     pub has_terminal: bool,
     /// How the user gets to the login page.

@@ -27,7 +27,7 @@ mod testing;
 mod tests;
 pub mod token_response;
 
-pub use crate::auth::interaction::{BrowserMode, LoginMode, UserInteraction};
+pub use crate::auth::interaction::{BrowserMode, UserInteraction};
 pub use crate::auth::login_context::{LOGIN_TIMEOUT, LoginContext};
 pub use crate::auth::provider::TokenProvider;
 pub use crate::config::oauth::{Grant, OAuthSettings};

@@ -95,16 +95,8 @@ fn configured_client(
     let method = settings
         .token_endpoint_auth_method
         .unwrap_or_else(|| ClientAuthMethod::choose(has_secret, settings.private_key_file.is_some(), offered));
-    Ok(Some(ClientRegistration {
-        id: id.clone(),
-        secret: settings.client_secret.clone(),
-        secret_expires_at: None,
-        method,
-        origin: ClientOrigin::Configured,
-        redirect_uri: None,
-        scopes: Vec::new(),
-        management: None,
-    }))
+    let client = ClientRegistration::new(id.clone(), method, ClientOrigin::Configured);
+    Ok(Some(ClientRegistration { secret: settings.client_secret.clone(), ..client }))
 }
 
 /// The client whose ID is the URL of a metadata document (`AUT-12`).
@@ -120,16 +112,7 @@ fn metadata_document_client(url: &str) -> Result<ClientRegistration> {
             .cause("client_metadata_url must be an https URL with a path")
             .hint("correct it in [servers.NAME.auth], or in --client-metadata-url"));
     }
-    Ok(ClientRegistration {
-        id: url.to_owned(),
-        secret: None,
-        secret_expires_at: None,
-        method: ClientAuthMethod::None,
-        origin: ClientOrigin::Document,
-        redirect_uri: None,
-        scopes: Vec::new(),
-        management: None,
-    })
+    Ok(ClientRegistration::new(url.to_owned(), ClientAuthMethod::None, ClientOrigin::Document))
 }
 
 /// Whether an earlier registration can be used.

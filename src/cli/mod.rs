@@ -37,7 +37,7 @@ pub use config::*;
 pub use list::ListArgs;
 pub use lock::LockArgs;
 pub use model_formats::{ApiFormat, ToolFormat};
-pub use options::{ColorWhen, ElicitOption, GlobalOptions, ImagesWhen, LogLevel, LoginWhen};
+pub use options::{ElicitOption, GlobalOptions, LogLevel};
 pub use parse::parse;
 pub use prompt::PromptArgs;
 pub use read::ReadArgs;

@@ -3,10 +3,12 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{ArgAction, Args, ValueEnum};
 
 use crate::util::duration::parse_duration;
 use crate::util::size::parse_size;
+use crate::util::when::When;
 use crate::util::whole_number::parse_whole_number;
 
 /// The options of every command.
@@ -43,13 +45,13 @@ pub struct GlobalOptions {
     #[arg(long, global = true, hide_short_help = true, hide_long_help = true, value_name = "FILE")]
     pub record: Option<PathBuf>,
     /// When to use colors [default: auto]
-    #[arg(long, global = true, hide_short_help = true, hide_long_help = true, value_name = "WHEN")]
-    pub color: Option<ColorWhen>,
+    #[arg(long, global = true, hide_short_help = true, hide_long_help = true, value_name = "WHEN", value_parser = when_parser("At a terminal, unless `NO_COLOR` or `TERM=dumb` is set", "Always"))]
+    pub color: Option<When>,
     /// When to show the images of a result in the terminal [default: auto]
     ///
     /// kitty, iTerm2 and terminals with sixel graphics support this. Images are never shown if stdout is a pipe or a file.
-    #[arg(long, global = true, hide_short_help = true, hide_long_help = true, value_name = "WHEN")]
-    pub images: Option<ImagesWhen>,
+    #[arg(long, global = true, hide_short_help = true, hide_long_help = true, value_name = "WHEN", value_parser = when_parser("Only at terminals that are known to support them", "Also at other terminals, as sixel graphics"))]
+    pub images: Option<When>,
     /// Use this configuration file instead of all others
     #[arg(long, global = true, hide_short_help = true, hide_long_help = true, value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -87,8 +89,8 @@ pub struct GlobalOptions {
     #[arg(long, global = true, hide_short_help = true, hide_long_help = true)]
     pub no_input: bool,
     /// Whether to start a login when a server requires one [default: auto]
-    #[arg(long, global = true, hide_short_help = true, hide_long_help = true, value_name = "WHEN")]
-    pub login: Option<LoginWhen>,
+    #[arg(long, global = true, hide_short_help = true, hide_long_help = true, value_name = "WHEN", value_parser = when_parser("Only at a terminal", "Always"))]
+    pub login: Option<When>,
     /// Offer DIR to the server as a root; may be repeated
     #[arg(long = "root", global = true, hide_short_help = true, hide_long_help = true, value_name = "DIR")]
     pub roots: Vec<PathBuf>,
@@ -152,40 +154,11 @@ impl GlobalOptions {
     }
 }
 
-/// When to use colors.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum ColorWhen {
-    /// At a terminal, unless `NO_COLOR` or `TERM=dumb` is set
-    #[default]
-    Auto,
-    /// Always
-    Always,
-    /// Never
-    Never,
-}
-
-/// When to show images.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum ImagesWhen {
-    /// Only at terminals that are known to support them
-    #[default]
-    Auto,
-    /// Also at other terminals, as sixel graphics
-    Always,
-    /// Never
-    Never,
-}
-
-/// Whether to start a login when a server requires one.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum LoginWhen {
-    /// Only at a terminal
-    #[default]
-    Auto,
-    /// Always
-    Always,
-    /// Never
-    Never,
+/// Accepts `auto`, `always` and `never`; the texts say what the first two mean.
+fn when_parser(auto: &'static str, always: &'static str) -> impl TypedValueParser<Value = When> {
+    let values = [("auto", auto), ("always", always), ("never", "Never")];
+    PossibleValuesParser::new(values.map(|(name, help)| PossibleValue::new(name).help(help)))
+        .map(|name| When::parse(&name).unwrap_or_default())
 }
 
 /// How to answer an elicitation.

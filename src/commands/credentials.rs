@@ -8,9 +8,8 @@ use crate::auth::bearer::{self, BearerProvider, CiVariables};
 use crate::auth::credentials::LoginOwner;
 use crate::auth::http_client::{OAuthHttpClient, ResponseLimits};
 use crate::auth::store::{self, CredentialStore, StoreChoice, StorePaths};
-use crate::auth::{BrowserMode, LOGIN_TIMEOUT, LoginContext, LoginMode, OAuthSettings, TokenProvider, UserInteraction};
+use crate::auth::{BrowserMode, LOGIN_TIMEOUT, LoginContext, OAuthSettings, TokenProvider, UserInteraction};
 use crate::browser;
-use crate::cli::LoginWhen;
 use crate::commands::client_features;
 use crate::commands::context::Context;
 use crate::config::Config;
@@ -23,13 +22,14 @@ use crate::secret::Secret;
 use crate::target::Target;
 use crate::transport::BoxFuture;
 use crate::util::lock::lock;
+use crate::util::when::When;
 use url::Url;
 
 /// How to log in to a target.
 #[derive(Clone, Debug)]
 pub struct LoginOptions {
     /// Whether to start a login when the server requires one.
-    pub mode: LoginMode,
+    pub mode: When,
     /// How the user gets to the login page.
     pub browser: BrowserMode,
     /// How long the user has to log in.
@@ -43,7 +43,7 @@ pub struct LoginOptions {
 impl Default for LoginOptions {
     fn default() -> Self {
         LoginOptions {
-            mode: LoginMode::Auto,
+            mode: When::Auto,
             browser: BrowserMode::Launch,
             timeout: LOGIN_TIMEOUT,
             force: false,
@@ -56,23 +56,17 @@ impl Context {
     /// Whether to start a login when a server requires one: `--login`, else `MCPIPE_LOGIN`. If the command does not need
     /// this server in particular, `auto` means never.
     #[must_use]
-    pub fn login_mode(&self, awaited: bool) -> LoginMode {
-        let named = match self.global.login {
-            Some(LoginWhen::Auto) => Some(LoginMode::Auto),
-            Some(LoginWhen::Always) => Some(LoginMode::Always),
-            Some(LoginWhen::Never) => Some(LoginMode::Never),
-            None => None,
-        };
+    pub fn login_mode(&self, awaited: bool) -> When {
         let variable = || {
             let word = self.env.get(env::LOGIN)?;
-            let login = LoginMode::parse(word);
+            let login = When::parse(word);
             if login.is_none() {
                 self.ui.warn(&format!("invalid {} '{word}'; use auto, always or never", env::LOGIN));
             }
             login
         };
-        match named.or_else(variable).unwrap_or_default() {
-            LoginMode::Auto if !awaited => LoginMode::Never,
+        match self.global.login.or_else(variable).unwrap_or_default() {
+            When::Auto if !awaited => When::Never,
             login => login,
         }
     }

@@ -150,8 +150,9 @@ pub fn failure_json(failure: &Failure) -> String {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::super::testing::*;
-    use super::super::{ColorMode, Terminal, UiOptions};
+    use super::super::{Terminal, UiOptions};
     use super::*;
+    use crate::util::when::When;
 
     fn sample() -> Failure {
         let data = RawValue::from_string("{\"big\":\n1E400}".into()).unwrap();
@@ -185,7 +186,7 @@ mod tests {
 
     #[test]
     fn colors_mark_the_labels() {
-        let options = UiOptions { color: ColorMode::Always, ..UiOptions::default() };
+        let options = UiOptions { color: When::Always, ..UiOptions::default() };
         let seen = ui(options, Terminal::default());
         seen.ui.report_failure(&Failure::new(ErrorKind::Usage, "no").hint("yes"));
         assert_eq!(seen.err.text(), "mcpipe: \x1b[1;31merror:\x1b[0m no\n\x1b[36mhint:\x1b[0m yes\n");

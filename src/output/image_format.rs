@@ -1,17 +1,5 @@
 //! Which images a terminal can show.
 
-/// When to show images.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum ImageMode {
-    /// At a terminal that is known to show them.
-    #[default]
-    Auto,
-    /// At any terminal.
-    Always,
-    /// Never.
-    Never,
-}
-
 /// A format in which terminals accept images.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ImageFormat {

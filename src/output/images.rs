@@ -7,10 +7,11 @@ use base64::engine::general_purpose::STANDARD;
 
 use super::Ui;
 use super::content::BinaryContent;
-use super::image_format::{ImageFormat, ImageMode};
+use super::image_format::ImageFormat;
 use super::sixel;
 use super::terminal::Terminal;
 use crate::util::lock::lock;
+use crate::util::when::When;
 
 /// A larger file is not shown.
 const MAX_FILE_BYTES: usize = 16 << 20;
@@ -39,9 +40,9 @@ enum Limit {
 impl Ui {
     fn image_format(&self) -> Option<ImageFormat> {
         let format = match self.options.images {
-            ImageMode::Auto => self.terminal.images,
-            ImageMode::Always => Some(self.terminal.images.unwrap_or(ImageFormat::Sixel)),
-            ImageMode::Never => None,
+            When::Auto => self.terminal.images,
+            When::Always => Some(self.terminal.images.unwrap_or(ImageFormat::Sixel)),
+            When::Never => None,
         };
         // What may be cut has none: the terminal would wait for the end of the image.
         let is_whole = lock(&self.held_output).is_none();

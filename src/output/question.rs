@@ -46,8 +46,9 @@ impl Ui {
 #[cfg(test)]
 mod tests {
     use super::super::testing::*;
-    use super::super::{ColorMode, Terminal, UiOptions};
+    use super::super::{Terminal, UiOptions};
     use super::*;
+    use crate::util::when::When;
 
     #[test]
     fn server_text_cannot_pose_as_ours_nor_move_the_cursor() {
@@ -58,7 +59,7 @@ mod tests {
 
     #[test]
     fn pieces_are_painted_each() {
-        let options = UiOptions { color: ColorMode::Always, ..UiOptions::default() };
+        let options = UiOptions { color: When::Always, ..UiOptions::default() };
         let seen = ui(options, Terminal { no_color: false, ..at_terminal() });
         seen.ui.prompt_spans(&[(Style::PLAIN, "a\x1b"), (Style::BOLD, "b")]);
         seen.ui.prompt_question_spans(&[(Style::DIM, "c? ")]);

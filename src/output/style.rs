@@ -4,28 +4,15 @@
 
 use std::borrow::Cow;
 
-/// When to use colors.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum ColorMode {
-    /// At a terminal, unless `NO_COLOR` or `TERM=dumb` says otherwise.
-    #[default]
-    Auto,
-    /// Always, except in JSON that is piped: that stays exact.
-    Always,
-    /// Never.
-    Never,
-}
+use crate::util::when::When;
 
-impl ColorMode {
-    /// Whether a stream gets colors: `terminal` is whether it is one, `plain` whether the environment
-    /// asks for none.
-    #[must_use]
-    pub fn is_enabled(self, terminal: bool, plain: bool) -> bool {
-        match self {
-            ColorMode::Auto => terminal && !plain,
-            ColorMode::Always => true,
-            ColorMode::Never => false,
-        }
+/// Whether a stream gets colors: `terminal` is whether it is one, `plain` whether the environment asks for none.
+#[must_use]
+pub fn has_colors(when: When, terminal: bool, plain: bool) -> bool {
+    match when {
+        When::Auto => terminal && !plain,
+        When::Always => true,
+        When::Never => false,
     }
 }
 
@@ -83,10 +70,10 @@ mod tests {
 
     #[test]
     fn auto_follows_the_terminal_and_the_environment() {
-        assert!(ColorMode::Auto.is_enabled(true, false));
-        assert!(!ColorMode::Auto.is_enabled(true, true));
-        assert!(!ColorMode::Auto.is_enabled(false, false));
-        assert!(ColorMode::Always.is_enabled(false, true));
-        assert!(!ColorMode::Never.is_enabled(true, false));
+        assert!(has_colors(When::Auto, true, false));
+        assert!(!has_colors(When::Auto, true, true));
+        assert!(!has_colors(When::Auto, false, false));
+        assert!(has_colors(When::Always, false, true));
+        assert!(!has_colors(When::Never, true, false));
     }
 }

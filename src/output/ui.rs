@@ -14,12 +14,11 @@ use super::closed_stdout;
 use super::content::BinaryContent;
 use super::document::JsonDocument;
 use super::escape;
-use super::image_format::ImageMode;
 use super::jq::{JqFilter, JqOutput};
 use super::json;
 use super::progress_line::ProgressSlot;
 use super::redact;
-use super::style::{ColorMode, Style};
+use super::style::{Style, has_colors};
 use super::table::Table;
 use super::terminal::{OutputStream, Terminal};
 use crate::error::{ErrorKind, Failure, Result};
@@ -27,6 +26,7 @@ use crate::interrupt;
 use crate::protocol::json::JsonText;
 use crate::protocol::json_string::encode_string;
 use crate::util::lock::lock;
+use crate::util::when::When;
 
 /// The output options of the user.
 #[derive(Clone, Debug, Default)]
@@ -40,9 +40,9 @@ pub struct UiOptions {
     /// How many times `-v` was given.
     pub verbose: u8,
     /// `--color`.
-    pub color: ColorMode,
+    pub color: When,
     /// `--images`.
-    pub images: ImageMode,
+    pub images: When,
     /// `--trace FILE`.
     pub trace_file: Option<PathBuf>,
     /// `--events FILE`, or `-` for standard output.
@@ -138,12 +138,12 @@ impl Ui {
     /// Whether standard output gets colors; what may be cut has none.
     #[must_use]
     pub fn uses_color(&self) -> bool {
-        self.options.color.is_enabled(self.terminal.stdout_is_tty, self.terminal.no_color || self.terminal.is_dumb)
+        has_colors(self.options.color, self.terminal.stdout_is_tty, self.terminal.no_color || self.terminal.is_dumb)
             && lock(&self.held_output).is_none()
     }
 
     pub(super) fn uses_color_on_stderr(&self) -> bool {
-        self.options.color.is_enabled(self.terminal.stderr_is_tty, self.terminal.no_color || self.terminal.is_dumb)
+        has_colors(self.options.color, self.terminal.stderr_is_tty, self.terminal.no_color || self.terminal.is_dumb)
     }
 
     // ---- standard output ----
@@ -531,7 +531,7 @@ mod tests {
 
     #[test]
     fn piped_json_has_no_colors_even_when_they_are_forced() {
-        let options = UiOptions { color: ColorMode::Always, ..UiOptions::default() };
+        let options = UiOptions { color: When::Always, ..UiOptions::default() };
         let seen = ui(options, Terminal::default());
         seen.ui.print_raw_json(&raw("[1]")).unwrap();
         assert_eq!(seen.out.text(), "[1]\n");

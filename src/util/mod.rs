@@ -20,4 +20,5 @@ pub mod size;
 pub mod suggest;
 pub mod unique;
 pub mod uri_template;
+pub mod when;
 pub mod whole_number;

@@ -6,7 +6,6 @@ use super::state::{LoadedCredentials, LoginReason, ProviderInner, ProviderState,
 use crate::auth::credentials::{ClientRegistration, Credentials, Ownership};
 use crate::auth::discovery::{self, DiscoveryResult};
 use crate::auth::flows;
-use crate::auth::interaction::LoginMode;
 use crate::auth::login_context::{LoginRequest, RegistrationKeeper};
 use crate::auth::scopes;
 use crate::auth::store::CredentialSummary;
@@ -16,6 +15,7 @@ use crate::protocol::challenge::Challenge;
 use crate::transport::BoxFuture;
 use crate::util::busy_guard::BusyGuard;
 use crate::util::quoting::quote;
+use crate::util::when::When;
 
 /// The most logins in a row (`AUT-21`).
 const MAX_CONSECUTIVE_LOGINS: usize = 3;
@@ -45,9 +45,9 @@ impl ProviderInner {
     ) -> Result<()> {
         if self.effective_settings(state).grant.is_interactive() {
             let allowed = match self.context.login_mode {
-                LoginMode::Always => true,
-                LoginMode::Auto => self.context.has_terminal,
-                LoginMode::Never => false,
+                When::Always => true,
+                When::Auto => self.context.has_terminal,
+                When::Never => false,
             };
             if !allowed {
                 return Err(self.login_required_failure(&reason, challenge));

@@ -299,17 +299,17 @@ fn secrets(tokens: &TokenSet) -> impl Iterator<Item = &Secret> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use crate::auth::LoginMode;
     use crate::auth::testing::{TestUser, UserAction};
     use crate::auth::tests::AuthTestEnv;
     use crate::util::lock::lock;
+    use crate::util::when::When;
 
     #[tokio::test]
     async fn many_refreshes_keep_nothing_but_the_last_tokens() {
         let world = AuthTestEnv::new().await;
         world.log_in().await;
         let user = TestUser::new(UserAction::Ignore);
-        let provider = world.provider(LoginMode::Never, &user);
+        let provider = world.provider(When::Never, &user);
         let mut state = provider.0.state.lock().await;
         provider.0.load_credentials(&mut state).await.unwrap();
         for _ in 0..30 {

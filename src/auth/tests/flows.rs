@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::super::testing::{AuthTestRequest, AuthTestResponse, AuthTestServer, TestUser, UserAction, http_client};
-use super::super::{BrowserMode, Grant, LoginContext, LoginMode, OAuthSettings, discovery};
+use super::super::{BrowserMode, Grant, LoginContext, OAuthSettings, discovery};
 use super::{AuthTestEnv, BEARER};
 use crate::auth::credentials::ClientRegistration;
 use crate::auth::credentials::Credentials;
@@ -17,6 +17,7 @@ use crate::auth::login_context::{LoginRequest, RegistrationKeeper};
 use crate::error::{ErrorKind, Failure};
 use crate::secret::Secret;
 use crate::transport::{Authorize, BoxFuture};
+use crate::util::when::When;
 use std::sync::Arc;
 
 #[tokio::test]
@@ -43,7 +44,7 @@ async fn aut_08_aut_14_aut_18_the_token_request_has_verifier_redirect_uri_and_re
 async fn aut_16_the_code_is_not_sent_if_the_promised_iss_is_missing() {
     let world = AuthTestEnv::new().await;
     *world.script.metadata.lock().unwrap() = json!({"authorization_response_iss_parameter_supported": true});
-    let gate = world.provider(LoginMode::Always, &TestUser::new(UserAction::LogIn));
+    let gate = world.provider(When::Always, &TestUser::new(UserAction::LogIn));
     let failure = gate.handle_rejection(&world.refusal(401, BEARER)).await.unwrap_err();
     assert_eq!(failure.kind(), ErrorKind::Auth);
     assert!(world.grant_types().is_empty());
@@ -55,14 +56,14 @@ async fn aut_16_the_code_is_not_sent_if_the_promised_iss_is_missing() {
 async fn a_redirect_url_can_be_pasted() {
     let world = AuthTestEnv::new().await;
     let person = TestUser::new(UserAction::Paste("http://127.0.0.1:1/callback?code=c0de&state=STATE".into()));
-    assert!(world.provider(LoginMode::Always, &person).handle_rejection(&world.refusal(401, BEARER)).await.unwrap());
+    assert!(world.provider(When::Always, &person).handle_rejection(&world.refusal(401, BEARER)).await.unwrap());
     assert_eq!(person.consecutive_logins(), 0, "no browser is opened");
     assert!(person.messages.lock().unwrap()[0].contains("/authorize?"));
     for wrong in ["http://127.0.0.1:1/callback?code=c0de&state=other", "what?", "code=c0de"] {
         let world = AuthTestEnv::new().await;
         let person = TestUser::new(UserAction::Paste(wrong.into()));
         let failure =
-            world.provider(LoginMode::Always, &person).handle_rejection(&world.refusal(401, BEARER)).await.unwrap_err();
+            world.provider(When::Always, &person).handle_rejection(&world.refusal(401, BEARER)).await.unwrap_err();
         assert_eq!(failure.kind(), ErrorKind::Auth, "{wrong}");
         assert!(world.grant_types().is_empty());
     }
@@ -77,7 +78,7 @@ fn login_context(url: url::Url, user: &Arc<TestUser>, timeout: Duration) -> Logi
         logout_command: "mcpipe auth logout srv".into(),
         owner: crate::auth::credentials::LoginOwner { config_name: Some("srv".into()), client_id: None },
         configured_secret: None,
-        login_mode: LoginMode::Always,
+        login_mode: When::Always,
         has_terminal: true,
         browser: BrowserMode::Launch,
         timeout,

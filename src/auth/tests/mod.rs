@@ -15,11 +15,12 @@ use serde_json::{Value, json};
 use url::Url;
 
 use super::testing::{self, AuthTestRequest, AuthTestResponse, AuthTestServer, TestUser, UserAction};
-use super::{BrowserMode, LOGIN_TIMEOUT, LoginContext, LoginMode, OAuthSettings, TokenProvider};
+use super::{BrowserMode, LOGIN_TIMEOUT, LoginContext, OAuthSettings, TokenProvider};
 use crate::auth::credentials::Credentials;
 use crate::auth::store::CredentialStore;
 use crate::error::Failure;
 use crate::transport::{Authorize, UnexpectedResponse};
+use crate::util::when::When;
 
 /// A server at `/mcp` and its authorization server, on one origin.
 pub struct AuthTestEnv {
@@ -137,11 +138,11 @@ impl AuthTestEnv {
     }
 
     /// Another run of mcpipe: nothing is shared but the file.
-    pub fn provider(&self, login: LoginMode, person: &Arc<TestUser>) -> TokenProvider {
+    pub fn provider(&self, login: When, person: &Arc<TestUser>) -> TokenProvider {
         self.provider_with(OAuthSettings::default(), login, person)
     }
 
-    pub fn provider_with(&self, settings: OAuthSettings, login: LoginMode, person: &Arc<TestUser>) -> TokenProvider {
+    pub fn provider_with(&self, settings: OAuthSettings, login: When, person: &Arc<TestUser>) -> TokenProvider {
         let context = LoginContext {
             http: testing::http_client(self.url()),
             user: person.clone(),
@@ -167,7 +168,7 @@ impl AuthTestEnv {
     /// A login by a person with a browser.
     pub async fn log_in(&self) {
         let person = TestUser::new(UserAction::LogIn);
-        assert!(self.provider(LoginMode::Always, &person).handle_rejection(&self.refusal(401, BEARER)).await.unwrap());
+        assert!(self.provider(When::Always, &person).handle_rejection(&self.refusal(401, BEARER)).await.unwrap());
     }
 
     pub fn refusal(&self, status: u16, challenge: &str) -> UnexpectedResponse {

@@ -9,12 +9,13 @@ use serde_json::json;
 
 use super::super::dpop::{DpopKey, DpopNonces, ProofTarget};
 use super::super::testing::{TestUser, UserAction};
-use super::super::{Grant, LoginMode, OAuthSettings};
+use super::super::{Grant, OAuthSettings};
 use super::{AuthTestEnv, BEARER, authorization_header};
 use crate::auth::credentials::ClientOrigin;
 use crate::error::ErrorKind;
 use crate::secret::Secret;
 use crate::transport::{Authorize, UnexpectedResponse};
+use crate::util::when::When;
 
 /// The redirect URI of an authorization request.
 fn redirect_uri_in(line: String) -> Option<String> {
@@ -25,12 +26,12 @@ fn redirect_uri_in(line: String) -> Option<String> {
 async fn a_login_is_stored_and_its_token_sent_from_then_on() {
     let world = AuthTestEnv::new().await;
     let person = TestUser::new(UserAction::LogIn);
-    let gate = world.provider(LoginMode::Always, &person);
+    let gate = world.provider(When::Always, &person);
     assert_eq!(world.authorization_header(&gate).await, None);
     assert!(gate.handle_rejection(&world.refusal(401, BEARER)).await.unwrap());
     assert_eq!(world.authorization_header(&gate).await.as_deref(), Some("Bearer access-1"));
     assert!(!gate.login_in_progress());
-    let next = world.provider(LoginMode::Never, &TestUser::new(UserAction::Ignore));
+    let next = world.provider(When::Never, &TestUser::new(UserAction::Ignore));
     assert_eq!(world.authorization_header(&next).await.as_deref(), Some("Bearer access-1"));
     assert!(next.login_id().unwrap().is_some());
     // What must not be shown was said before it could turn up anywhere.
@@ -46,7 +47,7 @@ async fn a_login_is_stored_and_its_token_sent_from_then_on() {
 async fn aut_20_a_token_goes_to_its_server_only() {
     let world = AuthTestEnv::new().await;
     world.log_in().await;
-    let gate = world.provider(LoginMode::Never, &TestUser::new(UserAction::Ignore));
+    let gate = world.provider(When::Never, &TestUser::new(UserAction::Ignore));
     for elsewhere in ["http://127.0.0.1:9/mcp", "https://127.0.0.1/mcp", "http://localhost/mcp"] {
         assert_eq!(authorization_header(&gate, &elsewhere.parse().unwrap()).await.unwrap(), None, "{elsewhere}");
     }
@@ -57,14 +58,14 @@ async fn aut_20_a_token_goes_to_its_server_only() {
 async fn a_login_starts_only_if_a_user_can_answer() {
     let world = AuthTestEnv::new().await;
     let person = TestUser::new(UserAction::LogIn);
-    for login in [LoginMode::Auto, LoginMode::Never] {
+    for login in [When::Auto, When::Never] {
         let failure = world.provider(login, &person).handle_rejection(&world.refusal(401, BEARER)).await.unwrap_err();
         assert_eq!(failure.kind(), ErrorKind::Auth);
         assert!(failure.details().hint.as_deref().unwrap().ends_with("mcpipe auth login srv"));
     }
     assert_eq!(person.consecutive_logins(), 0);
     assert!(world.server.requests().is_empty(), "nobody was asked anything");
-    let gate = world.provider(LoginMode::Always, &person);
+    let gate = world.provider(When::Always, &person);
     assert!(!gate.handle_rejection(&world.refusal(401, "Basic realm=\"x\"")).await.unwrap(), "another kind of login");
     assert!(!gate.handle_rejection(&world.refusal(403, "Bearer error=\"invalid_token\"")).await.unwrap());
 }
@@ -76,7 +77,7 @@ async fn aut_23_a_token_is_refreshed_before_it_expires_and_the_old_refresh_token
     world.script.reuses_refresh_token.store(true, Ordering::SeqCst);
     world.log_in().await;
     tokio::time::sleep(Duration::from_millis(1100)).await;
-    let gate = world.provider(LoginMode::Never, &TestUser::new(UserAction::Ignore));
+    let gate = world.provider(When::Never, &TestUser::new(UserAction::Ignore));
     assert_eq!(world.authorization_header(&gate).await.as_deref(), Some("Bearer access-2"));
     assert_eq!(world.grant_types(), ["authorization_code", "refresh_token"]);
     let tokens = world.stored_credentials().await.unwrap().tokens.unwrap();
@@ -90,7 +91,7 @@ async fn aut_23_a_rejected_token_is_refreshed_once_then_a_login_is_tried_once() 
     let world = AuthTestEnv::new().await;
     world.log_in().await;
     let person = TestUser::new(UserAction::LogIn);
-    let gate = world.provider(LoginMode::Always, &person);
+    let gate = world.provider(When::Always, &person);
     let refusal = world.refusal(401, "Bearer error=\"invalid_token\", error_description=\"because\"");
     assert_eq!(world.authorization_header(&gate).await.as_deref(), Some("Bearer access-1"));
     assert!(gate.handle_rejection(&refusal).await.unwrap());
@@ -114,7 +115,7 @@ async fn a_token_that_expires_in_transit_is_refreshed_again() {
     world.script.lifetime_secs.store(1, Ordering::SeqCst);
     world.log_in().await;
     tokio::time::sleep(Duration::from_millis(1100)).await;
-    let gate = world.provider(LoginMode::Never, &TestUser::new(UserAction::Ignore));
+    let gate = world.provider(When::Never, &TestUser::new(UserAction::Ignore));
     assert_eq!(world.authorization_header(&gate).await.as_deref(), Some("Bearer access-2"));
     let refusal = world.refusal(401, BEARER);
     tokio::time::sleep(Duration::from_millis(1100)).await;
@@ -136,7 +137,7 @@ async fn aut_23_twenty_processes_refresh_an_expired_token_once() {
     world.script.token_delay_ms.store(200, Ordering::SeqCst);
     let person = TestUser::new(UserAction::Ignore);
     let runs = (0..20).map(|_| {
-        let gate = world.provider(LoginMode::Never, &person);
+        let gate = world.provider(When::Never, &person);
         let url = world.url();
         tokio::spawn(async move { authorization_header(&gate, &url).await })
     });
@@ -151,7 +152,7 @@ async fn aut_23_a_cancelled_refresh_is_still_stored() {
     let world = AuthTestEnv::new().await;
     world.log_in().await;
     world.script.token_delay_ms.store(300, Ordering::SeqCst);
-    let gate = world.provider(LoginMode::Never, &TestUser::new(UserAction::Ignore));
+    let gate = world.provider(When::Never, &TestUser::new(UserAction::Ignore));
     world.authorization_header(&gate).await;
     let refusal = world.refusal(401, BEARER);
     let given_up = tokio::time::timeout(Duration::from_millis(100), gate.handle_rejection(&refusal)).await;
@@ -171,7 +172,7 @@ async fn aut_23_invalid_grant_deletes_the_tokens_and_invalid_client_the_registra
         world.log_in().await;
         *world.script.refresh_error.lock().unwrap() =
             Some((400, json!({"error": error, "error_description": "no more"})));
-        let gate = world.provider(LoginMode::Never, &TestUser::new(UserAction::Ignore));
+        let gate = world.provider(When::Never, &TestUser::new(UserAction::Ignore));
         world.authorization_header(&gate).await;
         let failure = gate.handle_rejection(&world.refusal(401, BEARER)).await.unwrap_err();
         assert_eq!(failure.kind(), ErrorKind::Auth);
@@ -190,7 +191,7 @@ async fn a_transient_error_of_the_issuer_keeps_the_tokens() {
     let world = AuthTestEnv::new().await;
     world.log_in().await;
     *world.script.refresh_error.lock().unwrap() = Some((503, json!({})));
-    let gate = world.provider(LoginMode::Always, &TestUser::new(UserAction::Ignore));
+    let gate = world.provider(When::Always, &TestUser::new(UserAction::Ignore));
     world.authorization_header(&gate).await;
     let failure = gate.handle_rejection(&world.refusal(401, BEARER)).await.unwrap_err();
     assert_eq!(failure.kind(), ErrorKind::Unreachable);
@@ -201,7 +202,7 @@ async fn a_transient_error_of_the_issuer_keeps_the_tokens() {
 async fn concurrent_rejected_requests_start_one_login() {
     let world = AuthTestEnv::new().await;
     let person = TestUser::new(UserAction::LogIn);
-    let gate = world.provider(LoginMode::Always, &person);
+    let gate = world.provider(When::Always, &person);
     for _ in 0..5 {
         world.authorization_header(&gate).await;
     }
@@ -218,7 +219,7 @@ async fn concurrent_rejected_requests_start_one_login() {
 async fn aut_21_a_step_up_requests_the_union_of_scopes_a_limited_number_of_times() {
     let world = AuthTestEnv::new().await;
     let person = TestUser::new(UserAction::LogIn);
-    let gate = world.provider(LoginMode::Always, &person);
+    let gate = world.provider(When::Always, &person);
     assert!(gate.handle_rejection(&world.refusal(401, "Bearer scope=\"a\"")).await.unwrap());
     world.authorization_header(&gate).await;
     assert!(
@@ -230,7 +231,7 @@ async fn aut_21_a_step_up_requests_the_union_of_scopes_a_limited_number_of_times
     let again = gate.handle_rejection(&world.refusal(403, "Bearer error=\"insufficient_scope\", scope=\"b\"")).await;
     assert_eq!(again.unwrap_err().kind(), ErrorKind::Auth);
     assert!(!gate.handle_rejection(&world.refusal(403, "Bearer error=\"insufficient_scope\"")).await.unwrap());
-    let scripted = world.provider(LoginMode::Auto, &person);
+    let scripted = world.provider(When::Auto, &person);
     world.authorization_header(&scripted).await;
     let told = scripted.handle_rejection(&world.refusal(403, "Bearer error=\"insufficient_scope\", scope=\"c\"")).await;
     let login = format!("mcpipe auth login srv --scope {}", crate::util::quoting::quote("a b c"));
@@ -242,7 +243,7 @@ async fn aut_21_a_step_up_requests_the_union_of_scopes_a_limited_number_of_times
 async fn aut_21_repeated_step_ups_end_after_a_few_attempts() {
     let world = AuthTestEnv::new().await;
     let person = TestUser::new(UserAction::LogIn);
-    let gate = world.provider(LoginMode::Always, &person);
+    let gate = world.provider(When::Always, &person);
     let mut ended = false;
     for number in 0..10 {
         world.authorization_header(&gate).await;
@@ -266,7 +267,7 @@ async fn non_interactive_grants_log_in_without_a_user() {
         ..OAuthSettings::default()
     };
     let person = TestUser::new(UserAction::Ignore);
-    let gate = world.provider_with(settings, LoginMode::Never, &person);
+    let gate = world.provider_with(settings, When::Never, &person);
     assert!(gate.handle_rejection(&world.refusal(401, BEARER)).await.unwrap());
     assert_eq!(world.authorization_header(&gate).await.as_deref(), Some("Bearer access-1"));
     let asked = world.server.requests().pop().unwrap();
@@ -275,7 +276,7 @@ async fn non_interactive_grants_log_in_without_a_user() {
     tokio::time::sleep(Duration::from_millis(1100)).await;
     // Another run without settings uses those of the stored login.
     *world.script.refresh_error.lock().unwrap() = Some((400, json!({"error": "invalid_grant"})));
-    let plain = world.provider(LoginMode::Never, &person);
+    let plain = world.provider(When::Never, &person);
     assert_eq!(world.authorization_header(&plain).await, None);
     assert!(plain.handle_rejection(&world.refusal(401, BEARER)).await.unwrap());
     assert_eq!(world.authorization_header(&plain).await.as_deref(), Some("Bearer access-2"));
@@ -301,7 +302,7 @@ async fn tokens_of_another_process_are_used_with_their_dpop_key() {
         serde_json::from_slice::<serde_json::Value>(&header).unwrap()["jwk"].clone()
     };
     bound("access-8").await;
-    let gate = world.provider(LoginMode::Never, &TestUser::new(UserAction::Ignore));
+    let gate = world.provider(When::Never, &TestUser::new(UserAction::Ignore));
     assert_eq!(world.authorization_header(&gate).await.as_deref(), Some("DPoP access-8"));
     let other = bound("access-9").await;
     assert!(gate.handle_rejection(&world.refusal(401, BEARER)).await.unwrap());
@@ -321,7 +322,7 @@ async fn a_dpop_nonce_is_sent_to_the_origin_that_issued_it() {
     record.dpop_key = Some(DpopKey::generate().unwrap().encoded().clone());
     record.tokens.as_mut().unwrap().dpop = true;
     world.store.put(&record.store_key(), &record.summary(None), &record.to_stored().unwrap()).await.unwrap();
-    let gate = world.provider(LoginMode::Never, &TestUser::new(UserAction::Ignore));
+    let gate = world.provider(When::Never, &TestUser::new(UserAction::Ignore));
     let nonce = async || {
         let headers = gate.headers("POST", &world.url()).await.unwrap();
         let claims = headers[1].1.reveal().split('.').nth(1).map(|part| URL_SAFE_NO_PAD.decode(part).unwrap());
@@ -347,7 +348,7 @@ async fn credentials_of_another_client_id_are_not_used() {
     let world = AuthTestEnv::new().await;
     world.log_in().await;
     let settings = OAuthSettings { client_id: Some("mine".into()), ..OAuthSettings::default() };
-    let gate = world.provider_with(settings, LoginMode::Never, &TestUser::new(UserAction::Ignore));
+    let gate = world.provider_with(settings, When::Never, &TestUser::new(UserAction::Ignore));
     assert_eq!(world.authorization_header(&gate).await, None);
 }
 
@@ -357,7 +358,7 @@ async fn damaged_credentials_are_reported_without_their_content() {
     world.log_in().await;
     let about = world.store.list().unwrap().pop().unwrap();
     world.store.put(&about.key, &about, &Secret::new("{\"server\": \"hunter2")).await.unwrap();
-    let gate = world.provider(LoginMode::Always, &TestUser::new(UserAction::LogIn));
+    let gate = world.provider(When::Always, &TestUser::new(UserAction::LogIn));
     let failure = authorization_header(&gate, &world.url()).await.unwrap_err();
     assert_eq!(failure.kind(), ErrorKind::Config);
     assert!(!format!("{failure:?}").contains("hunter2"));

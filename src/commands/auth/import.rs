@@ -158,14 +158,8 @@ impl ImportedTokens {
             }),
             unused_client: None,
             client: ClientRegistration {
-                method: client_method,
-                id: id.unwrap_or_default(),
                 secret,
-                secret_expires_at: None,
-                origin: ClientOrigin::Configured,
-                redirect_uri: None,
-                scopes: Vec::new(),
-                management: None,
+                ..ClientRegistration::new(id.unwrap_or_default(), client_method, ClientOrigin::Configured)
             },
             asked: self.tokens.scopes.clone(),
             login: crypto::random_token()?,

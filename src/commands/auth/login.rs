@@ -6,7 +6,7 @@ use super::super::credentials::LoginOptions;
 use super::super::{Context, Exit};
 use super::shared::{format_expiry, login_json, resolve_http_target};
 use crate::auth::credentials::Credentials;
-use crate::auth::{BrowserMode, Grant, LOGIN_TIMEOUT, LoginMode, OAuthSettings, TokenProvider};
+use crate::auth::{BrowserMode, Grant, LOGIN_TIMEOUT, OAuthSettings, TokenProvider};
 use crate::cli::AuthLoginArgs;
 use crate::commands::timeouts::effective_timeout;
 use crate::config::oauth::{ClientAuthMethod, RedirectUri, ResourceParameter, SigningAlgorithm, check_param_name};
@@ -15,6 +15,7 @@ use crate::protocol::views::ListKind;
 use crate::secret::Secret;
 use crate::session::{CachePolicy, Session};
 use crate::target::Target;
+use crate::util::when::When;
 
 /// Logs in.
 ///
@@ -34,7 +35,7 @@ pub async fn run(context: &Context, args: AuthLoginArgs) -> Result<Exit> {
     let settings = merge_settings(context, &args, &target)?;
     let timeout = effective_timeout(context.global.timeout, None, LOGIN_TIMEOUT).unwrap_or(Duration::MAX);
     let browser = if args.no_browser { BrowserMode::Manual } else { BrowserMode::Launch };
-    let entry = LoginOptions { mode: LoginMode::Always, browser, timeout, force: true, settings: Some(settings) };
+    let entry = LoginOptions { mode: When::Always, browser, timeout, force: true, settings: Some(settings) };
     let Some(gate) = context.token_provider(&target, entry)? else {
         return Err(Failure::new(ErrorKind::Bug, "no token provider for a URL"));
     };

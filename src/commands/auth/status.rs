@@ -7,7 +7,6 @@ use serde_json::json;
 use super::super::credentials::LoginOptions;
 use super::super::{Context, Exit};
 use super::shared::{format_expiry, login_json, not_logged_in, resolve_http_target, stored_logins, token_state};
-use crate::auth::LoginMode;
 use crate::auth::store::{CredentialStore, CredentialSummary, named_secrets};
 use crate::cli::AuthStatusArgs;
 use crate::config::oauth::OAuthSettings;
@@ -15,6 +14,7 @@ use crate::error::{ErrorKind, Failure, Result};
 use crate::output::{Cell, Column, Table};
 use crate::protocol::views::ListKind;
 use crate::session::{CachePolicy, Session};
+use crate::util::when::When;
 
 /// Prints the stored credentials.
 ///
@@ -36,7 +36,7 @@ pub async fn run(context: &Context, args: AuthStatusArgs) -> Result<Exit> {
     let checked = target.clone();
     let store = context.credential_store(target.credential_store.as_deref())?;
     if args.check {
-        let entry = LoginOptions { mode: LoginMode::Never, ..LoginOptions::default() };
+        let entry = LoginOptions { mode: When::Never, ..LoginOptions::default() };
         let gate = context.token_provider(&target, entry)?;
         let progress = context.progress(&format!("asking {name}"));
         let session = context.session_with_provider(checked, gate.as_ref(), Some(progress.clone()))?;

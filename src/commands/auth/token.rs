@@ -5,13 +5,13 @@ use serde_json::json;
 use super::super::credentials::LoginOptions;
 use super::super::{Context, Exit};
 use super::shared::{resolve_http_target, stored_logins};
-use crate::auth::LoginMode;
 use crate::auth::credentials::match_server;
 use crate::auth::store::named_secrets;
 use crate::cli::AuthTokenArgs;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::target::Target;
 use crate::transport::HttpEndpoint;
+use crate::util::when::When;
 
 /// Prints the access token, refreshed if it is about to expire.
 ///
@@ -23,7 +23,7 @@ pub async fn run(context: &Context, args: AuthTokenArgs) -> Result<Exit> {
         return Err(Failure::new(ErrorKind::Usage, format!("'{}' has its own credentials", target.name))
             .cause("they are sent instead of a stored token"));
     }
-    let entry = LoginOptions { mode: LoginMode::Never, ..LoginOptions::default() };
+    let entry = LoginOptions { mode: When::Never, ..LoginOptions::default() };
     let Some(gate) = context.token_provider(&target, entry)? else {
         return Err(Failure::new(ErrorKind::Bug, "no token provider for a URL"));
     };

@@ -9,11 +9,11 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
 use super::client::SubscribedItems;
+use super::client_introduction::ClientIntroduction;
 use super::connection::ServerConnection;
 use super::dispatch::modern_result;
 use super::upstream::Upstream;
 use super::wire::{ClientMessage, member_text, members_of};
-use crate::protocol::revision::Revision;
 use crate::protocol::rpc::{self, RawJson};
 use crate::protocol::{code, extension, meta, method};
 use crate::session::rpc_client::RequestOutcome;
@@ -32,7 +32,7 @@ const LISTS: [(&str, &str, &str); 3] = [
 impl Upstream {
     /// Whether notifications of changes pass through as they come.
     pub(super) fn passes_changes(&self, connection: &ServerConnection) -> bool {
-        !self.is_joined && self.hello.is_modern() == connection.is_modern()
+        !self.is_joined && self.client_introduction.is_modern() == connection.is_modern()
     }
 
     /// Answers a request that the server's era does not have. Returns whether it did.
@@ -41,7 +41,7 @@ impl Upstream {
         connection: &Arc<ServerConnection>,
         message: &ClientMessage,
     ) -> bool {
-        match (self.hello.is_modern(), connection.is_modern()) {
+        match (self.client_introduction.is_modern(), connection.is_modern()) {
             (false, true) => self.answer_for_modern_server(message).await,
             (true, false) => self.answer_for_legacy_server(connection, message).await,
             _ => false,
@@ -53,7 +53,7 @@ impl Upstream {
             method::PING => {}
             method::LOGGING_SET_LEVEL => {
                 if let Some(level) = message.param(&["level"]) {
-                    self.hello.set_log_level(level);
+                    self.client_introduction.set_log_level(level);
                 }
             }
             method::RESOURCES_SUBSCRIBE | method::RESOURCES_UNSUBSCRIBE => {
@@ -98,18 +98,7 @@ impl Upstream {
             // Tasks are another feature there.
             members.remove("tasks");
         }
-        let mut result = json!({
-            "resultType": "complete",
-            "supportedVersions": [Revision::LATEST_MODERN.as_str()],
-            "capabilities": capabilities,
-            "ttlMs": 0,
-            "cacheScope": "private",
-            "_meta": {meta::SERVER_INFO: Self::server_info(&said)},
-        });
-        if let (Some(instructions), Value::Object(members)) = (said.get("instructions"), &mut result) {
-            members.insert("instructions".to_owned(), instructions.clone());
-        }
-        result
+        ClientIntroduction::discover_result(capabilities, Self::server_info(&said), said.get("instructions").cloned())
     }
 
     /// The result of `initialize` for a server without a handshake.
@@ -119,20 +108,11 @@ impl Upstream {
         if let Some(extensions) = capabilities.get_mut("extensions").and_then(Value::as_object_mut) {
             extensions.remove(extension::TASKS);
         }
-        let asked = self.hello.asked_revision().filter(|revision| !revision.is_modern());
         let mut info = Self::server_info(&said);
         if !info.is_object() {
             info = json!({"name": self.name, "version": ""});
         }
-        let mut result = json!({
-            "protocolVersion": asked.unwrap_or(Revision::LATEST_LEGACY).as_str(),
-            "capabilities": capabilities,
-            "serverInfo": info,
-        });
-        if let (Some(instructions), Value::Object(members)) = (said.get("instructions"), &mut result) {
-            members.insert("instructions".to_owned(), instructions.clone());
-        }
-        result
+        self.client_introduction.initialize_result(capabilities, info, said.get("instructions").cloned())
     }
 
     /// Acknowledges a subscription of a modern client, which stays open until it is canceled.
@@ -167,7 +147,7 @@ impl Upstream {
 
     /// Reports a change to the client in the form of its era.
     pub(super) async fn report_change(&self, name: &str, params: Option<&RawValue>) {
-        if !self.hello.is_modern() {
+        if !self.client_introduction.is_modern() {
             return self.client.notify(name, params.map(ToOwned::to_owned)).await;
         }
         let uri = params.and_then(|params| member_text(params.get(), "uri"));
@@ -269,7 +249,7 @@ impl Upstream {
     fn filter(&self, connection: &ServerConnection) -> Value {
         let capabilities = self.introduction(connection)["capabilities"].clone();
         let subscribed = lock(&self.subscribed).clone();
-        let is_client_modern = self.hello.is_modern();
+        let is_client_modern = self.client_introduction.is_modern();
         let mut all = Map::new();
         for (filter, capability, _) in LISTS {
             let is_subscribed = !is_client_modern || subscribed.lists.contains(filter);
@@ -286,7 +266,7 @@ impl Upstream {
     /// The introduction of the server as a text in the form of the client's era.
     pub fn introduction_for_client(&self, connection: &ServerConnection) -> std::borrow::Cow<'static, str> {
         use super::connection::Opening;
-        match (self.hello.is_modern(), connection.opening()) {
+        match (self.client_introduction.is_modern(), connection.opening()) {
             (false, Some(Opening::Legacy(result))) => result.get().to_owned().into(),
             (true, Some(Opening::Modern(result))) => modern_result(method::DISCOVER, result.clone()),
             (false, _) => self.introduction_for_legacy(connection).to_string().into(),

@@ -167,7 +167,7 @@ impl Upstream {
         request: ClientRequest,
         mut result: RawJson,
     ) {
-        let is_client_modern = self.hello.is_modern();
+        let is_client_modern = self.client_introduction.is_modern();
         if connection.is_modern() && !is_client_modern {
             match member_text(result.get(), "resultType") {
                 None | Some("null" | r#""complete""#) => {}
@@ -266,7 +266,7 @@ impl Upstream {
             self.options.trace.note("ignored a request from the server: servers send none in this protocol revision");
             return;
         }
-        if self.hello.is_modern() {
+        if self.client_introduction.is_modern() {
             return self.hold_question(connection, on, id.get().to_owned(), name, params).await;
         }
         let asked = self.client.ask(name, params.as_deref()).await;

@@ -68,7 +68,8 @@ impl Upstream {
             return Err(Failure::new(ErrorKind::Unreachable, "too many requests to the server are in progress"));
         }
         let edit = self.edit(&connection);
-        let is_asked = connection.is_modern() && !self.hello.is_modern() && MAY_ASK.contains(&message.method());
+        let is_asked =
+            connection.is_modern() && !self.client_introduction.is_modern() && MAY_ASK.contains(&message.method());
         if request.kept.is_none() && (message.text().len() <= MAX_KEPT || is_asked) {
             request.kept = Some(message.clone());
         }
@@ -106,7 +107,7 @@ impl Upstream {
         match message.method() {
             method::LOGGING_SET_LEVEL => {
                 if let Some(level) = message.param(&["level"]) {
-                    self.hello.set_log_level(level);
+                    self.client_introduction.set_log_level(level);
                 }
             }
             method::RESOURCES_SUBSCRIBE => lock(&self.subscribed).uris.extend(message.string_param(&["uri"])),
@@ -121,8 +122,10 @@ impl Upstream {
 
     /// The change that a request needs in the server's era.
     fn edit(&self, connection: &ServerConnection) -> ParamsEdit {
-        match (self.hello.is_modern(), connection.is_modern()) {
-            (false, true) => ParamsEdit { add_meta: Some(self.hello.identity()), ..ParamsEdit::default() },
+        match (self.client_introduction.is_modern(), connection.is_modern()) {
+            (false, true) => {
+                ParamsEdit { add_meta: Some(self.client_introduction.identity()), ..ParamsEdit::default() }
+            }
             (true, false) => ParamsEdit { removes_identity: true, ..ParamsEdit::default() },
             _ => ParamsEdit::default(),
         }
@@ -224,7 +227,7 @@ impl Upstream {
         if connection.is_modern() {
             // Clients of the modern era send no other notifications than cancellations, those of the older ones report
             // the end of the handshake, progress and changed roots, which a modern server does not know.
-            if self.hello.is_modern() && !connection.is_http() {
+            if self.client_introduction.is_modern() && !connection.is_http() {
                 let _ = connection.send_one_way(message.into_body(None, &ParamsEdit::default())).await;
             }
             return;
@@ -254,7 +257,7 @@ impl Upstream {
         }
         let edit = ParamsEdit {
             set: vec![("requestId", number.to_string())],
-            removes_identity: self.hello.is_modern() && !connection.is_modern(),
+            removes_identity: self.client_introduction.is_modern() && !connection.is_modern(),
             ..ParamsEdit::default()
         };
         let body = message.clone().into_body(None, &edit);
@@ -278,7 +281,7 @@ impl Upstream {
     pub(super) async fn apply_log_level(self: &Arc<Self>, connection: &ServerConnection, message: &ClientMessage) {
         let Some(level) = message.param(&["_meta", meta::LOG_LEVEL]).map(ToOwned::to_owned) else { return };
         let supports = self.introduction(connection)["capabilities"]["logging"].is_object();
-        if supports && self.hello.set_log_level(&level) {
+        if supports && self.client_introduction.set_log_level(&level) {
             let params = format!(r#"{{"level":{level}}}"#);
             let limit = self.options.connect_timeout;
             let name = method::LOGGING_SET_LEVEL;

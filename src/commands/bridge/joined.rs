@@ -9,15 +9,14 @@ use serde_json::{Map, Value, json};
 
 use super::changes::subscribed_items;
 use super::client::ClientLink;
+use super::client_introduction::ClientIntroduction;
 use super::guard::map_items;
-use super::hello::ClientIntroduction;
 use super::upstream::Upstream;
 use super::wire::{ClientMessage, ParamsEdit, member_text, parse_line};
 use crate::error::Failure;
 use crate::models::tool_names::{exposed_name, may_belong_to};
 use crate::protocol::json::parse_string;
-use crate::protocol::revision::Revision;
-use crate::protocol::{code, meta, method};
+use crate::protocol::{code, method};
 use crate::target::Target;
 use crate::util::lock::lock;
 
@@ -25,7 +24,7 @@ use crate::util::lock::lock;
 pub struct JoinedServers {
     upstreams: Vec<Arc<Upstream>>,
     client: Arc<ClientLink>,
-    hello: Arc<ClientIntroduction>,
+    client_introduction: Arc<ClientIntroduction>,
     routes: Mutex<Routes>,
 }
 
@@ -58,8 +57,12 @@ const LISTS: [(&str, &str, &str); 4] = [
 impl JoinedServers {
     /// These servers as one.
     #[must_use]
-    pub fn new(upstreams: Vec<Arc<Upstream>>, client: Arc<ClientLink>, hello: Arc<ClientIntroduction>) -> Self {
-        JoinedServers { upstreams, client, hello, routes: Mutex::default() }
+    pub fn new(
+        upstreams: Vec<Arc<Upstream>>,
+        client: Arc<ClientLink>,
+        client_introduction: Arc<ClientIntroduction>,
+    ) -> Self {
+        JoinedServers { upstreams, client, client_introduction, routes: Mutex::default() }
     }
 
     /// Answers a request that concerns all servers, or finds the server that it is for: its index, and the request with
@@ -114,7 +117,7 @@ impl JoinedServers {
             return self.client.send_failure(message.id(), failure).await;
         }
         let mut result = format!(r#"{{"{member}":[{}]"#, items.join(","));
-        if self.hello.is_modern() {
+        if self.client_introduction.is_modern() {
             result += r#","resultType":"complete","ttlMs":0,"cacheScope":"private""#;
         }
         result.push('}');
@@ -210,7 +213,11 @@ impl JoinedServers {
                     this.client.send_failure(message.id(), &failure).await;
                 }
                 None => {
-                    let code = if this.hello.is_modern() { code::INVALID_PARAMS } else { code::RESOURCE_NOT_FOUND };
+                    let code = if this.client_introduction.is_modern() {
+                        code::INVALID_PARAMS
+                    } else {
+                        code::RESOURCE_NOT_FOUND
+                    };
                     this.client.send_error(message.id(), code, &text).await;
                 }
             }
@@ -256,29 +263,17 @@ impl JoinedServers {
             .filter_map(|(name, value)| Some(format!("# {name}\n\n{}", value.get("instructions")?.as_str()?)))
             .collect();
         let info = json!({"name": "mcpipe", "version": env!("CARGO_PKG_VERSION")});
-        let mut result = if self.hello.is_modern() {
-            json!({
-                "resultType": "complete",
-                "supportedVersions": [Revision::LATEST_MODERN.as_str()],
-                "capabilities": capabilities,
-                "ttlMs": 0,
-                "cacheScope": "private",
-                "_meta": {meta::SERVER_INFO: info},
-            })
-        } else {
-            let asked = self.hello.asked_revision().filter(|revision| !revision.is_modern());
-            let revision = asked.unwrap_or(Revision::LATEST_LEGACY).as_str();
-            json!({"protocolVersion": revision, "capabilities": capabilities, "serverInfo": info})
+        let instructions = (!instructions.is_empty()).then(|| instructions.join("\n\n").into());
+        let result = match self.client_introduction.is_modern() {
+            true => ClientIntroduction::discover_result(capabilities, info, instructions),
+            false => self.client_introduction.initialize_result(capabilities, info, instructions),
         };
-        if let (false, Value::Object(members)) = (instructions.is_empty(), &mut result) {
-            members.insert("instructions".to_owned(), instructions.join("\n\n").into());
-        }
         self.client.send_result_text(message.id(), result.to_string().into()).await;
     }
 
     async fn set_log_level(self: &Arc<Self>, message: ClientMessage) {
         if let Some(level) = message.param(&["level"]) {
-            self.hello.set_log_level(level);
+            self.client_introduction.set_log_level(level);
             let members = format!(r#""level":{level}"#);
             join_all(self.upstreams.iter().map(|upstream| set_log_level(upstream, &members))).await;
         }

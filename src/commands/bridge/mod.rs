@@ -7,11 +7,11 @@
 
 mod changes;
 mod client;
+mod client_introduction;
 mod connection;
 mod dispatch;
 mod forward;
 mod guard;
-mod hello;
 mod input;
 mod joined;
 mod opening;
@@ -26,8 +26,8 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use self::client::ClientLink;
+use self::client_introduction::ClientIntroduction;
 use self::guard::ToolGuard;
-use self::hello::ClientIntroduction;
 use self::input::{ClientInput, InputLine};
 use self::joined::JoinedServers;
 use self::upstream::{Upstream, UpstreamParts};
@@ -70,11 +70,13 @@ pub async fn run(context: &Context, args: BridgeArgs) -> Result<Exit> {
         all.push(UpstreamParts { name, target, options, guard, is_joined });
     }
     let client = Arc::new(ClientLink::new(ProtocolOutput::start()?, context.ui.clone()));
-    let hello = Arc::<ClientIntroduction>::default();
-    let upstreams: Vec<Arc<Upstream>> =
-        all.into_iter().map(|parts| Upstream::new(parts, context.ui.clone(), client.clone(), hello.clone())).collect();
+    let client_introduction = Arc::<ClientIntroduction>::default();
+    let upstreams: Vec<Arc<Upstream>> = all
+        .into_iter()
+        .map(|parts| Upstream::new(parts, context.ui.clone(), client.clone(), client_introduction.clone()))
+        .collect();
     context.note_awaited_input("messages of an MCP client");
-    let bridge = Bridge::start(upstreams, client, hello);
+    let bridge = Bridge::start(upstreams, client, client_introduction);
     let outcome = bridge.serve(context).await;
     bridge.end().await;
     outcome
@@ -92,20 +94,24 @@ struct Bridge {
     upstreams: Vec<Arc<Upstream>>,
     workers: Vec<(mpsc::Sender<UpstreamJob>, JoinHandle<()>)>,
     client: Arc<ClientLink>,
-    hello: Arc<ClientIntroduction>,
+    client_introduction: Arc<ClientIntroduction>,
     joined: Option<Arc<JoinedServers>>,
 }
 
 impl Bridge {
-    fn start(upstreams: Vec<Arc<Upstream>>, client: Arc<ClientLink>, hello: Arc<ClientIntroduction>) -> Self {
+    fn start(
+        upstreams: Vec<Arc<Upstream>>,
+        client: Arc<ClientLink>,
+        client_introduction: Arc<ClientIntroduction>,
+    ) -> Self {
         let workers = upstreams.iter().map(|upstream| {
             let (sender, jobs) = mpsc::channel(QUEUED_MESSAGES);
             (sender, tokio::spawn(work(upstream.clone(), jobs)))
         });
         let workers = workers.collect();
         let joined = (upstreams.len() > 1)
-            .then(|| Arc::new(JoinedServers::new(upstreams.clone(), client.clone(), hello.clone())));
-        Bridge { upstreams, workers, client, hello, joined }
+            .then(|| Arc::new(JoinedServers::new(upstreams.clone(), client.clone(), client_introduction.clone())));
+        Bridge { upstreams, workers, client, client_introduction, joined }
     }
 
     /// Takes the messages of the client until its input ends.
@@ -149,7 +155,7 @@ impl Bridge {
     }
 
     async fn take_message(&self, message: ClientMessage) {
-        self.hello.observe(&message);
+        self.client_introduction.observe(&message);
         match &message.kind {
             MessageKind::Response => self.client.take_answer(message),
             MessageKind::Notification(name) if name == method::CANCELLED && self.client.end_subscription(&message) => {

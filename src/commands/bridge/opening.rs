@@ -29,7 +29,7 @@ impl Upstream {
             RevisionPin::Auto => (!is_sse, true),
         };
         let opened = match (may_be_modern, may_be_legacy) {
-            (true, true) if self.hello.is_modern() => self.open_modern_first(connection).await,
+            (true, true) if self.client_introduction.is_modern() => self.open_modern_first(connection).await,
             (true, true) => self.open_legacy_first(connection).await,
             (true, false) => self.open_as_modern(connection, self.options.connect_timeout).await,
             (false, _) => self.open_as_legacy(connection).await,
@@ -118,7 +118,7 @@ impl Upstream {
                 }
             };
         }
-        let asked = if self.hello.is_modern() { method::DISCOVER } else { method::INITIALIZE };
+        let asked = if self.client_introduction.is_modern() { method::DISCOVER } else { method::INITIALIZE };
         Err(failure_from_outcome(refused, asked, &self.target))
     }
 
@@ -146,7 +146,7 @@ impl Upstream {
 
     /// Opens a server by a handshake.
     async fn open_as_legacy(self: &Arc<Self>, connection: Arc<ServerConnection>) -> OpeningResult {
-        let params = self.hello.initialize_params();
+        let params = self.client_introduction.initialize_params();
         let limit = self.options.connect_timeout;
         let outcome =
             connection.own_request(self.next_id(), method::INITIALIZE, Some(&params), Vec::new(), limit).await;
@@ -167,7 +167,7 @@ impl Upstream {
             if !self.passes_changes(connection) {
                 self.start_listening(connection);
             }
-        } else if !self.hello.has_handshake() || self.hello.is_initialized() {
+        } else if !self.client_introduction.has_handshake() || self.client_introduction.is_initialized() {
             self.complete_handshake(connection).await;
         }
         if is_again {
@@ -189,7 +189,7 @@ impl Upstream {
         self.warn("connected to the server again");
         let limit = self.options.connect_timeout;
         if !connection.is_modern() {
-            if let Some(level) = self.hello.log_level() {
+            if let Some(level) = self.client_introduction.log_level() {
                 let params = format!(r#"{{"level":{level}}}"#);
                 let name = method::LOGGING_SET_LEVEL;
                 let _ = connection.own_request(self.next_id(), name, Some(&params), Vec::new(), limit).await;
@@ -215,7 +215,7 @@ impl Upstream {
         if !has_forgotten || connection.is_modern() {
             return false;
         }
-        let params = self.hello.initialize_params();
+        let params = self.client_introduction.initialize_params();
         let limit = self.options.connect_timeout;
         let outcome =
             connection.own_request(self.next_id(), method::INITIALIZE, Some(&params), Vec::new(), limit).await;

@@ -9,9 +9,9 @@ use serde_json::Value;
 use tokio::sync::{Notify, Semaphore};
 
 use super::client::{ClientLink, SubscribedItems};
+use super::client_introduction::ClientIntroduction;
 use super::connection::{HeldRequest, Opening, Pending, ServerConnection};
 use super::guard::ToolGuard;
-use super::hello::ClientIntroduction;
 use crate::error::{Failure, Result};
 use crate::output::Ui;
 use crate::protocol::rpc::{self, RawJson};
@@ -43,7 +43,7 @@ pub struct Upstream {
     /// The client.
     pub client: Arc<ClientLink>,
     /// What the client said about itself.
-    pub hello: Arc<ClientIntroduction>,
+    pub client_introduction: Arc<ClientIntroduction>,
     /// The rules for its tools.
     pub guard: ToolGuard,
     /// Whether it is one of several servers.
@@ -94,7 +94,7 @@ impl Upstream {
         parts: UpstreamParts,
         ui: Arc<Ui>,
         client: Arc<ClientLink>,
-        hello: Arc<ClientIntroduction>,
+        client_introduction: Arc<ClientIntroduction>,
     ) -> Arc<Self> {
         let UpstreamParts { name, target, options, guard, is_joined } = parts;
         Arc::new(Upstream {
@@ -103,7 +103,7 @@ impl Upstream {
             options,
             ui,
             client,
-            hello,
+            client_introduction,
             guard,
             is_joined,
             subscribed: Mutex::default(),
@@ -235,7 +235,7 @@ impl Upstream {
             return Vec::new();
         }
         let mut all = vec![
-            ("MCP-Protocol-Version".to_owned(), self.hello.modern_revision()),
+            ("MCP-Protocol-Version".to_owned(), self.client_introduction.modern_revision()),
             ("Mcp-Method".to_owned(), name.to_owned()),
         ];
         all.extend(subject.map(|subject| ("Mcp-Name".to_owned(), headers::encode_value(subject))));
@@ -250,7 +250,7 @@ impl Upstream {
             (false, members) => Some(format!("{{{members}}}")),
             (true, members) => {
                 let comma = if members.is_empty() { "" } else { "," };
-                Some(format!(r#"{{{members}{comma}"_meta":{{{}}}}}"#, self.hello.identity()))
+                Some(format!(r#"{{{members}{comma}"_meta":{{{}}}}}"#, self.client_introduction.identity()))
             }
         }
     }

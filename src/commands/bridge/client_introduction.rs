@@ -32,6 +32,29 @@ struct IntroductionState {
 }
 
 impl ClientIntroduction {
+    /// The result of `server/discover` for a modern client.
+    #[must_use]
+    pub fn discover_result(capabilities: Value, info: Value, instructions: Option<Value>) -> Value {
+        let result = json!({
+            "resultType": "complete",
+            "supportedVersions": [Revision::LATEST_MODERN.as_str()],
+            "capabilities": capabilities,
+            "ttlMs": 0,
+            "cacheScope": "private",
+            "_meta": {meta::SERVER_INFO: info},
+        });
+        with_instructions(result, instructions)
+    }
+
+    /// The result of `initialize`, with the revision that the client asked for, if it can be agreed on.
+    #[must_use]
+    pub fn initialize_result(&self, capabilities: Value, info: Value, instructions: Option<Value>) -> Value {
+        let asked = self.asked_revision().filter(|revision| !revision.is_modern());
+        let revision = asked.unwrap_or(Revision::LATEST_LEGACY).as_str();
+        let result = json!({"protocolVersion": revision, "capabilities": capabilities, "serverInfo": info});
+        with_instructions(result, instructions)
+    }
+
     /// Takes what a message says about the client.
     pub fn observe(&self, message: &ClientMessage) {
         match &message.kind {
@@ -144,4 +167,11 @@ impl ClientIntroduction {
         state.log_level = Some(level.to_owned());
         is_new
     }
+}
+
+fn with_instructions(mut result: Value, instructions: Option<Value>) -> Value {
+    if let (Some(instructions), Value::Object(members)) = (instructions, &mut result) {
+        members.insert("instructions".to_owned(), instructions);
+    }
+    result
 }
