@@ -78,7 +78,7 @@ fn markdown(all: &[ServerChanges]) -> String {
             text += "Nothing changed.\n\n";
             continue;
         }
-        text += &format!("{}\n\n| ChangeClass | Where | Change |\n|---|---|---|\n", summary(&server.changes));
+        text += &format!("{}\n\n| Class | Where | Change |\n|---|---|---|\n", summary(&server.changes));
         for change in &server.changes {
             let place = format!("{} {}", change.what, change.path);
             text += &format!(
