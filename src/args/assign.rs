@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use crate::args::path::ArgPath;
-use crate::schema::{ArgumentProblem, PathStep};
+use crate::schema::{PathStep, ValueProblem};
 
 /// Sets the value at `place`, from step `depth` on, within `slot`; creates missing objects and arrays.
 ///
@@ -14,7 +14,7 @@ pub(super) fn assign(
     place: &ArgPath<'_>,
     depth: usize,
     value: Value,
-) -> Result<(), ArgumentProblem> {
+) -> Result<(), ValueProblem> {
     let Some(step) = place.steps.get(depth) else {
         *slot = value;
         return Ok(());
@@ -44,7 +44,7 @@ pub(super) fn assign(
                 PathStep::Item(position) => format!("item {position}"),
             };
             let message = format!("given both as a value and by its {part}");
-            return Err(ArgumentProblem::new(&place.steps[..depth], message));
+            return Err(ValueProblem::new(&place.steps[..depth], message));
         }
     };
     assign(inner, known, place, depth + 1, value)
@@ -70,9 +70,9 @@ pub(super) fn has_missing_items(arguments: &Map<String, Value>, place: &ArgPath<
 }
 
 /// The problem of an item with missing items before it.
-pub(super) fn missing_items_problem(place: &ArgPath<'_>) -> ArgumentProblem {
+pub(super) fn missing_items_problem(place: &ArgPath<'_>) -> ValueProblem {
     let last = place.steps.iter().rposition(|step| matches!(step, PathStep::Item(_))).unwrap_or_default();
-    ArgumentProblem::new(
+    ValueProblem::new(
         &place.steps[..=last],
         "the items before it are missing; positions start at 0 and must not have gaps",
     )

@@ -5,7 +5,7 @@
 
 use serde_json::{Map, Number, Value};
 
-use crate::schema::{ArgumentProblem, parse_json_number};
+use crate::schema::{ValueProblem, parse_json_number};
 
 /// The deepest nesting of a value.
 const MAX_DEPTH: usize = 64;
@@ -32,7 +32,7 @@ pub struct CallFormArgument {
 ///
 /// # Errors
 /// The word begins like a call form, but is not a valid one; the problem names the character.
-pub fn parse_call_form(word: &str) -> Option<Result<CallForm, ArgumentProblem>> {
+pub fn parse_call_form(word: &str) -> Option<Result<CallForm, ValueProblem>> {
     let (tool, rest) = word.split_once('(')?;
     let tool = tool.trim();
     let is_name =
@@ -53,7 +53,7 @@ struct CallFormParser {
 }
 
 impl CallFormParser {
-    fn parse_arguments(&mut self) -> Result<Vec<CallFormArgument>, ArgumentProblem> {
+    fn parse_arguments(&mut self) -> Result<Vec<CallFormArgument>, ValueProblem> {
         let mut arguments = Vec::new();
         loop {
             self.skip_whitespace();
@@ -72,7 +72,7 @@ impl CallFormParser {
         if self.position < self.chars.len() { Err(self.error_here("unexpected text after )")) } else { Ok(arguments) }
     }
 
-    fn parse_argument(&mut self) -> Result<CallFormArgument, ArgumentProblem> {
+    fn parse_argument(&mut self) -> Result<CallFormArgument, ValueProblem> {
         let start = self.position;
         if let Ok(name) = self.parse_name() {
             self.skip_whitespace();
@@ -85,7 +85,7 @@ impl CallFormParser {
         Ok(CallFormArgument { name: None, value: self.parse_value(0)? })
     }
 
-    fn parse_value(&mut self, depth: usize) -> Result<Value, ArgumentProblem> {
+    fn parse_value(&mut self, depth: usize) -> Result<Value, ValueProblem> {
         if depth > MAX_DEPTH {
             return Err(self.error_here("the value is nested too deeply"));
         }
@@ -99,7 +99,7 @@ impl CallFormParser {
         }
     }
 
-    fn parse_literal(&mut self) -> Result<Value, ArgumentProblem> {
+    fn parse_literal(&mut self) -> Result<Value, ValueProblem> {
         let start = self.position;
         let word = self.take_while(|c| c.is_alphanumeric() || matches!(c, '_' | '$' | '-'));
         match word.as_str() {
@@ -114,7 +114,7 @@ impl CallFormParser {
         }
     }
 
-    fn parse_array(&mut self, depth: usize) -> Result<Value, ArgumentProblem> {
+    fn parse_array(&mut self, depth: usize) -> Result<Value, ValueProblem> {
         self.position += 1;
         let mut items = Vec::new();
         loop {
@@ -130,7 +130,7 @@ impl CallFormParser {
         }
     }
 
-    fn parse_object(&mut self, depth: usize) -> Result<Value, ArgumentProblem> {
+    fn parse_object(&mut self, depth: usize) -> Result<Value, ValueProblem> {
         self.position += 1;
         let mut members = Map::new();
         loop {
@@ -154,7 +154,7 @@ impl CallFormParser {
     }
 
     /// A member's name, quoted or not.
-    fn parse_name(&mut self) -> Result<String, ArgumentProblem> {
+    fn parse_name(&mut self) -> Result<String, ValueProblem> {
         match self.peek() {
             Some('"' | '\'') => self.parse_string(),
             Some(c) if c.is_alphanumeric() || matches!(c, '_' | '$' | '@') => {
@@ -164,7 +164,7 @@ impl CallFormParser {
         }
     }
 
-    fn parse_string(&mut self) -> Result<String, ArgumentProblem> {
+    fn parse_string(&mut self) -> Result<String, ValueProblem> {
         let (start, quote) = (self.position, self.peek());
         self.position += 1;
         let mut text = String::new();
@@ -183,7 +183,7 @@ impl CallFormParser {
     }
 
     /// The character of an escape sequence, after the backslash.
-    fn parse_escape(&mut self) -> Result<Option<char>, ArgumentProblem> {
+    fn parse_escape(&mut self) -> Result<Option<char>, ValueProblem> {
         let Some(c) = self.peek() else { return Err(self.error_here("expected a character after \\")) };
         self.position += 1;
         Ok(Some(match c {
@@ -203,7 +203,7 @@ impl CallFormParser {
     }
 
     /// A character by its code: `\x41`, `\u0041`, a surrogate pair, `\u{1f600}`.
-    fn parse_character_escape(&mut self, digits: usize) -> Result<char, ArgumentProblem> {
+    fn parse_character_escape(&mut self, digits: usize) -> Result<char, ValueProblem> {
         let start = self.position;
         let number = if digits == 4 && self.consume('{') {
             let number = self.take_while(|c| c.is_ascii_hexdigit());
@@ -230,7 +230,7 @@ impl CallFormParser {
         text.bytes().all(|byte| byte.is_ascii_hexdigit()).then(|| u32::from_str_radix(&text, 16).ok()).flatten()
     }
 
-    fn parse_number(&mut self) -> Result<Number, ArgumentProblem> {
+    fn parse_number(&mut self) -> Result<Number, ValueProblem> {
         let start = self.position;
         let text = self.take_while(|c| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.' | '_'));
         let (sign, digits) = match text.strip_prefix('-') {
@@ -275,12 +275,12 @@ impl CallFormParser {
         self.take_while(char::is_whitespace);
     }
 
-    fn error_here(&self, message: &str) -> ArgumentProblem {
+    fn error_here(&self, message: &str) -> ValueProblem {
         let place = match self.peek() {
             Some(_) => format!("at character {}", self.offset + self.position + 1),
             None => "at the end".to_owned(),
         };
-        let problem = ArgumentProblem::new(&[], format!("invalid call form {place}: {message}"));
+        let problem = ValueProblem::new(&[], format!("invalid call form {place}: {message}"));
         match self.peek() {
             Some(c) => problem.with_text(&c.to_string()),
             None => problem,

@@ -22,8 +22,8 @@ use crate::args::assign::{assign, has_missing_items, missing_items_problem};
 use crate::args::name_value::{ArgContent, ArgSources, ArgValue, NameValue};
 use crate::args::path::{ArgPath, ArgPathError};
 use crate::schema::{
-    self, ArgumentProblem, PathStep, Property, SchemaDocument, SchemaValidator, TypeSet, UncheckedArguments,
-    UncheckedExtent, path_text,
+    self, PathStep, Property, SchemaDocument, SchemaValidator, TypeSet, UncheckedArguments, UncheckedExtent,
+    ValueProblem, path_text,
 };
 use crate::util::quoting::quote_without_secrets;
 use crate::util::suggest::nearest_names;
@@ -119,7 +119,7 @@ pub struct AssembledArguments<'a> {
     /// Whether the whole object could not be read, so that nothing can be called missing.
     base_is_unknown: bool,
     json_sent_as_text: Vec<String>,
-    problems: Vec<ArgumentProblem>,
+    problems: Vec<ValueProblem>,
     /// The parameters that were suggested for words without a name: they are not reported as missing.
     suggested: Vec<String>,
 }
@@ -139,7 +139,7 @@ impl<'a> AssembledArguments<'a> {
             Value::Object(members) => self.arguments = members,
             other => {
                 self.base_is_unknown = true;
-                self.problems.push(ArgumentProblem::new(
+                self.problems.push(ValueProblem::new(
                     &[],
                     format!("--args: expected a JSON object, got {}", TypeSet::of_value(&other)),
                 ));
@@ -174,12 +174,12 @@ impl<'a> AssembledArguments<'a> {
                     None => {
                         let message =
                             format!("the call form has more arguments than the tool has parameters ({})", names.len());
-                        return self.problems.push(ArgumentProblem::new(&[], message));
+                        return self.problems.push(ValueProblem::new(&[], message));
                     }
                 },
                 (None, None) => {
                     let message = "positional arguments need the tool's schema; write name: value";
-                    return self.problems.push(ArgumentProblem::new(&[], message));
+                    return self.problems.push(ValueProblem::new(&[], message));
                 }
             }
         }
@@ -221,8 +221,8 @@ impl<'a> AssembledArguments<'a> {
     }
 
     /// The problem of a word that is not `name=value`; `words` are all words.
-    fn stray_word_problem(&mut self, word: &str, words: &[String]) -> ArgumentProblem {
-        let problem = ArgumentProblem::new(&[], format!("'{word}' is not an argument"));
+    fn stray_word_problem(&mut self, word: &str, words: &[String]) -> ValueProblem {
+        let problem = ValueProblem::new(&[], format!("'{word}' is not an argument"));
         if word.contains('=') {
             return problem.with_suggestion(Some("the name before the = is missing".to_owned()));
         }
@@ -276,7 +276,7 @@ impl<'a> AssembledArguments<'a> {
         }
     }
 
-    fn add_unknown_name(&mut self, problem: ArgumentProblem) {
+    fn add_unknown_name(&mut self, problem: ValueProblem) {
         if !self.problems.contains(&problem) {
             self.group_at(ArgPath::invalid(&problem.path));
             self.problems.push(problem);
@@ -325,7 +325,7 @@ impl<'a> AssembledArguments<'a> {
     }
 
     /// The problems of members that were given before an object that contains them too.
-    fn overlap_problems(&self, groups: &[ArgGroup<'a>]) -> Vec<ArgumentProblem> {
+    fn overlap_problems(&self, groups: &[ArgGroup<'a>]) -> Vec<ValueProblem> {
         let mut problems = Vec::new();
         for (at, group) in groups.iter().enumerate() {
             let path = &group.path.steps;
@@ -339,7 +339,7 @@ impl<'a> AssembledArguments<'a> {
             });
             problems.extend(later.map(|whole| {
                 let whole = path_text(&whole.path.steps);
-                ArgumentProblem::new(path, format!("given twice, separately and as part of {whole}"))
+                ValueProblem::new(path, format!("given twice, separately and as part of {whole}"))
             }));
         }
         problems
@@ -402,7 +402,7 @@ impl<'a> AssembledArguments<'a> {
     ///
     /// # Errors
     /// All problems that were found: unreadable words and files, unknown, missing and mistyped arguments.
-    pub async fn validate(mut self) -> Result<BuiltArguments, Vec<ArgumentProblem>> {
+    pub async fn validate(mut self) -> Result<BuiltArguments, Vec<ValueProblem>> {
         let mut unchecked_parts = Vec::new();
         if let Some((validator, document)) = self.validator.zip(self.document)
             && self.validation == Validation::Required
@@ -444,7 +444,7 @@ impl<'a> AssembledArguments<'a> {
             let is_checked =
                 self.groups.iter().any(|group| group.path.steps.first().is_some_and(|step| step.is_member(name)));
             if !is_checked && document.property(document.root(), name) == Property::Undeclared {
-                self.problems.push(ArgumentProblem::unknown_parameter(
+                self.problems.push(ValueProblem::unknown_parameter(
                     &[PathStep::member(name)],
                     document.property_names(document.root()),
                 ));
@@ -472,7 +472,7 @@ impl<'a> AssembledArguments<'a> {
     }
 
     /// Adds the problems that validation found, except those that follow from a problem that is already known.
-    fn add_validation_problems(&mut self, found: Vec<ArgumentProblem>) {
+    fn add_validation_problems(&mut self, found: Vec<ValueProblem>) {
         let known = self.problems.len();
         for mut problem in found {
             let is_suggested =

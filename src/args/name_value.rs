@@ -5,7 +5,7 @@ use std::io;
 use base64::Engine;
 use serde_json::Value;
 
-use crate::schema::ArgumentProblem;
+use crate::schema::ValueProblem;
 use crate::util::json_error::json_fault_at;
 use crate::util::quoting::{quote, quote_without_secrets};
 use crate::util::secret_names::looks_secret;
@@ -87,24 +87,24 @@ impl<'r> ArgSources<'r> {
     }
 
     /// The value of `--args`, and whether it came from a file or from standard input.
-    pub fn read_base_object(&mut self, text: &str) -> Result<(Value, bool), ArgumentProblem> {
+    pub fn read_base_object(&mut self, text: &str) -> Result<(Value, bool), ValueProblem> {
         let source = if text == "-" { Some("-") } else { text.strip_prefix('@') };
         let Some(source) = source else {
             let value = parse_json(text.as_bytes(), "--args");
             return value
                 .map(|value| (value, false))
-                .map_err(|message| ArgumentProblem::new(&[], message).with_suggestion(suggest_object(text)));
+                .map_err(|message| ValueProblem::new(&[], message).with_suggestion(suggest_object(text)));
         };
         let bytes = self
             .read_source(source, "the arguments as JSON")
-            .map_err(|message| ArgumentProblem::new(&[], format!("--args: {message}")))?;
+            .map_err(|message| ValueProblem::new(&[], format!("--args: {message}")))?;
         let value = parse_json(&bytes, &format!("--args: {}", source_name(source)));
-        value.map(|value| (value, true)).map_err(|message| ArgumentProblem::new(&[], message))
+        value.map(|value| (value, true)).map_err(|message| ValueProblem::new(&[], message))
     }
 
     /// The value of a word. The caller sets the path of a problem.
-    pub fn read_value(&mut self, word: &NameValue<'_>) -> Result<ArgValue, ArgumentProblem> {
-        let problem = |message: String| ArgumentProblem::for_parameter(word.name, message);
+    pub fn read_value(&mut self, word: &NameValue<'_>) -> Result<ArgValue, ValueProblem> {
+        let problem = |message: String| ValueProblem::for_parameter(word.name, message);
         let what = format!("the value of {}", word.name);
         match (word.value_text.strip_prefix('@'), word.is_json) {
             (None, false) => Ok(ArgValue { content: ArgContent::Inline(word.value_text.to_owned()), is_hidden: false }),

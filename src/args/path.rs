@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use crate::args::name_value::{ArgContent, ArgValue, encode_base64, source_name};
 use crate::schema::{
-    ArgumentProblem, CoercionError, PathStep, Property, SchemaDocument, TypeSet, coerce, coerce_text, path_text,
+    CoercionError, PathStep, Property, SchemaDocument, TypeSet, ValueProblem, coerce, coerce_text, path_text,
 };
 use crate::util::suggest::did_you_mean;
 
@@ -35,7 +35,7 @@ pub(super) struct ArgPath<'a> {
 
 /// A name that does not refer to a place.
 #[derive(Clone, Debug)]
-pub(super) struct ArgPathError(pub ArgumentProblem);
+pub(super) struct ArgPathError(pub ValueProblem);
 
 impl<'a> ArgPath<'a> {
     /// The top-level parameter with exactly this name.
@@ -163,7 +163,7 @@ impl<'a> ArgPath<'a> {
                 let known: Vec<&str> = self.schemas.iter().flat_map(|schema| document.property_names(schema)).collect();
                 let nested = !self.steps.is_empty();
                 self.steps.push(PathStep::member(head));
-                let mut problem = ArgumentProblem::unknown_parameter(&self.steps, known);
+                let mut problem = ValueProblem::unknown_parameter(&self.steps, known);
                 if !nested && problem.suggestion.is_none() && tail.is_some() {
                     problem.suggestion = did_you_mean(name, document.property_names(document.root()));
                 }
@@ -173,9 +173,9 @@ impl<'a> ArgPath<'a> {
     }
 
     /// The problem of a member or item of a value that has none.
-    fn no_such_child(&self, document: SchemaDocument<'a>, what: &str, name: &str) -> ArgumentProblem {
+    fn no_such_child(&self, document: SchemaDocument<'a>, what: &str, name: &str) -> ValueProblem {
         let kinds = document.types_of_any(&self.schemas);
-        ArgumentProblem::new(&self.steps, format!("expected {kinds}, which has no {what} {name}"))
+        ValueProblem::new(&self.steps, format!("expected {kinds}, which has no {what} {name}"))
     }
 
     fn push_step(&mut self, step: PathStep, schemas: Vec<&'a Value>) {
@@ -225,7 +225,7 @@ impl<'a> ArgPath<'a> {
         document: Option<SchemaDocument<'a>>,
         validation: Validation,
         given: &[ArgValue],
-    ) -> Result<Value, ArgumentProblem> {
+    ) -> Result<Value, ValueProblem> {
         if let [only] = given {
             return self.coerce_value(document, validation, &self.schemas, only);
         }
@@ -236,12 +236,12 @@ impl<'a> ArgPath<'a> {
         });
         let Some(document) = listed else {
             let times = if given.len() == 2 { "twice".to_owned() } else { format!("{} times", given.len()) };
-            return Err(ArgumentProblem::new(&self.steps, format!("given {times}, but only one value is allowed")));
+            return Err(ValueProblem::new(&self.steps, format!("given {times}, but only one value is allowed")));
         };
         let item = |(position, given): (usize, &ArgValue)| {
             self.coerce_value(Some(document), validation, &self.item_schemas(document, position), given)
         };
-        given.iter().enumerate().map(item).collect::<Result<Vec<Value>, ArgumentProblem>>().map(Value::Array)
+        given.iter().enumerate().map(item).collect::<Result<Vec<Value>, ValueProblem>>().map(Value::Array)
     }
 
     fn item_schemas(&self, document: SchemaDocument<'a>, position: usize) -> Vec<&'a Value> {
@@ -279,7 +279,7 @@ impl<'a> ArgPath<'a> {
         validation: Validation,
         schemas: &[&'a Value],
         given: &ArgValue,
-    ) -> Result<Value, ArgumentProblem> {
+    ) -> Result<Value, ValueProblem> {
         let is_encoded = || document.is_some_and(|document| schemas.iter().any(|schema| document.is_base64(schema)));
         let (text, read) = match (&given.content, document) {
             (ArgContent::Json(value), _) => return Ok(value.clone()),
@@ -291,8 +291,7 @@ impl<'a> ArgPath<'a> {
                 (Ok(text), None) => return Ok(Value::String(text.to_owned())),
                 (Err(_), _) => {
                     let name = path_text(&self.steps);
-                    let problem =
-                        ArgumentProblem::new(&self.steps, format!("{} is not UTF-8 text", source_name(source)));
+                    let problem = ValueProblem::new(&self.steps, format!("{} is not UTF-8 text", source_name(source)));
                     return Err(problem.with_suggestion(Some(format!("to send it as base64: {name}=@b64:{source}"))));
                 }
             },
@@ -303,7 +302,7 @@ impl<'a> ArgPath<'a> {
         read.map_err(|CoercionError { expected, detail: why }| {
             let members = || document.and_then(|document| members_hint(document, schemas, &expected, &self.steps));
             let why = why.or_else(members);
-            let problem = ArgumentProblem::new(&self.steps, format!("expected {expected}")).with_suggestion(why);
+            let problem = ValueProblem::new(&self.steps, format!("expected {expected}")).with_suggestion(why);
             let secret = given.is_hidden
                 || document.is_some_and(|document| schemas.iter().any(|schema| document.is_secret(schema)));
             if secret { problem } else { problem.with_text(text) }

@@ -47,7 +47,7 @@ fn build_arguments(
     input: &ArgumentInput,
     schema: Option<&Value>,
     reader: &mut dyn ArgumentReader,
-) -> Result<BuiltArguments, Vec<ArgumentProblem>> {
+) -> Result<BuiltArguments, Vec<ValueProblem>> {
     let validator = schema.map(SchemaValidator::new);
     block_on(assemble_arguments(input, validator.as_ref(), Validation::Required, reader).validate())
 }

@@ -14,8 +14,8 @@ use crate::models::{ModelApi, prompts};
 use crate::protocol::rpc::RawJson;
 use crate::protocol::views::{ListItem, ListKind};
 use crate::protocol::{code, method};
-use crate::schema::{ArgumentProblem, PathStep, invalid_arguments_failure, path_text};
-use crate::session::era::Operation;
+use crate::schema::{PathStep, ValueProblem, invalid_arguments_failure, path_text};
+use crate::session::operation::Operation;
 use crate::session::{CachePolicy, Listing, Session};
 use crate::util::quoting::{quote, quote_without_secrets};
 use crate::util::suggest::nearest_names;
@@ -105,7 +105,7 @@ enum WordFault<'a> {
     /// It is not `name=value`.
     WithoutName(&'a str),
     /// Its value cannot be used.
-    Value(ArgumentProblem),
+    Value(ValueProblem),
 }
 
 impl<'a> PromptWords<'a> {
@@ -120,7 +120,7 @@ impl<'a> PromptWords<'a> {
             let name = name.strip_suffix(':').unwrap_or(name);
             let value = if word[name.len()..].starts_with(':') {
                 let plain = quote_without_secrets(&[&format!("{name}={value}")]).concat();
-                Err(ArgumentProblem::for_parameter(name, "a prompt's arguments are strings, not JSON")
+                Err(ValueProblem::for_parameter(name, "a prompt's arguments are strings, not JSON")
                     .with_suggestion(Some(format!("write it as {plain}"))))
             } else {
                 read_value(&mut files, name, value)
@@ -130,7 +130,7 @@ impl<'a> PromptWords<'a> {
                 Value::Null
             });
             if parsed.arguments.insert(name.to_owned(), value).is_some() {
-                parsed.faults.push(WordFault::Value(ArgumentProblem::for_parameter(name, "given twice")));
+                parsed.faults.push(WordFault::Value(ValueProblem::for_parameter(name, "given twice")));
             }
         }
         parsed
@@ -138,7 +138,7 @@ impl<'a> PromptWords<'a> {
 }
 
 /// The value of a word: its text, or that of a file.
-fn read_value(files: &mut ArgumentFiles<'_>, name: &str, value: &str) -> Result<String, ArgumentProblem> {
+fn read_value(files: &mut ArgumentFiles<'_>, name: &str, value: &str) -> Result<String, ValueProblem> {
     let source = match value.strip_prefix('@') {
         None => return Ok(value.to_owned()),
         Some(literal) if literal.starts_with('@') => return Ok(literal.to_owned()),
@@ -149,9 +149,9 @@ fn read_value(files: &mut ArgumentFiles<'_>, name: &str, value: &str) -> Result<
         file => (file, files.read_file(file)),
     };
     let literal = || Some(format!("to pass the text itself: {}", quote(&format!("{name}=@{value}"))));
-    let problem = |message: String| ArgumentProblem::for_parameter(name, message).with_suggestion(literal());
+    let problem = |message: String| ValueProblem::for_parameter(name, message).with_suggestion(literal());
     let bytes = bytes.map_err(|error| problem(format!("cannot read {shown}: {error}")))?;
-    String::from_utf8(bytes).map_err(|_| ArgumentProblem::for_parameter(name, format!("{shown} is not UTF-8 text")))
+    String::from_utf8(bytes).map_err(|_| ValueProblem::for_parameter(name, format!("{shown} is not UTF-8 text")))
 }
 
 /// The failure for words that are wrong, with the required arguments that they may have been meant for.
@@ -160,7 +160,7 @@ async fn explain_faults(session: &Session, name: &str, words: &PromptWords<'_>) 
     let prompt = listing.as_ref().and_then(|listing| listing.find(name));
     let missing = prompt.as_ref().map(|prompt| missing_arguments(prompt, &words.arguments)).unwrap_or_default();
     let mut missing = missing.into_iter();
-    let mut problems: Vec<ArgumentProblem> = Vec::new();
+    let mut problems: Vec<ValueProblem> = Vec::new();
     for fault in &words.faults {
         problems.push(match fault {
             WordFault::Value(problem) => problem.clone(),
@@ -172,7 +172,7 @@ async fn explain_faults(session: &Session, name: &str, words: &PromptWords<'_>) 
                     }
                     None => "write NAME=VALUE".to_owned(),
                 };
-                let problem = ArgumentProblem::new(&[], format!("'{word}' is not an argument"));
+                let problem = ValueProblem::new(&[], format!("'{word}' is not an argument"));
                 problem.with_suggestion(Some(suggestion))
             }
         });
@@ -234,7 +234,7 @@ async fn check_arguments(context: &Context, session: &Session, name: &str, given
         return Ok(());
     }
     let list = format!("show its arguments: {}", session.target().command_line("list", &["--prompts"]));
-    let problems: Vec<ArgumentProblem> = missing.into_iter().chain(unknown).collect();
+    let problems: Vec<ValueProblem> = missing.into_iter().chain(unknown).collect();
     Err(invalid_arguments_failure(&list, name, &problems).server(&session.target().name))
 }
 
@@ -245,16 +245,16 @@ fn declared_arguments(prompt: &ListItem) -> Vec<(&str, bool)> {
         .collect()
 }
 
-fn missing_arguments(prompt: &ListItem, given: &Map<String, Value>) -> Vec<ArgumentProblem> {
+fn missing_arguments(prompt: &ListItem, given: &Map<String, Value>) -> Vec<ValueProblem> {
     let missing =
         declared_arguments(prompt).into_iter().filter(|(name, required)| *required && !given.contains_key(*name));
-    missing.map(|(name, _)| ArgumentProblem::missing(&[PathStep::member(name)])).collect()
+    missing.map(|(name, _)| ValueProblem::missing(&[PathStep::member(name)])).collect()
 }
 
-fn unknown_arguments(prompt: &ListItem, given: &Map<String, Value>) -> Vec<ArgumentProblem> {
+fn unknown_arguments(prompt: &ListItem, given: &Map<String, Value>) -> Vec<ValueProblem> {
     let known: Vec<&str> = declared_arguments(prompt).into_iter().map(|(name, _)| name).collect();
     let unknown = given.keys().filter(|name| !known.contains(&name.as_str()));
-    unknown.map(|name| ArgumentProblem::unknown_parameter(&[PathStep::member(name)], known.iter().copied())).collect()
+    unknown.map(|name| ValueProblem::unknown_parameter(&[PathStep::member(name)], known.iter().copied())).collect()
 }
 
 impl From<ApiFormat> for ModelApi {

@@ -13,8 +13,8 @@ use crate::error::{ErrorKind, Failure, Result};
 use crate::protocol::method;
 use crate::protocol::rpc::RawJson;
 use crate::session::Session;
-use crate::session::era::Operation;
-use crate::session::rpc_client::RequestOutcome;
+use crate::session::operation::Operation;
+use crate::session::request::RequestOutcome;
 use crate::util::quoting::quote_without_secrets;
 
 /// Sends a request, and prints its result.

@@ -99,14 +99,14 @@ impl<'a> BinaryContent<'a> {
     pub fn description(&self) -> String {
         let mut parts: Vec<String> = self.uri.iter().map(|uri| collapse_whitespace(uri)).collect();
         parts.push(collapse_whitespace(self.mime.as_deref().unwrap_or(self.kind)));
-        parts.push(format_size(decoded_length(&self.data).unwrap_or(self.data.len()) as u64));
+        parts.push(format_rounded_size(decoded_length(&self.data).unwrap_or(self.data.len()) as u64));
         parts.join(", ")
     }
 }
 
 /// A number of bytes for people: `950 B`, `12.3 kB`, `4.0 MB`.
 #[must_use]
-pub fn format_size(bytes: u64) -> String {
+pub fn format_rounded_size(bytes: u64) -> String {
     let mut number = bytes as f64;
     if bytes < 1000 {
         return format!("{bytes} B");
@@ -215,7 +215,7 @@ fn link_text(block: &JsonObject<'_>) -> Option<String> {
         line += &format!(", {}", collapse_whitespace(&mime));
     }
     if let Some(bytes) = block.json("size").and_then(|size| size.parse().ok()) {
-        line += &format!(", {}", format_size(bytes));
+        line += &format!(", {}", format_rounded_size(bytes));
     }
     Some(format!("[{line}]"))
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::Style;
-use super::content::format_size;
+use super::content::format_rounded_size;
 use super::escape::collapse_whitespace;
 use super::table::{Cell, Column, Table};
 use crate::error::Failure;
@@ -40,7 +40,7 @@ fn resources_table<'a>(resources: impl IntoIterator<Item = ListedEntry<'a>>) -> 
             other_name_cell(resource),
             resource.string_member("mimeType").unwrap_or_default().into(),
             match bytes.and_then(Value::as_u64) {
-                Some(bytes) => exact.short(format_size(bytes)),
+                Some(bytes) => exact.short(format_rounded_size(bytes)),
                 None => exact,
             },
             description_cell(resource),
@@ -95,7 +95,7 @@ fn skills_table<'a>(skills: impl IntoIterator<Item = ListedEntry<'a>>) -> Table 
                 Some(files) => files.len().to_string().into(),
                 None => resources.and_then(Value::as_str).unwrap_or_default().into(),
             },
-            bytes.map_or_else(Cell::default, |bytes| Cell::new(bytes.to_string()).short(format_size(bytes))),
+            bytes.map_or_else(Cell::default, |bytes| Cell::new(bytes.to_string()).short(format_rounded_size(bytes))),
             description_cell(skill),
         ]
     })

@@ -310,7 +310,7 @@ impl Ui {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use super::super::content::format_size;
+    use super::super::content::format_rounded_size;
     use super::super::testing::*;
     use super::super::{Terminal, UiOptions};
     use super::*;
@@ -427,7 +427,7 @@ mod tests {
 
     #[test]
     fn sizes_read_well() {
-        let sizes = [0, 999, 1000, 12_345, 999_949, 999_950, 4_000_000, 5_000_000_000].map(format_size);
+        let sizes = [0, 999, 1000, 12_345, 999_949, 999_950, 4_000_000, 5_000_000_000].map(format_rounded_size);
         assert_eq!(sizes, ["0 B", "999 B", "1.0 kB", "12.3 kB", "999.9 kB", "1.0 MB", "4.0 MB", "5.0 GB"]);
     }
 }

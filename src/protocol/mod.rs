@@ -146,4 +146,6 @@ pub mod code {
     pub const UNSUPPORTED_VERSION: i64 = -32022;
     pub const RESOURCE_NOT_FOUND: i64 = -32002;
     pub const URL_ELICITATION_REQUIRED: i64 = -32042;
+    /// The codes that the modern revision leaves to servers (`MSG-03`; 2026-07-28, basic, "Error Codes").
+    pub const LEFT_TO_SERVERS: std::ops::RangeInclusive<i64> = -32019..=-32000;
 }

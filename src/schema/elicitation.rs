@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use crate::schema::document::{Property, SchemaDocument};
-use crate::schema::problem::ArgumentProblem;
+use crate::schema::problem::ValueProblem;
 use crate::schema::validator::SchemaValidator;
 
 /// The defaults of a form's fields, in the form's order.
@@ -18,7 +18,7 @@ pub fn form_defaults(requested_schema: &Value) -> Map<String, Value> {
 /// In addition to validation, the four formats of elicitation are checked: the user typed the text and can correct it.
 /// A schema that cannot be used (an unknown dialect, for example) reports no problems: the server checks the content
 /// itself.
-pub async fn check_form_content(form: &SchemaValidator, content: &Map<String, Value>) -> Vec<ArgumentProblem> {
+pub async fn check_form_content(form: &SchemaValidator, content: &Map<String, Value>) -> Vec<ValueProblem> {
     let mut problems = form.validate(&Value::Object(content.clone())).await.unwrap_or_default();
     let requested_schema = form.schema();
     let document = SchemaDocument::new(requested_schema);
@@ -33,7 +33,7 @@ pub async fn check_form_content(form: &SchemaValidator, content: &Map<String, Va
             Some("date-time") if !is_date_time(text) => "a date and time, such as 2026-01-31T12:00:00Z",
             _ => continue,
         };
-        problems.push(ArgumentProblem::for_parameter(name, format!("expected {wanted}")).with_value(value));
+        problems.push(ValueProblem::for_parameter(name, format!("expected {wanted}")).with_value(value));
     }
     problems
 }

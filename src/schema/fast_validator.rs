@@ -15,7 +15,7 @@ use serde_json::{Map, Number, Value};
 
 use crate::schema::document::SchemaDocument;
 use crate::schema::number;
-use crate::schema::problem::{ArgumentProblem, CountUnit, MAX_PROBLEMS};
+use crate::schema::problem::{CountUnit, MAX_PROBLEMS, ValueProblem};
 use crate::schema::types::TypeSet;
 use crate::schema::value_path::PathStep;
 
@@ -41,7 +41,7 @@ pub(super) fn validate_fast<'a>(
     document: SchemaDocument<'a>,
     schema: &'a Value,
     value: &'a Value,
-) -> Option<Vec<ArgumentProblem>> {
+) -> Option<Vec<ValueProblem>> {
     let mut validator = FastValidator::new(document, BUDGET);
     validator.validate(schema, value, 0)?;
     Some(validator.problems)
@@ -64,7 +64,7 @@ struct FastValidator<'a> {
     document: SchemaDocument<'a>,
     budget: usize,
     path: Vec<Step<'a>>,
-    problems: Vec<ArgumentProblem>,
+    problems: Vec<ValueProblem>,
     /// The compiled patterns.
     patterns: HashMap<&'a str, Regex>,
 }
@@ -174,7 +174,7 @@ impl<'a> FastValidator<'a> {
         let members = match schema {
             Value::Bool(true) => return Some(()),
             Value::Bool(false) => {
-                self.report(ArgumentProblem::not_allowed(&self.path()));
+                self.report(ValueProblem::not_allowed(&self.path()));
                 return Some(());
             }
             Value::Object(members) => members,
@@ -202,19 +202,14 @@ impl<'a> FastValidator<'a> {
         self.validate_compositions(&keywords, value, depth)
     }
 
-    fn report(&mut self, problem: ArgumentProblem) {
+    fn report(&mut self, problem: ValueProblem) {
         if self.problems.len() < MAX_PROBLEMS && !self.problems.contains(&problem) {
             self.problems.push(problem);
         }
     }
 
     /// Validates by one branch: returns the problems instead of reporting them.
-    fn validate_separately(
-        &mut self,
-        schema: &'a Value,
-        value: &'a Value,
-        depth: usize,
-    ) -> Option<Vec<ArgumentProblem>> {
+    fn validate_separately(&mut self, schema: &'a Value, value: &'a Value, depth: usize) -> Option<Vec<ValueProblem>> {
         let before = std::mem::take(&mut self.problems);
         let judged = self.validate(schema, value, depth + 1);
         let found = std::mem::replace(&mut self.problems, before);
@@ -247,7 +242,7 @@ impl<'a> FastValidator<'a> {
         if let Some(keyword) = keywords.types {
             let kinds = TypeSet::from_keyword(keyword)?;
             if !kinds.contains(TypeSet::of_value(value)) {
-                self.report(ArgumentProblem::wrong_type(&self.path(), kinds, value));
+                self.report(ValueProblem::wrong_type(&self.path(), kinds, value));
                 return Some(());
             }
         }
@@ -255,7 +250,7 @@ impl<'a> FastValidator<'a> {
         let listed = keywords.choices.map(|values| values.as_array().map(Vec::as_slice));
         for allowed in [constant, listed.map_or(Some(None), |list| list.map(Some))?].into_iter().flatten() {
             if !self.contains_equal(allowed, value)? {
-                self.report(ArgumentProblem::not_in_enum(&self.path(), allowed, value));
+                self.report(ValueProblem::not_in_enum(&self.path(), allowed, value));
             }
         }
         Some(())
@@ -274,7 +269,7 @@ impl<'a> FastValidator<'a> {
         for name in keywords.required.and_then(Value::as_array).into_iter().flatten() {
             let name = name.as_str()?;
             if !object.contains_key(name) {
-                self.report(ArgumentProblem::missing(&self.path_of_member(name)));
+                self.report(ValueProblem::missing(&self.path_of_member(name)));
             }
         }
         let properties = keywords.properties.and_then(Value::as_object);
@@ -287,7 +282,7 @@ impl<'a> FastValidator<'a> {
                     Some(Value::Bool(false)) => {
                         let path = self.path_of_member(name);
                         let known = self.document.property_names(schema);
-                        self.report(ArgumentProblem::unknown_parameter(&path, known));
+                        self.report(ValueProblem::unknown_parameter(&path, known));
                     }
                     Some(schema) => self.validate_child(Step::Member(name), schema, value, depth)?,
                 },
@@ -315,7 +310,7 @@ impl<'a> FastValidator<'a> {
             }
             for (position, item) in items.iter().enumerate() {
                 if self.contains_equal(&items[..position], item)? {
-                    self.report(ArgumentProblem::duplicate_items(&self.path()));
+                    self.report(ValueProblem::duplicate_items(&self.path()));
                     break;
                 }
             }
@@ -327,7 +322,7 @@ impl<'a> FastValidator<'a> {
         if let Some(pattern) = keywords.pattern {
             let pattern = pattern.as_str()?;
             if !self.matches_pattern(pattern, text)? {
-                self.report(ArgumentProblem::pattern_mismatch(&self.path(), pattern).with_value(value));
+                self.report(ValueProblem::pattern_mismatch(&self.path(), pattern).with_value(value));
             }
         }
         let before = self.problems.len();
@@ -352,7 +347,7 @@ impl<'a> FastValidator<'a> {
             let Some(limit) = limit else { continue };
             let Value::Number(bound) = limit else { return None };
             if !fits(number::compare(number, bound)?) {
-                self.report(ArgumentProblem::new(&self.path(), format!("must be {words} {bound}")).with_value(value));
+                self.report(ValueProblem::new(&self.path(), format!("must be {words} {bound}")).with_value(value));
             }
         }
         if let Some(step) = keywords.multiple_of {
@@ -360,9 +355,7 @@ impl<'a> FastValidator<'a> {
             let whole = |number: &Number| number::plain_integer(number)?.parse::<i64>().ok();
             let step = whole(step.as_number()?).filter(|step| *step > 0)?;
             if whole(number)? % step != 0 {
-                self.report(
-                    ArgumentProblem::new(&self.path(), format!("must be a multiple of {step}")).with_value(value),
-                );
+                self.report(ValueProblem::new(&self.path(), format!("must be a multiple of {step}")).with_value(value));
             }
         }
         Some(())
@@ -376,10 +369,10 @@ impl<'a> FastValidator<'a> {
         let count = count as u64;
         let (least, most) = (limit(least)?, limit(most)?);
         if let Some(least) = least.filter(|least| count < *least) {
-            self.report(ArgumentProblem::too_few(&self.path(), least, unit));
+            self.report(ValueProblem::too_few(&self.path(), least, unit));
         }
         if let Some(most) = most.filter(|most| count > *most) {
-            self.report(ArgumentProblem::too_many(&self.path(), most, unit));
+            self.report(ValueProblem::too_many(&self.path(), most, unit));
         }
         Some(())
     }
@@ -393,21 +386,21 @@ impl<'a> FastValidator<'a> {
             if schemas.is_empty() {
                 continue;
             }
-            let trials: Vec<Vec<ArgumentProblem>> =
+            let trials: Vec<Vec<ValueProblem>> =
                 schemas.iter().map(|schema| self.validate_separately(schema, value, depth)).collect::<Option<_>>()?;
             match trials.iter().filter(|problems| problems.is_empty()).count() {
                 0 => match schemas.iter().map(|schema| schema.get("const").cloned()).collect::<Option<Vec<Value>>>() {
                     // The titled choice of elicitation forms is a oneOf of constants.
-                    Some(constants) => self.report(ArgumentProblem::not_in_enum(&self.path(), &constants, value)),
+                    Some(constants) => self.report(ValueProblem::not_in_enum(&self.path(), &constants, value)),
                     None => {
-                        for problem in ArgumentProblem::no_branch_matches(&self.path(), value, trials) {
+                        for problem in ValueProblem::no_branch_matches(&self.path(), value, trials) {
                             self.report(problem);
                         }
                     }
                 },
                 1 => {}
                 _ if is_exclusive => {
-                    self.report(ArgumentProblem::several_branches_match(&self.path(), value));
+                    self.report(ValueProblem::several_branches_match(&self.path(), value));
                 }
                 _ => {}
             }
@@ -415,7 +408,7 @@ impl<'a> FastValidator<'a> {
         if let Some(schema) = keywords.not
             && self.validate_separately(schema, value, depth)?.is_empty()
         {
-            self.report(ArgumentProblem::excluded(&self.path(), value));
+            self.report(ValueProblem::excluded(&self.path(), value));
         }
         Some(())
     }

@@ -12,7 +12,7 @@ use tokio::sync::oneshot;
 
 use crate::schema::dialect::Dialect;
 use crate::schema::error::{SchemaError, UnusableKeyword, UnusableSchema};
-use crate::schema::problem::{ArgumentProblem, CountUnit, MAX_PROBLEMS};
+use crate::schema::problem::{CountUnit, MAX_PROBLEMS, ValueProblem};
 use crate::schema::subschemas::find_paths;
 use crate::schema::types::TypeSet;
 use crate::schema::value_path::PathStep;
@@ -26,7 +26,7 @@ const MAX_BACKTRACKS: usize = 200_000;
 /// The largest compiled pattern, in bytes.
 const MAX_PATTERN_BYTES: usize = 4 << 20;
 
-type ValidationResult = Result<Vec<ArgumentProblem>, UnusableSchema>;
+type ValidationResult = Result<Vec<ValueProblem>, UnusableSchema>;
 
 /// The time that is left for one validation, with all forms of its schema.
 pub(super) struct TimeBudget {
@@ -195,53 +195,53 @@ fn value_path(location: &Location, root: &Value) -> Vec<PathStep> {
 }
 
 /// One error of the `jsonschema` crate as problems; `root` is what was validated.
-fn problems_from_error(error: &ValidationError<'_>, root: &Value) -> Vec<ArgumentProblem> {
+fn problems_from_error(error: &ValidationError<'_>, root: &Value) -> Vec<ValueProblem> {
     use ValidationErrorKind as Kind;
     let path = value_path(error.instance_path(), root);
     let value = error.instance();
     let member = |name: &str| -> Vec<PathStep> { path.iter().cloned().chain([PathStep::member(name)]).collect() };
-    let plain = |message: String| vec![ArgumentProblem::new(&path, message)];
-    let echoed = |message: String| vec![ArgumentProblem::new(&path, message).with_value(value)];
+    let plain = |message: String| vec![ValueProblem::new(&path, message)];
+    let echoed = |message: String| vec![ValueProblem::new(&path, message).with_value(value)];
     match error.kind() {
-        Kind::Type { kind } => vec![ArgumentProblem::wrong_type(&path, type_set(kind), value)],
+        Kind::Type { kind } => vec![ValueProblem::wrong_type(&path, type_set(kind), value)],
         Kind::Constant { expected_value } => {
-            vec![ArgumentProblem::not_in_enum(&path, std::slice::from_ref(expected_value.as_ref()), value)]
+            vec![ValueProblem::not_in_enum(&path, std::slice::from_ref(expected_value.as_ref()), value)]
         }
         Kind::Enum { options } => {
-            vec![ArgumentProblem::not_in_enum(&path, options.as_array().map_or(&[][..], Vec::as_slice), value)]
+            vec![ValueProblem::not_in_enum(&path, options.as_array().map_or(&[][..], Vec::as_slice), value)]
         }
-        Kind::Required { property } => vec![ArgumentProblem::missing(&member(property.as_str().unwrap_or_default()))],
+        Kind::Required { property } => vec![ValueProblem::missing(&member(property.as_str().unwrap_or_default()))],
         Kind::AdditionalProperties { unexpected } | Kind::UnevaluatedProperties { unexpected } => {
-            unexpected.iter().map(|name| ArgumentProblem::unknown_parameter(&member(name), [])).collect()
+            unexpected.iter().map(|name| ValueProblem::unknown_parameter(&member(name), [])).collect()
         }
         Kind::AnyOf { context } | Kind::OneOfNotValid { context } => {
             let branches =
                 context.iter().map(|errors| errors.iter().flat_map(|error| problems_from_error(error, root)).collect());
-            ArgumentProblem::no_branch_matches(&path, value, branches.collect())
+            ValueProblem::no_branch_matches(&path, value, branches.collect())
         }
-        Kind::OneOfMultipleValid { .. } => vec![ArgumentProblem::several_branches_match(&path, value)],
+        Kind::OneOfMultipleValid { .. } => vec![ValueProblem::several_branches_match(&path, value)],
         Kind::Minimum { limit } => echoed(format!("must be at least {limit}")),
         Kind::Maximum { limit } => echoed(format!("must be at most {limit}")),
         Kind::ExclusiveMinimum { limit } => echoed(format!("must be more than {limit}")),
         Kind::ExclusiveMaximum { limit } => echoed(format!("must be less than {limit}")),
         Kind::MultipleOf { multiple_of } => echoed(format!("must be a multiple of {multiple_of}")),
         Kind::MinLength { limit } => {
-            vec![ArgumentProblem::too_few(&path, *limit, CountUnit::Characters).with_value(value)]
+            vec![ValueProblem::too_few(&path, *limit, CountUnit::Characters).with_value(value)]
         }
         Kind::MaxLength { limit } => {
-            vec![ArgumentProblem::too_many(&path, *limit, CountUnit::Characters).with_value(value)]
+            vec![ValueProblem::too_many(&path, *limit, CountUnit::Characters).with_value(value)]
         }
-        Kind::Pattern { pattern } => vec![ArgumentProblem::pattern_mismatch(&path, pattern).with_value(value)],
-        Kind::MinItems { limit } => vec![ArgumentProblem::too_few(&path, *limit, CountUnit::Items)],
-        Kind::MaxItems { limit } => vec![ArgumentProblem::too_many(&path, *limit, CountUnit::Items)],
-        Kind::AdditionalItems { limit } => vec![ArgumentProblem::too_many(&path, *limit as u64, CountUnit::Items)],
-        Kind::MinProperties { limit } => vec![ArgumentProblem::too_few(&path, *limit, CountUnit::Members)],
-        Kind::MaxProperties { limit } => vec![ArgumentProblem::too_many(&path, *limit, CountUnit::Members)],
-        Kind::UniqueItems => vec![ArgumentProblem::duplicate_items(&path)],
+        Kind::Pattern { pattern } => vec![ValueProblem::pattern_mismatch(&path, pattern).with_value(value)],
+        Kind::MinItems { limit } => vec![ValueProblem::too_few(&path, *limit, CountUnit::Items)],
+        Kind::MaxItems { limit } => vec![ValueProblem::too_many(&path, *limit, CountUnit::Items)],
+        Kind::AdditionalItems { limit } => vec![ValueProblem::too_many(&path, *limit as u64, CountUnit::Items)],
+        Kind::MinProperties { limit } => vec![ValueProblem::too_few(&path, *limit, CountUnit::Members)],
+        Kind::MaxProperties { limit } => vec![ValueProblem::too_many(&path, *limit, CountUnit::Members)],
+        Kind::UniqueItems => vec![ValueProblem::duplicate_items(&path)],
         Kind::Contains => plain("a required item is missing".to_owned()),
         Kind::UnevaluatedItems { .. } => plain("has items that are not allowed".to_owned()),
-        Kind::FalseSchema => vec![ArgumentProblem::not_allowed(&path)],
-        Kind::Not { .. } => vec![ArgumentProblem::excluded(&path, value)],
+        Kind::FalseSchema => vec![ValueProblem::not_allowed(&path)],
+        Kind::Not { .. } => vec![ValueProblem::excluded(&path, value)],
         Kind::PropertyNames { error } => {
             plain(format!("has a member with an invalid name: {}", error.instance().as_str().unwrap_or_default()))
         }

@@ -19,7 +19,7 @@ const MAX_LISTED_CHOICES: usize = 20;
 
 /// What is wrong with one value: an argument, a field of a form, a part of a result.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ArgumentProblem {
+pub struct ValueProblem {
     /// Where. Empty: the whole object.
     pub path: Vec<PathStep>,
     /// What is wrong, without the value.
@@ -45,10 +45,10 @@ enum ProblemKind {
     Other,
 }
 
-impl ArgumentProblem {
+impl ValueProblem {
     /// A problem with the value at `path`.
     pub fn new(path: &[PathStep], message: impl Into<String>) -> Self {
-        ArgumentProblem {
+        ValueProblem {
             path: path.to_vec(),
             message: message.into(),
             got: None,
@@ -59,13 +59,13 @@ impl ArgumentProblem {
 
     /// A problem with one top-level parameter.
     pub fn for_parameter(parameter: &str, message: impl Into<String>) -> Self {
-        ArgumentProblem::new(&[PathStep::member(parameter)], message)
+        ValueProblem::new(&[PathStep::member(parameter)], message)
     }
 
     /// A value of the wrong type.
     pub fn wrong_type(path: &[PathStep], expected: TypeSet, value: &Value) -> Self {
-        let problem = ArgumentProblem::new(path, format!("expected {expected}")).with_value(value);
-        ArgumentProblem { kind: ProblemKind::WrongType(expected), ..problem }
+        let problem = ValueProblem::new(path, format!("expected {expected}")).with_value(value);
+        ValueProblem { kind: ProblemKind::WrongType(expected), ..problem }
     }
 
     /// A value that is not one of the allowed ones.
@@ -77,50 +77,50 @@ impl ArgumentProblem {
             _ => format!("expected one of {}{more}", listed.join(", ")),
         };
         let near = value.as_str().and_then(|word| did_you_mean(word, allowed.iter().filter_map(Value::as_str)));
-        ArgumentProblem {
+        ValueProblem {
             kind: ProblemKind::NotInEnum,
-            ..ArgumentProblem::new(path, message).with_value(value).with_suggestion(near)
+            ..ValueProblem::new(path, message).with_value(value).with_suggestion(near)
         }
     }
 
     /// A string that does not match a pattern.
     pub(super) fn pattern_mismatch(path: &[PathStep], pattern: &str) -> Self {
-        ArgumentProblem::new(path, format!("must match the pattern {pattern}"))
+        ValueProblem::new(path, format!("must match the pattern {pattern}"))
     }
 
     /// A string, array or object with fewer than `limit` parts.
     pub(super) fn too_few(path: &[PathStep], limit: u64, unit: CountUnit) -> Self {
-        ArgumentProblem::new(path, format!("must have at least {limit} {}", unit.name(limit)))
+        ValueProblem::new(path, format!("must have at least {limit} {}", unit.name(limit)))
     }
 
     /// A string, array or object with more than `limit` parts.
     pub(super) fn too_many(path: &[PathStep], limit: u64, unit: CountUnit) -> Self {
-        ArgumentProblem::new(path, format!("must have at most {limit} {}", unit.name(limit)))
+        ValueProblem::new(path, format!("must have at most {limit} {}", unit.name(limit)))
     }
 
     /// An array with duplicate items.
     pub(super) fn duplicate_items(path: &[PathStep]) -> Self {
-        ArgumentProblem::new(path, "has duplicate items")
+        ValueProblem::new(path, "has duplicate items")
     }
 
     /// A value where the schema allows none.
     pub(super) fn not_allowed(path: &[PathStep]) -> Self {
-        ArgumentProblem::new(path, "no value is allowed here")
+        ValueProblem::new(path, "no value is allowed here")
     }
 
     /// A value that matches the schema under `not`.
     pub(super) fn excluded(path: &[PathStep], value: &Value) -> Self {
-        ArgumentProblem::new(path, "this value is not allowed").with_value(value)
+        ValueProblem::new(path, "this value is not allowed").with_value(value)
     }
 
     /// A value that matches several branches of a `oneOf`.
     pub(super) fn several_branches_match(path: &[PathStep], value: &Value) -> Self {
-        ArgumentProblem::new(path, "matches more than one of the alternatives; only one is allowed").with_value(value)
+        ValueProblem::new(path, "matches more than one of the alternatives; only one is allowed").with_value(value)
     }
 
     /// A required member that is missing. `path` is that of the member.
     pub fn missing(path: &[PathStep]) -> Self {
-        ArgumentProblem { kind: ProblemKind::Missing, ..ArgumentProblem::new(path, "required value is missing") }
+        ValueProblem { kind: ProblemKind::Missing, ..ValueProblem::new(path, "required value is missing") }
     }
 
     /// Whether a required value is missing.
@@ -135,7 +135,7 @@ impl ArgumentProblem {
             Some(PathStep::Member(word)) => did_you_mean(word, known),
             _ => None,
         };
-        ArgumentProblem::new(path, "no such parameter").with_suggestion(near)
+        ValueProblem::new(path, "no such parameter").with_suggestion(near)
     }
 
     /// The problems of a value that matches no branch of an `anyOf` or `oneOf`: those of the branch that was probably
@@ -143,30 +143,30 @@ impl ArgumentProblem {
     pub(super) fn no_branch_matches(
         path: &[PathStep],
         value: &Value,
-        branches: Vec<Vec<ArgumentProblem>>,
-    ) -> Vec<ArgumentProblem> {
-        let expected_type = |problem: &ArgumentProblem| match problem.kind {
+        branches: Vec<Vec<ValueProblem>>,
+    ) -> Vec<ValueProblem> {
+        let expected_type = |problem: &ValueProblem| match problem.kind {
             ProblemKind::WrongType(expected) if problem.path == path => Some(expected),
             _ => None,
         };
         let expected = branches.iter().flatten().filter_map(expected_type).fold(TypeSet::NONE, TypeSet::union);
-        let mut candidates: Vec<Vec<ArgumentProblem>> =
+        let mut candidates: Vec<Vec<ValueProblem>> =
             branches.into_iter().filter(|branch| branch.iter().all(|one| expected_type(one).is_none())).collect();
         match candidates.len() {
-            0 => return vec![ArgumentProblem::wrong_type(path, expected, value)],
+            0 => return vec![ValueProblem::wrong_type(path, expected, value)],
             1 => return candidates.remove(0),
             _ => {}
         }
         if candidates.iter().flatten().all(|problem| problem.kind == ProblemKind::Missing) {
-            let names = |branch: &Vec<ArgumentProblem>| {
+            let names = |branch: &Vec<ValueProblem>| {
                 branch.iter().map(|problem| path_text(&problem.path)).collect::<Vec<_>>().join(" and ")
             };
             let choices: Vec<String> = candidates.iter().map(names).collect();
             let message = format!("one of these is required: {}", choices.join(", or "));
-            return vec![ArgumentProblem { kind: ProblemKind::Missing, ..ArgumentProblem::new(path, message) }];
+            return vec![ValueProblem { kind: ProblemKind::Missing, ..ValueProblem::new(path, message) }];
         }
         // A member with listed values (`kind: "a"`) shows which branch was not meant.
-        let is_excluded = |branch: &Vec<ArgumentProblem>| {
+        let is_excluded = |branch: &Vec<ValueProblem>| {
             branch.iter().any(|one| one.kind == ProblemKind::NotInEnum && one.path.len() == path.len() + 1)
         };
         if candidates.iter().filter(|branch| !is_excluded(branch)).count() == 1 {
@@ -176,11 +176,11 @@ impl ArgumentProblem {
         let closest =
             candidates.into_iter().min_by_key(|branch| (is_excluded(branch), branch.len())).unwrap_or_default();
         // Without values: once this is text, secret values can no longer be removed from it.
-        let shown = |problem: ArgumentProblem| ArgumentProblem { got: None, suggestion: None, ..problem }.to_string();
+        let shown = |problem: ValueProblem| ValueProblem { got: None, suggestion: None, ..problem }.to_string();
         let closest: Vec<String> = closest.into_iter().map(shown).collect();
         let closest =
             (value.is_object() && !closest.is_empty()).then(|| format!("for the closest one: {}", closest.join("; ")));
-        vec![ArgumentProblem::new(path, "matches none of the alternatives").with_value(value).with_suggestion(closest)]
+        vec![ValueProblem::new(path, "matches none of the alternatives").with_value(value).with_suggestion(closest)]
     }
 
     /// Shows the value.
@@ -226,7 +226,7 @@ impl CountUnit {
     }
 }
 
-impl fmt::Display for ArgumentProblem {
+impl fmt::Display for ValueProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if !self.path.is_empty() {
             write!(f, "{}: ", path_text(&self.path))?;
@@ -256,7 +256,7 @@ fn display_value(value: &Value) -> String {
 ///
 /// `hint` is the command that shows what can be passed.
 #[must_use]
-pub fn invalid_arguments_failure(hint: &str, tool: &str, problems: &[ArgumentProblem]) -> Failure {
+pub fn invalid_arguments_failure(hint: &str, tool: &str, problems: &[ValueProblem]) -> Failure {
     let failure = Failure::new(ErrorKind::Usage, format!("{tool}: invalid arguments"));
     problems.iter().fold(failure, |failure, problem| failure.cause(problem.to_string())).hint(hint)
 }

@@ -16,7 +16,7 @@ pub(crate) fn block_on<T>(future: impl Future<Output = T>) -> T {
     tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(future)
 }
 
-fn validate(schema: &Value, instance: &Value) -> Result<Vec<ArgumentProblem>, SchemaError> {
+fn validate(schema: &Value, instance: &Value) -> Result<Vec<ValueProblem>, SchemaError> {
     block_on(SchemaValidator::new(schema).validate(instance))
 }
 

@@ -12,7 +12,7 @@ use crate::schema::document::{Property, SchemaDocument};
 use crate::schema::error::{SchemaError, UnusableKeyword, UnusableSchema};
 use crate::schema::fast_validator::validate_fast;
 use crate::schema::full_validator::{FullValidator, TimeBudget, TimedOut};
-use crate::schema::problem::ArgumentProblem;
+use crate::schema::problem::ValueProblem;
 use crate::schema::relax::{UncheckedArguments, UncheckedExtent, relax};
 use crate::schema::survey::{SchemaSurvey, survey_schema};
 use crate::schema::value_path::PathStep;
@@ -109,14 +109,14 @@ impl SchemaValidator {
     /// # Errors
     /// The schema cannot be used: an unknown dialect, an external or dangling `$ref` (never fetched, TOL-07), an
     /// invalid schema, or one beyond the limits of size and time.
-    pub async fn validate(&self, value: &Value) -> Result<Vec<ArgumentProblem>, SchemaError> {
+    pub async fn validate(&self, value: &Value) -> Result<Vec<ValueProblem>, SchemaError> {
         self.validate_by(&self.original, value, &mut TimeBudget::default()).await.map_err(|unusable| unusable.error)
     }
 
     /// Validates a value as far as the schema can be used: an unusable keyword does not prevent all other checks.
     ///
     /// Returns the problems, and what was not checked.
-    pub async fn validate_leniently(&self, value: &Value) -> (Vec<ArgumentProblem>, Vec<UncheckedArguments>) {
+    pub async fn validate_leniently(&self, value: &Value) -> (Vec<ValueProblem>, Vec<UncheckedArguments>) {
         let mut budget = TimeBudget::default();
         let mut form = self.original.clone();
         let mut reason = SchemaError::Invalid("too many of its keywords are unusable".to_owned());
@@ -157,7 +157,7 @@ impl SchemaValidator {
         form: &SchemaForm,
         value: &Value,
         budget: &mut TimeBudget,
-    ) -> Result<Vec<ArgumentProblem>, UnusableSchema> {
+    ) -> Result<Vec<ValueProblem>, UnusableSchema> {
         let survey = form.survey.get_or_init(|| survey_schema(&form.schema)).clone()?;
         let document = SchemaDocument::with_dialect(&form.schema, survey.dialect);
         if survey.fits_fast_validator
@@ -186,7 +186,7 @@ fn has_key(value: &Value, key: &str) -> bool {
 }
 
 /// Removes the values of secret parameters from the problems.
-fn redact_secrets(document: SchemaDocument<'_>, mut problems: Vec<ArgumentProblem>) -> Vec<ArgumentProblem> {
+fn redact_secrets(document: SchemaDocument<'_>, mut problems: Vec<ValueProblem>) -> Vec<ValueProblem> {
     for problem in problems.iter_mut().filter(|problem| problem.got.is_some()) {
         let mut schemas = vec![document.root()];
         for step in &problem.path {

@@ -8,7 +8,7 @@ use crate::protocol::rpc::RawJson;
 use crate::protocol::{code, method};
 use crate::session::mcp_session::Session;
 use crate::session::operation::Operation;
-use crate::session::rpc_client::RequestOutcome;
+use crate::session::request::RequestOutcome;
 
 impl Session {
     /// Sends `completion/complete` with the arguments that are already known.

@@ -14,8 +14,8 @@ use crate::session::mcp_session::{Connection, Session};
 use crate::session::negotiate::classify::may_indicate_wrong_era;
 use crate::session::negotiate::{MIN_ATTEMPT_TIMEOUT, NegotiatedConnection, Negotiator};
 use crate::session::operation::Operation;
+use crate::session::request::RequestOutcome;
 use crate::session::retry::{FailedAttempt, RetryDecision, poll_delay, random_fraction};
-use crate::session::rpc_client::RequestOutcome;
 use crate::session::server_pause::{SendPermit, Turn};
 use crate::util::duration::format_duration;
 

@@ -338,7 +338,8 @@ mod tests {
     use super::*;
     use crate::interrupt::Interrupt;
     use crate::session::client_handler::ClientCapabilities;
-    use crate::session::rpc_client::{CancelMode, OutgoingRequest, RpcClient};
+    use crate::session::request::{CancelMode, OutgoingRequest};
+    use crate::session::rpc_client::RpcClient;
     use crate::transport::{BoxFuture, CloseOutcome, ConnectedTransport, incoming_channel};
 
     /// A connection that discards what is sent.

@@ -61,7 +61,7 @@ fn rpc_error_retry_advice(error: &RpcError, status: Option<u16>) -> Option<Retry
 fn lacks_pinned_revision(pin: RevisionPin, error: &RpcError, status: Option<u16>) -> bool {
     matches!(pin, RevisionPin::Exact(revision) if revision.is_modern())
         && status == Some(400)
-        && error.code.is_some_and(|code| (-32019..=-32000).contains(&code))
+        && error.code.is_some_and(|code| code::LEFT_TO_SERVERS.contains(&code))
 }
 
 /// Whether `initialize` was refused for its revision: with the code that the specification shows for this (2025-11-25,

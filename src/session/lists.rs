@@ -16,7 +16,7 @@ use crate::protocol::{code, extension, method};
 use crate::session::cache::LEGACY_LIST_TTL;
 use crate::session::mcp_session::{Connection, Session};
 use crate::session::operation::{Operation, Params};
-use crate::session::rpc_client::RequestOutcome;
+use crate::session::request::RequestOutcome;
 use crate::util::size::format_size;
 
 /// The maximum number of pages of a list (`MSG-08`).

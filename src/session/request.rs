@@ -39,12 +39,23 @@ impl RequestOutcome {
                     code::PARSE_ERROR | code::INVALID_REQUEST | code::METHOD_NOT_FOUND | code::UNSUPPORTED_VERSION,
                 ) => true,
                 Some(code::INTERNAL_ERROR) => false,
-                _ => matches!(status, Some(400 | 404 | 405)),
+                _ => status.is_some_and(is_refusal_of_message),
             },
-            RequestOutcome::UnexpectedResponse(refusal) => matches!(refusal.status, 400 | 404 | 405 | 406 | 415),
+            RequestOutcome::UnexpectedResponse(refusal) => is_refusal_of_request(refusal.status),
             RequestOutcome::Result(_) | RequestOutcome::Failed(_) => false,
         }
     }
+}
+
+/// Whether a server that sent this status with an error did not take the message.
+pub(crate) fn is_refusal_of_message(status: u16) -> bool {
+    matches!(status, 400 | 404 | 405)
+}
+
+/// Whether a server that sent this status, and no message, did not take the request: it may also be for what it accepts
+/// or for the type of the body.
+pub(crate) fn is_refusal_of_request(status: u16) -> bool {
+    is_refusal_of_message(status) || matches!(status, 406 | 415)
 }
 
 /// The note for a call without a response.

@@ -16,7 +16,7 @@ use crate::interrupt::Interrupt;
 use crate::protocol::{method, rpc};
 use crate::session::client_handler::ClientHandler;
 use crate::session::dispatch::{PendingRequest, RpcState, dispatch_incoming};
-pub use crate::session::request::{CancelMode, OutgoingRequest, RequestOutcome};
+use crate::session::request::{CancelMode, OutgoingRequest, RequestOutcome};
 use crate::session::request::{
     DeadlineEvent, DeadlineEvents, MAY_STILL_RUN, ProgressPace, RequestDeadline, TOO_MUCH_PROGRESS, may_have_run_note,
 };

@@ -6,7 +6,8 @@ use tokio::sync::mpsc;
 
 use crate::error::Failure;
 use crate::protocol::views::ListKind;
-use crate::session::rpc_client::{RequestOutcome, RpcClient};
+use crate::session::request::RequestOutcome;
+use crate::session::rpc_client::RpcClient;
 use crate::transport::BoxFuture;
 
 /// What to watch.

@@ -16,7 +16,7 @@ use super::upstream::Upstream;
 use super::wire::{ClientMessage, member_text, members_of};
 use crate::protocol::rpc::{self, RawJson};
 use crate::protocol::{code, extension, meta, method};
-use crate::session::rpc_client::RequestOutcome;
+use crate::session::request::RequestOutcome;
 use crate::util::lock::lock;
 
 /// How long to wait before a subscription that ended is requested again, at first and at most.

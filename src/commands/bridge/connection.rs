@@ -12,7 +12,7 @@ use super::wire::ClientMessage;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::protocol::method;
 use crate::protocol::rpc::{self, RawJson};
-use crate::session::rpc_client::RequestOutcome;
+use crate::session::request::RequestOutcome;
 use crate::transport::{OutgoingKind, OutgoingMessage, Transport};
 use crate::util::duration::format_duration;
 use crate::util::lock::lock;

@@ -13,8 +13,8 @@ use crate::error::{ErrorKind, Failure};
 use crate::protocol::rpc::{self, RawJson, RpcMessage, RpcResponse};
 use crate::protocol::{code, method};
 use crate::session::failure::failure_from_outcome;
+use crate::session::request::RequestOutcome;
 use crate::session::request::may_have_run_note;
-use crate::session::rpc_client::RequestOutcome;
 use crate::transport::{BoxFuture, Certainty, Incoming, IncomingItem, TransportKind};
 use crate::util::lock::lock;
 

@@ -9,7 +9,7 @@ use super::wire::{ClientMessage, ParamsEdit};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::protocol::views::ListItem;
 use crate::protocol::{code, meta, method};
-use crate::session::rpc_client::RequestOutcome;
+use crate::session::request::RequestOutcome;
 use crate::transport::{BoxFuture, OutgoingKind, OutgoingMessage};
 use crate::util::lock::lock;
 

@@ -14,7 +14,7 @@ use crate::protocol::{code, method};
 use crate::session::failure::failure_from_outcome;
 use crate::session::negotiate::PROBE_TIMEOUT;
 use crate::session::negotiate::classify::says_nothing_about_era;
-use crate::session::rpc_client::RequestOutcome;
+use crate::session::request::RequestOutcome;
 use crate::transport::{self, Endpoint, HttpMode};
 use crate::util::lock::lock;
 

@@ -18,7 +18,7 @@ use crate::error::{ErrorKind, Failure, Result};
 use crate::protocol::rpc::{self, RawJson};
 use crate::protocol::{code, method};
 use crate::session::era::modern::STATE_RETRY_DELAY;
-use crate::session::rpc_client::RequestOutcome;
+use crate::session::request::RequestOutcome;
 use crate::transport::BoxFuture;
 use crate::util::lock::lock;
 

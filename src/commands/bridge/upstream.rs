@@ -18,7 +18,7 @@ use crate::protocol::rpc::{self, RawJson};
 use crate::protocol::{headers, meta, method};
 use crate::session::failure::failure_from_outcome;
 use crate::session::lists::MAX_PAGES;
-use crate::session::rpc_client::RequestOutcome;
+use crate::session::request::RequestOutcome;
 use crate::target::Target;
 use crate::transport::{self, ConnectedTransport, TransportOptions};
 use crate::util::lock::lock;

@@ -5,11 +5,11 @@
 use serde_json::{Map, Value};
 
 use crate::commands::client_features::form_field::{FormField, fields, value_text};
-use crate::commands::client_features::terminal_input::Console;
+use crate::commands::client_features::terminal_input::Prompter;
 use crate::error::Result;
 use crate::output::Style;
 use crate::output::escape::{collapse_whitespace, display_width};
-use crate::schema::{self, ArgumentProblem, SchemaValidator};
+use crate::schema::{self, SchemaValidator, ValueProblem};
 use crate::session::client_handler::ElicitationAnswer;
 
 /// Commands that may be typed instead of a value; a value that looks like one is typed with a second colon.
@@ -27,11 +27,11 @@ enum FieldOutcome {
 ///
 /// # Errors
 /// When the user cannot be prompted, or mcpipe is interrupted.
-pub async fn fill(console: &Console, server: &str, message: &str, form: &Value) -> Result<ElicitationAnswer> {
-    let ui = &console.ui;
+pub async fn fill(prompter: &Prompter, server: &str, message: &str, form: &Value) -> Result<ElicitationAnswer> {
+    let ui = &prompter.ui;
     ui.prompt_spans(&[(Style::BOLD, server), (Style::PLAIN, " asks for input:")]);
     ui.prompt_server_text(message);
-    let filling = FormSession { console, validator: SchemaValidator::new(form), fields: fields(form) };
+    let filling = FormSession { prompter, validator: SchemaValidator::new(form), fields: fields(form) };
     if filling.fields.is_empty() {
         return filling.ask_consent().await;
     }
@@ -56,7 +56,7 @@ pub async fn fill(console: &Console, server: &str, message: &str, form: &Value) 
 }
 
 struct FormSession<'a> {
-    console: &'a Console,
+    prompter: &'a Prompter,
     validator: SchemaValidator,
     fields: Vec<FormField<'a>>,
 }
@@ -66,7 +66,7 @@ impl FormSession<'_> {
     async fn ask_consent(&self) -> Result<ElicitationAnswer> {
         loop {
             let question = [(Style::PLAIN, "  [a]ccept, [d]ecline, [c]ancel: ")];
-            let Some(line) = self.console.ask(&question).await? else { return Ok(ElicitationAnswer::Cancel) };
+            let Some(line) = self.prompter.ask(&question).await? else { return Ok(ElicitationAnswer::Cancel) };
             match line.trim().to_lowercase().as_str() {
                 "a" | "accept" | "y" | "yes" => return Ok(ElicitationAnswer::Accept(Map::new())),
                 "d" | "decline" | "n" | "no" | ":decline" => return Ok(ElicitationAnswer::Decline),
@@ -79,7 +79,7 @@ impl FormSession<'_> {
     /// Asks for one field until the value is valid.
     async fn ask_field(&self, at: usize, content: &mut Map<String, Value>) -> Result<FieldOutcome> {
         let field = &self.fields[at];
-        let ui = &self.console.ui;
+        let ui = &self.prompter.ui;
         let place = format!("  {}/{} ", at + 1, self.fields.len());
         let facts = format!(" ({})", collapse_whitespace(&field.constraints()));
         ui.prompt_spans(&[
@@ -107,7 +107,7 @@ impl FormSession<'_> {
                 .map(|value| format!("[{}] ", collapse_whitespace(&field.display_value(value))))
                 .unwrap_or_default();
             let question = [(Style::PLAIN, "  "), (Style::CYAN, bracket.as_str()), (Style::PLAIN, "> ")];
-            let Some(line) = self.console.ask(&question).await? else { return Ok(FieldOutcome::Cancel) };
+            let Some(line) = self.prompter.ask(&question).await? else { return Ok(FieldOutcome::Cancel) };
             let line = line.trim();
             let value = match (line, current) {
                 (":back", _) => return Ok(FieldOutcome::Back),
@@ -162,9 +162,9 @@ impl FormSession<'_> {
     }
 
     /// What is wrong with the content.
-    async fn check(&self, content: &Map<String, Value>) -> Result<Vec<ArgumentProblem>> {
+    async fn check(&self, content: &Map<String, Value>) -> Result<Vec<ValueProblem>> {
         let check = schema::check_form_content(&self.validator, content);
-        self.console.interrupt.run_until_interrupted(check).await
+        self.prompter.interrupt.run_until_interrupted(check).await
     }
 
     fn show_help(&self) {
@@ -177,13 +177,13 @@ impl FormSession<'_> {
             "  Choose by number, value or name; separate several with commas.",
             "  To enter a value that looks like a command, double the colon: ::back",
         ] {
-            self.console.ui.prompt_text(line);
+            self.prompter.ui.prompt_text(line);
         }
     }
 
     /// Shows what will be sent and asks for confirmation.
     async fn review(&self, mut content: Map<String, Value>) -> Result<ElicitationAnswer> {
-        let ui = &self.console.ui;
+        let ui = &self.prompter.ui;
         loop {
             ui.prompt_text("  Ready to send:");
             let longest = self
@@ -211,7 +211,7 @@ impl FormSession<'_> {
                 ui.prompt_spans(&[(Style::PLAIN, "  "), (Style::YELLOW, &collapse_whitespace(&problem.to_string()))]);
             }
             let question = [(Style::PLAIN, "  Send it? [Y]es, a number to edit, [d]ecline, [c]ancel: ")];
-            let Some(line) = self.console.ask(&question).await? else { return Ok(ElicitationAnswer::Cancel) };
+            let Some(line) = self.prompter.ask(&question).await? else { return Ok(ElicitationAnswer::Cancel) };
             let line = line.trim().to_lowercase();
             match line.as_str() {
                 "" | "y" | "yes" if problems.is_empty() => {

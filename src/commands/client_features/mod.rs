@@ -18,12 +18,12 @@ use crate::env::Environment;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::interrupt;
 use crate::output::Ui;
-use crate::schema::{self, ArgumentProblem, SchemaValidator};
+use crate::schema::{self, SchemaValidator, ValueProblem};
 use crate::session::client_handler::{ElicitationAnswer, ElicitationResponder, UrlElicitation};
 use crate::transport::BoxFuture;
 use crate::util::suggest::did_you_mean;
 
-pub use crate::commands::client_features::terminal_input::{Console, ask_hidden_line, ask_line, ask_yes_no};
+pub use crate::commands::client_features::terminal_input::{Prompter, ask_hidden_line, ask_line, ask_yes_no};
 pub use roots::roots;
 pub use sampling::sampler;
 
@@ -62,9 +62,9 @@ pub fn elicitation_handler(
         None => return Ok(None),
     };
     let person = interactive && matches!(how, ElicitMode::Ask);
-    let console = Console::new(context.ui.clone(), context.interrupt.clone());
+    let prompter = Prompter::new(context.ui.clone(), context.interrupt.clone());
     let (server, env) = (server.to_owned(), context.env.clone());
-    Ok(Some(Arc::new(ElicitationHandler { console, env, server, mode: how, person, one_at_a_time: Mutex::new(()) })))
+    Ok(Some(Arc::new(ElicitationHandler { prompter, env, server, mode: how, person, one_at_a_time: Mutex::new(()) })))
 }
 
 /// The JSON object in a file; `-` is standard input.
@@ -91,7 +91,7 @@ enum ElicitMode {
 }
 
 struct ElicitationHandler {
-    console: Console,
+    prompter: Prompter,
     env: Arc<Environment>,
     server: String,
     mode: ElicitMode,
@@ -114,8 +114,8 @@ impl ElicitationResponder for ElicitationHandler {
                 }
                 ElicitMode::Ask => {
                     let _turn = self.one_at_a_time.lock().await;
-                    let _quiet = self.console.ui.pause_progress();
-                    form::fill(&self.console, &self.server, message, schema).await
+                    let _quiet = self.prompter.ui.pause_progress();
+                    form::fill(&self.prompter, &self.server, message, schema).await
                 }
             }
         })
@@ -124,8 +124,8 @@ impl ElicitationResponder for ElicitationHandler {
     fn visit_page<'a>(&'a self, page: UrlElicitation<'a>) -> BoxFuture<'a, Result<ElicitationAnswer>> {
         Box::pin(async move {
             let _turn = self.one_at_a_time.lock().await;
-            let _quiet = self.console.ui.pause_progress();
-            url_page::visit(&self.console, &self.env, &self.server, page).await
+            let _quiet = self.prompter.ui.pause_progress();
+            url_page::visit(&self.prompter, &self.env, &self.server, page).await
         })
     }
 }
@@ -138,7 +138,7 @@ impl ElicitationHandler {
         form: &Value,
         values: &Map<String, Value>,
     ) -> Result<Map<String, Value>> {
-        let ui: &Ui = &self.console.ui;
+        let ui: &Ui = &self.prompter.ui;
         let fields: Vec<&str> = form
             .get("properties")
             .and_then(Value::as_object)
@@ -157,11 +157,11 @@ impl ElicitationHandler {
         }
         let validator = SchemaValidator::new(form);
         let check = schema::check_form_content(&validator, &content);
-        let problems = self.console.interrupt.run_until_interrupted(check).await?;
+        let problems = self.prompter.interrupt.run_until_interrupted(check).await?;
         if problems.is_empty() { Ok(content) } else { Err(self.preset_failure(message, form, &problems)) }
     }
 
-    fn preset_failure(&self, message: &str, form: &Value, problems: &[ArgumentProblem]) -> Failure {
+    fn preset_failure(&self, message: &str, form: &Value, problems: &[ValueProblem]) -> Failure {
         let failure = Failure::new(ErrorKind::Refused, "cannot answer the server's request for input with --elicit")
             .cause(format!("{} asked: {message}", self.server));
         let failure = problems.iter().fold(failure, |failure, problem| failure.cause(problem.to_string()));

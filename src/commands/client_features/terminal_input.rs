@@ -19,18 +19,18 @@ static PENDING_READ: Mutex<Option<JoinHandle<io::Result<Option<String>>>>> = Mut
 
 /// Where the user is prompted.
 #[derive(Clone)]
-pub struct Console {
+pub struct Prompter {
     /// Where text is shown.
     pub ui: Arc<Ui>,
     /// Ends everything that waits for the user.
     pub interrupt: Interrupt,
 }
 
-impl Console {
+impl Prompter {
     /// Prompts on stderr, reads standard input.
     #[must_use]
     pub fn new(ui: Arc<Ui>, interrupt: Interrupt) -> Self {
-        Console { ui, interrupt }
+        Prompter { ui, interrupt }
     }
 
     /// Prompts and reads a line, without its line end; `None` at the end of input.
@@ -73,7 +73,7 @@ async fn read_stdin_line() -> io::Result<Option<String>> {
 /// # Errors
 /// When standard input cannot be read, or mcpipe is interrupted.
 pub async fn ask_line(ui: &Arc<Ui>, interrupt: &Interrupt, question: &str) -> Result<Option<String>> {
-    Console::new(ui.clone(), interrupt.clone()).ask(&[(Style::PLAIN, question)]).await
+    Prompter::new(ui.clone(), interrupt.clone()).ask(&[(Style::PLAIN, question)]).await
 }
 
 /// Asks a question that only `y` and `yes` agree to.

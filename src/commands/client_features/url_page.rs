@@ -4,7 +4,7 @@
 use url::{Position, Url};
 
 use crate::browser;
-use crate::commands::client_features::terminal_input::Console;
+use crate::commands::client_features::terminal_input::Prompter;
 use crate::env::Environment;
 use crate::error::Result;
 use crate::output::Style;
@@ -15,12 +15,12 @@ use crate::session::client_handler::{ElicitationAnswer, UrlElicitation};
 /// # Errors
 /// When the user cannot be prompted, or mcpipe is interrupted.
 pub async fn visit(
-    console: &Console,
+    prompter: &Prompter,
     env: &Environment,
     server: &str,
     page: UrlElicitation<'_>,
 ) -> Result<ElicitationAnswer> {
-    let ui = &console.ui;
+    let ui = &prompter.ui;
     ui.prompt_spans(&[(Style::BOLD, server), (Style::PLAIN, " asks you to visit a page:")]);
     ui.prompt_server_text(page.message);
     let url = &page.url;
@@ -36,7 +36,7 @@ pub async fn visit(
     }
     let question = [(Style::PLAIN, "  Open it? [y]es, [m]anually (do not start a browser), [d]ecline, [c]ancel: ")];
     loop {
-        let Some(answer) = console.ask(&question).await? else { return Ok(ElicitationAnswer::Cancel) };
+        let Some(answer) = prompter.ask(&question).await? else { return Ok(ElicitationAnswer::Cancel) };
         match answer.trim().to_lowercase().as_str() {
             "y" | "yes" => {
                 if let Err(failure) = browser::open(url, env).await {
@@ -59,7 +59,7 @@ pub async fn visit(
             ui.prompt_text("  the server reports that it is complete");
             Ok(ElicitationAnswer::AcceptUrl)
         }
-        line = console.ask(&wait) => Ok(match line?.as_deref().map(str::trim) {
+        line = prompter.ask(&wait) => Ok(match line?.as_deref().map(str::trim) {
             None | Some("c" | "cancel" | "n" | "no") => ElicitationAnswer::Cancel,
             Some(_) => ElicitationAnswer::AcceptUrl,
         }),

@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::protocol::rpc::RawJson;
 use crate::protocol::views::{ListItem, ListKind};
 use crate::protocol::{code, method};
-use crate::session::era::Operation;
+use crate::session::operation::Operation;
 use crate::session::{CachePolicy, Session};
 use crate::target::Target;
 use crate::util::quoting::quote;

@@ -32,7 +32,7 @@ use crate::protocol::json::{member, parse_value};
 use crate::protocol::method;
 use crate::protocol::rpc::RawJson;
 use crate::protocol::views::is_error_result;
-use crate::session::era::Operation;
+use crate::session::operation::Operation;
 use crate::session::{CachePolicy, Session};
 use crate::target::Target;
 use crate::util::duration::format_duration;

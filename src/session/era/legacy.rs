@@ -14,10 +14,12 @@ use crate::protocol::views::ServerInfo;
 use crate::protocol::{code, method, result_shape};
 use crate::secret::Secret;
 use crate::session::client_handler::ClientHandler;
-use crate::session::era::{Era, Operation, client_info, request_meta};
+use crate::session::era::{Era, client_info, request_meta};
 use crate::session::failure::forgotten_session_failure;
+use crate::session::operation::Operation;
 use crate::session::operation::push_member;
-use crate::session::rpc_client::{CancelMode, OutgoingRequest, RequestOutcome, RpcClient};
+use crate::session::request::{CancelMode, OutgoingRequest, RequestOutcome};
+use crate::session::rpc_client::RpcClient;
 use crate::session::server_requests::MAX_INPUT_ROUNDS;
 use crate::transport::BoxFuture;
 

@@ -8,9 +8,11 @@ use crate::protocol::revision::supported_revisions;
 use crate::protocol::rpc::RawJson;
 use crate::protocol::views::ServerInfo;
 use crate::protocol::{code, meta, method};
-use crate::session::era::{Era, Operation};
+use crate::session::era::Era;
 use crate::session::failure::invalid_result_failure;
-use crate::session::rpc_client::{RequestOutcome, RpcClient};
+use crate::session::operation::Operation;
+use crate::session::request::{RequestOutcome, is_refusal_of_message, is_refusal_of_request};
+use crate::session::rpc_client::RpcClient;
 
 /// What a probe showed.
 pub enum EraEvidence {
@@ -141,10 +143,16 @@ pub fn may_indicate_wrong_era(reply: &RequestOutcome, rpc: &RpcClient) -> bool {
         RequestOutcome::Error(error, status) => match error.code {
             Some(code::HEADER_MISMATCH | code::MISSING_CAPABILITY) => false,
             Some(code::UNSUPPORTED_VERSION) => true,
-            Some(-32700 | -32602..=-32600 | -32019..=-32000) => !status.is_some_and(says_nothing_about_era),
-            _ => matches!(status, Some(400 | 404 | 405)),
+            Some(code)
+                if code == code::PARSE_ERROR
+                    || (-32602..=-32600).contains(&code)
+                    || code::LEFT_TO_SERVERS.contains(&code) =>
+            {
+                !status.is_some_and(says_nothing_about_era)
+            }
+            _ => status.is_some_and(is_refusal_of_message),
         },
-        RequestOutcome::UnexpectedResponse(refusal) => matches!(refusal.status, 400 | 404 | 405 | 406 | 415),
+        RequestOutcome::UnexpectedResponse(refusal) => is_refusal_of_request(refusal.status),
         RequestOutcome::Failed(failure) => {
             !rpc.transport_kind().is_http() && rpc.closed_reason().is_some() && failure.kind() == ErrorKind::Unreachable
         }

@@ -8,14 +8,16 @@ use crate::protocol::method;
 use crate::protocol::revision::{Revision, RevisionPin};
 use crate::protocol::rpc::RawJson;
 use crate::protocol::views::ServerInfo;
+use crate::session::era::Era;
 use crate::session::era::modern::offers_modern_revision;
-use crate::session::era::{Era, Operation};
 use crate::session::failure::failure_from_outcome;
 use crate::session::negotiate::classify::{
     EraEvidence, classify_reply, primary_refusal, refusal_status, says_nothing_about_era,
 };
 use crate::session::negotiate::{HandshakeResult, NegotiatedConnection, Negotiator, PROBE_TIMEOUT};
-use crate::session::rpc_client::{RequestOutcome, RpcClient};
+use crate::session::operation::Operation;
+use crate::session::request::RequestOutcome;
+use crate::session::rpc_client::RpcClient;
 use crate::transport::http::SseConnectError;
 use crate::transport::{self, Endpoint, HttpEndpoint, HttpMode, TransportKind, TransportOptions};
 

@@ -6,11 +6,13 @@ use serde_json::Map;
 use crate::error::{ErrorKind, Failure, FailureDetails, Result};
 use crate::protocol::json::member;
 use crate::protocol::{code, method};
-use crate::session::era::{Era, Operation};
+use crate::session::era::Era;
 use crate::session::failure::mentions_revision;
 use crate::session::negotiate::classify::{EraEvidence, classify_reply, primary_refusal};
 use crate::session::negotiate::{HandshakeResult, NegotiatedConnection, Negotiator, PROBE_TIMEOUT};
-use crate::session::rpc_client::{RequestOutcome, RpcClient};
+use crate::session::operation::Operation;
+use crate::session::request::RequestOutcome;
+use crate::session::rpc_client::RpcClient;
 
 impl Negotiator<'_> {
     /// Detects the era over a stream without a cached profile.

@@ -17,7 +17,7 @@ use crate::protocol::{extension, method};
 use crate::session::lists::CachePolicy;
 use crate::session::mcp_session::Session;
 use crate::session::operation::Operation;
-use crate::session::rpc_client::RequestOutcome;
+use crate::session::request::RequestOutcome;
 use crate::util::hex::hex;
 
 /// The maximum number of files of a skill, and its maximum size in bytes, that every client must support (SEP-2640,

@@ -12,7 +12,8 @@ use crate::protocol::{code, method};
 use crate::session::era::Era;
 use crate::session::era::legacy::LegacyEra;
 use crate::session::operation::TaskRequest;
-use crate::session::rpc_client::{CancelMode, OutgoingRequest, RequestOutcome, RpcClient};
+use crate::session::request::{CancelMode, OutgoingRequest, RequestOutcome};
+use crate::session::rpc_client::RpcClient;
 use crate::transport::BoxFuture;
 
 impl TaskProtocol for LegacyEra {

@@ -26,7 +26,7 @@ use crate::session::mcp_session::Session;
 use crate::session::operation::Operation;
 pub use crate::session::operation::{TaskRequest, TaskSupport};
 use crate::session::request::RequestDeadline;
-use crate::session::rpc_client::RequestOutcome;
+use crate::session::request::RequestOutcome;
 use crate::transport::TransportKind;
 use crate::util::duration::format_duration;
 use crate::util::lock::lock;

@@ -15,7 +15,8 @@ use crate::protocol::rpc::{RawJson, RpcError};
 use crate::session::era::Era;
 use crate::session::era::modern::ModernEra;
 use crate::session::operation::TaskRequest;
-use crate::session::rpc_client::{RequestOutcome, RpcClient};
+use crate::session::request::RequestOutcome;
+use crate::session::rpc_client::RpcClient;
 use crate::session::server_requests::MAX_INPUT_ROUNDS;
 use crate::transport::BoxFuture;
 

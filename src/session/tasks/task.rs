@@ -11,7 +11,8 @@ use crate::protocol::json::{member, parse_truncated};
 use crate::protocol::rpc::RawJson;
 use crate::session::failure::retry_advice;
 use crate::session::operation::{Operation, TaskRequest};
-use crate::session::rpc_client::{RequestOutcome, RpcClient};
+use crate::session::request::RequestOutcome;
+use crate::session::rpc_client::RpcClient;
 use crate::transport::BoxFuture;
 
 /// The poll interval if the server does not set one.
