@@ -75,6 +75,7 @@ fi
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
+trap 'exit 129' HUP
 trap 'exit 130' INT
 trap 'exit 143' TERM
 download "$base/SHA256SUMS" "$work/sums" || fail "cannot download $base/SHA256SUMS"

@@ -38,7 +38,9 @@ pub enum ErrorKind {
     Output,
     /// Ended by SIGINT.
     Interrupted,
-    /// Ended by SIGTERM or SIGHUP.
+    /// Ended by SIGHUP: the terminal was closed.
+    Hangup,
+    /// Ended by SIGTERM.
     Terminated,
     /// Standard output was closed by its reader; not an error for the user.
     ClosedPipe,
@@ -59,6 +61,7 @@ impl ErrorKind {
         Self::Bug,
         Self::Output,
         Self::Interrupted,
+        Self::Hangup,
         Self::Terminated,
         Self::ClosedPipe,
     ];
@@ -79,6 +82,7 @@ impl ErrorKind {
             ErrorKind::Mismatch => 9,
             ErrorKind::Bug => 70,
             ErrorKind::Output => 74,
+            ErrorKind::Hangup => 129,
             ErrorKind::Interrupted => 130,
             ErrorKind::Terminated => 143,
         }
@@ -105,7 +109,7 @@ impl ErrorKind {
     /// Whether the user or a signal ended the command.
     #[must_use]
     pub fn is_interrupt(self) -> bool {
-        matches!(self, ErrorKind::Interrupted | ErrorKind::Terminated)
+        matches!(self, ErrorKind::Interrupted | ErrorKind::Hangup | ErrorKind::Terminated)
     }
 
     /// The name under `class` in the JSON error line.
@@ -125,6 +129,7 @@ impl ErrorKind {
             ErrorKind::Bug => "bug",
             ErrorKind::Output => "output",
             ErrorKind::Interrupted => "interrupted",
+            ErrorKind::Hangup => "hangup",
             ErrorKind::Terminated => "terminated",
         }
     }
@@ -196,6 +201,8 @@ pub struct FailureDetails {
     pub is_name_hint: bool,
     /// The target as the user named it.
     pub server: Option<String>,
+    /// Whether the text begins with the server, since the user named several.
+    pub shows_server: bool,
     /// The JSON-RPC error that caused it.
     pub rpc: Option<RpcError>,
     /// The last lines of the server's stderr.
@@ -240,6 +247,7 @@ impl Failure {
             suggests_waiting: false,
             is_name_hint: false,
             server: None,
+            shows_server: false,
             rpc: None,
             stderr_tail: Vec::new(),
             retry_advice: None,
@@ -315,6 +323,14 @@ impl Failure {
     pub fn server(mut self, server: &str) -> Self {
         self.0.server.get_or_insert_with(|| server.to_owned());
         self
+    }
+
+    /// Names one of several servers, also in the text of the message.
+    #[must_use]
+    pub fn one_of_several(self, server: &str) -> Self {
+        let mut failure = self.server(server);
+        failure.0.shows_server = !failure.0.kind.is_interrupt();
+        failure
     }
 
     /// Attaches the JSON-RPC error.

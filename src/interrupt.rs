@@ -67,7 +67,7 @@ impl Interrupt {
     /// Waits for `future` or an interruption.
     ///
     /// # Errors
-    /// [`ErrorKind::Interrupted`] or [`ErrorKind::Terminated`].
+    /// Of a kind for which [`ErrorKind::is_interrupt`] is true.
     pub async fn run_until_interrupted<T>(&self, future: impl Future<Output = T>) -> Result<T> {
         if let Some(failure) = self.raised_failure() {
             return Err(failure);
@@ -92,6 +92,10 @@ async fn poll_once<F: Future + Unpin>(future: &mut F) -> Poll<F::Output> {
 }
 
 fn interrupt_failure(kind: ErrorKind) -> Failure {
-    let message = if kind == ErrorKind::Terminated { "terminated" } else { "interrupted" };
+    let message = match kind {
+        ErrorKind::Terminated => "terminated",
+        ErrorKind::Hangup => "terminated (SIGHUP)",
+        _ => "interrupted",
+    };
     Failure::new(kind, message)
 }

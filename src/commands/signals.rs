@@ -81,18 +81,36 @@ fn exit_now(class: ErrorKind) -> ! {
     std::process::exit(i32::from(class.exit_code()));
 }
 
+/// Whether SIGHUP was ignored when mcpipe started, as by `nohup`: it stays ignored, and child processes inherit that.
+#[cfg(unix)]
+fn ignores_hangup() -> bool {
+    static IGNORED: OnceLock<bool> = OnceLock::new();
+    *IGNORED.get_or_init(|| {
+        let mut action = std::mem::MaybeUninit::<libc::sigaction>::zeroed();
+        #[expect(unsafe_code, reason = "no other interface reads the action of a signal")]
+        // SAFETY: without a new action, `sigaction` only writes the current one to `action`; zeros are a valid value.
+        unsafe {
+            libc::sigaction(libc::SIGHUP, std::ptr::null(), action.as_mut_ptr()) == 0
+                && action.assume_init().sa_sigaction == libc::SIG_IGN
+        }
+    })
+}
+
 #[cfg(unix)]
 async fn next_signal() -> ErrorKind {
     use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut interrupt), Ok(mut terminate), Ok(mut hangup)) =
-        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()), signal(SignalKind::hangup()))
+    let hangup = async || match ignores_hangup() {
+        true => None,
+        false => signal(SignalKind::hangup()).ok()?.recv().await,
+    };
+    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
     else {
         return std::future::pending().await;
     };
     tokio::select! {
         _ = interrupt.recv() => ErrorKind::Interrupted,
         _ = terminate.recv() => ErrorKind::Terminated,
-        _ = hangup.recv() => ErrorKind::Terminated,
+        Some(()) = hangup() => ErrorKind::Hangup,
     }
 }
 

@@ -34,7 +34,7 @@ pub fn is_transient(failure: &Failure) -> bool {
 /// An interrupt is how a watch ends; it is not reported.
 pub fn finish(ended: Failure) -> Result<Exit> {
     match ended.kind() {
-        class @ (ErrorKind::Interrupted | ErrorKind::Terminated) => Ok(Exit::Reported(class)),
+        kind if kind.is_interrupt() => Ok(Exit::Reported(kind)),
         _ => Err(ended),
     }
 }

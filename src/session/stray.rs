@@ -177,11 +177,8 @@ impl Strays {
             (ErrorKind::Timeout, _, Some(stray)) if self.has_malformed && !stray.is_error() => {
                 stray.with_consequence(failure)
             }
-            (
-                ErrorKind::Timeout | ErrorKind::Unreachable | ErrorKind::Interrupted | ErrorKind::Terminated,
-                _,
-                Some(stray),
-            ) => stray.explain(failure),
+            (ErrorKind::Timeout | ErrorKind::Unreachable, _, Some(stray)) => stray.explain(failure),
+            (kind, _, Some(stray)) if kind.is_interrupt() => stray.explain(failure),
             _ => failure,
         }
     }

@@ -391,7 +391,7 @@ const EXIT_CODES: [(&str, &str); 13] = [
     ("9", "Not as expected: a test, an expectation or a lock file does not hold."),
     ("70", "A bug in mcpipe."),
     ("74", "Output error, for example a full disk."),
-    ("130, 143", "Interrupted or terminated by a signal."),
+    ("129, 130, 143", "The terminal was closed (SIGHUP), interrupted (SIGINT), terminated (SIGTERM)."),
 ];
 
 fn exit_status(page: &mut Page) {

@@ -2,9 +2,10 @@
 //! to cause a bug.
 
 use std::net::TcpListener;
+use std::process::Stdio;
 use std::time::Duration;
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::json;
 
 use crate::support::mcp_http::LegacyHttpOptions;
@@ -195,9 +196,9 @@ fn interrupted(server: StdioServer, signal: Signal) -> (Run, Vec<serde_json::Val
 }
 
 #[test]
-fn an_interrupt_is_130_and_a_termination_143() {
+fn a_signal_is_128_and_its_number() {
     let endless = |server: Mcp| server.on("tools/call", |_| Vec::new()).stdio();
-    for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143), (Signal::HUP, 143)] {
+    for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143), (Signal::HUP, 129)] {
         for server in [Mcp::legacy("2025-11-25"), Mcp::modern()] {
             let (run, messages) = interrupted(endless(server), signal);
             run.exits(code);
@@ -207,6 +208,25 @@ fn an_interrupt_is_130_and_a_termination_143() {
             assert_eq!(last["params"]["requestId"], call["id"]);
         }
     }
+}
+
+#[test]
+fn a_signal_that_nohup_ignores_stays_ignored() {
+    let server = Mcp::modern().on("tools/call", |_| Vec::new()).stdio();
+    let mcpipe = Sandbox::new().mcpipe(["call", &server.target(), "slow"]);
+    let mut child = mcpipe
+        .command(&["/usr/bin/nohup"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    server.wait_for("the call", |seen| seen.iter().any(|one| one.methods().contains(&"tools/call".to_owned())));
+    let pid = Pid::from_child(&child);
+    kill_process(pid, Signal::HUP).unwrap();
+    // The next signal ends it, so the first one did not.
+    kill_process(pid, Signal::TERM).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(143));
 }
 
 #[test]

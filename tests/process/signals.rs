@@ -16,7 +16,7 @@ fn reading_silent_stdin_is_interrupted() {
         (&["m=@-"][..], Signal::INT, 130),
         (&["--args", "-"], Signal::TERM, 143),
         (&["m=@fifo"], Signal::INT, 130),
-        (&["--elicit", "@fifo"], Signal::HUP, 143),
+        (&["--elicit", "@fifo"], Signal::HUP, 129),
     ] {
         let server = Mcp::modern().stdio();
         let sandbox = Sandbox::new();
@@ -25,8 +25,12 @@ fn reading_silent_stdin_is_interrupted() {
         let running = sandbox.mcpipe(["call", &server.target(), "echo"]).args(words).stdin_open().start();
         std::thread::sleep(UNTIL_STUCK);
         running.signal(signal);
-        let message = if code == 130 { "mcpipe: error: interrupted\n" } else { "mcpipe: error: terminated\n" };
-        assert_eq!(running.wait().exits(code).stderr(), message);
+        let message = match code {
+            129 => "terminated (SIGHUP)",
+            130 => "interrupted",
+            _ => "terminated",
+        };
+        assert_eq!(running.wait().exits(code).stderr(), format!("mcpipe: error: {message}\n"));
     }
 }
 

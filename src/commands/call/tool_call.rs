@@ -574,7 +574,7 @@ impl<'a> ToolCall<'a> {
     async fn abandon_task(&self, id: &str, failure: Failure) -> Failure {
         let CallContext { context, session, .. } = self.call_context;
         match failure.kind() {
-            ErrorKind::Interrupted | ErrorKind::Terminated | ErrorKind::Timeout => {
+            kind if kind.is_interrupt() || kind == ErrorKind::Timeout => {
                 session.cancel_task_on_exit(id).await;
                 task_handles::discard_handle(context, session, id);
                 failure

@@ -554,8 +554,5 @@ impl Checker<'_> {
 
 /// A check that failed because there is no answer; an interrupt ends the run.
 fn failed(failure: Failure) -> Result<Finding> {
-    match failure.kind() {
-        ErrorKind::Interrupted | ErrorKind::Terminated => Err(failure),
-        _ => Ok(Finding::Fail(failure)),
-    }
+    if failure.kind().is_interrupt() { Err(failure) } else { Ok(Finding::Fail(failure)) }
 }

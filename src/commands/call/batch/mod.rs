@@ -228,7 +228,7 @@ async fn wait_printed(printing: &mut Option<JoinHandle<Result<usize>>>) -> Resul
 
 /// Whether standard output can no longer be written.
 fn is_output_failure(failure: &Failure) -> bool {
-    !matches!(failure.kind(), ErrorKind::Interrupted | ErrorKind::Terminated | ErrorKind::Usage)
+    !(failure.kind().is_interrupt() || failure.kind() == ErrorKind::Usage)
 }
 
 /// Prints and removes the first results, as long as standard output takes them at once: to hand them over to another thread
