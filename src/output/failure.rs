@@ -81,7 +81,9 @@ impl Ui {
             text.trim_end().replace('\n', "\n  ")
         };
         let wrap = |text: &str, used: usize, indent: usize| self.wrap_err(&fit(text), used, indent);
-        let message = wrap(&details.message, "mcpipe: error: ".len(), 2);
+        let server = details.server.as_ref().filter(|_| details.shows_server);
+        let message = server.map_or_else(|| details.message.clone(), |server| format!("{server}: {}", details.message));
+        let message = wrap(&message, "mcpipe: error: ".len(), 2);
         let mut out = format!("mcpipe: {} {message}\n", Style::BOLD_RED.paint("error:", color));
         for cause in &details.causes {
             out += &format!("  {}\n", wrap(cause, 2, 4));

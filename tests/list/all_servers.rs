@@ -329,7 +329,7 @@ fn a_server_whose_certificate_is_not_checked_is_warned_of() {
 }
 
 #[test]
-fn a_search_over_all_servers_says_which_one_failed() {
+fn a_search_or_export_over_all_servers_says_which_one_failed() {
     let sandbox = Sandbox::new();
     let good = Mcp::modern().http();
     sandbox
@@ -338,6 +338,8 @@ fn a_search_over_all_servers_says_which_one_failed() {
     run.exits(5)
         .stderr_contains("mcpipe: error: bad: cannot connect to http://127.0.0.1:1/")
         .stdout_contains("good\techo\t");
+    let run = sandbox.mcpipe(["list", "--for", "openai", "--retries", "0"]).run();
+    run.exits(5).stderr_contains("mcpipe: error: bad: cannot connect to http://127.0.0.1:1/");
 }
 
 #[test]

@@ -218,6 +218,21 @@ fn files_that_cannot_be_used_are_refused_with_their_line() {
 }
 
 #[test]
+fn one_of_several_servers_that_fails_is_named() {
+    let (good, bad) = (Mcp::modern().stdio(), "http://127.0.0.1:1/");
+    let sandbox = sandbox_with(&good);
+    let lock = |words: &[&str]| sandbox.mcpipe(["lock", "--retries", "0"]).args(words.iter().copied()).run();
+    let failed = "cannot connect to http://127.0.0.1:1/\n";
+    lock(&["demo", bad]).exits(5).stderr_contains(&format!("mcpipe: error: {bad}: {failed}"));
+    lock(&[bad]).exits(5).stderr_contains(&format!("mcpipe: error: {failed}"));
+    let run = lock(&["demo", bad, "--json"]);
+    run.exits(5);
+    let error = run.json_error();
+    assert_eq!((&error["server"], &error["message"]), (&json!(bad), &json!(failed.trim_end())));
+    assert!(!sandbox.work().join("mcp.lock").exists());
+}
+
+#[test]
 fn lock_needs_a_target() {
     let run = Sandbox::new().mcpipe(["lock"]).run();
     run.exits(2).stderr_contains("mcpipe: error: no target was given");

@@ -161,6 +161,8 @@ fn several_targets_are_checked_in_order() {
         targets[..18].iter().all(|name| *name == one.target())
             && targets[18..].iter().all(|name| *name == two.target())
     );
+    let run = sandbox.mcpipe(["test", &one.target(), "./none"]).run();
+    run.exits(5).stderr_contains("mcpipe: error: ./none: start: cannot start './none'\n");
     let mixed = sandbox.mcpipe(["test", "x", "--", "server"]).run();
     mixed.exits(2).stderr_contains("'x' and a command after `--` are two targets");
     sandbox.mcpipe(["test"]).run().exits(2).stderr_contains("no target was given");

@@ -176,13 +176,9 @@ fn print_matches(context: &Context, asked: &[ServerOverview], word: &str) -> Res
         ui.note(&format!("no matches for '{word}'"));
     }
     for one in asked {
-        let Some(failure) = &one.failure else { continue };
-        let mut failure = failure.clone();
-        if !ui.is_json() {
-            let message = &mut failure.details_mut().message;
-            *message = format!("{}: {message}", one.name);
+        if let Some(failure) = &one.failure {
+            ui.report_failure(&failure.clone().one_of_several(&one.name));
         }
-        ui.report_failure(&failure);
     }
     if ui.is_json() {
         let mut servers = Vec::new();

@@ -65,7 +65,9 @@ async fn print_all_servers(context: &Context, args: &ListArgs, form: ToolFormat)
     let lookup = LazyConfig::new(&context.env, context.global.config.as_deref());
     let config = lookup.config()?;
     let target = |name| context.resolve_configured(config, name, &args.target_options, false);
-    let query = |name| fetch_tools(context, args, name, target(name));
+    let query = |name| async move {
+        fetch_tools(context, args, name, target(name)).await.map_err(|failure| failure.one_of_several(name))
+    };
     let servers = ConfiguredServers::new(context, args, config);
     let fetched = servers.query(query, |one| one.as_ref().err(), |_| Ok(())).await?;
     if let Some(failure) = context.interrupt.raised_failure() {
@@ -89,7 +91,7 @@ async fn fetch_tools(
     name: &str,
     target: impl Future<Output = Result<Target>>,
 ) -> Result<ServerTools> {
-    let target = target.await.map_err(|failure| failure.server(name))?;
+    let target = target.await?;
     let session = context.listing_session_for(target, None, &[])?;
     let tools =
         async |session: &Session| fetch_entries(context, session, ListKind::Tools, ListFilter::from_args(args)).await;

@@ -48,8 +48,9 @@ pub async fn run(context: &Context, args: LockArgs) -> Result<Exit> {
         args.targets.iter().map(|word| (vec![word.clone()], Vec::new())).collect()
     };
     let mut all = Vec::new();
+    let is_one_of_several = targets.len() > 1;
     for (words, command) in targets {
-        let (name, now) = observe(context, &args, &words, &command).await?;
+        let (name, now) = observe(context, &args, &words, &command, is_one_of_several).await?;
         if compares {
             let before = match lock.servers.get(&name) {
                 Some(before) => before.clone(),
@@ -102,7 +103,13 @@ pub fn update_command(path: &Path, names: &str) -> String {
 }
 
 /// What a server offers now, with its name.
-async fn observe(context: &Context, args: &LockArgs, words: &[String], command: &[String]) -> Result<(String, Value)> {
+async fn observe(
+    context: &Context,
+    args: &LockArgs,
+    words: &[String],
+    command: &[String],
+    is_one_of_several: bool,
+) -> Result<(String, Value)> {
     let (target, _) = context.resolve_target(words, command, false, &args.target_options).await?;
     let name = target.name.clone();
     let progress = context.progress(&format!("querying {name}"));
@@ -114,8 +121,11 @@ async fn observe(context: &Context, args: &LockArgs, words: &[String], command: 
         }
         Ok(server_entry(&lists, session.session_info().await?))
     };
-    let server = progress.show_during(context.with_session(session, look)).await?;
-    Ok((name, server))
+    match progress.show_during(context.with_session(session, look)).await {
+        Ok(server) => Ok((name, server)),
+        Err(failure) if is_one_of_several => Err(failure.one_of_several(&name)),
+        Err(failure) => Err(failure),
+    }
 }
 
 /// The lists of a server in its entry.

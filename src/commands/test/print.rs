@@ -142,7 +142,10 @@ pub(super) fn finish(context: &Context, reports: &[TestReport]) -> Exit {
         return Exit::Reported(ErrorKind::Mismatch);
     }
     let kind = exit_kind(failure);
-    let mut reported = failure.clone().server(&report.target);
+    let mut reported = match reports {
+        [_] => failure.clone().server(&report.target),
+        _ => failure.clone().one_of_several(&report.target),
+    };
     let details = reported.details_mut();
     details.kind = kind;
     details.message = format!("{}: {}", report.shown_name(result), details.message);
