@@ -1,5 +1,7 @@
 //! Programs that start other programs, and what a command line starts.
 
+use std::path::Path;
+
 use crate::env::missing_program::is_assignment;
 use crate::util::secret_names::looks_like_key;
 
@@ -12,6 +14,9 @@ const LAUNCHERS: [&str; 21] = [
 const WRAPPERS: [&str; 4] = ["sh", "bash", "cmd", "env"];
 /// Commands of launchers, after which the package or the image follows.
 const LAUNCHER_COMMANDS: [&str; 6] = ["run", "exec", "x", "dlx", "tool", "/c"];
+/// Names of files and directories that many servers have, and that name none of them.
+const GENERIC_NAMES: [&str; 12] =
+    ["index", "main", "__main__", "server", "cli", "app", "dist", "build", "out", "src", "lib", "bin"];
 /// Options of `docker run` and `podman run` with a value of their own, which comes before the image.
 const CONTAINER_OPTIONS: [&str; 14] = [
     "-e",
@@ -48,7 +53,8 @@ pub fn is_launcher_command(word: &str) -> bool {
 pub fn started_program(program: &str, args: &[String]) -> String {
     let own = file_name(program);
     if !is_launcher_file(&own) {
-        return own;
+        let is_script = Path::new(program).extension().is_some_and(|extension| extension != "exe");
+        return if is_script { package_name(program) } else { own };
     }
     let has_values = matches!(own.as_str(), "docker" | "podman");
     let mut previous = "";
@@ -59,8 +65,12 @@ pub fn started_program(program: &str, args: &[String]) -> String {
         if is_other || looks_like_key(word) || is_launcher_file(&file_name(word)) {
             continue;
         }
-        // A word with blanks is code.
-        let name = if word.contains(char::is_whitespace) { String::new() } else { file_name(word) };
+        let name = match word {
+            // It is code.
+            _ if word.contains(char::is_whitespace) => String::new(),
+            _ if has_values => file_name(word),
+            _ => package_name(word),
+        };
         return if name.is_empty() { own } else { name };
     }
     own
@@ -71,6 +81,14 @@ fn is_launcher_file(name: &str) -> bool {
     is_launcher(name)
         || WRAPPERS.contains(&name)
         || version.is_some_and(|version| version.chars().all(|c| c.is_ascii_digit() || c == '.'))
+}
+
+/// The last part of a path that names more than a part of a package: `weather` for `weather/dist/index.js`.
+fn package_name(word: &str) -> String {
+    // The drive of a path is not a name.
+    let is_name = |part: &&str| part.chars().any(char::is_alphanumeric) && !part.ends_with(':');
+    let mut parts = word.rsplit(['/', '\\']).filter(is_name).map(|part| file_name(part.trim_start_matches('@')));
+    parts.find(|part| !GENERIC_NAMES.contains(&part.as_str())).unwrap_or_else(|| file_name(word))
 }
 
 /// The last part of a path without its extension, or of a package or image without its version.
@@ -98,7 +116,18 @@ mod tests {
             ("python3.12 -u src/weather.py", "weather"),
             ("python3 -m weather", "weather"),
             ("docker run -i --rm -e TOKEN -v /data:/data ghcr.io/x/server:1.2 --flag", "server"),
-            ("go run ./cmd/server/", "server"),
+            ("go run ./cmd/weather/", "weather"),
+            ("node /srv/weather/dist/index.js", "weather"),
+            ("node weather/build/src/main.js --port 1", "weather"),
+            ("node C:\\weather\\dist\\index.js", "weather"),
+            ("node C:\\dist\\index.js", "index"),
+            ("node node_modules/@scope/weather-mcp/dist/cli.js", "weather-mcp"),
+            ("node dist/index.js", "index"),
+            ("node ../dist/index.js", "index"),
+            ("python3 -m weather.server", "weather"),
+            ("/opt/weather/server", "server"),
+            ("/opt/weather/server.py", "weather"),
+            ("npx -y @weather/server", "weather"),
             ("npx", "npx"),
             ("npx --yes", "npx"),
         ] {
