@@ -137,7 +137,7 @@ impl CandidateSource {
         let mut names = store.ok().and_then(|store| named_secrets::secret_names(&*store).ok()).unwrap_or_default();
         let mut referred = Vec::new();
         for server in config.servers().iter().filter(|_| wanted) {
-            server.entry.for_each_string(&mut |text| referred.extend(expand::secret_references(text)));
+            server.entry.for_each_string(&mut |text, _| referred.extend(expand::secret_references(text)));
         }
         names.extend(referred.into_iter().filter_map(|one| match one {
             SecretReference::Keychain(name) => Some(name),

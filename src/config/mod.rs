@@ -246,7 +246,7 @@ impl Config {
             let mut refers = false;
             server
                 .entry
-                .for_each_string(&mut |text| refers |= value::expand::secret_references(text).iter().any(named));
+                .for_each_string(&mut |text, _| refers |= value::expand::secret_references(text).iter().any(named));
             refers
         };
         self.servers.iter().filter(refers).map(|server| server.name.as_str()).collect()
@@ -262,7 +262,7 @@ impl Config {
                 names.push(name.to_owned());
             }
             if let Some(auth) = server.entry.get("auth") {
-                auth.value.for_each_string(&mut |text| names.extend(value::expand::variable_references(text)));
+                auth.value.for_each_string(&mut |text, _| names.extend(value::expand::variable_references(text)));
             }
         }
         names

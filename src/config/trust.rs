@@ -151,7 +151,7 @@ pub fn trust_reason(source: &ConfigFile, entry: &ConfigNode, replaces_users: boo
         return Some("starts a process".to_owned());
     }
     let mut secrets = Vec::new();
-    entry.for_each_string(&mut |text| secrets.extend(expand::secret_references(text)));
+    entry.for_each_string(&mut |text, _| secrets.extend(expand::secret_references(text)));
     if secrets.iter().any(|secret| matches!(secret, SecretReference::Command(_))) {
         return Some("runs a command to get a secret".to_owned());
     }
@@ -167,7 +167,7 @@ pub fn trust_reason(source: &ConfigFile, entry: &ConfigNode, replaces_users: boo
         }
     }
     let mut refers = false;
-    entry.for_each_string(&mut |text| refers |= text.contains("${"));
+    entry.for_each_string(&mut |text, _| refers |= text.contains("${"));
     if refers {
         return Some("sends variables of your environment".to_owned());
     }

@@ -80,7 +80,7 @@ const EXPANSION: &[Block] = &[
     Block::Entries(&[
         (
             "${VAR}",
-            "The variable VAR of the entry's own `env`, else of the environment. It is an error if neither sets it.",
+            "The variable VAR of the entry's own `env`, else of the environment. It is an error if neither sets it. `$VAR` is not expanded.",
         ),
         ("${VAR:-TEXT}", "The same, or TEXT if VAR is not set or empty. TEXT may contain references."),
         ("${keychain:NAME}", "The secret that `mcpipe config secret set NAME` stored."),

@@ -335,6 +335,20 @@ fn check_finds_everything_at_once() {
         checked 1 file and 3 servers: no errors
     "#]]
     .assert_eq(&config(&configured_sandbox(), &["check"]));
+    // Only `${VAR}` is expanded.
+    let shell = "[servers.a]\nurl = \"https://a/\"\nheaders = { A = \"$TOKEN\", B = \"Bearer $TOKEN\", C = \"a $TOKEN\" }\n\
+        [servers.b]\ncommand = \"sh\"\nargs = [\"-c\", \"echo $HOME\", \"$1\", \"$HOME\"]\nenv = { A = \"$A.b\", B = \"${HOME}\" }\n";
+    sandbox.file("shell.toml", shell);
+    expect![[r#"
+        exit: 0
+        --- stdout
+        warning\t[ROOT]/work/shell.toml:3\t'$TOKEN' is not expanded, only '${TOKEN}' is\twrite ${TOKEN}
+        warning\t[ROOT]/work/shell.toml:3\t'$TOKEN' is not expanded, only '${TOKEN}' is\twrite ${TOKEN}
+        warning\t[ROOT]/work/shell.toml:6\t'$HOME' is not expanded, only '${HOME}' is\twrite ${HOME}
+        --- stderr
+        checked 1 file and 2 servers: no errors
+    "#]]
+    .assert_eq(&config(&sandbox, &["check", "--config", "shell.toml"]));
     // JSON allows values that TOML does not; none is skipped.
     let twice = "{\"mcpServers\": {\n\"a\": {\"url\": \"https://a/\"},\n\"a\": {\"url\": \"https://b/\", \"headers\": {\"A\": \"1\",\n\"A\": \"2\"}}}}";
     sandbox.file("twice.json", twice);

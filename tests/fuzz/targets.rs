@@ -130,7 +130,7 @@ pub fn config_file(data: &[u8]) {
         let _ = mcp_json::translate_file(&source(&text, ConfigFormat::Json), &root);
     }
     let Ok(root) = tree::parse_toml(&text) else { return };
-    root.for_each_string(&mut |_| {});
+    root.for_each_string(&mut |_, _| {});
     if let Ok(added) = rewrite::add(&text, "added", "[servers.added]\nurl = \"https://mcp.example.com\"\n") {
         tree::parse_toml(&added).expect("a file stays valid when a server is added");
         let removed = rewrite::remove(&added, "added").expect("an added server can be removed");

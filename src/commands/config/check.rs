@@ -6,8 +6,9 @@ use super::entry_errors;
 use super::report::{ConfigContext, ConfigReport, ReportBody};
 use super::show;
 use crate::config::file::mcp_json::{is_typeable, sanitize_name};
-use crate::config::file::tree::duplicate_keys;
+use crate::config::file::tree::{ConfigNode, duplicate_keys};
 use crate::config::origin::{ConfigDiagnostic, ConfigFormat};
+use crate::config::value::expand::is_variable_name;
 use crate::config::value::secrets::Secrets;
 use crate::config::{Config, ConfiguredServer};
 use crate::env::Environment;
@@ -172,6 +173,21 @@ fn server_findings(
         add(CheckSeverity::Warning, here(message).hint(format!("review and trust it: mcpipe config trust {file}")));
         return;
     }
+    for (offset, name) in unexpanded_variables(&server.entry) {
+        let message = format!("'${name}' is not expanded, only '${{{name}}}' is");
+        let fault = ConfigDiagnostic::at(&server.source, offset, message);
+        add(CheckSeverity::Warning, fault.hint(format!("write ${{{name}}}")));
+    }
     let errors = entry_errors::entry_errors(config, server, environment, secrets);
     errors.into_iter().for_each(|fault| add(CheckSeverity::Error, fault));
+}
+
+/// The values that are a variable as a shell writes it, such as `$TOKEN` and `Bearer $TOKEN`, and their positions.
+fn unexpanded_variables(entry: &ConfigNode) -> Vec<(usize, &str)> {
+    let mut found = Vec::new();
+    entry.for_each_string(&mut |text, offset| {
+        let value = text.strip_prefix("Bearer ").unwrap_or(text);
+        found.extend(value.strip_prefix('$').filter(|name| is_variable_name(name)).map(|name| (offset, name)));
+    });
+    found
 }

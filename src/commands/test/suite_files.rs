@@ -103,7 +103,7 @@ pub(super) async fn load(context: &Context, path: &Path) -> Result<Suite> {
     let read = |secrets: &Secrets<'_>| {
         let suite = suite::read(&source, &root, &context.env, secrets).map_err(|faults| combine(&shown, faults))?;
         let mut hidden = HashSet::new();
-        root.for_each_string(&mut |text| hidden.extend(secrets_in(text, &context.env, secrets, &source)));
+        root.for_each_string(&mut |text, _| hidden.extend(secrets_in(text, &context.env, secrets, &source)));
         hidden.iter().for_each(|secret| context.ui.redact(secret));
         Ok(suite)
     };

@@ -116,10 +116,10 @@ impl ConfigNode {
         }
     }
 
-    /// Calls `visit` with every string in it.
-    pub fn for_each_string<'a>(&'a self, visit: &mut dyn FnMut(&'a str)) {
+    /// Calls `visit` with every string in it, and its position.
+    pub fn for_each_string<'a>(&'a self, visit: &mut dyn FnMut(&'a str, usize)) {
         match &self.value {
-            ConfigValue::String(text) => visit(text),
+            ConfigValue::String(text) => visit(text, self.offset),
             ConfigValue::Array(items) => items.iter().for_each(|item| item.for_each_string(visit)),
             ConfigValue::Table(members) => members.iter().for_each(|member| member.value.for_each_string(visit)),
             _ => {}
