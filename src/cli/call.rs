@@ -93,7 +93,7 @@ pub struct CallArgs {
     /// "tool", a line may read a resource ("read":URI), get a prompt ("prompt":…,"arguments":…) or send any request
     /// ("request":METHOD,"params":…). With "server":NAME, a line is for a configured server; without TARGET, every line
     /// needs that.
-    #[arg(long, value_name = "FILE|-", help_heading = "Many calls", group = "many",
+    #[arg(long, value_name = "FILE|-", help_heading = "Many calls", groups = ["many", "rated"],
         conflicts_with_all = ["object", "structured", "save", "detach", "tool_use"])]
     pub batch: Option<PathBuf>,
     /// Run the tool calls in FILE (a model API response; - for standard input)
@@ -105,7 +105,7 @@ pub struct CallArgs {
     /// Call N times, and print the times
     ///
     /// Prints the number of errors, the rate, and percentiles of the times, instead of the results.
-    #[arg(long, value_name = "N", help_heading = "Many calls", group = "many",
+    #[arg(long, value_name = "N", help_heading = "Many calls", groups = ["many", "rated"],
         value_parser = parse_whole_number::<u32, 1>,
         conflicts_with_all = ["structured", "save", "detach", "dry_run", "ordered"])]
     pub repeat: Option<u32>,
@@ -113,7 +113,8 @@ pub struct CallArgs {
     ///
     /// With --repeat, a call is timed from its scheduled start. Without --rate, each call starts when another ends. N/m is
     /// per minute.
-    #[arg(long, value_name = "N/s", help_heading = "Many calls", requires = "many", conflicts_with = "tool_use", hide_short_help = true, value_parser = parse_rate)]
+    #[arg(long, value_name = "N/s", help_heading = "Many calls", requires = "rated", conflicts_with = "tool_use",
+        hide_short_help = true, value_parser = parse_rate)]
     pub rate: Option<f64>,
     /// Exit with code 9 unless --repeat stays within LIMIT; may be repeated
     ///
@@ -176,9 +177,9 @@ pub struct CallArgs {
     pub output: Option<PathBuf>,
     /// Print N bytes of the result at most: a longer one is cut in the middle
     ///
-    /// JSON stays JSON. The whole result is kept in a temporary file, whose name is printed. With --tool-use, N is for
-    /// the text of each result. Units such as 8kB are accepted. Of an N below about a hundred bytes,
-    /// only the line that names the file may be left.
+    /// JSON stays JSON. The whole result is kept in a temporary file. Its name is printed in the place of what is
+    /// missing, or in a warning if the result is JSON or N is too small for it. With --tool-use, N is for the text of
+    /// each result. Units such as 8kB are accepted.
     #[arg(long, value_name = "N", value_parser = parse_size, hide_short_help = true,
         conflicts_with_all = ["output", "batch", "repeat", "detach", "dry_run"])]
     pub max_bytes: Option<u64>,

@@ -57,8 +57,8 @@ pub struct ReadArgs {
     pub output: Option<PathBuf>,
     /// Print N bytes at most: a longer output is cut in the middle
     ///
-    /// JSON stays JSON. The whole output is kept in a temporary file, whose name is printed. Units such as 8kB are
-    /// accepted. Of an N below about a hundred bytes, only the line that names the file may be left.
+    /// JSON stays JSON. The whole output is kept in a temporary file. Its name is printed in the place of what is
+    /// missing, or in a warning if the output is JSON or N is too small for it. Units such as 8kB are accepted.
     #[arg(long, value_name = "N", value_parser = parse_size, conflicts_with_all = ["output", "save", "watch", "complete"])]
     pub max_bytes: Option<u64>,
     /// Write each resource to a file in DIR; for a skill's SKILL.md, save the whole skill

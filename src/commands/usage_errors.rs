@@ -432,14 +432,14 @@ fn suggest_command(word: &str, arguments: &[OsString]) -> Option<String> {
     Some(format!("to start it as a server: mcpipe list -- {}", quote_without_secrets(&rest[at..]).join(" ")))
 }
 
-/// How to restart a session.
+/// How to restart a session: one word can be both its name and its target.
 fn restart_command(more: &[&str]) -> String {
     match more {
-        [one] if !one.starts_with('-') => {
+        [one] if !one.starts_with('-') && matches!(classify_word(one), Ok(TargetWord::Name(_))) => {
             let one = quote_without_secrets(&[one]).concat();
             format!("use mcpipe session stop {one} && mcpipe session start {one}")
         }
-        _ => "use mcpipe session stop NAME && mcpipe session start TARGET".to_owned(),
+        _ => "stop it and start it again; to find its name: mcpipe session list".to_owned(),
     }
 }
 

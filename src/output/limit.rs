@@ -50,19 +50,31 @@ impl Ui {
 
     /// An output that is longer than the limit, shortened.
     fn shorten_output(&self, output: &[u8], limit: usize, naming: FileNaming<'_>) -> Result<Vec<u8>> {
-        let Ok(text) = std::str::from_utf8(output) else {
-            let path = save_whole_output(output, naming, ".bin")?;
-            return Ok(format!("[{} bytes of binary content, in {}]\n", output.len(), path.display()).into_bytes());
+        let (path, shorter, names_file) = match std::str::from_utf8(output) {
+            Err(_) => {
+                let path = save_whole_output(output, naming, ".bin")?;
+                let mark = format!("[{} bytes of binary content, in {}]\n", output.len(), path.display());
+                let fits = mark.len() <= limit;
+                (path, if fits { mark } else { String::new() }, fits)
+            }
+            Ok(text) => match parse_container(text) {
+                Some(document) => {
+                    let path = save_whole_output(output, naming, ".json")?;
+                    let shorter = format!("{}\n", fit_json(document, limit.saturating_sub(1)));
+                    // Not even an empty object may fit.
+                    (path, if shorter.len() <= limit { shorter } else { String::new() }, false)
+                }
+                None => {
+                    let path = save_whole_output(output, naming, ".txt")?;
+                    let (shorter, names_file) = cut_text(text, limit, &path);
+                    (path, shorter, names_file)
+                }
+            },
         };
-        let Some(document) = parse_container(text) else {
-            let path = save_whole_output(output, naming, ".txt")?;
-            return Ok(cut_text(text, limit, &path).into_bytes());
-        };
-        let path = save_whole_output(output, naming, ".json")?;
-        let mut shorter = shorten_json(document, limit.saturating_sub(1)).to_string();
-        shorter.push('\n');
-        let (shown, all) = (shorter.len(), output.len());
-        self.warn(&format!("the output was cut from {all} to {shown} bytes; all of it is in {}", path.display()));
+        if !names_file {
+            let (shown, all) = (shorter.len(), output.len());
+            self.warn(&format!("the output was cut from {all} to {shown} bytes; all of it is in {}", path.display()));
+        }
         Ok(shorter.into_bytes())
     }
 
@@ -97,7 +109,7 @@ impl Ui {
         if structured > limit
             && let Some(content) = value.get_mut("structuredContent")
         {
-            *content = shorten_json(content.take(), limit);
+            *content = fit_json(content.take(), limit);
         }
         self.warn(&format!("the result of {tool} was cut to {limit} bytes; all of it is in {}", path.display()));
         RawValue::from_string(value.to_string())
@@ -139,13 +151,15 @@ fn shorten_blocks(blocks: &mut Vec<Value>, text_size: usize, limit: usize, path:
         && let Some(document) = parse_container(block_text(&blocks[only]))
     {
         let note = format!("[cut; the whole result is in {}]", path.display());
-        set_text(&mut blocks[only], shorten_json(document, limit.saturating_sub(note.len())).to_string());
-        blocks.insert(only + 1, json!({"type": "text", "text": note}));
+        let room = limit.checked_sub(note.len() + MIN_VALUE_SIZE);
+        set_text(&mut blocks[only], fit_json(document, room.map_or(limit, |room| room + MIN_VALUE_SIZE)).to_string());
+        if room.is_some() {
+            blocks.insert(only + 1, json!({"type": "text", "text": note}));
+        }
         return;
     }
-    // The number of missing bytes has no more digits than that of all bytes.
-    let room = limit.saturating_sub(omission(text_size, path).len() + 1);
-    let (mut head, tail) = (room.div_ceil(2), room / 2);
+    let room = room_beside_mark(text_size, limit, path);
+    let (mut head, tail) = room.map_or((limit, 0), |room| (room.div_ceil(2), room / 2));
     // Where the tail begins, counted in the bytes of all texts.
     let tail_start = text_size - tail;
     let (mut position, mut missing) = (0, 0);
@@ -178,8 +192,8 @@ fn shorten_blocks(blocks: &mut Vec<Value>, text_size: usize, limit: usize, path:
         }
     }
     if let Some((index, start, end)) = mark_block {
-        let lead = if start.is_empty() || start.ends_with('\n') { "" } else { "\n" };
-        set_text(&mut kept[index], format!("{start}{lead}{}{end}", omission(missing, path)));
+        let shorter = if room.is_some() { with_mark(&start, missing, path, &end) } else { start };
+        set_text(&mut kept[index], shorter);
     }
     *blocks = kept;
 }
@@ -198,13 +212,26 @@ fn omission(missing: usize, path: &Path) -> String {
     format!("[{missing} bytes omitted; the whole text is in {}]\n", path.display())
 }
 
-/// The beginning and the end of a text, and between them how much is missing. It has at most `limit` bytes, unless the
-/// line about that alone has more.
-fn cut_text(text: &str, limit: usize, path: &Path) -> String {
-    let (head, tail) = ends(text, limit.saturating_sub(omission(text.len(), path).len() + 1));
-    let missing = text.len() - head.len() - tail.len();
+/// The room that `limit` leaves for the text beside the line about what is missing; `None` if that line does not fit.
+fn room_beside_mark(text_size: usize, limit: usize, path: &Path) -> Option<usize> {
+    // The number of missing bytes has no more digits than that of all bytes.
+    limit.checked_sub(omission(text_size, path).len() + 1)
+}
+
+/// Both ends of a text, and between them how much is missing.
+fn with_mark(head: &str, missing: usize, path: &Path, tail: &str) -> String {
     let lead = if head.is_empty() || head.ends_with('\n') { "" } else { "\n" };
     format!("{head}{lead}{}{tail}", omission(missing, path))
+}
+
+/// A text with at most `limit` bytes, and whether it says how much is missing: its beginning and its end, or only the
+/// beginning if there is no room for that line.
+fn cut_text(text: &str, limit: usize, path: &Path) -> (String, bool) {
+    let Some(room) = room_beside_mark(text.len(), limit, path) else {
+        return (text[..text.floor_char_boundary(limit)].to_owned(), false);
+    };
+    let (head, tail) = ends(text, room);
+    (with_mark(head, text.len() - head.len() - tail.len(), path, tail), true)
 }
 
 /// The beginning and the end of a text, cut between characters, with at most `room` bytes together.
@@ -212,6 +239,13 @@ fn ends(text: &str, room: usize) -> (&str, &str) {
     let head = text.floor_char_boundary(room.div_ceil(2));
     let tail = text.ceil_char_boundary(text.len() - (room / 2).min(text.len() - head));
     (&text[..head], &text[tail..])
+}
+
+/// A JSON value with at most `limit` bytes: shortened, or empty if that is not enough.
+fn fit_json(value: Value, limit: usize) -> Value {
+    let empty = if value.is_array() { json!([]) } else { json!({}) };
+    let shorter = shorten_json(value, limit);
+    if json_size(&shorter) <= limit { shorter } else { empty }
 }
 
 /// A JSON value with at most `limit` bytes, or [`MIN_VALUE_SIZE`] if that is more. Long strings are cut in the middle, and
@@ -366,13 +400,14 @@ mod tests {
     fn a_text_keeps_its_beginning_and_its_end() {
         let path = Path::new("/t/a.txt");
         let text = "é".repeat(500);
-        let cut = cut_text(&text, 151, path);
+        let (cut, has_mark) = cut_text(&text, 151, path);
+        assert!(has_mark);
         assert!(cut.len() <= 151, "{}", cut.len());
         assert!(cut.starts_with("éé") && cut.ends_with("éé"), "{cut}");
         assert!(cut.contains(" bytes omitted; the whole text is in /t/a.txt]\n"), "{cut}");
         let missing: usize = cut.split(['[', ' ']).nth(1).and_then(|number| number.parse().ok()).unwrap_or_default();
         assert_eq!(cut.matches('é').count() * 2 + missing, 1000);
-        assert_eq!(cut_text("abc", 0, path), "[3 bytes omitted; the whole text is in /t/a.txt]\n");
+        assert_eq!(cut_text("aéb", 2, path), ("a".to_owned(), false));
     }
 
     #[test]
@@ -392,6 +427,9 @@ mod tests {
             json!(vec![json!([[[[1, 2, 3]]]]); 2000]),
         ];
         for document in documents {
+            for limit in [2, 5, 39] {
+                assert!(json_size(&fit_json(document.clone(), limit)) <= limit, "{limit}");
+            }
             for limit in [40, 45, 100, 300, 1000, 2500] {
                 let shorter = shorten_json(document.clone(), limit);
                 assert!(json_size(&shorter) <= limit, "{} > {limit}: {shorter}", json_size(&shorter));
@@ -413,7 +451,14 @@ mod tests {
             let mut blocks: Vec<Value> =
                 (0..count).map(|n| json!({"type": "text", "text": format!("{n}é").repeat(2000 / count)})).collect();
             blocks.insert(count / 2, json!({"type": "image", "data": "AAAA", "mimeType": "image/png"}));
-            let size = blocks.iter().map(|block| block_text(block).len()).sum();
+            let whole: String = blocks.iter().map(block_text).collect();
+            let size = whole.len();
+            for limit in [0, 1, 20, 40] {
+                let mut blocks = blocks.clone();
+                shorten_blocks(&mut blocks, size, limit, path);
+                let text: String = blocks.iter().map(block_text).collect();
+                assert!(text.len() <= limit && text.len() + 1 >= limit && whole.starts_with(&text), "{limit}: {text}");
+            }
             shorten_blocks(&mut blocks, size, 400, path);
             let texts: Vec<&str> = blocks.iter().map(block_text).collect();
             let text = texts.concat();

@@ -162,7 +162,8 @@ fn commands_of_other_programs_get_ours_and_not_a_system_program() {
             (&["add", "https://h/mcp"], "use mcpipe config add NAME https://h/mcp"),
             (&["auth", "lgin", "ev"], "did you mean login?"),
             (&["session", "restart", "ev"], "use mcpipe session stop ev && mcpipe session start ev"),
-            (&["session", "restart"], "use mcpipe session stop NAME && mcpipe session start TARGET"),
+            (&["session", "restart"], "stop it and start it again; to find its name: mcpipe session list"),
+            (&["session", "restart", "http://h/"], "stop it and start it again; to find its name: mcpipe session list"),
         ],
     );
     let run = sandbox.mcpipe(["auth", "lgin", "ev"]).run();
@@ -259,8 +260,14 @@ fn an_option_without_the_one_that_it_needs_names_it() {
     for (words, error, hint) in [
         (
             &["call", "./s", "x", "a=1", "--rate", "5/s"][..],
-            "--rate applies only with --batch, --tool-use or --repeat",
-            "omit --rate, or add --batch, --tool-use or --repeat",
+            // The calls of a model have no rate.
+            "--rate applies only with --batch or --repeat",
+            "omit --rate, or add --batch or --repeat",
+        ),
+        (
+            &["call", "./s", "x", "--jobs", "2"],
+            "--jobs applies only with --batch, --tool-use or --repeat",
+            "omit --jobs, or add --batch, --tool-use or --repeat",
         ),
         (
             &["call", "./s", "x", "--no-cache", "--threshold=p95<2ms"],

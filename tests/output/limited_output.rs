@@ -102,6 +102,34 @@ fn a_json_result_stays_json() {
 }
 
 #[test]
+fn nothing_is_longer_than_a_small_limit() {
+    let text = "0123456789é".repeat(50);
+    let rows: Vec<Value> = (0..50).map(|n| json!({"id": n})).collect();
+    let returned = |text: String| returning(json!({"content": [{"type": "text", "text": text}]}));
+    let (server, json_server) = (returned(text.clone()), returned(json!({"rows": rows}).to_string()));
+    let sandbox = Sandbox::new();
+    for limit in [0, 1, 11, 12, 40, 60] {
+        let words = ["--max-bytes", &limit.to_string()];
+        // The beginning, as of `head -c`, cut between characters.
+        let run = call(&sandbox, &server, &words);
+        let shown = run.exits(0).stdout();
+        let size = text.floor_char_boundary(limit);
+        assert_eq!(shown, &text[..size]);
+        assert_eq!(kept_text(run.stderr()), text);
+        run.stderr_contains(&format!(
+            "mcpipe: warning: the output was cut from {} to {size} bytes; all of it",
+            text.len()
+        ));
+        // JSON stays JSON: an empty object has two bytes and a line feed.
+        let run = call(&sandbox, &json_server, &words);
+        let shown = run.exits(0).stdout();
+        assert!(shown.len() <= limit, "{limit}: {shown}");
+        assert!(if limit < 3 { shown.is_empty() } else { serde_json::from_str::<Value>(shown).unwrap().is_object() });
+        run.stderr_contains("mcpipe: warning: the output was cut from ");
+    }
+}
+
+#[test]
 fn a_failed_tool_is_cut_too() {
     let server = returning(json!({"content": [{"type": "text", "text": "x".repeat(5000)}], "isError": true}));
     let sandbox = Sandbox::new();
@@ -117,11 +145,10 @@ fn a_failed_tool_is_cut_too() {
 fn a_resource_is_cut_and_kept_under_its_name() {
     let text = "0123456789".repeat(500);
     let contents = json!({"contents": [{"uri": "demo://a/table.csv", "text": text}]});
+    let logo = json!({"contents": [{"uri": "demo://logo", "blob": "/4D/".repeat(200), "mimeType": "image/png"}]});
     let server = Mcp::modern()
         .on("resources/read", move |read| match read.params()["uri"].as_str().unwrap() {
-            "demo://logo" => {
-                read.result(json!({"contents": [{"uri": "demo://logo", "blob": PIXEL, "mimeType": "image/png"}]}))
-            }
+            "demo://logo" => read.result(logo.clone()),
             _ => read.result(contents.clone()),
         })
         .stdio();
@@ -135,11 +162,13 @@ fn a_resource_is_cut_and_kept_under_its_name() {
     assert!(shown.len() <= 300 && shown.starts_with("0123") && shown.ends_with("6789"), "{shown}");
     assert_eq!(kept_text(shown), text);
     assert!(kept_file(shown).to_str().unwrap().ends_with("-table.csv"), "{shown}");
-    let run = read(&["demo://logo", "--max-bytes", "20"]);
+    let run = read(&["demo://logo", "--max-bytes", "300"]);
     let path = kept_file(run.succeeds().stdout());
     assert!(path.to_str().unwrap().ends_with("-logo.png"), "{}", path.display());
     let size = std::fs::read(&path).unwrap().len();
     run.prints(&format!("[{size} bytes of binary content, in {}]\n", path.display()));
+    let run = read(&["demo://logo", "--max-bytes", "20"]);
+    run.exits(0).prints("").stderr_contains(&format!("cut from {size} to 0 bytes; all of it is in "));
     let run = read(&["demo://a/table.csv", "demo://logo", "--max-bytes", "500", "--json"]);
     assert_eq!(run.exits(0).json()["results"][0]["uri"], "demo://a/table.csv");
     assert!(run.stdout().len() <= 500, "{}", run.stdout());
