@@ -50,8 +50,8 @@ pub(super) fn assign(
     assign(inner, known, place, depth + 1, value)
 }
 
-/// Whether an array on the path to this place lacks items before it.
-pub(super) fn has_missing_items(arguments: &Map<String, Value>, place: &ArgPath<'_>) -> bool {
+/// The first step on the path to this place that is an item of an array which lacks the items before it.
+pub(super) fn step_after_gap(arguments: &Map<String, Value>, place: &ArgPath<'_>) -> Option<usize> {
     let mut here = None;
     for (depth, step) in place.steps.iter().enumerate() {
         here = match step {
@@ -59,21 +59,20 @@ pub(super) fn has_missing_items(arguments: &Map<String, Value>, place: &ArgPath<
             PathStep::Item(position) => {
                 let length = here.and_then(Value::as_array).map_or(0, Vec::len);
                 if *position > length && here.is_none_or(Value::is_array) {
-                    return true;
+                    return Some(depth);
                 }
                 here.and_then(|here| step.follow(here))
             }
             PathStep::Member(_) => here.and_then(|here| step.follow(here)),
         };
     }
-    false
+    None
 }
 
-/// The problem of an item with missing items before it.
-pub(super) fn missing_items_problem(place: &ArgPath<'_>) -> ValueProblem {
-    let last = place.steps.iter().rposition(|step| matches!(step, PathStep::Item(_))).unwrap_or_default();
+/// The problem of an item with missing items before it, which is at step `at` of the path.
+pub(super) fn missing_items_problem(place: &ArgPath<'_>, at: usize) -> ValueProblem {
     ValueProblem::new(
-        &place.steps[..=last],
+        &place.steps[..=at],
         "the items before it are missing; positions start at 0 and must not have gaps",
     )
 }

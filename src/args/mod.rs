@@ -18,7 +18,7 @@ pub use crate::args::path::Validation;
 
 use serde_json::{Map, Value};
 
-use crate::args::assign::{assign, has_missing_items, missing_items_problem};
+use crate::args::assign::{assign, missing_items_problem, step_after_gap};
 use crate::args::name_value::{ArgContent, ArgSources, ArgValue, NameValue};
 use crate::args::path::{ArgPath, ArgPathError};
 use crate::schema::{
@@ -317,7 +317,12 @@ impl<'a> AssembledArguments<'a> {
             let before = waiting.len();
             waiting.retain(|group| !self.assign_group(group));
             if waiting.len() == before {
-                self.problems.extend(waiting.iter().map(|group| missing_items_problem(&group.path)));
+                for group in waiting {
+                    let gap = step_after_gap(&self.arguments, &group.path);
+                    let problem = gap.map(|at| missing_items_problem(&group.path, at));
+                    // Several members of one item have one problem.
+                    self.problems.extend(problem.filter(|problem| !self.problems.contains(problem)));
+                }
                 break;
             }
         }
@@ -347,7 +352,7 @@ impl<'a> AssembledArguments<'a> {
 
     /// Assigns one value; `false` if items before it have not been assigned yet.
     fn assign_group(&mut self, group: &ArgGroup<'_>) -> bool {
-        if has_missing_items(&self.arguments, &group.path) {
+        if step_after_gap(&self.arguments, &group.path).is_some() {
             return false;
         }
         // A placeholder for an invalid value: the items after it can be assigned, and the members missing beside it

@@ -129,6 +129,12 @@ fn items_of_arrays_are_given_by_their_position() {
         .exits(2)
         .prints("")
         .stderr_contains("edits[2]: the items before it are missing; positions start at 0 and must not have gaps");
+    // Two members of one item have one problem, and it is that of the array with the gap.
+    for words in [&["edits[2].oldText=b", "edits[2].newText=c"][..], &["edits[2].tags[0]=b", "edits[2].tags[1]=c"]] {
+        let run = call(&server, words);
+        let stderr = run.exits(2).stderr();
+        assert_eq!(stderr.matches("edits[2]: the items before it are missing").count(), 1, "{stderr}");
+    }
     call(&server, &["edits[x].oldText=a"]).exits(2).stderr_contains("edits[x]");
     call(&server, &["edits[99999999999999999999].oldText=a"]).exits(2).stderr_contains("edits");
 }
