@@ -36,13 +36,15 @@ fn a_server_that_is_silent_before_the_handshake_gets_one() {
 #[test]
 fn a_server_that_is_always_silent_times_out_within_the_connect_timeout() {
     let server = HttpServer::start(|_| Reply::never());
-    let words = ["read", &server.url("/mcp"), "demo://x", "--connect-timeout", "1s", "--retries", "0"];
-    let run = Sandbox::new().mcpipe(words).run();
-    run.exits(6)
-        .prints("")
-        .stderr_contains("error: the server did not respond within 1 s\n  no response to server/discover\n")
-        .stderr_contains("hint: wait longer with --connect-timeout TIME");
-    assert!(run.elapsed < Duration::from_secs(7), "{run:?}");
+    let url = server.url("/mcp");
+    for words in [&["read", &url, "demo://x"][..], &["session", "start", &url], &["request", &url, "server/discover"]] {
+        let run = Sandbox::new().mcpipe(words).args(["--connect-timeout", "1s", "--retries", "0"]).run();
+        run.exits(6)
+            .prints("")
+            .stderr_contains("error: the server did not respond within 1 s\n  no response to server/discover\n")
+            .stderr_contains("hint: wait longer with --connect-timeout TIME");
+        assert!(run.elapsed < Duration::from_secs(7), "{run:?}");
+    }
 }
 
 #[test]

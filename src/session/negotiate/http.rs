@@ -154,7 +154,7 @@ impl Negotiator<'_> {
             }
             EraEvidence::Inconclusive => {
                 let failed = refusal_status(&reply) == Some(500);
-                let failure = if wanted {
+                let failure = if is_list(probe.method) {
                     // A list that timed out had the time limit of a request, which its own failure names.
                     rpc.close(false).await;
                     failure_from_outcome(reply, probe.method, self.target)
