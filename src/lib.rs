@@ -56,6 +56,7 @@ pub fn main() -> u8 {
     };
     let global = cli.take_global_options();
     let env = Environment::from_process();
+    env.home().into_iter().for_each(util::home::set_home);
     let terminal = Terminal::detect(|name| env.get(name).map(ToOwned::to_owned));
     let mut options = ui_options(&global, color_mode(&global, &env, &terminal));
     let filter = match &global.jq {

@@ -18,6 +18,7 @@ use crate::error::{ErrorKind, Failure, Result};
 use crate::protocol::challenge;
 use crate::secret::Secret;
 use crate::transport::{Authorize, BoxFuture, UnexpectedResponse};
+use crate::util::home::shown_path;
 
 /// The longest token file, in bytes.
 const MAX_TOKEN_BYTES: u64 = 64 * 1024;
@@ -238,7 +239,7 @@ fn file_stamp(path: &Path) -> std::io::Result<FileStamp> {
 }
 
 fn unreadable(path: &Path, error: &std::io::Error) -> Failure {
-    Failure::new(ErrorKind::Config, format!("cannot read the bearer token in '{}'", path.display())).caused_by(error)
+    Failure::new(ErrorKind::Config, format!("cannot read the bearer token in '{}'", shown_path(path))).caused_by(error)
 }
 
 fn read_token_file(path: &Path) -> Result<Secret> {
@@ -247,7 +248,7 @@ fn read_token_file(path: &Path) -> Result<Secret> {
     let file = std::fs::File::open(path).map_err(|error| unreadable(path, &error))?;
     file.take(MAX_TOKEN_BYTES).read_to_string(&mut text).map_err(|error| unreadable(path, &error))?;
     let token = strip_bearer_scheme(text.trim());
-    let wrong = |why: &str| Failure::new(ErrorKind::Config, format!("'{}' {why}", path.display()));
+    let wrong = |why: &str| Failure::new(ErrorKind::Config, format!("'{}' {why}", shown_path(path)));
     if token.is_empty() {
         return Err(wrong("contains no bearer token: it is empty"));
     }

@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use crate::auth::crypto::base64url;
 use crate::config::oauth::SigningAlgorithm;
 use crate::error::{ErrorKind, Failure, Result};
+use crate::util::home::shown_path;
 
 impl SigningAlgorithm {
     fn signature_scheme(self) -> SignatureScheme {
@@ -51,7 +52,7 @@ impl JwtKey {
     /// [`ErrorKind::Config`], naming the file.
     pub fn from_pem_file(path: &Path, algorithm: Option<SigningAlgorithm>) -> Result<Self> {
         let bad = |cause: String| {
-            Failure::new(ErrorKind::Config, format!("cannot use the private key '{}'", path.display())).cause(cause)
+            Failure::new(ErrorKind::Config, format!("cannot use the private key '{}'", shown_path(path))).cause(cause)
         };
         let der = PrivateKeyDer::from_pem_file(path).map_err(|error| match error {
             pem::Error::Io(error) => bad(error.to_string()),

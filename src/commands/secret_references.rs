@@ -24,6 +24,7 @@ use crate::secret::Secret;
 use crate::target;
 use crate::transport::process;
 use crate::util::duration::format_duration;
+use crate::util::home::shown_location;
 use crate::util::lock::lock;
 use crate::util::suggest::did_you_mean;
 
@@ -107,7 +108,7 @@ impl Context {
         let store = self.credential_store(choice).map_err(unreadable)?;
         match named_secrets::get_secret(&*store, name).await.map_err(unreadable)? {
             Some(secret) => Ok(secret),
-            None => Err(missing_secret(&*store, name)),
+            None => Err(missing_secret_error(&*store, name)),
         }
     }
 
@@ -236,16 +237,21 @@ fn missing_program(name: &str, base: &Path, environment: &Environment) -> Option
     })
 }
 
-/// The error for a secret that is not stored.
-fn missing_secret(store: &dyn CredentialStore, name: &str) -> SecretError {
-    let names = named_secrets::secret_names(store).unwrap_or_default();
+/// What is said about a secret that is not stored, and the name that was probably meant.
+pub(crate) fn missing_secret(name: &str, place: Option<&str>, names: &[String]) -> (String, Option<String>) {
+    let place = place.map(|place| format!(" in {}", shown_location(place))).unwrap_or_default();
     let near = did_you_mean(name, names.iter().map(String::as_str));
+    (format!("there is no secret '{name}'{place}"), near)
+}
+
+/// The error for a secret that is referred to and not stored.
+fn missing_secret_error(store: &dyn CredentialStore, name: &str) -> SecretError {
+    let names = named_secrets::secret_names(store).unwrap_or_default();
     // An empty keychain does not show whether the file beside it is used instead.
     let is_place_known = !(names.is_empty() && store.has_fallback());
-    let place = if is_place_known { format!(" in {}", store.location()) } else { String::new() };
-    let why = SecretError::new(format!("there is no secret '{name}'{place}"));
-    let why = SecretError { cause: near, ..why };
-    why.hint(format!("store it: mcpipe config secret set {name}"))
+    let place = is_place_known.then(|| store.location());
+    let (message, near) = missing_secret(name, place.as_deref(), &names);
+    SecretError { cause: near, ..SecretError::new(message) }.hint(format!("store it: mcpipe config secret set {name}"))
 }
 
 /// Checks references without opening a keychain and without running a command. `store` is called only if a secret in
@@ -268,7 +274,7 @@ pub fn validate_reference(
             };
             let store = store().map_err(unreadable)?;
             let names = named_secrets::secret_names(&*store).map_err(unreadable)?;
-            if names.contains(name) { Ok(()) } else { Err(missing_secret(&*store, name)) }
+            if names.contains(name) { Ok(()) } else { Err(missing_secret_error(&*store, name)) }
         }
     }
 }

@@ -10,6 +10,8 @@ pub mod programs;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use crate::util::home;
+
 macro_rules! variables {
     ($($(#[doc = $doc:literal])+ $name:ident = $text:literal;)+) => {
         $($(#[doc = $doc])+ pub const $name: &str = $text;)+
@@ -203,11 +205,7 @@ impl Environment {
     /// A path for messages: `~/…` below the home directory.
     #[must_use]
     pub fn abbreviate_home(&self, path: &Path) -> String {
-        match self.home().filter(|home| home.parent().is_some()).and_then(|home| path.strip_prefix(home).ok()) {
-            Some(rest) if rest.as_os_str().is_empty() => "~".to_owned(),
-            Some(rest) => format!("~/{}", with_forward_slashes(rest)),
-            None => path.display().to_string(),
-        }
+        home::abbreviate(path, self.home())
     }
 
     /// The program that a shell would run for this name; `None` for a path.
@@ -272,13 +270,6 @@ impl Environment {
         };
         chosen.or_else(platform).map(|base| base.join("mcpipe"))
     }
-}
-
-/// A relative path for files and messages: with forward slashes, which all systems accept.
-#[must_use]
-pub fn with_forward_slashes(path: &Path) -> String {
-    let text = path.display().to_string();
-    if cfg!(windows) { text.replace('\\', "/") } else { text }
 }
 
 /// Whether two names mean the same variable: on Windows, case does not matter.

@@ -41,7 +41,7 @@ impl Style {
             "ok" | "enabled" | "read" | "valid" | "refreshable" | "completed" => Style::GREEN,
             "error" | "invalid" | "unreadable" | "expired" | "ended" | "failed" => Style::RED,
             "warning" | "untrusted" | "input_required" => Style::YELLOW,
-            "disabled" | "missing" | "registered" | "cancelled" => Style::DIM,
+            "disabled" | "missing" | "not logged in" | "cancelled" => Style::DIM,
             _ => Style::PLAIN,
         }
     }

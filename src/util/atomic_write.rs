@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use tempfile::{Builder, NamedTempFile};
 
+use crate::util::home::shown_path;
+
 /// The name of a temporary file or directory: this prefix, random letters and digits, and the suffix.
 const TEMPORARY_PREFIX: &str = ".mcpipe-";
 const TEMPORARY_SUFFIX: &str = ".tmp";
@@ -81,7 +83,7 @@ pub fn replace_file(file: NamedTempFile, path: &Path) -> io::Result<()> {
 pub fn write_failure_hint(error: &io::Error, directory: &Path) -> Option<String> {
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            Some(format!("free some space on the file system of {}", directory.display()))
+            Some(format!("free some space on the file system of {}", shown_path(directory)))
         }
         io::ErrorKind::FileTooLarge => Some("raise the file size limit (ulimit -f)".to_owned()),
         _ => None,

@@ -6,6 +6,7 @@ pub mod count;
 pub mod duration;
 pub mod file_lock;
 pub mod hex;
+pub mod home;
 pub mod http_date;
 pub mod json_error;
 pub mod lock;

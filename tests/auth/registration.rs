@@ -219,7 +219,7 @@ fn a_client_registered_for_a_denied_login_is_used_for_the_next() {
     log_in(&server, &sandbox, &[]).exits(4);
     assert_eq!(sandbox.stored_credentials()[0]["state"], "registered");
     let status = sandbox.mcpipe(["auth", "status", &server.url()]).run();
-    status.exits(4).stdout_contains("not logged in").stderr_contains("not logged in to");
+    status.exits(4).stdout_contains("\t-\tnot logged in\t").hides("registered").stderr_contains("not logged in to");
     sandbox.mcpipe(["list", &server.url()]).run().exits(4).stderr_contains("requires a login");
     log_in(&server, &sandbox, &[]).exits(0);
     server.registered_once_for_each_redirect();

@@ -323,6 +323,9 @@ fn secrets_are_managed_by_name() {
         --- stdout
         CRM\tcrm\t[ROOT]/home/.local/share/mcpipe/credentials.json
         OTHER\t-\t[ROOT]/home/.local/share/mcpipe/credentials.json
+        --- stderr
+        no server configured here uses OTHER
+        to delete a secret: mcpipe config secret remove OTHER
     "#]]
     .assert_eq(&list());
     let json = sandbox.mcpipe(["config", "secret", "list", "--json"]).run();

@@ -12,6 +12,7 @@ use crate::auth::registration::{self, ClientPreferences};
 use crate::config::oauth::{ClientAuthMethod, Grant};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::secret::Secret;
+use crate::util::home::shown_path;
 
 const JWT_BEARER_GRANT: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 const TOKEN_EXCHANGE_GRANT: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
@@ -80,7 +81,7 @@ async fn request_id_jag(login: &LoginFlow<'_>) -> Result<Secret> {
         Err(error) => {
             Err(error.to_failure(&format!("the identity provider at {url} refused the ID token")).hint(format!(
                 "check that the ID token in {} has not expired, and idp_client_id",
-                settings.id_token_file.as_deref().map(|path| format!("'{}'", path.display())).unwrap_or_default()
+                settings.id_token_file.as_deref().map(|path| format!("'{}'", shown_path(path))).unwrap_or_default()
             )))
         }
     }
@@ -93,7 +94,7 @@ fn read_token_file(login: &LoginFlow<'_>, path: Option<&Path>, key: &str, what: 
         return Err(Failure::new(ErrorKind::Config, format!("the grant '{grant}' needs a file with the {what}"))
             .hint(format!("set {key} in [servers.{}.auth]", login.context.target_name)));
     };
-    let unreadable = || Failure::new(ErrorKind::Config, format!("cannot read the {what} in '{}'", path.display()));
+    let unreadable = || Failure::new(ErrorKind::Config, format!("cannot read the {what} in '{}'", shown_path(path)));
     let text = std::fs::read_to_string(path).map_err(|error| unreadable().caused_by(&error))?;
     let token = text.trim();
     if token.is_empty() || token.contains(char::is_whitespace) {

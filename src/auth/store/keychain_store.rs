@@ -21,6 +21,7 @@ use crate::error::Result;
 use crate::secret::Secret;
 use crate::transport::BoxFuture;
 use crate::util::file_lock::FileLock;
+use crate::util::home::shown_path;
 
 /// How long a writer waits for other writers of the same record; one of them may be waiting for the user.
 const WRITE_LOCK_TIMEOUT: Duration = Duration::from_secs(75);
@@ -174,7 +175,7 @@ impl KeychainStore {
             })
             .await?;
         if !before.warned {
-            let path = file.path().display();
+            let path = shown_path(file.path());
             (self.notifier)(&format!(
                 "cannot use {KEYCHAIN_NAME}: {}; credentials are stored in {path}, which only you can read",
                 error.reason()

@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::auth::store::private_file;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::util::file_lock::FileLock;
+use crate::util::home::shown_path;
 
 /// How long a change waits for those of other processes. Each takes milliseconds.
 pub(super) const UPDATE_TIMEOUT: Duration = Duration::from_secs(20);
@@ -21,14 +22,16 @@ pub(super) async fn acquire(path: &Path, timeout: Duration, what: &str) -> Resul
             ErrorKind::Timeout,
             format!("waited {} s for another mcpipe process that holds the lock on {what}", timeout.as_secs()),
         )
-        .cause(format!("the lock file is {}", path.display()))
+        .cause(format!("the lock file is {}", shown_path(path)))
         .hint("try again; if that does not help, find the mcpipe process that hangs and end it")),
         Err(error) => {
             let hint = match path.parent().and_then(private_file::blocking_path) {
                 Some(path) => private_file::move_away(path),
                 None => "make its directory writable, on a file system that supports locks".to_owned(),
             };
-            Err(Failure::new(ErrorKind::Config, format!("cannot lock {}", path.display())).caused_by(&error).hint(hint))
+            Err(Failure::new(ErrorKind::Config, format!("cannot lock {}", shown_path(path)))
+                .caused_by(&error)
+                .hint(hint))
         }
     }
 }

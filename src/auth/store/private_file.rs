@@ -10,8 +10,9 @@ use serde::de::DeserializeOwned;
 
 use crate::error::{ErrorKind, Failure, Result};
 use crate::util::atomic_write;
+use crate::util::home::shown_path;
 use crate::util::private_files::create_private_dir;
-use crate::util::quoting::quote;
+use crate::util::quoting::quote_path;
 
 /// Shows a message to the user, on standard error.
 pub type Notifier = Arc<dyn Fn(&str) + Send + Sync>;
@@ -60,7 +61,7 @@ pub fn read_file(path: &Path, notifier: &Notifier) -> Result<Option<String>> {
 /// # Errors
 /// [`ErrorKind::Config`], naming the file.
 pub fn replace_file(path: &Path, text: &str) -> Result<()> {
-    let unwritable = || Failure::new(ErrorKind::Config, format!("cannot write {}", path.display()));
+    let unwritable = || Failure::new(ErrorKind::Config, format!("cannot write {}", shown_path(path)));
     let real = match resolve_symlink(path) {
         Ok(real) => real,
         Err(ResolveError::Io(error)) if error.kind() == io::ErrorKind::NotFound && !is_symlink(path) => path.to_owned(),
@@ -77,7 +78,7 @@ fn write_hint(error: &io::Error, dir: &Path) -> String {
     let remedy =
         atomic_write::write_failure_hint(error, nearest_existing(dir)).unwrap_or_else(|| match blocking_path(dir) {
             Some(path) => move_away(path),
-            None => format!("make {} writable", nearest_existing(dir).display()),
+            None => format!("make {} writable", shown_path(nearest_existing(dir))),
         });
     format!("{remedy}, or name another file in MCPIPE_CREDENTIALS_FILE")
 }
@@ -92,7 +93,7 @@ fn read_hint(path: &Path) -> String {
 
 /// What to do about a path where there should be a directory.
 pub(super) fn move_away(path: &Path) -> String {
-    format!("move {} away, since it is not a directory", path.display())
+    format!("move {} away, since it is not a directory", shown_path(path))
 }
 
 /// The part of the path of a directory that exists and is not a directory.
@@ -136,7 +137,7 @@ fn remove_leftovers(dir: &Path, prefix: &str, suffix: &str) {
 /// Creates a directory that only this user can access, or removes the access of others.
 pub fn ensure_private_dir(dir: &Path) -> Result<()> {
     let failure = |error: io::Error| {
-        Failure::new(ErrorKind::Config, format!("cannot use the directory {}", dir.display()))
+        Failure::new(ErrorKind::Config, format!("cannot use the directory {}", shown_path(dir)))
             .caused_by(&error)
             .hint(write_hint(&error, dir))
     };
@@ -214,7 +215,7 @@ fn check_permissions(file: &File, path: &Path, notifier: &Notifier) -> Result<()
             .hint("copy it to a file of your own and use that"));
     }
     if there.mode() & 0o077 != 0 {
-        let path = path.display();
+        let path = shown_path(path);
         match file.set_permissions(fs::Permissions::from_mode(0o600)) {
             Ok(()) => notifier(&format!("{path} was accessible to other users; its mode is now 0600")),
             Err(error) => {
@@ -235,7 +236,7 @@ fn check_permissions(file: &File, path: &Path, _notifier: &Notifier) -> Result<(
 }
 
 fn unreadable(path: &Path) -> Failure {
-    Failure::new(ErrorKind::Config, format!("cannot read {}", path.display()))
+    Failure::new(ErrorKind::Config, format!("cannot read {}", shown_path(path)))
 }
 
 /// Parses one of mcpipe's own JSON files, if its format version is at most `known`.
@@ -262,9 +263,9 @@ pub fn parse_versioned<T: DeserializeOwned>(path: &Path, text: &str, known: u32)
 
 /// The failure for a file that cannot be parsed. The file is not touched, since it may contain credentials.
 fn corrupt_file_failure(path: &Path, why: &str) -> Failure {
-    Failure::new(ErrorKind::Config, format!("{} is broken", path.display()))
+    Failure::new(ErrorKind::Config, format!("{} is broken", shown_path(path)))
         .cause(why)
-        .hint(format!("move it away and log in again: mv {0} {0}.broken", quote(&path.to_string_lossy())))
+        .hint(format!("move it away and log in again: mv {0} {0}.broken", quote_path(&shown_path(path))))
 }
 
 /// The failure for a file that cannot be serialized: a defect.

@@ -20,6 +20,7 @@ use crate::config::oauth::ClientAuthMethod;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::secret::Secret;
 use crate::transport::HttpEndpoint;
+use crate::util::home::shown_location;
 
 /// The longest input, in bytes.
 const MAX_INPUT_LENGTH: u64 = 1024 * 1024;
@@ -72,7 +73,11 @@ pub async fn run(context: &Context, args: AuthImportArgs) -> Result<Exit> {
     if context.ui.is_json() {
         context.ui.print_json_value(&login_json(&about, &*store))?;
     } else {
-        context.ui.note(&format!("Stored the credentials for {} in {}.", target.name, store.location_of(&about.key)));
+        context.ui.note(&format!(
+            "Stored the credentials for {} in {}.",
+            target.name,
+            shown_location(&store.location_of(&about.key))
+        ));
     }
     Ok(Exit::Done)
 }

@@ -15,6 +15,7 @@ use crate::protocol::views::ListKind;
 use crate::secret::Secret;
 use crate::session::{CachePolicy, Session};
 use crate::target::Target;
+use crate::util::home::shown_location;
 use crate::util::when::When;
 
 /// Logs in.
@@ -129,7 +130,7 @@ fn report(context: &Context, name: &str, choice: Option<&str>, record: &Credenti
         "Logged in to {name} at {}. The token is valid for: {}. It is stored in {}.",
         record.issuer,
         format_expiry(&about),
-        store.location_of(&about.key),
+        shown_location(&store.location_of(&about.key)),
     ));
     Ok(())
 }

@@ -85,12 +85,20 @@ pub(super) fn token_state(about: &CredentialSummary) -> &'static str {
     }
 }
 
-/// How long tokens are valid, for users.
+/// The state of the tokens, for users.
+pub(super) fn shown_state(about: &CredentialSummary) -> &'static str {
+    match token_state(about) {
+        // Only the client is: a login was begun and not finished.
+        "registered" => "not logged in",
+        state => state,
+    }
+}
+
+/// How long tokens are valid, for users; empty if there are none.
 pub(super) fn format_expiry(about: &CredentialSummary) -> String {
     let until = about.expires_at.map(|at| at.saturating_sub(unix_seconds()));
     match (until, about.has_refresh) {
-        _ if about.lacks_tokens && about.login.is_none() => "not logged in".to_owned(),
-        _ if about.lacks_tokens => "ended".to_owned(),
+        _ if about.lacks_tokens => String::new(),
         (Some(0), true) => "refreshed when used".to_owned(),
         (Some(0), false) => "expired".to_owned(),
         (Some(left), true) => format!("{}, then refreshed", format_lifetime(left)),
@@ -151,9 +159,9 @@ mod tests {
         assert_eq!(token_state(&about(Some(1), true)), "refreshable");
         assert_eq!(token_state(&about(Some(1), false)), "expired");
         let ended = CredentialSummary { lacks_tokens: true, ..about(None, false) };
-        assert_eq!((token_state(&ended), format_expiry(&ended).as_str()), ("ended", "ended"));
+        assert_eq!((token_state(&ended), shown_state(&ended), format_expiry(&ended).as_str()), ("ended", "ended", ""));
         let registered = CredentialSummary { login: None, ..ended };
-        assert_eq!((token_state(&registered), format_expiry(&registered).as_str()), ("registered", "not logged in"));
+        assert_eq!((token_state(&registered), shown_state(&registered)), ("registered", "not logged in"));
         assert_eq!(format_expiry(&about(Some(unix_seconds() + 7200), true)), "2 h, then refreshed");
         assert_eq!(format_expiry(&about(Some(1), false)), "expired");
     }

@@ -6,7 +6,9 @@ use serde_json::json;
 
 use super::super::credentials::LoginOptions;
 use super::super::{Context, Exit};
-use super::shared::{format_expiry, login_json, not_logged_in, resolve_http_target, stored_logins, token_state};
+use super::shared::{
+    format_expiry, login_json, not_logged_in, resolve_http_target, shown_state, stored_logins, token_state,
+};
 use crate::auth::store::{CredentialStore, CredentialSummary, named_secrets};
 use crate::cli::AuthStatusArgs;
 use crate::config::oauth::OAuthSettings;
@@ -14,6 +16,7 @@ use crate::error::{ErrorKind, Failure, Result};
 use crate::output::{Cell, Column, Table};
 use crate::protocol::views::ListKind;
 use crate::session::{CachePolicy, Session};
+use crate::util::home::shown_location;
 use crate::util::when::When;
 
 /// Prints the stored credentials.
@@ -93,14 +96,14 @@ fn print(context: &Context, store: &dyn CredentialStore, all: &[CredentialSummar
             Some(about.issuer.clone()),
             Some(about.scopes.join(" ")),
             Some(format_expiry(about)),
-            Some(token_state(about).to_owned()),
-            Some(store.location_of(&about.key)),
+            Some(shown_state(about).to_owned()),
+            Some(shown_location(&store.location_of(&about.key))),
         ];
         table.add_row(cells.into_iter().flatten().map(Cell::new));
     }
     context.ui.print_table(&table)?;
     if all.is_empty() {
-        context.ui.note(&format!("no credentials in {place}"));
+        context.ui.note(&format!("no credentials in {}", shown_location(place)));
     }
     Ok(())
 }

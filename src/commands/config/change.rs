@@ -12,11 +12,12 @@ use crate::config::file::rewrite::RewriteError;
 use crate::config::file::write;
 use crate::config::origin::{ConfigFormat, Layer};
 use crate::config::{Config, ConfiguredServer, paths, trust};
-use crate::env::{self, Environment, with_forward_slashes};
+use crate::env::{self, Environment};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::output::Terminal;
 use crate::target;
 use crate::util::file_lock::FileLock;
+use crate::util::home::with_forward_slashes;
 use crate::util::quoting;
 
 /// A file that is being changed.

@@ -21,6 +21,7 @@ use crate::config::import::secrets::FoundSecret;
 use crate::env::Environment;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::secret::Secret;
+use crate::util::home::shown_location;
 
 /// `config import [CLIENT|FILE]`.
 pub(super) fn import(context: &mut ConfigContext<'_>, args: &ConfigImportArgs) -> Result<ConfigReport> {
@@ -83,7 +84,9 @@ pub(super) fn import(context: &mut ConfigContext<'_>, args: &ConfigImportArgs) -
         }
         if let Some(store) = &store {
             let notes = moved.iter().map(|(name, _)| (name, named_secrets::location(&**store, name)));
-            report.notes.extend(notes.map(|(name, location)| format!("stored '{name}' in {location}")));
+            report
+                .notes
+                .extend(notes.map(|(name, location)| format!("stored '{name}' in {}", shown_location(&location))));
         }
         report.notes.push(format!("wrote {count} {} to {shown}", server_noun(count)));
         if store.is_none() {

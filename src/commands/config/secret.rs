@@ -12,25 +12,26 @@ use crate::cli::ConfigSecretCommand;
 use crate::commands::client_features;
 use crate::commands::context::Context;
 use crate::commands::runtime::block_on;
-use crate::commands::secret_references::MAX_SECRET_LENGTH;
+use crate::commands::secret_references::{MAX_SECRET_LENGTH, missing_secret};
 use crate::config::Config;
 use crate::config::value::expand::is_valid_secret_name;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::output::Column;
 use crate::secret::Secret;
-use crate::util::suggest::did_you_mean;
+use crate::util::home::shown_location;
 
 /// Runs a subcommand.
 pub(super) fn run(context: &mut ConfigContext<'_>, command: &ConfigSecretCommand) -> Result<ConfigReport> {
     // A broken configuration does not prevent storing the secret that it lacks.
-    let (config, _) = Config::load_lenient(context.environment, context.config_file);
+    let (config, faults) = Config::load_lenient(context.environment, context.config_file);
     let store = (context.open_store)(config.defaults.credential_store.as_deref())?;
     match command {
         ConfigSecretCommand::Set { name } => set(context, &config, &*store, name),
         ConfigSecretCommand::Remove { name } => remove(context, &config, &*store, name),
         ConfigSecretCommand::List => {
             let place = context.block_on(async { Ok(store.probe_location().await) })?;
-            list(&config, &*store, &place)
+            // A file that cannot be read may use any of them.
+            list(&config, &*store, &place, faults.is_empty())
         }
     }
 }
@@ -63,7 +64,7 @@ fn set(
     let json = json!({ "name": name, "stored_in": place, "replaced": replaced });
     let mut report = ConfigReport::new(json, ReportBody::Text(String::new()));
     let verb = if replaced { "replaced" } else { "stored" };
-    let mut note = format!("{verb} '{name}' in {place}");
+    let mut note = format!("{verb} '{name}' in {}", shown_location(&place));
     if config.servers_using_secret(name).is_empty() {
         note.push_str(&format!("; refer to it as ${{keychain:{name}}}"));
     }
@@ -81,15 +82,15 @@ fn remove(
     if !context.block_on(named_secrets::delete_secret(store, name))? {
         let names = named_secrets::secret_names(store)?;
         let place = context.block_on(async { Ok(store.probe_location().await) })?;
-        let failure = Failure::new(ErrorKind::Config, format!("there is no secret '{name}' in {place}"));
-        let near = did_you_mean(name, names.iter().map(String::as_str));
-        return Err(failure.hint(near.unwrap_or_else(|| "list the secrets: mcpipe config secret list".to_owned())));
+        let (message, near) = missing_secret(name, Some(&place), &names);
+        let hint = near.unwrap_or_else(|| "list the secrets: mcpipe config secret list".to_owned());
+        return Err(Failure::new(ErrorKind::Config, message).hint(hint));
     }
     let mut report = ConfigReport::new(
         json!({ "name": name, "stored_in": place, "removed": true }),
         ReportBody::Text(String::new()),
     );
-    report.notes.push(format!("removed '{name}' from {place}"));
+    report.notes.push(format!("removed '{name}' from {}", shown_location(&place)));
     let users = config.servers_using_secret(name);
     if !users.is_empty() {
         report.notes.push(format!("still used by {}", users.join(", ")));
@@ -97,20 +98,30 @@ fn remove(
     Ok(report)
 }
 
-fn list(config: &Config, store: &dyn CredentialStore, place: &str) -> Result<ConfigReport> {
+fn list(config: &Config, store: &dyn CredentialStore, place: &str, is_complete: bool) -> Result<ConfigReport> {
     let names = named_secrets::secret_names(store)?;
     let mut rows = Vec::new();
     let mut all: Vec<Value> = Vec::new();
+    let mut unused = Vec::new();
     for name in &names {
         let (place, users) = (named_secrets::location(store, name), config.servers_using_secret(name));
-        rows.push(vec![name.clone(), users.join(" "), place.clone()]);
+        if users.is_empty() {
+            unused.push(name.as_str());
+        }
+        rows.push(vec![name.clone(), users.join(" "), shown_location(&place)]);
         all.push(json!({ "name": name, "stored_in": place, "used_by": users }));
     }
     let json = json!({ "store": place, "secrets": all });
     let mut report =
         ConfigReport::new(json, ReportBody::Table(["NAME", "USED BY", "STORED IN"].map(Column::new).to_vec(), rows));
     if names.is_empty() {
+        let place = shown_location(place);
         report.notes.push(format!("no secrets in {place}; `mcpipe config secret set NAME` stores one"));
+    }
+    if let Some(first) = unused.first().filter(|_| is_complete) {
+        // The files of other projects are not read.
+        report.notes.push(format!("no server configured here uses {}", unused.join(", ")));
+        report.notes.push(format!("to delete a secret: mcpipe config secret remove {first}"));
     }
     Ok(report)
 }

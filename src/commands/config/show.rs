@@ -25,6 +25,7 @@ use crate::error::Result;
 use crate::output::Column;
 use crate::target;
 use crate::transport::{HttpMode, TransportKind};
+use crate::util::home::shown_path;
 use crate::util::quoting;
 
 /// `config list`.
@@ -361,7 +362,7 @@ pub(super) fn path(context: &ConfigContext<'_>) -> ConfigReport {
             "path": full_path(&place.path), "layer": place.layer.as_str(), "format": format, "state": state,
             "cause": unread,
         }));
-        notes.extend(unread.map(|why| format!("cannot read {}: {why}", place.path.display())));
+        notes.extend(unread.map(|why| format!("cannot read {}: {why}", shown_path(&place.path))));
     }
     let columns = vec![Column::new("FILE").on_one_line(), Column::new("LAYER"), Column::state("STATE")];
     let mut report = ConfigReport::new(json!({ "files": files }), ReportBody::Table(columns, rows));

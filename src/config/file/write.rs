@@ -9,6 +9,7 @@ use crate::env::Environment;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::util::atomic_write::{replace_file, temporary_in, write_failure_hint};
 use crate::util::file_lock::FileLock;
+use crate::util::home::shown_path;
 use crate::util::private_files::create_private_dir;
 use crate::util::quoting;
 
@@ -24,7 +25,7 @@ pub fn lock_for_edit(file: &Path) -> Result<FileLock> {
     let directory = parent_dir(&target);
     create_config_dir(directory)?;
     FileLock::acquire_for_directory(directory, LOCK_TIMEOUT).ok_or_else(|| {
-        Failure::new(ErrorKind::Config, format!("cannot change {}", file.display()))
+        Failure::new(ErrorKind::Config, format!("cannot change {}", shown_path(file)))
             .cause("another mcpipe process has locked it")
     })
 }
@@ -59,7 +60,7 @@ pub fn check_writable(environment: &Environment, file: &Path) -> Result<()> {
 pub fn write_config_file(file: &Path, text: &str) -> Result<()> {
     let target = resolve_links(file);
     let fail = |error: std::io::Error| {
-        let failure = Failure::new(ErrorKind::Config, format!("cannot write {}", file.display())).caused_by(&error);
+        let failure = Failure::new(ErrorKind::Config, format!("cannot write {}", shown_path(file))).caused_by(&error);
         match write_failure_hint(&error, parent_dir(&target)) {
             Some(hint) => failure.hint(hint),
             None => failure,
@@ -97,7 +98,7 @@ fn parent_dir(file: &Path) -> &Path {
 
 fn create_config_dir(directory: &Path) -> Result<()> {
     create_private_dir(directory).map_err(|error| {
-        Failure::new(ErrorKind::Config, format!("cannot create the directory {}", directory.display()))
+        Failure::new(ErrorKind::Config, format!("cannot create the directory {}", shown_path(directory)))
             .caused_by(&error)
     })
 }

@@ -18,6 +18,7 @@ use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStor
 
 use crate::error::{ErrorKind, Failure, Result};
 use crate::transport::endpoint::TlsOptions;
+use crate::util::home::shown_path;
 
 /// How many TLS sessions are kept for the next connection to the same host.
 const MAX_TLS_SESSIONS: usize = 8;
@@ -75,14 +76,14 @@ pub(super) fn client_config(tls: &TlsOptions, versions: HttpVersions) -> Result<
             let chain = read_certificates(cert, "client certificate")?;
             let key = read_private_key(key_path)?;
             builder.with_client_auth_cert(chain, key).map_err(|error| {
-                let what = format!("cannot use the client certificate '{}'", cert.display());
+                let what = format!("cannot use the client certificate '{}'", shown_path(cert));
                 Failure::new(ErrorKind::Config, what)
                     .caused_by(&error)
-                    .hint(format!("check that '{}' contains its private key", key_path.display()))
+                    .hint(format!("check that '{}' contains its private key", shown_path(key_path)))
             })?
         }
         (None, Some(key)) => {
-            let what = format!("no client certificate for the key '{}'", key.display());
+            let what = format!("no client certificate for the key '{}'", shown_path(key));
             return Err(Failure::new(ErrorKind::Config, what).hint("also pass the certificate, with --cert FILE"));
         }
         (None, None) => builder.with_no_client_auth(),
@@ -124,7 +125,7 @@ fn read_private_key(path: &Path) -> Result<PrivateKeyDer<'static>> {
 }
 
 fn unreadable_pem(path: &Path, what: &str, error: &(dyn std::error::Error + 'static)) -> Failure {
-    let failure = Failure::new(ErrorKind::Config, format!("cannot read the {what} in '{}'", path.display()));
+    let failure = Failure::new(ErrorKind::Config, format!("cannot read the {what} in '{}'", shown_path(path)));
     match error.downcast_ref::<pem::Error>() {
         Some(pem::Error::NoItemsFound) => failure.cause("the file has no such PEM section"),
         Some(pem::Error::Io(error)) => failure.caused_by(error),

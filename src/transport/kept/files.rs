@@ -14,6 +14,8 @@ use serde_json::Value;
 use crate::env::{Environment, TMPDIR, XDG_RUNTIME_DIR};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::util::atomic_write::{replace_file, temporary_in};
+use crate::util::home::shown_path;
+use crate::util::quoting::quote_path;
 
 /// The directory of all sessions of the user: below the user's runtime directory, else below the temporary directory.
 #[must_use]
@@ -187,7 +189,7 @@ impl SessionFiles {
     /// [`ErrorKind::Config`] if it cannot be created, or if others can access what is there.
     pub fn create_dir(&self) -> Result<()> {
         let dir = &self.dir;
-        let failed = || Failure::new(ErrorKind::Config, format!("cannot use the directory {}", dir.display()));
+        let failed = || Failure::new(ErrorKind::Config, format!("cannot use the directory {}", shown_path(dir)));
         match std::fs::DirBuilder::new().mode(0o700).create(dir) {
             Ok(()) => return Ok(()),
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
@@ -196,7 +198,7 @@ impl SessionFiles {
         if !is_private_directory(dir) {
             return Err(failed()
                 .cause("it must be a directory that belongs to you and that others cannot access")
-                .hint(format!("remove it, or restrict it: chmod 700 {}", dir.display())));
+                .hint(format!("remove it, or restrict it: chmod 700 {}", quote_path(&shown_path(dir)))));
         }
         Ok(())
     }
