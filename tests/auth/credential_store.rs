@@ -71,7 +71,7 @@ fn without_a_keychain_a_private_file_holds_them_and_that_is_said_once() {
     }
     let place = dir.join("credentials.json").display().to_string();
     let status = sandbox.mcpipe(["auth", "status"]).run();
-    status.succeeds().stdout_contains(&place);
+    status.succeeds().stdout_contains("\t~/.local/share/mcpipe/credentials.json\n");
     assert_eq!(sandbox.login_status()[0]["stored_in"], place);
     sandbox.mcpipe(["list", "srv"]).run().succeeds();
     // The permissions of a file that others could read are corrected, with a warning.
@@ -232,9 +232,12 @@ fn the_keychain_is_claimed_only_where_there_is_one() {
         let run = sandbox.mcpipe(words.iter().copied());
         run.env("DBUS_SESSION_BUS_ADDRESS", "unix:path=/nowhere/at/all").run()
     };
-    run(&["auth", "status"]).exits(0).stderr_contains(&format!("no credentials in {file}"));
+    run(&["auth", "status"]).exits(0).stderr_contains("no credentials in ~/.local/share/mcpipe/credentials.json\n");
     assert_eq!(run(&["auth", "status", "--json"]).exits(0).json()["store"], file);
-    run(&["config", "secret", "list"]).exits(0).stderr_contains(&file).hides("keychain");
+    run(&["config", "secret", "list"])
+        .exits(0)
+        .stderr_contains("~/.local/share/mcpipe/credentials.json")
+        .hides("keychain");
     configure(&sandbox, &server, "keyring");
     let strict = run(&["auth", "status", "srv"]);
     strict.exits(4).stderr_contains("no credentials in the system keychain").stderr_contains("which cannot be used");

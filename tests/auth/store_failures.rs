@@ -28,11 +28,13 @@ fn stored_files(sandbox: &Sandbox) -> Vec<String> {
 
 /// Fails unless the message names the file, the cause and the next step.
 #[track_caller]
-fn says_what_to_do(sandbox: &Sandbox, run: &Output) {
+fn says_what_to_do(run: &Output) {
     let stderr = String::from_utf8_lossy(&run.stderr);
-    let file = sandbox.path().join(STORE).join("credentials.json");
-    for part in [&format!("cannot write {}", file.display()), "File too large", "raise the file size limit (ulimit -f)"]
-    {
+    for part in [
+        "cannot write ~/.local/share/mcpipe/credentials.json",
+        "File too large",
+        "raise the file size limit (ulimit -f)",
+    ] {
         assert!(stderr.contains(part), "{part:?} is not in\n{stderr}");
     }
 }
@@ -44,13 +46,13 @@ fn an_import_beyond_the_file_size_limit_keeps_the_old_token() {
     let import = || sandbox.mcpipe(["auth", "import", "srv"]);
     let refused = run_with_size_limit(&import(), r#"{"access_token": "new"}"#);
     assert_eq!(refused.status.code(), Some(3), "{refused:?}");
-    says_what_to_do(&sandbox, &refused);
+    says_what_to_do(&refused);
     assert_eq!(stored_files(&sandbox), [""; 0]);
 
     import().stdin(r#"{"access_token": "old"}"#).run().exits(0);
     let refused = run_with_size_limit(&import(), r#"{"access_token": "new"}"#);
     assert_eq!(refused.status.code(), Some(3), "{refused:?}");
-    says_what_to_do(&sandbox, &refused);
+    says_what_to_do(&refused);
     assert_eq!(stored_files(&sandbox), ["credentials.json"]);
     sandbox.mcpipe(["auth", "token", "srv"]).run().prints("old\n").exits(0);
 }
@@ -64,7 +66,7 @@ fn a_refresh_beyond_the_file_size_limit_is_used_and_its_loss_is_reported() {
     let before = std::fs::read_to_string(&path).unwrap();
     let list = run_with_size_limit(&sandbox.mcpipe(["list", "srv"]), "");
     assert_eq!(list.status.code(), Some(0), "{list:?}");
-    says_what_to_do(&sandbox, &list);
+    says_what_to_do(&list);
     assert_eq!(stored_files(&sandbox), ["credentials.json"]);
     assert_eq!(std::fs::read_to_string(&path).unwrap(), before);
 }
@@ -75,7 +77,7 @@ fn a_login_beyond_the_file_size_limit_fails() {
     configure(&sandbox, &server);
     let login = run_with_size_limit(&sandbox.mcpipe(["auth", "login", "srv"]).with_browser(), "");
     assert_eq!(login.status.code(), Some(3), "{login:?}");
-    says_what_to_do(&sandbox, &login);
+    says_what_to_do(&login);
     let stderr = String::from_utf8_lossy(&login.stderr);
     assert!(!stderr.contains("Logged in to"), "{stderr}");
     assert_eq!(stored_files(&sandbox), [""; 0]);
@@ -93,7 +95,7 @@ fn a_file_where_a_directory_of_the_store_should_be_is_named() {
         }
         std::fs::write(&path, "").unwrap();
         let import = sandbox.mcpipe(["auth", "import", &server.url()]).stdin(r#"{"access_token": "new"}"#).run();
-        let hint = format!("hint: move {} away, since it is not a directory", path.display());
+        let hint = format!("hint: move {} away, since it is not a directory", blocked.replace("home", "~"));
         import.exits(3).stderr_contains(&hint);
     }
 }
@@ -144,9 +146,9 @@ fn a_login_on_a_full_disk_keeps_what_was_stored_and_says_what_to_do() {
         assert_eq!(output.status.code(), Some(3), "{output:?}");
         let stderr = String::from_utf8_lossy(&output.stderr);
         for part in [
-            &format!("cannot write {}", path.display()),
+            "cannot write ~/.local/share/mcpipe/credentials.json",
             "No space left on device",
-            &format!("hint: free some space on the file system of {}", path.parent().unwrap().display()),
+            "hint: free some space on the file system of ~/.local/share/mcpipe",
         ] {
             assert!(stderr.contains(part), "{part:?} is not in\n{stderr}");
         }
@@ -171,11 +173,10 @@ fn a_change_of_the_configuration_on_a_full_disk_keeps_the_old_file() {
         let Some(output) = run_with_full_disk(&sandbox.mcpipe(words.iter().copied()), CONFIG, "") else { return };
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(3), "{words:?} {output:?}");
-        let file = sandbox.path().join(CONFIG).join("config.toml");
         for part in [
-            &format!("cannot write {}", file.display()),
+            "cannot write ~/.config/mcpipe/config.toml",
             "No space left on device",
-            &format!("hint: free some space on the file system of {}", file.parent().unwrap().display()),
+            "hint: free some space on the file system of ~/.config/mcpipe",
         ] {
             assert!(stderr.contains(part), "{words:?}: {part:?} is not in\n{stderr}");
         }

@@ -181,7 +181,7 @@ fn path_says_why_a_file_cannot_be_read() {
         --- stdout
         [ROOT]/home/.config/mcpipe/config.toml\tuser\tunreadable
         --- stderr
-        cannot read [ROOT]/home/.config/mcpipe/config.toml: Too many levels of symbolic links (os error 40)
+        cannot read ~/.config/mcpipe/config.toml: Too many levels of symbolic links (os error 40)
     "#]]
     .assert_eq(&config(&sandbox, &["path"]));
     // A file whose trust cannot be determined is not read.
@@ -293,7 +293,7 @@ fn check_finds_everything_at_once() {
         error\t~/.config/mcpipe/config.toml:5\tunknown key 'headerz' in [servers.a]; did you mean 'headers'?\t-
         error\t~/.config/mcpipe/config.toml:8\t'timeout' in [servers.b] is not a duration: expected a duration such as 500ms, 30s or 2m\t-
         error\t~/.config/mcpipe/config.toml:11\tthe variable NOT_SET is not set; 'env.A' in [servers.c] refers to it\tset NOT_SET, or add a default: ${NOT_SET:-…}
-        error\t~/.config/mcpipe/config.toml:15\tthere is no secret 'GONE' in [ROOT]/home/.local/share/mcpipe/credentials.json; 'headers.A' in [servers.d] refers to it\tstore it: mcpipe config secret set GONE
+        error\t~/.config/mcpipe/config.toml:15\tthere is no secret 'GONE' in ~/.local/share/mcpipe/credentials.json; 'headers.A' in [servers.d] refers to it\tstore it: mcpipe config secret set GONE
         error\t~/.config/mcpipe/config.toml:18\t[servers.e] has both 'url' and 'command'\t-
         warning\t[ROOT]/work/.mcp.json:1\t'f' overrides the entry at ~/.config/mcpipe/config.toml:19\t-
         warning\t[ROOT]/work/.mcp.json:1\t'f' starts a process, and the file is not trusted\treview and trust it: mcpipe config trust [ROOT]/work/.mcp.json
@@ -316,7 +316,7 @@ fn check_finds_everything_at_once() {
     expect![[r#"
         exit: 3
         --- stdout
-        error\t~/.config/mcpipe/config.toml:15\tthere is no secret 'GONE' in [ROOT]/home/.local/share/mcpipe/credentials.json; 'headers.A' in [servers.d] refers to it\tstore it: mcpipe config secret set GONE
+        error\t~/.config/mcpipe/config.toml:15\tthere is no secret 'GONE' in ~/.local/share/mcpipe/credentials.json; 'headers.A' in [servers.d] refers to it\tstore it: mcpipe config secret set GONE
         --- stderr
         mcpipe: error: 1 error in 2 files and 1 server
     "#]].assert_eq(&config(&sandbox, &["check", "d"]));

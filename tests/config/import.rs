@@ -349,8 +349,8 @@ fn secrets_go_where_they_are_told_to() {
     assert_eq!(text(&sandbox), before);
     assert_eq!(sandbox.mcpipe(["config", "secret", "list"]).run().stdout(), "");
     expect![[r#"
-        stored 'API_TOKEN' in [ROOT]/home/.local/share/mcpipe/credentials.json
-        stored 'TWO_API_TOKEN' in [ROOT]/home/.local/share/mcpipe/credentials.json
+        stored 'API_TOKEN' in ~/.local/share/mcpipe/credentials.json
+        stored 'TWO_API_TOKEN' in ~/.local/share/mcpipe/credentials.json
         wrote 2 servers to ~/.config/mcpipe/config.toml
     "#]]
     .assert_eq(&import(&sandbox, &["--yes", "--secrets", "keychain"]));

@@ -36,7 +36,7 @@ fn a_stored_secret_is_sent_and_never_shown() {
     expect![[r#"
         exit: 0
         --- stderr
-        stored 'API' in [ROOT]/home/.local/share/mcpipe/credentials.json
+        stored 'API' in ~/.local/share/mcpipe/credentials.json
     "#]]
     .assert_eq(&stored.snapshot());
     let trace = sandbox.work().join("trace");
@@ -301,14 +301,14 @@ fn secrets_are_managed_by_name() {
     expect![[r#"
         exit: 0
         --- stderr
-        no secrets in [ROOT]/home/.local/share/mcpipe/credentials.json; `mcpipe config secret set NAME` stores one
+        no secrets in ~/.local/share/mcpipe/credentials.json; `mcpipe config secret set NAME` stores one
     "#]]
     .assert_eq(&list());
     assert_eq!(set(&sandbox, "CRM", "one\n").code(), 0);
     expect![[r#"
         exit: 0
         --- stderr
-        stored 'OTHER' in [ROOT]/home/.local/share/mcpipe/credentials.json; refer to it as ${keychain:OTHER}
+        stored 'OTHER' in ~/.local/share/mcpipe/credentials.json; refer to it as ${keychain:OTHER}
     "#]]
     .assert_eq(&set(&sandbox, "OTHER", "two").snapshot());
     let replaced = sandbox.mcpipe(["config", "secret", "set", "OTHER", "--json"]).stdin("three").run();
@@ -321,8 +321,8 @@ fn secrets_are_managed_by_name() {
     expect![[r#"
         exit: 0
         --- stdout
-        CRM\tcrm\t[ROOT]/home/.local/share/mcpipe/credentials.json
-        OTHER\t-\t[ROOT]/home/.local/share/mcpipe/credentials.json
+        CRM\tcrm\t~/.local/share/mcpipe/credentials.json
+        OTHER\t-\t~/.local/share/mcpipe/credentials.json
         --- stderr
         no server configured here uses OTHER
         to delete a secret: mcpipe config secret remove OTHER
@@ -338,14 +338,14 @@ fn secrets_are_managed_by_name() {
     expect![[r#"
         exit: 0
         --- stderr
-        removed 'CRM' from [ROOT]/home/.local/share/mcpipe/credentials.json
+        removed 'CRM' from ~/.local/share/mcpipe/credentials.json
         still used by crm
     "#]]
     .assert_eq(&remove("CRM"));
     expect![[r#"
         exit: 3
         --- stderr
-        mcpipe: error: there is no secret 'OTHR' in [ROOT]/home/.local/share/mcpipe/credentials.json
+        mcpipe: error: there is no secret 'OTHR' in ~/.local/share/mcpipe/credentials.json
         hint: did you mean OTHER?
     "#]]
     .assert_eq(&remove("OTHR"));

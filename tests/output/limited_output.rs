@@ -103,7 +103,7 @@ fn a_json_result_stays_json() {
 
 #[test]
 fn nothing_is_longer_than_a_small_limit() {
-    let text = "0123456789é".repeat(50);
+    let text = "0123456789é".repeat(50) + "\n";
     let rows: Vec<Value> = (0..50).map(|n| json!({"id": n})).collect();
     let returned = |text: String| returning(json!({"content": [{"type": "text", "text": text}]}));
     let (server, json_server) = (returned(text.clone()), returned(json!({"rows": rows}).to_string()));
