@@ -12,7 +12,7 @@ use crate::schema;
 use crate::session::{CachePolicy, Session};
 
 /// How many servers are queried at once without `--jobs`.
-pub const DEFAULT_JOBS: u16 = 32;
+pub const DEFAULT_LIST_JOBS: u16 = 32;
 
 /// Says that no server is configured, and how to go on.
 pub fn note_no_servers(context: &Context, config: &Config) {

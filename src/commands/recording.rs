@@ -30,7 +30,7 @@ impl Context {
             let segments = endpoint.url.path_segments().into_iter().flatten();
             segments.filter(|segment| looks_like_key(segment)).for_each(|segment| writer.redact(segment));
         }
-        Ok(Recorder::new(writer, server_name(target)))
+        Ok(Recorder::new(writer, recorded_server_name(target)))
     }
 
     /// A server process inherits the environment, and some print it.
@@ -44,7 +44,7 @@ impl Context {
 }
 
 /// What a recording calls a server. Command lines and URLs may contain secrets.
-pub(super) fn server_name(target: &Target) -> String {
+pub(super) fn recorded_server_name(target: &Target) -> String {
     match &target.endpoint {
         Endpoint::Http(endpoint) | Endpoint::WebSocket(endpoint) if !target.is_configured => {
             endpoint.url.origin().ascii_serialization()

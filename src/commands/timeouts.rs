@@ -52,7 +52,7 @@ mod tests {
         assert_eq!(parse_duration(&stated_default(&root, "timeout")), Ok(DEFAULT_TIMEOUT));
         assert_eq!(parse_duration(&stated_default(&root, "connect-timeout")), Ok(DEFAULT_CONNECT_TIMEOUT));
         assert_eq!(parse_size(&stated_default(&root, "max-list-size")), Ok(DEFAULT_MAX_LIST_SIZE));
-        for (command, jobs) in [("call", concurrent::DEFAULT_JOBS), ("list", lists::DEFAULT_JOBS)] {
+        for (command, jobs) in [("call", concurrent::DEFAULT_JOBS), ("list", lists::DEFAULT_LIST_JOBS)] {
             let stated = stated_default(root.find_subcommand(command).unwrap(), "jobs");
             assert_eq!(stated, jobs.to_string(), "mcpipe {command} --jobs");
         }

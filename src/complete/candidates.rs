@@ -99,7 +99,7 @@ impl CandidateSource {
     pub fn servers(&self) -> Vec<Candidate> {
         let (config, _) = Config::load_lenient(&self.context.env, self.context.global.config.as_deref());
         let usable = config.servers().iter().filter(|server| server.check_usable().is_ok());
-        usable.map(|server| (server.name.clone(), description(&server.source.display_path))).collect()
+        usable.map(|server| (server.name.clone(), description_line(&server.source.display_path))).collect()
     }
 
     /// The tasks that mcpipe started, at one server once it is typed; before that, the servers too.
@@ -112,7 +112,7 @@ impl CandidateSource {
             }
             None => self.servers(),
         };
-        let about = |handle: &TaskHandle| description(&format!("{}, {}", handle.tool, handle.name));
+        let about = |handle: &TaskHandle| description_line(&format!("{}, {}", handle.tool, handle.name));
         let ids = handles.into_iter().map(|handle| (handle.id.clone(), about(&handle)));
         ids.chain(servers).collect()
     }
@@ -124,7 +124,7 @@ impl CandidateSource {
             use crate::transport::kept::files::{SessionFiles, session_dir};
             let all = SessionFiles::all(&session_dir(&self.context.env));
             let records = all.iter().filter_map(SessionFiles::record);
-            records.map(|record| (record.name, description(&record.target))).collect()
+            records.map(|record| (record.name, description_line(&record.target))).collect()
         }
         #[cfg(not(unix))]
         Vec::new()
@@ -146,7 +146,7 @@ impl CandidateSource {
         names.sort();
         names.dedup();
         let users = |name: &String| config.servers_using_secret(name).join(" ");
-        names.into_iter().map(|name| (name.clone(), description(&users(&name)))).collect()
+        names.into_iter().map(|name| (name.clone(), description_line(&users(&name)))).collect()
     }
 
     /// Clients whose servers can be imported, and files.
@@ -214,7 +214,7 @@ impl CandidateSource {
                 [one.type_text.as_str(), if one.is_required { "required" } else { "" }, one.description.as_str()];
             let words: Vec<&str> = words.into_iter().filter(|word| !word.is_empty()).collect();
             // The first item, as it is typed.
-            (format!("{}=", one.name.replace("[]", "[0]")), description(&words.join(", ")))
+            (format!("{}=", one.name.replace("[]", "[0]")), description_line(&words.join(", ")))
         };
         // A parameter that allows any other name has no values to offer.
         parameters.into_iter().filter(open).filter(|one| !one.name.ends_with('*')).map(described).collect()
@@ -252,7 +252,7 @@ impl CandidateSource {
             .iter()
             .filter_map(|argument| Some((format!("{}=", text(argument, "name")?), argument)))
             .filter(|(name, _)| !given.iter().any(|word| word.starts_with(name)))
-            .map(|(name, argument)| (name, description(&text(argument, "description").unwrap_or_default())))
+            .map(|(name, argument)| (name, description_line(&text(argument, "description").unwrap_or_default())))
             .collect()
     }
 
@@ -312,17 +312,17 @@ pub fn man_pages(typed: &PartialCommandLine, current: &str) -> Vec<Candidate> {
     }
     let inner = at.get_subcommands().filter(|inner| inner.get_name() != "help");
     let about = |inner: &clap::Command| inner.get_about().map(ToString::to_string).unwrap_or_default();
-    inner.map(|inner| (inner.get_name().to_owned(), description(&about(inner)))).collect()
+    inner.map(|inner| (inner.get_name().to_owned(), description_line(&about(inner)))).collect()
 }
 
 /// The first line of a server's description.
 fn entry_description(entry: &ListItem) -> String {
     let text = if entry.description().is_empty() { entry.title().unwrap_or_default() } else { entry.description() };
-    description(text)
+    description_line(text)
 }
 
 /// A server's text in a form that is safe in a shell.
-fn description(text: &str) -> String {
+fn description_line(text: &str) -> String {
     let line = text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
     escape::truncate(&escape::one_line(line), MAX_DESCRIPTION_WIDTH).into_owned()
 }

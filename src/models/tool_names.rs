@@ -27,7 +27,7 @@ pub fn exposed_name(server: Option<&str>, tool: &str) -> String {
     if is_unambiguous && is_valid_name(&plain) && !has_hash_suffix(&plain) {
         return plain;
     }
-    format!("{}_{}", sanitized_name(&plain), hash_suffix(server.unwrap_or_default(), tool))
+    format!("{}_{}", sanitized_tool_name(&plain), hash_suffix(server.unwrap_or_default(), tool))
 }
 
 /// The name of a parameter for Anthropic's models: other APIs accept any name.
@@ -51,7 +51,7 @@ fn hash_suffix(server: &str, name: &str) -> String {
 }
 
 /// A sanitized name, without its suffix.
-fn sanitized_name(plain: &str) -> String {
+fn sanitized_tool_name(plain: &str) -> String {
     let mut name: String = plain.chars().map(|c| if is_allowed_char(c) { c } else { '_' }).collect();
     if !name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_') {
         name.insert(0, '_');
@@ -64,7 +64,7 @@ fn sanitized_name(plain: &str) -> String {
 #[must_use]
 pub fn may_belong_to(server: &str, name: &str) -> bool {
     if has_hash_suffix(name) {
-        return name.starts_with(&sanitized_name(&format!("{server}{SEPARATOR}")));
+        return name.starts_with(&sanitized_tool_name(&format!("{server}{SEPARATOR}")));
     }
     name.split_once(SEPARATOR).is_some_and(|(of, _)| of == server)
 }

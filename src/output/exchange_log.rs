@@ -10,7 +10,7 @@ use crate::util::lock::lock;
 /// How many messages are kept.
 const MAX_MESSAGES: usize = 40;
 /// How much of a message is kept, in bytes.
-const MAX_MESSAGE: usize = 4096;
+const MAX_KEPT_BYTES: usize = 4096;
 
 /// Keeps the last messages, and passes every event on.
 pub struct ExchangeLog {
@@ -36,8 +36,8 @@ impl ExchangeLog {
 
     fn add(&self, mark: &str, text: &str) {
         let text = self.ui.redacted_message(text);
-        let mut line = format!("{mark} {}", &text[..text.floor_char_boundary(MAX_MESSAGE)]);
-        if text.len() > MAX_MESSAGE {
+        let mut line = format!("{mark} {}", &text[..text.floor_char_boundary(MAX_KEPT_BYTES)]);
+        if text.len() > MAX_KEPT_BYTES {
             line += &format!("… ({} bytes)", text.len());
         }
         let mut messages = lock(&self.messages);

@@ -43,7 +43,7 @@ pub(super) fn record(
             Ok(record_connection(recorder.clone(), connection, connected))
         }
         Err(failure) => {
-            line.push(("failure", failure_json(&failure)));
+            line.push(("failure", recorded_failure(&failure)));
             recorder.write(&line);
             Err(failure)
         }
@@ -112,7 +112,7 @@ impl Transport for RecordedTransport {
             let kind = message.kind;
             self.inner.send(message).await.inspect_err(|failure| {
                 if let OutgoingKind::Request(id) = kind {
-                    self.log.write_received(Some(id), &format!(r#""failure":{}"#, failure_json(failure)));
+                    self.log.write_received(Some(id), &format!(r#""failure":{}"#, recorded_failure(failure)));
                 }
             })
         })
@@ -209,7 +209,7 @@ pub(super) fn item_members(item: &IncomingItem) -> String {
         IncomingItem::UnexpectedResponse(response) => {
             format!(r#""response":{}"#, response_json(response))
         }
-        IncomingItem::Failed(failure) => format!(r#""failure":{}"#, failure_json(failure)),
+        IncomingItem::Failed(failure) => format!(r#""failure":{}"#, recorded_failure(failure)),
     }
 }
 
@@ -263,7 +263,7 @@ fn broken_json(broken: &BrokenResponse) -> Value {
         Certainty::Likely => "likely",
         Certainty::Possible => "possible",
     };
-    json!({ "id": broken.id, "certainty": certainty, "failure": failure_json(&broken.failure) })
+    json!({ "id": broken.id, "certainty": certainty, "failure": recorded_failure(&broken.failure) })
 }
 
 fn response_json(response: &UnexpectedResponse) -> Value {
@@ -280,7 +280,7 @@ fn response_json(response: &UnexpectedResponse) -> Value {
     })
 }
 
-pub(super) fn failure_json(failure: &Failure) -> Value {
+pub(super) fn recorded_failure(failure: &Failure) -> Value {
     let FailureDetails { kind, message, causes, hint, suggests_waiting, stderr_tail, .. } = failure.details();
     let FailureDetails { retry_advice, is_unsent, maybe_starting, is_process_end, .. } = failure.details();
     let mut members = Map::new();

@@ -23,7 +23,7 @@ use crate::util::lock::lock;
 const RESUBSCRIBE_DELAYS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
 /// The members of the filter of `subscriptions/listen`, with the capability and the notification of each.
-const LISTS: [(&str, &str, &str); 3] = [
+const CHANGE_FILTERS: [(&str, &str, &str); 3] = [
     ("toolsListChanged", "tools", method::TOOLS_CHANGED),
     ("resourcesListChanged", "resources", method::RESOURCES_CHANGED),
     ("promptsListChanged", "prompts", method::PROMPTS_CHANGED),
@@ -152,7 +152,8 @@ impl Upstream {
         }
         let uri = params.and_then(|params| member_text(params.get(), "uri"));
         let uri = uri.and_then(crate::protocol::json::parse_string);
-        let filter = LISTS.iter().find(|(_, _, notification)| *notification == name).map(|(filter, _, _)| *filter);
+        let filter =
+            CHANGE_FILTERS.iter().find(|(_, _, notification)| *notification == name).map(|(filter, _, _)| *filter);
         let fits = |subscribed: &SubscribedItems| match (filter, &uri) {
             (Some(filter), _) => subscribed.lists.contains(filter),
             (None, Some(uri)) => subscribed.uris.iter().any(|prefix| uri.starts_with(prefix.as_str())),
@@ -236,7 +237,7 @@ impl Upstream {
     /// Lets the client fetch the lists again, which may have changed.
     pub(super) async fn report_possible_changes(&self, connection: &ServerConnection) {
         let capabilities = self.introduction(connection)["capabilities"].clone();
-        for (_, capability, notification) in LISTS {
+        for (_, capability, notification) in CHANGE_FILTERS {
             if capabilities[capability]["listChanged"] == true
                 || (self.is_joined && capabilities[capability].is_object())
             {
@@ -251,7 +252,7 @@ impl Upstream {
         let subscribed = lock(&self.subscribed).clone();
         let is_client_modern = self.client_introduction.is_modern();
         let mut all = Map::new();
-        for (filter, capability, _) in LISTS {
+        for (filter, capability, _) in CHANGE_FILTERS {
             let is_subscribed = !is_client_modern || subscribed.lists.contains(filter);
             if is_subscribed && capabilities[capability]["listChanged"] == true {
                 all.insert(filter.to_owned(), true.into());
@@ -280,7 +281,8 @@ impl Upstream {
 pub fn subscribed_items(message: &ClientMessage) -> SubscribedItems {
     let filter = message.param(&["notifications"]).and_then(|text| serde_json::from_str::<Value>(text).ok());
     let filter = filter.unwrap_or_default();
-    let lists = LISTS.iter().filter(|(name, _, _)| filter[name] == true).map(|(name, _, _)| (*name).to_owned());
+    let lists =
+        CHANGE_FILTERS.iter().filter(|(name, _, _)| filter[name] == true).map(|(name, _, _)| (*name).to_owned());
     let uris = filter["resourceSubscriptions"].as_array().into_iter().flatten();
     let uris: BTreeSet<String> = uris.filter_map(Value::as_str).map(ToOwned::to_owned).collect();
     SubscribedItems { lists: lists.collect(), uris }

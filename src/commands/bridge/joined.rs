@@ -47,7 +47,7 @@ struct MergedList {
 }
 
 /// The lists: the method, the member of the result, and the member of an item that names it.
-const LISTS: [(&str, &str, &str); 4] = [
+const LIST_METHODS: [(&str, &str, &str); 4] = [
     (method::TOOLS_LIST, "tools", "name"),
     (method::PROMPTS_LIST, "prompts", "name"),
     (method::RESOURCES_LIST, "resources", "uri"),
@@ -69,7 +69,7 @@ impl JoinedServers {
     /// the names that this server uses.
     pub async fn take_request(self: &Arc<Self>, message: ClientMessage) -> Option<(usize, ClientMessage)> {
         let name = message.method().to_owned();
-        if LISTS.iter().any(|(list, _, _)| *list == name)
+        if LIST_METHODS.iter().any(|(list, _, _)| *list == name)
             || matches!(name.as_str(), method::INITIALIZE | method::DISCOVER)
         {
             // On a task of its own: other requests of the client must not wait for all servers.
@@ -108,7 +108,7 @@ impl JoinedServers {
     }
 
     async fn answer_for_all(self: &Arc<Self>, message: ClientMessage) {
-        let list = LISTS.iter().find(|(list, _, _)| *list == message.method());
+        let list = LIST_METHODS.iter().find(|(list, _, _)| *list == message.method());
         let Some((list, member, key)) = list else { return self.introduce(&message).await };
         let MergedList { items, failed } = Box::pin(self.merged_list(list, member, key)).await;
         if failed.len() == self.upstreams.len()
@@ -157,7 +157,7 @@ impl JoinedServers {
     /// that may have it.
     async fn refresh(self: &Arc<Self>, members: &[&str]) -> BTreeMap<usize, Failure> {
         let mut failed = BTreeMap::new();
-        for (list, member, key) in LISTS.iter().filter(|(_, member, _)| members.contains(member)) {
+        for (list, member, key) in LIST_METHODS.iter().filter(|(_, member, _)| members.contains(member)) {
             failed.extend(Box::pin(self.merged_list(list, member, key)).await.failed);
         }
         failed
@@ -409,6 +409,6 @@ fn with_member(object: &str, name: &str, value: &str) -> String {
 
 /// The name of a server among several, as a prefix of names of tools.
 #[must_use]
-pub fn server_name(target: &Target) -> String {
+pub fn exposed_server_name(target: &Target) -> String {
     target.short_name().chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' }).collect()
 }

@@ -59,7 +59,7 @@ pub async fn run(context: &Context, args: BridgeArgs) -> Result<Exit> {
     let mut names = HashSet::new();
     for (words, command) in targets {
         let (target, _) = context.resolve_target(&words, command, false, &args.target_options).await?;
-        let name = joined::server_name(&target);
+        let name = joined::exposed_server_name(&target);
         if !names.insert(name.clone()) {
             let message = format!("two of the servers have the name '{name}'");
             return Err(Failure::new(ErrorKind::Usage, message)

@@ -144,13 +144,15 @@ impl Upstream {
         }
     }
 
-    /// Opens a server by a handshake.
-    async fn open_as_legacy(self: &Arc<Self>, connection: Arc<ServerConnection>) -> OpeningResult {
+    async fn initialize(&self, connection: &ServerConnection) -> RequestOutcome {
         let params = self.client_introduction.initialize_params();
         let limit = self.options.connect_timeout;
-        let outcome =
-            connection.own_request(self.next_id(), method::INITIALIZE, Some(&params), Vec::new(), limit).await;
-        match outcome {
+        connection.own_request(self.next_id(), method::INITIALIZE, Some(&params), Vec::new(), limit).await
+    }
+
+    /// Opens a server by a handshake.
+    async fn open_as_legacy(self: &Arc<Self>, connection: Arc<ServerConnection>) -> OpeningResult {
+        match self.initialize(&connection).await {
             RequestOutcome::Result(result) => {
                 set_revision(&connection, &result);
                 connection.set_opening(Opening::Legacy(result));
@@ -215,11 +217,7 @@ impl Upstream {
         if !has_forgotten || connection.is_modern() {
             return false;
         }
-        let params = self.client_introduction.initialize_params();
-        let limit = self.options.connect_timeout;
-        let outcome =
-            connection.own_request(self.next_id(), method::INITIALIZE, Some(&params), Vec::new(), limit).await;
-        let RequestOutcome::Result(result) = outcome else { return false };
+        let RequestOutcome::Result(result) = self.initialize(connection).await else { return false };
         set_revision(connection, &result);
         *now += 1;
         drop(now);

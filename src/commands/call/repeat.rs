@@ -32,7 +32,7 @@ use crate::session::Session;
 use crate::util::count::counted;
 
 /// How many calls are under way at once without `--jobs`.
-const DEFAULT_JOBS: u16 = 1;
+const DEFAULT_REPEAT_JOBS: u16 = 1;
 
 /// How late a timer may be: up to a millisecond, and then the process has to be scheduled.
 const TIMER_RESOLUTION: Duration = Duration::from_millis(2);
@@ -72,7 +72,7 @@ pub(super) async fn run(
     // All calls are the same: what comes before sending is done once, and is not part of any call.
     let ready = ToolCall::concurrent(call_context, raw_arguments, &Arc::default(), 1).prepare().await?;
     let start = Instant::now();
-    let jobs = usize::from(args.jobs.unwrap_or(DEFAULT_JOBS));
+    let jobs = usize::from(args.jobs.unwrap_or(DEFAULT_REPEAT_JOBS));
     let count = args.repeat.unwrap_or(1);
     // `--rate` has a lower limit, so the sum cannot overflow.
     let due_time = |number: u32, rate: f64| start + Duration::from_secs_f64(f64::from(number) / rate);

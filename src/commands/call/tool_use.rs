@@ -255,11 +255,11 @@ async fn find_tool_server<'a>(
     if let Some(trouble) = trouble {
         return Err(trouble);
     }
-    Err(missing_tool(context, args, servers, &asked.name, &known))
+    Err(unknown_tool_failure(context, args, servers, &asked.name, &known))
 }
 
 /// The failure for a tool that no server has, of which `known` are the tools that were looked at.
-fn missing_tool(
+fn unknown_tool_failure(
     context: &Context,
     args: &CallArgs,
     servers: &[ToolUseServer],

@@ -10,7 +10,7 @@ use tokio::time::timeout;
 
 use crate::cli::ListArgs;
 use crate::commands::context::Context;
-use crate::commands::lists::{DEFAULT_JOBS, note_no_servers};
+use crate::commands::lists::{DEFAULT_LIST_JOBS, note_no_servers};
 use crate::config::Config;
 use crate::error::{Failure, Result};
 use crate::util::count::counted;
@@ -37,7 +37,7 @@ impl<'a> ConfiguredServers<'a> {
         if names.is_empty() {
             note_no_servers(context, config);
         }
-        let jobs = args.jobs.or(config.defaults.jobs).unwrap_or(DEFAULT_JOBS);
+        let jobs = args.jobs.or(config.defaults.jobs).unwrap_or(DEFAULT_LIST_JOBS);
         ConfiguredServers { context, names, jobs }
     }
 

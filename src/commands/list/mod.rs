@@ -201,7 +201,7 @@ async fn print_listed_tool(
     schema_only: bool,
     needed: &[ClientCapability],
 ) -> Result<Exit> {
-    let Some(tool) = tools.find(name) else { return Err(missing_tool(tools, session, name)) };
+    let Some(tool) = tools.find(name) else { return Err(unlisted_tool_failure(tools, session, name)) };
     let ui = &context.ui;
     tool.defect(ListKind::Tools).iter().for_each(|defect| ui.warn(defect));
     if schema_only {
@@ -224,7 +224,7 @@ async fn print_listed_tool(
 }
 
 /// The failure for a tool that is not listed. The word may be meant as one of the lists, or as a pattern.
-fn missing_tool(tools: &ToolList, session: &Session, word: &str) -> Failure {
+fn unlisted_tool_failure(tools: &ToolList, session: &Session, word: &str) -> Failure {
     let failure = tools.unavailable_tool(session, word);
     if !tools.may_appear(word) {
         return failure;

@@ -66,7 +66,7 @@ async fn print_all_servers(context: &Context, args: &ListArgs, form: ToolFormat)
     let config = lookup.config()?;
     let target = |name| context.resolve_configured(config, name, &args.target_options, false);
     let query = |name| async move {
-        fetch_tools(context, args, name, target(name)).await.map_err(|failure| failure.one_of_several(name))
+        fetch_server_tools(context, args, name, target(name)).await.map_err(|failure| failure.one_of_several(name))
     };
     let servers = ConfiguredServers::new(context, args, config);
     let fetched = servers.query(query, |one| one.as_ref().err(), |_| Ok(())).await?;
@@ -85,7 +85,7 @@ async fn print_all_servers(context: &Context, args: &ListArgs, form: ToolFormat)
     Ok(exit)
 }
 
-async fn fetch_tools(
+async fn fetch_server_tools(
     context: &Context,
     args: &ListArgs,
     name: &str,

@@ -16,7 +16,7 @@ use crate::cli::ReadArgs;
 use crate::commands::argument_completion::CompletionQuery;
 use crate::commands::context::{Context, Exit};
 use crate::commands::lists::{self, ListFilter};
-use crate::commands::read::resource::list_hint;
+use crate::commands::read::resource::list_resources_hint;
 use crate::commands::read::template::{expand_template, split_argument, template_variables};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::output::content;
@@ -171,7 +171,7 @@ async fn read_concurrently<T>(
 }
 
 fn no_resource_given(target: &Target) -> Failure {
-    Failure::new(ErrorKind::Usage, "no resource given").hint(list_hint(target))
+    Failure::new(ErrorKind::Usage, "no resource given").hint(list_resources_hint(target))
 }
 
 /// Completes an argument of a template.

@@ -51,16 +51,16 @@ async fn suggest_resources(session: &Session, uri: &str, failure: Failure) -> Fa
             Some(nearest) => format!("did you mean {nearest} ?"),
             None => match nearest_names(uri, entries.iter().map(ListItem::name)).first() {
                 Some(nearest) => entries.iter().find(|entry| entry.name() == *nearest).map_or_else(
-                    || list_hint(session.target()),
+                    || list_resources_hint(session.target()),
                     |entry| format!("did you mean {nearest}? {}", read(entry)),
                 ),
-                None => list_hint(session.target()),
+                None => list_resources_hint(session.target()),
             },
         },
     };
     failure.hint(hint)
 }
 
-pub fn list_hint(target: &Target) -> String {
+pub fn list_resources_hint(target: &Target) -> String {
     format!("list resources: {}", target.command_line("read", &[]))
 }

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use crate::commands::client_features;
 use crate::commands::context::Context;
-use crate::commands::recording::server_name;
+use crate::commands::recording::recorded_server_name;
 use crate::commands::timeouts::DEFAULT_IDLE;
 use crate::config::Config;
 use crate::config::redact::{Sensitivity, redact_arguments, redact_value};
@@ -253,7 +253,7 @@ pub(super) fn list_command(target: &Target) -> String {
 
 /// What `session list` shows as the target: the configured name, the URL without secrets, or the program.
 fn shown_target(target: &Target) -> String {
-    redacted_url(target).unwrap_or_else(|| server_name(target))
+    redacted_url(target).unwrap_or_else(|| recorded_server_name(target))
 }
 
 /// The URL of a target that is not configured, without secrets.

@@ -142,7 +142,7 @@ struct SuiteReader<'a> {
 }
 
 /// The key for a name that it has elsewhere: in a batch, in an API of a model, or in the protocol.
-fn other_name(key: &str) -> Option<&'static str> {
+fn correct_key(key: &str) -> Option<&'static str> {
     Some(match key {
         "arguments" | "input" | "params" | "parameters" => "args",
         "tool" => "call",
@@ -176,7 +176,7 @@ impl SuiteReader<'_> {
                 None if others.contains(&member.key.as_str()) => {}
                 None => {
                     let names = keys().map(|key| key.name).chain(others.iter().copied());
-                    let other = other_name(&member.key).filter(|other| keys().any(|key| key.name == *other));
+                    let other = correct_key(&member.key).filter(|other| keys().any(|key| key.name == *other));
                     let near = other
                         .or_else(|| nearest_name(&member.key, names))
                         .map(|near| format!("did you mean '{near}'?"));

@@ -304,7 +304,7 @@ impl SuiteSession {
             }
         }
         let mut problems: Vec<(usize, FailedExpectation)> =
-            result.iter().flat_map(|result| check_result(test, captures, &text, result)).collect();
+            result.iter().flat_map(|result| failed_expectations(test, captures, &text, result)).collect();
         drop(text);
         if let Some(result) = result {
             let whole = test.snapshot.filter(|_| test.volatile.is_empty()).map(|_| result.get().to_owned());
@@ -521,7 +521,7 @@ fn result_text(action: &TestAction, result: &RawJson) -> String {
 
 /// What does not hold of a result and its text, with the number of the expectation. Expressions are checked afterwards,
 /// by [`check_expressions`].
-fn check_result(
+fn failed_expectations(
     test: &SuiteTest,
     captures: &Captures,
     text: &impl Deref<Target = String>,

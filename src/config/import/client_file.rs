@@ -83,7 +83,7 @@ pub(super) fn parse_file(source: &ConfigFile) -> Result<ConfigNode> {
 }
 
 /// A name that `config add` would accept: letters, digits, `_`, `-`, `.` and `/`, beginning with a letter or digit.
-pub(super) fn sanitized_name(name: &str) -> String {
+pub(super) fn sanitized_server_name(name: &str) -> String {
     let ascii: String = name.chars().filter(char::is_ascii).collect();
     let made = mcp_json::sanitize_name(&ascii);
     match made.trim_start_matches(['_', '-', '.']) {
@@ -158,7 +158,7 @@ impl ClientFileReader<'_> {
         server: ConfigNode,
         draft: ServerDraft<'_>,
     ) -> Result<ImportedServer, String> {
-        let name = sanitized_name(&member.key);
+        let name = sanitized_server_name(&member.key);
         let mut notes = draft.notes;
         if name != member.key {
             notes.insert(0, format!("'{}' cannot be typed as one word, so it was renamed to '{name}'", member.key));

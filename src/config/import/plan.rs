@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::client_file::sanitized_name;
+use super::client_file::sanitized_server_name;
 use super::render::{ORIGIN_COMMENT, toml_block};
 use super::{
     ClientFile, ImportClient, ImportedServer, client_files, discover_files, read_client_file, recognize_file,
@@ -275,7 +275,7 @@ impl ImportPlan {
             return;
         }
         let folder = entry.project.as_ref().and_then(|project| project.file_name()).map(|name| name.to_string_lossy());
-        let folder = folder.map(|folder| sanitized_name(&folder));
+        let folder = folder.map(|folder| sanitized_server_name(&folder));
         let suffixes =
             folder.into_iter().chain([found.client.id().to_owned()]).chain((2..).map(|n: u32| n.to_string()));
         let name = suffixes.map(|suffix| format!("{}-{suffix}", entry.name)).find(|name| free(name));

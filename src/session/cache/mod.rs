@@ -222,7 +222,7 @@ impl ServerCache {
             ignores_eof: profile.ignores_eof,
         };
         if let (Some(path), Ok(text)) = (self.profile_path(), serde_json::to_vec(&file)) {
-            write_atomically(&path, &text);
+            write_if_possible(&path, &text);
         }
     }
 
@@ -235,7 +235,7 @@ impl ServerCache {
             profile.ignores_eof = file.ignores_eof;
         }
         if let Ok(text) = serde_json::to_vec(&file) {
-            write_atomically(&path, &text);
+            write_if_possible(&path, &text);
         }
     }
 
@@ -321,7 +321,7 @@ impl ServerCache {
                 if !path.exists() {
                     self.remove_old_list_files(kind);
                 }
-                write_atomically(&path, &text);
+                write_if_possible(&path, &text);
             }
         }
     }
@@ -345,7 +345,7 @@ impl ServerCache {
                 };
                 file.expires = 0;
                 if let Ok(text) = serde_json::to_vec(&file) {
-                    write_atomically(&path, &text);
+                    write_if_possible(&path, &text);
                 }
             }
         }
@@ -379,7 +379,7 @@ fn read_json<T: DeserializeOwned>(path: &Path) -> Option<T> {
 }
 
 /// Replaces a file atomically, readable by its owner only. Failures are ignored, since the cache is optional.
-fn write_atomically(path: &Path, content: &[u8]) {
+fn write_if_possible(path: &Path, content: &[u8]) {
     let Some(dir) = path.parent() else { return };
     let write = || -> std::io::Result<()> {
         fs::create_dir_all(dir)?;

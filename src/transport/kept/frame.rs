@@ -14,7 +14,7 @@ use crate::error::{ErrorKind, Failure, Result};
 use crate::protocol::rpc::{MessageText, RpcMessage};
 use crate::transport::connection::TransportKind;
 use crate::transport::message::{Incoming, IncomingItem, MAX_MESSAGE};
-use crate::transport::recorded_transport::{failure_json, item_members, message_json};
+use crate::transport::recorded_transport::{item_members, message_json, recorded_failure};
 use crate::transport::replay::{FailureLine, parse_received_line};
 use crate::transport::trace::{Trace, TraceEvent};
 
@@ -63,7 +63,7 @@ impl Greeting {
     /// Sets why the server cannot be reached.
     #[must_use]
     pub fn with_failure(self, failure: &Failure) -> Self {
-        Greeting { failure: Some(failure_json(failure)), ..self }
+        Greeting { failure: Some(recorded_failure(failure)), ..self }
     }
 
     pub(super) fn failure(&self) -> Result<Option<Failure>> {

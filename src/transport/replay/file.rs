@@ -222,7 +222,7 @@ pub(super) fn load(path: &Path, server: Option<&str>) -> Result<Script> {
             Ok(parsed) => reader.add(parsed, number == 0).map_err(|why| broken_file(path, number + 1, &why))?,
             // The process that wrote it was killed.
             Err(error) if error.is_eof() && number > 0 && !text.ends_with('\n') && text.ends_with(line) => {}
-            Err(error) => return Err(broken_file(path, number + 1, &json_fault(&error))),
+            Err(error) => return Err(broken_file(path, number + 1, &describe_json_error(&error))),
         }
     }
     if !reader.has_header {
@@ -246,7 +246,7 @@ fn broken_file(path: &Path, line: usize, why: &str) -> Failure {
         .hint("make a recording: mcpipe call TARGET TOOL --record FILE")
 }
 
-fn json_fault(error: &serde_json::Error) -> String {
+fn describe_json_error(error: &serde_json::Error) -> String {
     let fault = json_error::json_fault(error);
     if error.is_data() {
         format!("{fault} (column {})", error.column())
@@ -351,7 +351,7 @@ impl RecordingReader {
         }
         let Some(message) = line.message else { return Ok(()) };
         let batch: Vec<&RawValue> = match message.get().get(..1) {
-            Some("[") => serde_json::from_str(message.get()).map_err(|error| json_fault(&error))?,
+            Some("[") => serde_json::from_str(message.get()).map_err(|error| describe_json_error(&error))?,
             Some("{") => vec![message],
             _ => return Ok(()),
         };
