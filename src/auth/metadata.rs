@@ -49,7 +49,6 @@ pub struct AuthorizationServerMetadata {
     pub code_challenge_methods_supported: Option<Vec<String>>,
     pub token_endpoint_auth_methods_supported: Option<Vec<String>>,
     pub revocation_endpoint_auth_methods_supported: Option<Vec<String>>,
-    pub grant_types_supported: Option<Vec<String>>,
     pub authorization_response_iss_parameter_supported: bool,
     pub client_id_metadata_document_supported: bool,
     /// Assumed, because there is no metadata document (2025-03-26).
@@ -79,7 +78,6 @@ impl AuthorizationServerMetadata {
                 document,
                 "revocation_endpoint_auth_methods_supported",
             ),
-            grant_types_supported: string_list_member(document, "grant_types_supported"),
             authorization_response_iss_parameter_supported: flag("authorization_response_iss_parameter_supported"),
             client_id_metadata_document_supported: flag("client_id_metadata_document_supported"),
             is_assumed: false,
