@@ -194,7 +194,7 @@ fn what_cannot_be_had_names_server_key_file_and_line() {
         |line: &str| fails(&format!("${{command:{line}}}").replace("./", &format!("{}/", sandbox.work().display())));
     set(&sandbox, "CRM_KEY", "x");
     expect![[r#"
-        mcpipe: error: ~/.config/mcpipe/config.toml:6: there is no secret 'CRM-KEY' in [ROOT]/home/.local/share/mcpipe/credentials.json; 'headers.X-Key' in [servers.api] refers to it
+        mcpipe: error: ~/.config/mcpipe/config.toml:6: there is no secret 'CRM-KEY' in ~/.local/share/mcpipe/credentials.json; 'headers.X-Key' in [servers.api] refers to it
           did you mean CRM_KEY?
         hint: store it: mcpipe config secret set CRM-KEY
     "#]].assert_eq(&fails("${keychain:CRM-KEY}"));
