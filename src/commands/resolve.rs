@@ -11,6 +11,7 @@ use crate::error::{Failure, Result};
 use crate::interrupt;
 use crate::target::{self, Target, TargetFlags, TargetName, TargetOptions, TargetReference};
 use crate::transport::Endpoint;
+use crate::util::quoting::quote_without_secrets;
 
 impl Context {
     /// The target of a command line and the words that follow it; see [`TargetName::split_off`].
@@ -32,7 +33,7 @@ impl Context {
         let mut target = match self.with_secrets(defaults, resolve).await {
             Ok(target) => target,
             Err(failure) => {
-                let failure = explain_unknown_target(failure, &name, &lookup);
+                let failure = explain_unknown_target(failure, &name, &words, &lookup);
                 return Err(self.with_target_hint(&name, &lookup, failure));
             }
         };
@@ -112,10 +113,15 @@ impl Context {
 
 /// Adds what the command line may have meant to the failure for a server that is not configured.
 #[cold]
-fn explain_unknown_target(failure: Failure, name: &TargetName, lookup: &LazyConfig<'_>) -> Failure {
+fn explain_unknown_target(failure: Failure, name: &TargetName, words: &[String], lookup: &LazyConfig<'_>) -> Failure {
     let TargetName::Configured(name) = name else { return failure };
     let Some(config) = lookup.config().ok().filter(|config| config.server(name).is_none()) else { return failure };
     let arguments: Vec<OsString> = std::env::args_os().collect();
+    if let Some(server) = words.first().filter(|next| config.server(next).is_some())
+        && let Some(line) = swapped_words(&arguments, name, server)
+    {
+        return failure.hint(format!("use {line}"));
+    }
     if let Some(line) = joined_tool_hint(name, config, &arguments) {
         return failure.hint(format!("use {line}"));
     }
@@ -123,6 +129,15 @@ fn explain_unknown_target(failure: Failure, name: &TargetName, lookup: &LazyConf
         Some(hint) => failure.hint(hint),
         None => failure,
     }
+}
+
+/// The command line with these two words, which follow each other, in the other order.
+fn swapped_words(arguments: &[OsString], first: &str, second: &str) -> Option<String> {
+    let at = arguments.windows(2).position(|pair| pair[0] == first && pair[1] == second)?;
+    let mut line: Vec<&str> = arguments.iter().map(|word| word.to_str()).collect::<Option<_>>()?;
+    line.swap(at, at + 1);
+    line[0] = "mcpipe";
+    Some(quote_without_secrets(&line).join(" "))
 }
 
 /// Unpacks the bundle of a target that will be connected to.

@@ -387,6 +387,21 @@ fn a_similar_server_is_suggested_instead_of_adding_one() {
 }
 
 #[test]
+fn a_tool_before_its_server_gets_a_hint() {
+    let sandbox = Sandbox::new();
+    sandbox.config("[servers.demo]\ncommand = 'true'\n");
+    for (words, hint) in [
+        (&["call", "get-sum", "demo", "a=1", "b=x y"][..], "mcpipe call demo get-sum a=1 b='x y'"),
+        (&["-q", "list", "get-sum", "demo"], "mcpipe -q list demo get-sum"),
+        (&["prompt", "hello", "demo"], "mcpipe prompt demo hello"),
+    ] {
+        let run = sandbox.mcpipe(words).run();
+        run.exits(3).prints("").stderr_contains("error: no server named '");
+        run.stderr_contains(&format!("\nhint: use {hint}\n"));
+    }
+}
+
+#[test]
 fn what_only_a_shell_understands_gets_a_hint() {
     let sandbox = Sandbox::new();
     for (words, error, hint) in [
