@@ -15,7 +15,7 @@ use crate::session::negotiate::classify::may_indicate_wrong_era;
 use crate::session::negotiate::{MIN_ATTEMPT_TIMEOUT, NegotiatedConnection, Negotiator};
 use crate::session::operation::Operation;
 use crate::session::request::RequestOutcome;
-use crate::session::retry::{FailedAttempt, RetryDecision, poll_delay, random_fraction};
+use crate::session::retry::{FailedAttempt, RetryDecision, RetryState, poll_delay, random_fraction};
 use crate::session::server_pause::{SendPermit, Turn};
 use crate::util::duration::format_duration;
 
@@ -83,27 +83,43 @@ impl Session {
                 Some(pause) => permit.refused(pause),
                 None => drop(permit),
             }
-            let mut known_refusals = self.pause.refusals();
-            let mut count = 1;
-            permit = loop {
-                let decisions = (0..count).map(|_| attempts.decide(failed, began.elapsed(), random_fraction()));
-                let next = decisions.reduce(|last, next| if last == RetryDecision::Stop { last } else { next });
-                let Some(RetryDecision::Poll(pause) | RetryDecision::Retry(pause, _)) = next else { return outcome };
-                if let Some(RetryDecision::Retry(pause, n)) = next {
-                    self.options.retry.report_retry(operation, advice, pause, n, &self.options.transport.trace);
-                }
-                self.options.transport.interrupt.run_until_interrupted(tokio::time::sleep(pause)).await?;
-                let turn = self.pause.turn(Some(known_refusals));
-                match self.options.transport.interrupt.run_until_interrupted(turn).await? {
-                    Turn::Send(permit) => break permit,
-                    // The server would have refused this one too.
-                    Turn::Refused(others) => {
-                        known_refusals += others;
-                        count = others;
-                    }
-                }
-            };
+            match self.permission_to_retry(operation, &mut attempts, failed, began).await? {
+                Some(next) => permit = next,
+                None => return outcome,
+            }
             self.discard_closed_connection().await;
+        }
+    }
+
+    /// Waits as long as the retry policy says, and as the server asked all requests to; `None` if there is no other
+    /// attempt.
+    async fn permission_to_retry(
+        &self,
+        operation: &Operation,
+        attempts: &mut RetryState<'_>,
+        failed: FailedAttempt,
+        began: Instant,
+    ) -> Result<Option<SendPermit<'_>>> {
+        let interrupt = &self.options.transport.interrupt;
+        let mut known_refusals = self.pause.refusals();
+        let mut count = 1;
+        loop {
+            let decisions = (0..count).map(|_| attempts.decide(failed, began.elapsed(), random_fraction()));
+            let next = decisions.reduce(|last, next| if last == RetryDecision::Stop { last } else { next });
+            let Some(RetryDecision::Poll(pause) | RetryDecision::Retry(pause, _)) = next else { return Ok(None) };
+            if let Some(RetryDecision::Retry(pause, n)) = next {
+                let trace = &self.options.transport.trace;
+                self.options.retry.report_retry(operation, failed.retry_advice, pause, n, trace);
+            }
+            interrupt.run_until_interrupted(tokio::time::sleep(pause)).await?;
+            match interrupt.run_until_interrupted(self.pause.turn(Some(known_refusals))).await? {
+                Turn::Send(permit) => return Ok(Some(permit)),
+                // The server would have refused this one too.
+                Turn::Refused(others) => {
+                    known_refusals += others;
+                    count = others;
+                }
+            }
         }
     }
 
