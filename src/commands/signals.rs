@@ -82,7 +82,7 @@ fn exit_now(class: ErrorKind) -> ! {
 }
 
 /// Whether SIGHUP was ignored when mcpipe started, as by `nohup`: it stays ignored, and child processes inherit that.
-#[cfg(unix)]
+#[cfg(any(target_os = "linux", target_os = "macos"))]
 fn ignores_hangup() -> bool {
     static IGNORED: OnceLock<bool> = OnceLock::new();
     *IGNORED.get_or_init(|| {
@@ -94,6 +94,11 @@ fn ignores_hangup() -> bool {
                 && action.assume_init().sa_sigaction == libc::SIG_IGN
         }
     })
+}
+
+#[cfg(all(unix, not(any(target_os = "linux", target_os = "macos"))))]
+fn ignores_hangup() -> bool {
+    false
 }
 
 #[cfg(unix)]

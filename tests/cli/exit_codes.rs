@@ -186,7 +186,7 @@ fn a_refusal_is_8() {
 
 /// Starts a call that never ends, sends the signal once the server has it, and returns the run and the server's log.
 fn interrupted(server: StdioServer, signal: Signal) -> (Run, Vec<serde_json::Value>) {
-    let running = Sandbox::new().mcpipe(["call", &server.target(), "slow"]).start();
+    let running = Sandbox::new().mcpipe(["call", &server.target(), "slow"]).with_default_hangup().start();
     server.wait_for("the call", |seen| {
         seen.iter().any(|one| !one.stdin.is_empty() && one.methods().contains(&"tools/call".to_owned()))
     });

@@ -22,7 +22,8 @@ fn reading_silent_stdin_is_interrupted() {
         let sandbox = Sandbox::new();
         let fifo = sandbox.work().join("fifo");
         assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
-        let running = sandbox.mcpipe(["call", &server.target(), "echo"]).args(words).stdin_open().start();
+        let running =
+            sandbox.mcpipe(["call", &server.target(), "echo"]).args(words).stdin_open().with_default_hangup().start();
         std::thread::sleep(UNTIL_STUCK);
         running.signal(signal);
         let message = match code {

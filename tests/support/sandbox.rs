@@ -103,6 +103,7 @@ impl Sandbox {
             cwd: self.work(),
             timeout: Duration::from_secs(30),
             leaves: false,
+            wrapper: &[],
         }
     }
 
@@ -137,6 +138,8 @@ pub struct Mcpipe {
     cwd: PathBuf,
     timeout: Duration,
     leaves: bool,
+    /// What starts the program, with its arguments.
+    wrapper: &'static [&'static str],
 }
 
 impl Mcpipe {
@@ -186,6 +189,14 @@ impl Mcpipe {
         self
     }
 
+    /// Handles SIGHUP even if the tests run under `nohup`, which makes it ignored.
+    pub fn with_default_hangup(mut self) -> Self {
+        if cfg!(target_os = "linux") {
+            self.wrapper = &["/usr/bin/env", "--default-signal=HUP"];
+        }
+        self
+    }
+
     /// Does not check for leftover processes (for a run that is inspected while it continues).
     pub fn allow_leftovers(mut self) -> Self {
         self.leaves = true;
@@ -217,7 +228,7 @@ impl Mcpipe {
 
     /// Starts it, to be observed while it runs.
     pub fn start(self) -> Running {
-        let mut command = self.command(&[]);
+        let mut command = self.command(self.wrapper);
         command.stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0);
         command.stdin(match self.stdin {
             Stdin::Nothing => Stdio::null(),
