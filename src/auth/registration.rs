@@ -106,6 +106,7 @@ fn metadata_document_client(url: &str) -> Result<ClientRegistration> {
             && parsed.path() != "/"
             && parsed.fragment().is_none()
             && parsed.username().is_empty()
+            && parsed.password().is_none()
     });
     if parsed.is_none() {
         return Err(Failure::new(ErrorKind::Config, format!("'{url}' is not a valid client ID"))
@@ -203,10 +204,13 @@ async fn post_registration(
     first_refusal.ok_or_else(|| Failure::new(ErrorKind::Bug, "no method to register a client with"))
 }
 
-/// The authorization server refused to register mcpipe. Nothing in the exchange is secret, so all that it says is shown.
+/// The authorization server refused to register mcpipe. Nothing in a refusal is secret, so all that it says is shown.
 fn registration_failure(found: &DiscoveryResult, answer: &OAuthHttpResponse) -> Failure {
     let mut denied = token_response::parse_error_response(answer.status, &answer.body);
-    if denied.description.is_none() && denied.code.is_empty() {
+    if answer.status < 300 {
+        // It may contain the secret of a client.
+        denied.description = Some("its response has no 'client_id'".to_owned());
+    } else if denied.description.is_none() && denied.code.is_empty() {
         let text = String::from_utf8_lossy(&answer.body);
         let words: Vec<&str> = text.split_whitespace().collect();
         denied.description = (!words.is_empty()).then(|| shorten(&words.join(" "), 300));
@@ -263,7 +267,10 @@ fn no_client_failure(found: &DiscoveryResult) -> Failure {
     }
     let issuer = &found.authorization_server.issuer;
     Failure::new(ErrorKind::Auth, format!("mcpipe is not registered with the authorization server {issuer}"))
-        .cause("it does not support client registration")
+        .cause(match found.authorization_server.registration_endpoint {
+            Some(_) => "mcpipe registers clients only for logins of a user",
+            None => "it does not support client registration",
+        })
         .hint(client_id_hint(found))
 }
 
@@ -327,7 +334,7 @@ mod tests {
     #[test]
     fn aut_12_a_document_has_an_https_url_with_a_path() {
         assert_eq!(metadata_document_client("https://h/client.json").unwrap().id, "https://h/client.json");
-        for bad in ["http://h/c", "https://h", "https://h/", "https://h/c#f", "https://u@h/c", "c"] {
+        for bad in ["http://h/c", "https://h", "https://h/", "https://h/c#f", "https://u@h/c", "https://:p@h/c", "c"] {
             assert_eq!(metadata_document_client(bad).unwrap_err().kind(), ErrorKind::Config, "{bad}");
         }
     }

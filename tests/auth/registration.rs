@@ -178,7 +178,7 @@ fn a_forgotten_client_is_registered_again_once() {
     server.log_in(&sandbox);
     forgetful(&server, refuses_the_first_client);
     let run = log_in(&server, &sandbox, &[]);
-    run.exits(0).stderr_contains("no longer knows mcpipe; registering again");
+    run.exits(0).stderr_contains("does not accept the earlier registration of mcpipe; registering again");
     assert_eq!(server.token_forms().last().unwrap()["client_id"], "mcpipe-2");
     sandbox.mcpipe(["list", &server.url()]).run().exits(0);
     // A new client that is refused is not registered once more.
@@ -201,6 +201,32 @@ fn a_client_that_the_login_page_does_not_know_is_registered_again() {
         log_in(&server, &sandbox, &[]).exits(0).stderr_contains("registering again");
         assert_eq!(server.token_forms().last().unwrap()["client_id"], "mcpipe-2");
     }
+}
+
+#[test]
+fn a_client_that_was_registered_for_a_browser_is_registered_again_for_a_device() {
+    let (sandbox, server) = (Sandbox::new(), ProtectedServer::start());
+    server.log_in(&sandbox);
+    forgetful(&server, |request| {
+        let is_first = request.method == "POST" && parse_form(request).get("client_id")? == "mcpipe-1";
+        is_first.then(|| oauth_error(400, "unauthorized_client"))
+    });
+    log_in(&server, &sandbox, &["--device"]).exits(0).stderr_contains("registering again");
+    assert_eq!(server.token_forms().last().unwrap()["client_id"], "mcpipe-2");
+    // A client that was registered for a device is not registered once more.
+    server.at_issuer(|request| (request.target == "/token").then(|| oauth_error(400, "unauthorized_client")));
+    let before = registrations(&server).len();
+    sandbox.mcpipe(["auth", "logout", &server.url()]).run().exits(0);
+    log_in(&server, &sandbox, &["--device"]).exits(4).stderr_contains("said unauthorized_client");
+    assert_eq!(registrations(&server).len(), before + 1);
+}
+
+#[test]
+fn a_success_without_a_client_is_not_shown() {
+    let (sandbox, server) = (Sandbox::new(), ProtectedServer::start());
+    register_as(&server, |_| Reply::json(&json!({"clientId": "x", "client_secret": "s3cret"})).with_status(201));
+    let run = log_in(&server, &sandbox, &[]);
+    run.exits(4).stderr_contains("its response has no 'client_id'").hides("s3cret");
 }
 
 #[test]

@@ -209,9 +209,11 @@ impl<'a> LoginFlow<'a> {
     /// The outcome of a login that an endpoint refused.
     ///
     /// # Errors
-    /// The refusal, unless the client has been forgotten.
+    /// The refusal, unless an earlier registration may be the reason.
     pub fn refused(&self, error: &OAuthError) -> Result<LoginOutcome> {
-        match self.is_client_reused && error.has_code("invalid_client") {
+        // A client that was registered for another grant may not be allowed to use this one (RFC 6749 §5.2).
+        let is_about_client = error.has_code("invalid_client") || error.has_code("unauthorized_client");
+        match self.is_client_reused && is_about_client {
             true => Ok(LoginOutcome::ClientForgotten),
             false => Err(self.token_failure(error)),
         }

@@ -4,7 +4,7 @@ mod authorization_code;
 mod device_code;
 mod login_flow;
 mod non_interactive;
-mod refresh;
+mod refresh_request;
 mod registration_management;
 
 use crate::auth::credentials::Credentials;
@@ -13,7 +13,7 @@ use crate::config::oauth::Grant;
 use crate::error::{ErrorKind, Failure, Result};
 
 use login_flow::LoginOutcome;
-pub use refresh::{TokenOutcome, refresh_tokens, revoke_tokens};
+pub use refresh_request::{TokenOutcome, refresh_tokens, revoke_tokens};
 pub use registration_management::delete_registration;
 
 /// Logs in by the grant that the settings name.
@@ -26,7 +26,9 @@ pub async fn log_in(context: &LoginContext, request: LoginRequest<'_>) -> Result
         return Ok(*credentials);
     }
     let issuer = &request.discovery.authorization_server.issuer;
-    context.user.warn(&format!("the authorization server {issuer} no longer knows mcpipe; registering again"));
+    context.user.warn(&format!(
+        "the authorization server {issuer} does not accept the earlier registration of mcpipe; registering again"
+    ));
     match log_in_once(context, LoginRequest { known: None, ..request }).await? {
         LoginOutcome::Done(credentials) => Ok(*credentials),
         LoginOutcome::ClientForgotten => {
