@@ -253,7 +253,8 @@ impl ConfiguredServer {
         {
             for member in members {
                 if member.key.is_empty() || member.key.contains(['=', '\0']) {
-                    fault(member.offset, format!("'{}' in {section} is not a valid variable name", member.key));
+                    let why = "is not a valid variable name: it is empty or contains '='";
+                    fault(member.offset, format!("'{}' in {section} {why}", member.key));
                 }
             }
         }

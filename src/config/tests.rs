@@ -140,7 +140,10 @@ fn conflicting_keys_are_errors() {
         ),
         ("url = 'https://a'\nkey = 'k.pem'", ":3: 'key' in [servers.x] needs 'cert'"),
         ("url = 'https://a'\nallow_tools = [\n'a',\n'b[']", ":5: 'allow_tools' in [servers.x] has an invalid pattern"),
-        ("command = 'a'\nenv = { 'A=B' = '1' }", "'A=B' in [servers.x] is not a valid variable name"),
+        (
+            "command = 'a'\nenv = { 'A=B' = '1' }",
+            "'A=B' in [servers.x] is not a valid variable name: it is empty or contains '='",
+        ),
         ("command = ''", "'command' in [servers.x] is empty"),
         ("command = 'a ${'", "'command' in [servers.x] is invalid: '${' has no closing"),
     ] {

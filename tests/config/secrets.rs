@@ -233,7 +233,7 @@ fn what_cannot_be_had_names_server_key_file_and_line() {
         mcpipe: error: ~/.config/mcpipe/config.toml:6: 'headers' in [servers.api] is invalid: '${command:…}' has no valid command line: the program is missing, or a quote is not closed
     "#]].assert_eq(&fails("${command:'unclosed}"));
     expect![[r#"
-        mcpipe: error: ~/.config/mcpipe/config.toml:6: 'headers' in [servers.api] is invalid: 'a b' is not a valid secret name: use letters, digits, '_' and '-', beginning with a letter or digit
+        mcpipe: error: ~/.config/mcpipe/config.toml:6: 'headers' in [servers.api] is invalid: 'a b' is not a valid secret name: use up to 100 letters, digits, '_' and '-', beginning with a letter or digit
     "#]].assert_eq(&fails("${keychain:a b}"));
 }
 

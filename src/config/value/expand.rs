@@ -37,6 +37,8 @@ pub enum ExpandError {
     UnsetVariable(String),
     /// `${` without `}`.
     Unclosed,
+    /// Defaults within defaults.
+    TooDeep,
     /// None of the supported forms.
     UnknownForm(String),
     /// The text after `keychain:` cannot be the name of a secret.
@@ -52,13 +54,16 @@ impl std::fmt::Display for ExpandError {
         match self {
             ExpandError::UnsetVariable(name) => write!(f, "the variable {name} is not set"),
             ExpandError::Unclosed => f.write_str("'${' has no closing '}'"),
+            ExpandError::TooDeep => {
+                write!(f, "more than {MAX_NESTED_REFERENCES} references are nested in the default of one")
+            }
             ExpandError::UnknownForm(form) => write!(
                 f,
                 "'${{{form}}}' is not a reference; use ${{VAR}}, ${{VAR:-default}}, ${{keychain:NAME}} or ${{command:LINE}}"
             ),
             ExpandError::InvalidSecretName(name) => write!(
                 f,
-                "'{name}' is not a valid secret name: use letters, digits, '_' and '-', beginning with a letter or digit"
+                "'{name}' is not a valid secret name: use up to 100 letters, digits, '_' and '-', beginning with a letter or digit"
             ),
             ExpandError::InvalidCommand => f.write_str(
                 "'${command:…}' has no valid command line: the program is missing, or a quote is not closed",
@@ -83,6 +88,8 @@ pub enum TemplatePart<'a> {
 
 const KEYCHAIN_PREFIX: &str = "keychain:";
 const COMMAND_PREFIX: &str = "command:";
+/// How many references may be within each other, as defaults.
+const MAX_NESTED_REFERENCES: usize = 16;
 
 /// Splits a string into its pieces.
 ///
@@ -101,7 +108,7 @@ pub fn parse_template(text: &str) -> Result<Vec<TemplatePart<'_>>, ExpandError> 
         }
         found.push(TemplatePart::Literal(&rest[..start]));
         let inner = &rest[start + 2..];
-        let end = closing_brace(inner).ok_or(ExpandError::Unclosed)?;
+        let end = closing_brace(inner, MAX_NESTED_REFERENCES)?;
         found.push(parse_reference(&inner[..end])?);
         rest = &inner[end + 1..];
     }
@@ -111,23 +118,26 @@ pub fn parse_template(text: &str) -> Result<Vec<TemplatePart<'_>>, ExpandError> 
 }
 
 /// The position of the brace that closes the one before `text`. In a command line all braces are matched, elsewhere
-/// only those of references.
-/// line, elsewhere those of references.
-fn closing_brace(text: &str) -> Option<usize> {
+/// only those of references, which contain up to `levels` more within each other.
+fn closing_brace(text: &str, levels: usize) -> Result<usize, ExpandError> {
     let command = text.starts_with(COMMAND_PREFIX);
     let (mut at, mut depth) = (0, 0usize);
     while at < text.len() {
         let opens = text[at..].starts_with("${");
         match text.as_bytes()[at] {
-            _ if opens && !command => at += 2 + closing_brace(&text[at + 2..])?,
+            _ if !command && text[at..].starts_with("$${") => at += 2,
+            _ if opens && !command => {
+                let levels = levels.checked_sub(1).ok_or(ExpandError::TooDeep)?;
+                at += 2 + closing_brace(&text[at + 2..], levels)?;
+            }
             b'{' if command => depth += 1,
-            b'}' if depth == 0 => return Some(at),
+            b'}' if depth == 0 => return Ok(at),
             b'}' => depth -= 1,
             _ => {}
         }
         at += text[at..].chars().next().map_or(1, char::len_utf8);
     }
-    None
+    Err(ExpandError::Unclosed)
 }
 
 fn parse_reference(inner: &str) -> Result<TemplatePart<'_>, ExpandError> {
@@ -191,12 +201,10 @@ pub fn expand(
                 (None, None) => return Err(ExpandError::UnsetVariable(name.to_owned())),
             },
             TemplatePart::Keychain(name) => {
-                let held = secret(SecretReference::Keychain(name.to_owned())).map_err(ExpandError::Secret)?;
-                out.push_str(&held);
+                out.push_str(&secret(SecretReference::Keychain(name.to_owned())).map_err(ExpandError::Secret)?);
             }
             TemplatePart::Command(line) => {
-                let held = secret(SecretReference::Command(line.to_owned())).map_err(ExpandError::Secret)?;
-                out.push_str(&held);
+                out.push_str(&secret(SecretReference::Command(line.to_owned())).map_err(ExpandError::Secret)?);
             }
         }
     }
@@ -265,6 +273,7 @@ mod tests {
             ("${NONE:-x y}", "x y"),
             ("${NONE:-}", ""),
             ("${NONE:-a${A}b}c", "a1bc"),
+            // A brace without a dollar closes the reference: the rest is literal text.
             ("${NONE:-{}}", "{}"),
             ("$${A} ${A}", "${A} 1"),
             ("$$ $", "$$ $"),
@@ -277,8 +286,9 @@ mod tests {
             ("${NONE:-${command:awk '{print}'}}y", "[awk '{print}']y"),
             ("${A:-${keychain:gone}}", "1"),
             ("$${keychain:k} $${command:x}", "${keychain:k} ${command:x}"),
+            ("${NONE:-$${A}x", "${Ax"),
+            ("${NONE:-$${}", "${"),
         ] {
-            // A brace without a dollar closes the reference: the rest is literal text.
             assert_eq!(expand_text(text).unwrap(), expected, "{text}");
         }
     }
