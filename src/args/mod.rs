@@ -227,7 +227,10 @@ impl<'a> AssembledArguments<'a> {
             return problem.with_suggestion(Some("the name before the = is missing".to_owned()));
         }
         if word.trim_start().starts_with('{') {
-            return problem.with_suggestion(Some("to pass the whole object: --args".to_owned()));
+            return problem.with_suggestion(Some(format!(
+                "to pass the whole object: --args {}",
+                quote_without_secrets(&[word]).join(" ")
+            )));
         }
         let names = self.document.map(|document| document.property_names(document.root())).unwrap_or_default();
         let (head, tail) = word.split_once(':').unwrap_or((word, ""));

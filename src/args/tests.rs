@@ -326,7 +326,7 @@ fn a_word_without_equals_gets_advice() {
     assert_eq!(advice("limt"), "'limt' is not an argument; did you mean limit=…?");
     assert_eq!(advice("limit:5"), "'limit:5' is not an argument; did you mean limit=5?");
     assert_eq!(advice("limit: 5"), "'limit: 5' is not an argument; did you mean limit=5?");
-    assert_eq!(advice(r#"{"a":1}"#), r#"'{"a":1}' is not an argument; to pass the whole object: --args"#);
+    assert_eq!(advice(r#"{"a":1}"#), r#"'{"a":1}' is not an argument; to pass the whole object: --args '{"a":1}'"#);
     assert_eq!(advice("=5"), "'=5' is not an argument; the name before the = is missing");
     assert_eq!(advice(":=5"), "':=5' is not an argument; the name before the = is missing");
     assert_eq!(advice("hello world"), "'hello world' is not an argument; write NAME=VALUE");

@@ -156,7 +156,7 @@ fn pasted_query(text: &str) -> Result<&str> {
     if query.contains('=') {
         return Ok(query);
     }
-    Err(Failure::new(ErrorKind::Auth, "this is not the URL to which the login was redirected")
+    Err(Failure::new(ErrorKind::Auth, "this is not the URL to which the browser was redirected")
         .hint("paste the whole URL of the page that the browser could not load; it contains 'code=' and 'state='"))
 }
 

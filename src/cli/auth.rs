@@ -65,8 +65,8 @@ pub enum AuthCommand {
     Status(AuthStatusArgs),
     /// Print the access token
     ///
-    /// Prints the stored access token for use with other programs, after refreshing it if it has expired. --json prints what
-    /// `mcpipe auth import` reads on another machine.
+    /// Prints the stored access token for use with other programs, after refreshing it if it is about to expire. --json
+    /// prints what `mcpipe auth import` reads on another machine.
     Token(AuthTokenArgs),
     /// Import tokens from JSON on standard input
     ///

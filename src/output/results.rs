@@ -237,7 +237,7 @@ impl Ui {
     ///
     /// # Errors
     /// When something is not base64 or cannot be written.
-    pub fn save_resource(&self, result: &RawValue, directory: &Path) -> Result<()> {
+    pub fn save_resource_in_directory(&self, result: &RawValue, directory: &Path) -> Result<()> {
         let mut saver = FileSaver::new(directory)?;
         for json in contents_entries(result)? {
             let entry = JsonObject::new(json);
@@ -416,7 +416,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let result = raw(r#"{"contents":[{"uri":"demo://notes","text":"é"},{"uri":"demo://b","blob":"AAEC"}]}"#);
         let seen = ui(UiOptions::default(), Terminal::default());
-        seen.ui.save_resource(&result, directory.path()).unwrap();
+        seen.ui.save_resource_in_directory(&result, directory.path()).unwrap();
         assert_eq!(std::fs::read_to_string(directory.path().join("notes.txt")).unwrap(), "é");
         assert_eq!(std::fs::read(directory.path().join("b")).unwrap(), [0, 1, 2]);
         let one = directory.path().join("one");

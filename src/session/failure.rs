@@ -185,7 +185,9 @@ fn missing_capability(error: &RpcError, said: &str) -> Failure {
                 "the server asks for your input",
                 Some("run it at a terminal, or use --elicit accept or --elicit JSON"),
             ),
-            "sampling" if part("tools") => ("the server uses a model with tools, which mcpipe does not offer", None),
+            "sampling" if part("tools") => {
+                ("the server asks for a model that can call tools; mcpipe offers sampling only without tools", None)
+            }
             "sampling" => ("the server uses a model", Some("--sampling-command CMD")),
             "roots" => ("the server asks for your directories", Some("--root DIR")),
             _ => ("mcpipe does not support it", None),

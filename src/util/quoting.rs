@@ -42,21 +42,21 @@ pub fn quote_without_secrets(words: &[&str]) -> Vec<String> {
 
 fn quote_without_secret(previous: Option<&str>, word: &str) -> String {
     if let Some(start) = secret_start(previous, word) {
-        return quote_shown(&format!("{}{HIDDEN}", &word[..start]));
+        return quote_around_hidden(&format!("{}{HIDDEN}", &word[..start]));
     }
     if let Some(open) = word.find(['{', '(']).filter(|_| has_secret_member(word)) {
         let close = word.chars().next_back().filter(|c| matches!(c, '}' | ')')).map(String::from).unwrap_or_default();
-        return quote_shown(&format!("{}{HIDDEN}{close}", &word[..=open]));
+        return quote_around_hidden(&format!("{}{HIDDEN}{close}", &word[..=open]));
     }
     let word = hide_in_url(word, HIDDEN);
     match word.split_once('=') {
-        Some((name, value)) if quote(name) == name => format!("{name}={}", quote_shown(value)),
-        _ => quote_shown(&word),
+        Some((name, value)) if quote(name) == name => format!("{name}={}", quote_around_hidden(value)),
+        _ => quote_around_hidden(&word),
     }
 }
 
 /// A word, quoted if necessary: not because of the mark in place of a secret, nor of the `=` before it.
-fn quote_shown(word: &str) -> String {
+fn quote_around_hidden(word: &str) -> String {
     let bare = word.replace(HIDDEN, "");
     let bare = bare.strip_suffix('=').unwrap_or(&bare);
     if bare != word && (bare.is_empty() || quote(bare) == bare) { word.to_owned() } else { quote(word) }

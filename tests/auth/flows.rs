@@ -209,7 +209,7 @@ fn what_is_no_answer_is_not_taken_for_one() {
     paste("").stderr_contains("standard input ended");
     for garbage in ["what?\n", "https://as.example.com/login\n", "\n", "\u{0}\u{1b}[2J\n"] {
         paste(garbage)
-            .stderr_contains("not the URL to which the login was redirected")
+            .stderr_contains("not the URL to which the browser was redirected")
             .stderr_contains("hint: paste the whole URL");
     }
     paste("http://127.0.0.1:1/callback?code=secr3t&state=x\n").stderr_contains("'state' differs").hides("secr3t");

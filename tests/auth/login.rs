@@ -276,7 +276,7 @@ fn a_token_needs_a_login_and_the_server_is_not_asked() {
     import.exits(0);
     token().exits(4).stderr_is(
         "mcpipe: error: not logged in to srv\n  \
-         there is a login for its URL, which it does not use: each configured server has its own login\n\
+         another login is stored for the same URL, but configured servers do not share logins\n\
          hint: mcpipe auth login srv\n",
     );
 }

@@ -213,7 +213,7 @@ impl CommandReference {
         entries_as_markdown(&mut text, "", &self.arguments);
         for (heading, entries) in &self.options {
             match heading.as_str() {
-                TARGET_OPTIONS => text.push_str("\nIt also has the [target options](#target-options).\n"),
+                TARGET_OPTIONS => text.push_str("\nThis command also has the [target options](#target-options).\n"),
                 "Options" => entries_as_markdown(&mut text, "", entries),
                 heading => entries_as_markdown(&mut text, heading, entries),
             }

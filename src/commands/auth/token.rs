@@ -20,8 +20,8 @@ use crate::util::when::When;
 pub async fn run(context: &Context, args: AuthTokenArgs) -> Result<Exit> {
     let (target, endpoint) = resolve_http_target(context, &args.target, &args.target_options).await?;
     if target.has_own_credentials() {
-        return Err(Failure::new(ErrorKind::Usage, format!("'{}' has its own credentials", target.name))
-            .cause("they are sent instead of a stored token"));
+        return Err(Failure::new(ErrorKind::Usage, format!("there is no stored token for '{}' to print", target.name))
+            .cause("the credentials in its configuration or in the options are sent instead"));
     }
     let entry = LoginOptions { mode: When::Never, ..LoginOptions::default() };
     let Some(gate) = context.token_provider(&target, entry)? else {
@@ -64,7 +64,7 @@ fn note_other_login(context: &Context, target: &Target, endpoint: &HttpEndpoint,
     let all = named_secrets::login_summaries(&*store)?;
     let has_other = all.iter().any(|about| match_server(about, &endpoint.url).is_some());
     Ok(if has_other {
-        failure.cause("there is a login for its URL, which it does not use: each configured server has its own login")
+        failure.cause("another login is stored for the same URL, but configured servers do not share logins")
     } else {
         failure
     })

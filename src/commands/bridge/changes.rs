@@ -217,7 +217,7 @@ impl Upstream {
             {
                 return self.options.trace.note("the server does not support subscriptions");
             }
-            connection.missed_changes.store(true, Ordering::Relaxed);
+            connection.may_have_missed_changes.store(true, Ordering::Relaxed);
             if started.elapsed() > most {
                 delay = first;
             }
@@ -228,7 +228,7 @@ impl Upstream {
 
     /// The server has accepted a subscription. After one that ended, lists may have changed in between.
     pub(super) async fn take_acknowledgement(&self, connection: &ServerConnection) {
-        if connection.missed_changes.swap(false, Ordering::Relaxed) {
+        if connection.may_have_missed_changes.swap(false, Ordering::Relaxed) {
             self.guard.forget_table().await;
             self.report_possible_changes(connection).await;
         }

@@ -78,8 +78,8 @@ pub struct ServerConnection {
     reader: OnceLock<AbortHandle>,
     /// Counts the sessions over HTTP; held while a new one is opened.
     pub session_number: tokio::sync::Mutex<u64>,
-    /// A subscription to changes ended, so that some may have been missed.
-    pub missed_changes: AtomicBool,
+    /// Whether changes may have been missed, because a subscription ended.
+    pub may_have_missed_changes: AtomicBool,
 }
 
 impl ServerConnection {
@@ -94,7 +94,7 @@ impl ServerConnection {
             opening: OnceLock::new(),
             reader: OnceLock::new(),
             session_number: tokio::sync::Mutex::new(0),
-            missed_changes: AtomicBool::new(false),
+            may_have_missed_changes: AtomicBool::new(false),
         }
     }
 
@@ -151,7 +151,7 @@ impl ServerConnection {
         }
     }
 
-    /// Registers a request. Returns why the connection is closed, with the request, if it is.
+    /// Registers a request. If the connection is closed, returns the reason and the request.
     ///
     /// # Errors
     /// If the connection is closed.
@@ -208,7 +208,7 @@ impl ServerConnection {
         lock(&self.pending).iter().find(|(_, waiting)| is_it(waiting)).map(|(id, _)| *id)
     }
 
-    /// The newest request of the client whose method is one of these, or the one with the ID `on`.
+    /// The request `on` if its method is one of these, else the newest request of the client whose method is.
     #[must_use]
     pub fn newest_client_request(&self, on: Option<u64>, methods: &[&str]) -> Option<u64> {
         let pending = lock(&self.pending);

@@ -44,7 +44,8 @@ fn set(
 ) -> Result<ConfigReport> {
     if !is_valid_secret_name(name) {
         let failure = Failure::new(ErrorKind::Usage, format!("'{name}' is not a valid secret name"));
-        return Err(failure.cause("a name consists of letters, digits, '_' and '-', and begins with a letter or digit"));
+        return Err(failure
+            .cause("a name consists of up to 100 letters, digits, '_' and '-', and begins with a letter or digit"));
     }
     let names = named_secrets::secret_names(store)?;
     if let Some(other) = names.iter().find(|other| other.eq_ignore_ascii_case(name) && *other != name) {

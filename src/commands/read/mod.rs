@@ -232,7 +232,7 @@ fn print_outcomes(
 fn print_resource(context: &Context, args: &ReadArgs, result: RawJson) -> Result<()> {
     let ui = &context.ui;
     if let Some(directory) = &args.save {
-        let saved = ui.save_resource(&result, directory);
+        let saved = ui.save_resource_in_directory(&result, directory);
         return if ui.is_json() { ui.print_document(result.into()).and(saved) } else { saved };
     }
     match args.output_file() {
@@ -260,7 +260,8 @@ fn print_json(context: &Context, args: &ReadArgs, uris: &[String], results: Vec<
         match result {
             Ok(ReadOutcome::Skill(skill)) => text.push_str(&format!(r#"{{"uri":{uri},"export":{}}}"#, skill.json())),
             Ok(ReadOutcome::Resource(result)) => {
-                let saved = args.save.as_ref().map(|directory| context.ui.save_resource(&result, directory));
+                let saved =
+                    args.save.as_ref().map(|directory| context.ui.save_resource_in_directory(&result, directory));
                 if let Some(Err(failure)) = saved {
                     failed(&failure);
                 }

@@ -67,7 +67,7 @@ async fn a_finished_stream_leaves_its_connection_usable() {
 }
 
 #[tokio::test]
-async fn unusual_streams_are_read() {
+async fn bodies_with_a_missing_or_wrong_content_type_are_read() {
     let plain = "HTTP/1.1 200 OK\r\nConnection: close\r\n";
     let bodies = [
         format!("{plain}\r\n{PONG}"),
