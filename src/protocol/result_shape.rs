@@ -1,7 +1,7 @@
 //! Checks that a result has the structure that the protocol defines, and describes what is wrong with it.
 //!
-//! Lenient about frequent deviations that lose nothing: optional members that are missing or `null`, structured content
-//! without `content`, unknown content types, a prompt's content as a list or a bare string.
+//! Lenient about frequent deviations that lose nothing: optional members that are missing or `null`, unknown content
+//! types, a prompt's content as a list or a bare string.
 
 use serde_json::value::RawValue;
 
@@ -61,31 +61,29 @@ impl ToolResultShape {
             let wrong = type_error(cursor.type_name(), "the result", "an object");
             return ToolResultShape { is_error: false, errors: wrong.into_iter().collect() };
         }
-        let (mut is_error, mut content_errors, mut has_more) = (None, None, false);
+        let (mut is_error, mut content_errors) = (None, None);
         while let Some(name) = cursor.next_member() {
             match &*name {
                 "isError" if is_error.is_none() => is_error = Some(cursor.take()),
-                "content" if content_errors.is_none() => content_errors = check_content(&mut cursor),
-                name => has_more |= cursor.take() != "null" && name == "structuredContent",
+                "content" if content_errors.is_none() => content_errors = Some(check_content(&mut cursor)),
+                _ => {
+                    cursor.take();
+                }
             }
         }
         let flag = is_error.filter(|flag| *flag != "null");
         let wrong = flag.and_then(|flag| type_error(type_name(flag), "isError", "a boolean"));
-        let is_error = flag == Some("true");
-        // With structured content, or if the tool failed, nothing is lost.
-        let is_missing = content_errors.is_none() && !has_more && !is_error;
-        let missing = is_missing.then(|| "content is missing".to_owned());
-        let errors = wrong.into_iter().chain(content_errors.unwrap_or_default()).chain(missing).collect();
-        ToolResultShape { is_error, errors }
+        let errors = wrong.into_iter().chain(content_errors.unwrap_or_default()).collect();
+        ToolResultShape { is_error: flag == Some("true"), errors }
     }
 }
 
-/// What is wrong with the `content` of a tool result; `None` if it is `null`, which is as if it were missing.
-fn check_content(cursor: &mut JsonCursor<'_>) -> Option<Vec<String>> {
+/// What is wrong with the `content` of a tool result.
+fn check_content(cursor: &mut JsonCursor<'_>) -> Vec<String> {
     let kind = cursor.type_name();
     if !cursor.enter_list() {
         cursor.take();
-        return type_error(kind, "content", "a list").filter(|_| kind != "null").map(|wrong| vec![wrong]);
+        return type_error(kind, "content", "a list").filter(|_| kind != "null").into_iter().collect();
     }
     let mut errors = Vec::new();
     let mut position = 0;
@@ -99,7 +97,7 @@ fn check_content(cursor: &mut JsonCursor<'_>) -> Option<Vec<String>> {
         }
         position += 1;
     }
-    Some(errors)
+    errors
 }
 
 /// The first thing that is wrong with a result that must have a list of this name. `check` is called for each item, moves
@@ -270,8 +268,6 @@ mod tests {
             ("null", "the result is null, not an object"),
             (r#""x""#, "the result is a string, not an object"),
             ("[1]", "the result is a list, not an object"),
-            ("{}", "content is missing"),
-            (r#"{"content":null,"structuredContent":null,"isError":null}"#, "content is missing"),
             (r#"{"content":"x"}"#, "content is a string, not a list"),
             (r#"{"content":[],"isError":"yes"}"#, "isError is a string, not a boolean"),
             (r#"{"content":[{"type":"text","text":5}]}"#, "content[0].text is a number, not a string"),
@@ -286,9 +282,9 @@ mod tests {
             assert_eq!(error_of(method::TOOLS_CALL, text).as_deref(), Some(wrong), "{text}");
         }
         for sloppy in [
+            "{}",
             r#"{"structuredContent":1}"#,
-            r#"{"content":null,"structuredContent":false}"#,
-            r#"{"isError":true}"#,
+            r#"{"content":null,"structuredContent":null,"isError":null}"#,
             r#"{"content":[{"type":"hologram","x":1}],"more":1}"#,
             r#"{"content":[{"type":"te\u0078t","text":"a"}]}"#,
             r#"{"content":[{"type":"image","data":"%%"}]}"#,
