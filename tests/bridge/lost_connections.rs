@@ -1,7 +1,7 @@
 //! Servers that end, are not there or forget their session: a clear error, and on with the next request.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use serde_json::{Value, json};
 
@@ -237,6 +237,35 @@ fn a_forgotten_session_is_opened_again_and_the_refused_call_repeated() {
     client.request(1, "tools/call", call("echo", json!({"text": "a"})));
     sessions.store(2, Ordering::SeqCst);
     assert_eq!(text_of(&client.request(2, "tools/call", call("echo", json!({"text": "b"})))), "b");
+    client.end();
+}
+
+#[test]
+fn a_session_that_cannot_be_opened_again_at_once_is_opened_by_a_later_request() {
+    let script = Mcp::legacy("2025-11-25").http_script(LegacyHttpOptions::default());
+    let (forgets, is_busy) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+    let server = HttpServer::start({
+        let (forgets, is_busy) = (forgets.clone(), is_busy.clone());
+        move |request| {
+            if is_busy.load(Ordering::SeqCst) {
+                return Reply::text("text/plain", "restarting").with_status(503);
+            }
+            if request.rpc_method() == "tools/call" && forgets.swap(false, Ordering::SeqCst) {
+                is_busy.store(true, Ordering::SeqCst);
+                return Reply::text("text/plain", "no such session").with_status(404);
+            }
+            script(request)
+        }
+    });
+    let sandbox = Sandbox::new();
+    let mut client = BridgeClient::start(&sandbox, &[&server.url("/mcp")]);
+    client.initialize(json!({}));
+    client.request(1, "tools/call", call("echo", json!({"text": "a"})));
+    forgets.store(true, Ordering::SeqCst);
+    client.ask(2, "tools/call", call("echo", json!({"text": "b"})));
+    assert!(client.next()["error"].is_object());
+    is_busy.store(false, Ordering::SeqCst);
+    assert_eq!(text_of(&client.request(3, "tools/call", call("echo", json!({"text": "c"})))), "c");
     client.end();
 }
 

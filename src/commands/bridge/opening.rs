@@ -36,70 +36,63 @@ impl Upstream {
         };
         match opened {
             Ok(connection) => Ok(connection),
-            Err(refused) => self.open_sse(refused.0, refused.1).await,
+            Err(refused) => self.open_sse(*refused).await,
         }
     }
 
     /// For a client with a handshake: passes its `initialize` on, and asks for a server without one if that is refused.
     async fn open_legacy_first(self: &Arc<Self>, connection: Arc<ServerConnection>) -> OpeningResult {
-        let (connection, refused) = match self.open_as_legacy(connection).await {
+        let refused = match self.open_as_legacy(connection).await {
             Ok(opened) => return Ok(opened),
-            Err(refused) => *refused,
+            Err(refused) => refused,
         };
-        if !may_be_other_era(&connection, &refused) {
-            return Err(Box::new((connection, refused)));
+        if !may_be_other_era(&refused) {
+            return Err(refused);
         }
-        let connection = match self.reopened(connection).await {
-            Ok(connection) => connection,
-            Err(other) => return Err(Box::new((other.0, refused))),
-        };
+        let Ok(connection) = self.reopened(&refused.connection).await else { return Err(refused) };
         match self.open_as_modern(connection, self.options.connect_timeout).await {
             Ok(opened) => Ok(opened),
             // The first refusal is about what the client sent.
-            Err(other) => Err(Box::new((other.0, refused))),
+            Err(other) => Err(Box::new(Refusal { connection: other.connection, ..*refused })),
         }
     }
 
     /// For a client without a handshake: asks for a server of its era first.
     async fn open_modern_first(self: &Arc<Self>, connection: Arc<ServerConnection>) -> OpeningResult {
         let limit = if connection.is_http() { self.options.connect_timeout } else { Some(PROBE_TIMEOUT) };
-        let (connection, refused) = match self.open_as_modern(connection, limit).await {
+        let refused = match self.open_as_modern(connection, limit).await {
             Ok(opened) => return Ok(opened),
-            Err(refused) => *refused,
+            Err(refused) => refused,
         };
-        let is_silent = matches!(&refused, RequestOutcome::Failed(failure) if failure.kind() == ErrorKind::Timeout);
-        if !(may_be_other_era(&connection, &refused) || is_silent && !connection.is_http()) {
-            return Err(Box::new((connection, refused)));
+        let is_silent =
+            matches!(&refused.outcome, RequestOutcome::Failed(failure) if failure.kind() == ErrorKind::Timeout);
+        if !(may_be_other_era(&refused) || is_silent && !refused.connection.is_http()) {
+            return Err(refused);
         }
-        let connection = self.reopened(connection).await?;
-        let (connection, second) = match self.open_as_legacy(connection).await {
+        let Ok(connection) = self.reopened(&refused.connection).await else { return Err(refused) };
+        let second = match self.open_as_legacy(connection).await {
             Ok(opened) => return Ok(opened),
-            Err(second) => *second,
+            Err(second) => second,
         };
         // A slow start is not the era.
-        if is_silent && connection.closed_reason().is_none() {
-            return self.open_as_modern(connection, self.options.connect_timeout).await;
+        if is_silent && second.connection.closed_reason().is_none() {
+            return self.open_as_modern(second.connection, self.options.connect_timeout).await;
         }
-        let closer = if is_silent { second } else { refused };
-        Err(Box::new((connection, closer)))
+        Err(if is_silent { second } else { Box::new(Refusal { connection: second.connection, ..*refused }) })
     }
 
     /// The connection, or a new one if the server closed it.
-    async fn reopened(self: &Arc<Self>, connection: Arc<ServerConnection>) -> OpeningResult {
-        let Some(_) = connection.closed_reason() else { return Ok(connection) };
-        self.close_connection(&connection).await;
-        self.connect_transport().await.map_err(|failure| Box::new((connection, RequestOutcome::Failed(failure))))
+    async fn reopened(self: &Arc<Self>, connection: &Arc<ServerConnection>) -> Result<Arc<ServerConnection>> {
+        let Some(_) = connection.closed_reason() else { return Ok(connection.clone()) };
+        self.close_connection(connection).await;
+        self.connect_transport().await
     }
 
     /// HTTP+SSE, where the other transport is refused as it is there (2025-11-25, basic/transports, "Backwards
     /// Compatibility").
-    async fn open_sse(
-        self: &Arc<Self>,
-        connection: Arc<ServerConnection>,
-        refused: RequestOutcome,
-    ) -> Result<Arc<ServerConnection>> {
-        self.close_connection(&connection).await;
-        let status = match &refused {
+    async fn open_sse(self: &Arc<Self>, refused: Refusal) -> Result<Arc<ServerConnection>> {
+        self.close_connection(&refused.connection).await;
+        let status = match &refused.outcome {
             RequestOutcome::UnexpectedResponse(response) => Some(response.status),
             RequestOutcome::Error(_, status) => *status,
             RequestOutcome::Result(_) | RequestOutcome::Failed(_) => None,
@@ -113,13 +106,12 @@ impl Upstream {
             return match self.open_as_legacy(self.start_reading(connected)).await {
                 Ok(connection) => Ok(connection),
                 Err(refused) => {
-                    self.close_connection(&refused.0).await;
-                    Err(failure_from_outcome(refused.1, method::INITIALIZE, &self.target))
+                    self.close_connection(&refused.connection).await;
+                    Err(failure_from_outcome(refused.outcome, refused.method, &self.target))
                 }
             };
         }
-        let asked = if self.client_introduction.is_modern() { method::DISCOVER } else { method::INITIALIZE };
-        Err(failure_from_outcome(refused, asked, &self.target))
+        Err(failure_from_outcome(refused.outcome, refused.method, &self.target))
     }
 
     /// Opens a server without a handshake.
@@ -131,17 +123,18 @@ impl Upstream {
         let params = self.own_params(true, "");
         let headers = self.headers(&connection, method::DISCOVER, None);
         let outcome = connection.own_request(self.next_id(), method::DISCOVER, params.as_deref(), headers, limit).await;
-        match outcome {
+        let outcome = match outcome {
             RequestOutcome::Result(result) if is_modern_introduction(&result) => {
                 connection.set_opening(Opening::Modern(result));
-                Ok(connection)
+                return Ok(connection);
             }
             RequestOutcome::Result(_) => {
                 let message = "the server does not support revision 2026-07-28";
-                Err(Box::new((connection, RequestOutcome::Failed(Failure::new(ErrorKind::Protocol, message)))))
+                RequestOutcome::Failed(Failure::new(ErrorKind::Protocol, message))
             }
-            outcome => Err(Box::new((connection, outcome))),
-        }
+            outcome => outcome,
+        };
+        Err(Box::new(Refusal { connection, method: method::DISCOVER, outcome }))
     }
 
     async fn initialize(&self, connection: &ServerConnection) -> RequestOutcome {
@@ -158,7 +151,7 @@ impl Upstream {
                 connection.set_opening(Opening::Legacy(result));
                 Ok(connection)
             }
-            outcome => Err(Box::new((connection, outcome))),
+            outcome => Err(Box::new(Refusal { connection, method: method::INITIALIZE, outcome })),
         }
     }
 
@@ -217,7 +210,16 @@ impl Upstream {
         if !has_forgotten || connection.is_modern() {
             return false;
         }
-        let RequestOutcome::Result(result) = self.initialize(connection).await else { return false };
+        let result = match self.initialize(connection).await {
+            RequestOutcome::Result(result) => result,
+            outcome => {
+                drop(now);
+                // Without a session, the server would refuse every later request: the next one connects again.
+                let failure = failure_from_outcome(outcome, method::INITIALIZE, &self.target);
+                self.fail_pending(connection, &failure).await;
+                return false;
+            }
+        };
         set_revision(connection, &result);
         *now += 1;
         drop(now);
@@ -228,8 +230,15 @@ impl Upstream {
     }
 }
 
-/// An open connection, or one that could not be opened and why.
-type OpeningResult = Result<Arc<ServerConnection>, Box<(Arc<ServerConnection>, RequestOutcome)>>;
+/// A connection that could not be opened.
+struct Refusal {
+    connection: Arc<ServerConnection>,
+    /// The request that was refused.
+    method: &'static str,
+    outcome: RequestOutcome,
+}
+
+type OpeningResult = Result<Arc<ServerConnection>, Box<Refusal>>;
 
 /// Over HTTP, the negotiated revision is sent in a header.
 fn set_revision(connection: &ServerConnection, result: &RawJson) {
@@ -248,8 +257,9 @@ fn is_modern_introduction(result: &RawJson) -> bool {
 }
 
 /// Whether a refusal may come from the era of the server: neither a login, nor overload, nor silence.
-fn may_be_other_era(connection: &ServerConnection, outcome: &RequestOutcome) -> bool {
-    match outcome {
+fn may_be_other_era(refused: &Refusal) -> bool {
+    let connection = &refused.connection;
+    match &refused.outcome {
         RequestOutcome::Result(_) => false,
         RequestOutcome::Error(error, status) => {
             !status.is_some_and(says_nothing_about_era) && error.code != Some(code::INTERNAL_ERROR)
