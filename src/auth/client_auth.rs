@@ -105,7 +105,10 @@ impl<'a> ClientAuthentication<'a> {
     pub fn apply(&self, form: &mut Vec<(&'static str, String)>, now: u64) -> Result<Option<Secret>> {
         let missing = |what: &str| {
             let method = self.method.as_str();
-            Failure::new(ErrorKind::Config, format!("the client has no {what}, which '{method}' needs"))
+            Failure::new(
+                ErrorKind::Config,
+                format!("the OAuth client has no {what}, which its authentication method '{method}' needs"),
+            )
         };
         let secret = || self.secret.ok_or_else(|| missing("secret").hint("set client_secret in [servers.NAME.auth]"));
         match self.method {

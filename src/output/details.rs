@@ -73,7 +73,7 @@ fn capabilities_text(info: &ServerInfo) -> String {
     if all.is_empty() { "none".to_owned() } else { all.join(", ") }
 }
 
-/// The annotations of a tool, as the server sent them.
+/// The four boolean hints of a tool, in words; what is missing is left out.
 fn hints_text(tool: &ListItem) -> String {
     let names = [
         ("readOnlyHint", "read-only"),
@@ -95,7 +95,8 @@ impl Ui {
     pub fn print_server_info(&self, server: &ServerView<'_>) -> Result<()> {
         let info = server.info;
         let or_unspecified = |text: &Option<String>| text.clone().unwrap_or_else(|| "not specified".to_owned());
-        let name = match (&info.title, &info.name) {
+        let title = info.title.as_ref().filter(|title| !title.trim().is_empty());
+        let name = match (title, &info.name) {
             (Some(title), Some(name)) if title != name => format!("{title} ({name})"),
             (Some(title), None) => title.clone(),
             (_, name) => or_unspecified(name),
