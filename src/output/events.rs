@@ -32,7 +32,7 @@ impl Ui {
     /// Creates the file of `--events`, once. Whether notifications are wanted at all.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`] if it cannot be created.
+    /// [`ErrorKind::Usage`](crate::error::ErrorKind::Usage) if it cannot be created.
     pub fn open_events(&self) -> Result<bool> {
         let Some(path) = &self.options.events else { return Ok(false) };
         if self.events.get().is_some() {

@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 /// The most names that are suggested for one word.
 const MAX_SUGGESTIONS: usize = 3;
 
-/// The candidates that are similar to `word`, the most similar first, at most [`MAX_SUGGESTIONS`].
+/// The candidates that are similar to `word`, the most similar first, at most `MAX_SUGGESTIONS`.
 ///
 /// Names that differ only in letter case, dashes and underscores come first (`maxItems` for `--max-items`),
 /// then those with a few typing errors, then those that begin or end with the word.

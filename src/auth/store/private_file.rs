@@ -242,7 +242,7 @@ fn unreadable(path: &Path) -> Failure {
 /// Parses one of mcpipe's own JSON files, if its format version is at most `known`.
 ///
 /// # Errors
-/// As [`corrupt`]. The error of the parser may quote a secret, so only its position is shown.
+/// [`ErrorKind::Config`] if it is not valid. The error of the parser may quote a secret, so only its position is shown.
 pub fn parse_versioned<T: DeserializeOwned>(path: &Path, text: &str, known: u32) -> Result<T> {
     #[derive(Deserialize)]
     struct VersionField {

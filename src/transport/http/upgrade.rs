@@ -26,7 +26,7 @@ pub(crate) struct UpgradeRequest {
 /// The endpoint's URL has the scheme `ws` or `wss`, which messages show too.
 ///
 /// # Errors
-/// If the server cannot be reached, returns an error status ([`UnexpectedResponse::to_failure`]), does not support the
+/// If the server cannot be reached, returns an error status, does not support the
 /// protocol ([`ErrorKind::Protocol`]), or does not respond in time ([`ErrorKind::Timeout`]).
 pub(crate) async fn upgrade(
     endpoint: &HttpEndpoint,

@@ -16,7 +16,7 @@ use rustix::process::{
 /// Whether mcpipe is the subreaper of its descendants.
 static ADOPTS: OnceLock<bool> = OnceLock::new();
 
-/// The start of the first process that may leave others behind on purpose; see [`spare`].
+/// The start of the first process that may leave others behind on purpose; see [`exclude_child`].
 static SPARED_SINCE: AtomicU64 = AtomicU64::new(u64::MAX);
 
 /// Keeps what servers start from now on among the descendants of mcpipe.
@@ -68,7 +68,7 @@ fn has_children() -> bool {
     waitid(WaitId::All, options).err() != Some(rustix::io::Errno::CHILD)
 }
 
-/// The children of mcpipe and theirs, without those that are [spared](spare).
+/// The children of mcpipe and theirs, without those that are [excluded](exclude_child).
 fn descendants() -> Vec<Process> {
     let mut others: Vec<Process> = fs::read_dir("/proc")
         .into_iter()
