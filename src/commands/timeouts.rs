@@ -7,6 +7,7 @@ pub const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 /// The limit for a response without `--timeout`.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
 /// How long a session is kept without being used, without `--idle` and `keep_alive`.
+#[cfg(any(unix, test))]
 pub const DEFAULT_IDLE: Duration = Duration::from_secs(600);
 
 /// The option's time, else the configured one, else the default; `None` (written as 0) is no limit.
