@@ -212,7 +212,7 @@ impl TestUser {
         Arc::new(TestUser { action: does, ..TestUser::default() })
     }
 
-    pub fn consecutive_logins(&self) -> usize {
+    pub fn login_count(&self) -> usize {
         self.opened_urls.lock().unwrap().len()
     }
 }

@@ -213,5 +213,10 @@ fn the_hints_about_the_token_name_bearer_only_if_its_token_is_sent() {
     let hint = "'bearer' in the configuration takes it from file:";
     sandbox.mcpipe(["list", "x"]).run().exits(4).stderr_contains(hint);
     sandbox.mcpipe(["list", "x", "-H", "Authorization: Bearer two"]).run().exits(4).hides(hint);
-    sandbox.mcpipe(["auth", "login", "x"]).run().exits(2).stderr_contains("hint: remove bearer from the configuration");
+    for (command, what) in [("login", "log in to"), ("token", "print a stored token for")] {
+        sandbox.mcpipe(["auth", command, "x"]).run().exits(2).prints("").stderr_is(&format!(
+            "mcpipe: error: cannot {what} 'x'\n  credentials of its own are sent instead of a login\n\
+             hint: remove bearer from the configuration\n"
+        ));
+    }
 }

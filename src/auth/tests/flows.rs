@@ -57,7 +57,7 @@ async fn a_redirect_url_can_be_pasted() {
     let world = AuthTestEnv::new().await;
     let person = TestUser::new(UserAction::Paste("http://127.0.0.1:1/callback?code=c0de&state=STATE".into()));
     assert!(world.provider(When::Always, &person).handle_rejection(&world.refusal(401, BEARER)).await.unwrap());
-    assert_eq!(person.consecutive_logins(), 0, "no browser is opened");
+    assert_eq!(person.login_count(), 0, "no browser is opened");
     assert!(person.messages.lock().unwrap()[0].contains("/authorize?"));
     for wrong in ["http://127.0.0.1:1/callback?code=c0de&state=other", "what?", "code=c0de"] {
         let world = AuthTestEnv::new().await;

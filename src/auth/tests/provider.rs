@@ -63,7 +63,7 @@ async fn a_login_starts_only_if_a_user_can_answer() {
         assert_eq!(failure.kind(), ErrorKind::Auth);
         assert!(failure.details().hint.as_deref().unwrap().ends_with("mcpipe auth login srv"));
     }
-    assert_eq!(person.consecutive_logins(), 0);
+    assert_eq!(person.login_count(), 0);
     assert!(world.server.requests().is_empty(), "nobody was asked anything");
     let gate = world.provider(When::Always, &person);
     assert!(!gate.handle_rejection(&world.refusal(401, "Basic realm=\"x\"")).await.unwrap(), "another kind of login");
@@ -96,10 +96,10 @@ async fn aut_23_a_rejected_token_is_refreshed_once_then_a_login_is_tried_once() 
     assert_eq!(world.authorization_header(&gate).await.as_deref(), Some("Bearer access-1"));
     assert!(gate.handle_rejection(&refusal).await.unwrap());
     assert_eq!(world.authorization_header(&gate).await.as_deref(), Some("Bearer access-2"));
-    assert_eq!(person.consecutive_logins(), 0);
+    assert_eq!(person.login_count(), 0);
     assert!(gate.handle_rejection(&refusal).await.unwrap());
     assert_eq!(world.authorization_header(&gate).await.as_deref(), Some("Bearer access-3"));
-    assert_eq!(person.consecutive_logins(), 1);
+    assert_eq!(person.login_count(), 1);
     let failure = gate.handle_rejection(&refusal).await.unwrap_err();
     assert!(failure.to_string().contains("because"), "{failure}");
     assert_eq!(world.grant_types(), ["authorization_code", "refresh_token", "authorization_code"]);
@@ -209,10 +209,10 @@ async fn concurrent_rejected_requests_start_one_login() {
     let refusal = world.refusal(401, BEARER);
     let all = futures_util::future::join_all((0..5).map(|_| gate.handle_rejection(&refusal))).await;
     assert!(all.into_iter().all(|one| one.unwrap()));
-    assert_eq!(person.consecutive_logins(), 1);
+    assert_eq!(person.login_count(), 1);
     // One that was under way with no token, and is refused only now.
     assert!(gate.handle_rejection(&refusal).await.unwrap());
-    assert_eq!(person.consecutive_logins(), 1);
+    assert_eq!(person.login_count(), 1);
 }
 
 #[tokio::test]
@@ -236,7 +236,7 @@ async fn aut_21_a_step_up_requests_the_union_of_scopes_a_limited_number_of_times
     let told = scripted.handle_rejection(&world.refusal(403, "Bearer error=\"insufficient_scope\", scope=\"c\"")).await;
     let login = format!("mcpipe auth login srv --scope {}", crate::util::quoting::quote("a b c"));
     assert_eq!(told.unwrap_err().details().hint.as_ref(), Some(&login));
-    assert_eq!(person.consecutive_logins(), 2);
+    assert_eq!(person.login_count(), 2);
 }
 
 #[tokio::test]
@@ -253,7 +253,7 @@ async fn aut_21_repeated_step_ups_end_after_a_few_attempts() {
             break;
         }
     }
-    assert!(ended && person.consecutive_logins() == 3, "{}", person.consecutive_logins());
+    assert!(ended && person.login_count() == 3, "{}", person.login_count());
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::super::credentials::LoginOptions;
 use super::super::{Context, Exit};
-use super::shared::{format_expiry, login_json, resolve_http_target};
+use super::shared::{format_expiry, login_json, own_credentials_failure, resolve_http_target};
 use crate::auth::credentials::Credentials;
 use crate::auth::{BrowserMode, Grant, LOGIN_TIMEOUT, OAuthSettings, TokenProvider};
 use crate::cli::AuthLoginArgs;
@@ -26,12 +26,7 @@ pub async fn run(context: &Context, args: AuthLoginArgs) -> Result<Exit> {
     let word = args.target.as_deref().unwrap_or_default();
     let (target, _) = resolve_http_target(context, word, &args.target_options).await?;
     if target.has_own_credentials() {
-        return Err(Failure::new(ErrorKind::Usage, format!("'{}' has its own credentials", target.name))
-            .cause("they would be sent instead of the login")
-            .hint(match target.bearer_hint() {
-                Some(_) => "remove bearer from the configuration",
-                None => "omit --bearer-env and -H Authorization, and bearer_env and headers in the configuration",
-            }));
+        return Err(own_credentials_failure(&target, "log in to"));
     }
     let settings = merge_settings(context, &args, &target)?;
     let timeout = effective_timeout(context.global.timeout, None, LOGIN_TIMEOUT).unwrap_or(Duration::MAX);

@@ -107,6 +107,16 @@ pub(super) fn format_expiry(about: &CredentialSummary) -> String {
     }
 }
 
+/// The failure for a target whose own credentials are sent instead of a login; `what` is what is not done.
+pub(super) fn own_credentials_failure(target: &Target, what: &str) -> Failure {
+    Failure::new(ErrorKind::Usage, format!("cannot {what} '{}'", target.name))
+        .cause("credentials of its own are sent instead of a login")
+        .hint(match target.bearer_hint() {
+            Some(_) => "remove bearer from the configuration",
+            None => "omit --bearer-env and -H Authorization, and bearer_env and headers in the configuration",
+        })
+}
+
 /// The user is not logged in; `login` is the command to log in.
 pub(super) fn not_logged_in(name: &str, login: String) -> Failure {
     Failure::new(ErrorKind::Auth, format!("not logged in to {name}")).hint(login).server(name)

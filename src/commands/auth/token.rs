@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::super::credentials::LoginOptions;
 use super::super::{Context, Exit};
-use super::shared::{resolve_http_target, stored_logins};
+use super::shared::{own_credentials_failure, resolve_http_target, stored_logins};
 use crate::auth::credentials::match_server;
 use crate::auth::store::named_secrets;
 use crate::cli::AuthTokenArgs;
@@ -20,8 +20,7 @@ use crate::util::when::When;
 pub async fn run(context: &Context, args: AuthTokenArgs) -> Result<Exit> {
     let (target, endpoint) = resolve_http_target(context, &args.target, &args.target_options).await?;
     if target.has_own_credentials() {
-        return Err(Failure::new(ErrorKind::Usage, format!("there is no stored token for '{}' to print", target.name))
-            .cause("the credentials in its configuration or in the options are sent instead"));
+        return Err(own_credentials_failure(&target, "print a stored token for"));
     }
     let entry = LoginOptions { mode: When::Never, ..LoginOptions::default() };
     let Some(gate) = context.token_provider(&target, entry)? else {
