@@ -61,7 +61,7 @@ fn each_login_is_refreshed_by_itself() {
     let (sandbox, server) = (Sandbox::new(), ProtectedServer::start());
     server.ledger.keeps_refresh_token.store(true, Ordering::SeqCst);
     configure(&sandbox, &server);
-    server.log_in_with_expired_token_by(|| {
+    server.log_in_with_expired_token_by(&sandbox, || {
         log_in(&sandbox, "work", &[]);
         log_in(&sandbox, "home", &[]);
     });

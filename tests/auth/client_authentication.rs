@@ -280,10 +280,9 @@ fn dpop_proofs_are_new_for_every_request_and_every_nonce() {
             refusal.header("DPoP-Nonce", "n-server")
         })
     });
-    server.ledger.token_lifetime_secs.store(1, Ordering::SeqCst);
     let run = log_in(&sandbox, &server, &["--dpop"]);
     run.exits(0);
-    std::thread::sleep(Duration::from_millis(1100));
+    sandbox.expire_stored_tokens();
     let listed = sandbox.mcpipe(["list", &server.url(), "-vv"]).run();
     listed.exits(0);
     server.assert_no_secret_left(&sandbox, &[&run, &listed]);

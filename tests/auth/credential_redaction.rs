@@ -231,10 +231,9 @@ fn a_configured_client_secret_is_not_copied_to_the_credentials() {
     let run = |words: &[&str]| sandbox.mcpipe(words.iter().copied()).env("S", "s3cr3t-of-mine").with_browser().run();
     let stored = || std::fs::read_to_string(sandbox.path().join("home/.local/share/mcpipe/credentials.json")).unwrap();
     configured("${S}");
-    server.ledger.token_lifetime_secs.store(1, Ordering::SeqCst);
     run(&["auth", "login", "srv"]).exits(0);
     assert!(stored().contains("refresh-1") && !stored().contains("s3cr3t-of-mine"), "{}", stored());
-    std::thread::sleep(std::time::Duration::from_millis(1100));
+    sandbox.expire_stored_tokens();
     run(&["list", "srv"]).succeeds();
     assert!(stored().contains("refresh-2") && !stored().contains("s3cr3t-of-mine"), "{}", stored());
     let basic = format!("Basic {}", STANDARD.encode("mine:s3cr3t-of-mine"));

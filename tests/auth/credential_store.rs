@@ -261,7 +261,11 @@ fn in_a_real_keychain() {
         String::from_utf8(found.stdout).unwrap().matches("label = mcpipe: srv").count()
     };
 
-    let before = server.log_in_with_expired_token_by(|| _ = run(&["auth", "login", "srv"]).exits(0));
+    server.ledger.token_lifetime_secs.store(1, Ordering::SeqCst);
+    run(&["auth", "login", "srv"]).exits(0);
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+    server.ledger.token_lifetime_secs.store(3600, Ordering::SeqCst);
+    let before = server.requested_grants().len();
     place("the system keychain");
     assert_eq!(entries(), 1);
     assert!(!sandbox.path().join("home/.local/share/mcpipe/credentials.json").exists());

@@ -392,10 +392,9 @@ fn sec_01_only_web_pages_are_opened() {
 #[test]
 fn sec_04_headers_of_the_server_and_the_login_stay_with_it() {
     let (sandbox, server) = (Sandbox::new(), ProtectedServer::start());
-    server.ledger.token_lifetime_secs.store(1, Ordering::SeqCst);
     let words = ["auth", "login", &server.url(), "-H", "X-Key: k3y", "-H", "Cookie: c00kie"];
     sandbox.mcpipe(words).with_browser().run().exits(0);
-    std::thread::sleep(Duration::from_millis(1100));
+    sandbox.expire_stored_tokens();
     sandbox.mcpipe(["list", &server.url(), "-H", "X-Key: k3y"]).run().exits(0);
     sandbox.mcpipe(["auth", "logout", &server.url(), "-H", "X-Key: k3y"]).run().exits(0);
     let metadata = |request: &&Request| request.target.contains("well-known");

@@ -77,7 +77,7 @@ fn a_secret_that_is_refused_is_omitted_if_public_clients_are_allowed() {
         "/token" if request.header("authorization").is_some() => Some(oauth_error(401, "invalid_client")),
         _ => None,
     });
-    server.log_in_with_expired_token_by(|| _ = log_in(&server, &sandbox, &[]).exits(0));
+    server.log_in_with_expired_token_by(&sandbox, || _ = log_in(&server, &sandbox, &[]).exits(0));
     let requests = token_requests(&server);
     assert_eq!(requests.len(), 2);
     assert_eq!(requests[1].header("authorization"), None);

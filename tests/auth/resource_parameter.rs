@@ -27,7 +27,7 @@ fn server_that_refuses_resources(error: &'static str) -> ProtectedServer {
 fn the_resource_can_be_omitted() {
     let (sandbox, server) = (Sandbox::new(), ProtectedServer::start());
     server.ledger.allows_missing_resource.store(true, Ordering::SeqCst);
-    server.log_in_with_expired_token_by(|| _ = log_in(&server, &sandbox, &["--no-resource"]).exits(0));
+    server.log_in_with_expired_token_by(&sandbox, || _ = log_in(&server, &sandbox, &["--no-resource"]).exits(0));
     sandbox.mcpipe(["list", &server.url()]).run().exits(0);
     assert!(!server.authorization_requests()[0].contains_key("resource"));
     assert_eq!(server.requested_grants(), ["authorization_code", "refresh_token"]);
@@ -44,7 +44,9 @@ fn the_resource_can_be_omitted() {
 #[test]
 fn the_resource_can_be_stated() {
     let (sandbox, server) = (Sandbox::new(), ProtectedServer::start());
-    server.log_in_with_expired_token_by(|| _ = log_in(&server, &sandbox, &["--resource", "api://mcp"]).exits(0));
+    server.log_in_with_expired_token_by(&sandbox, || {
+        _ = log_in(&server, &sandbox, &["--resource", "api://mcp"]).exits(0)
+    });
     sandbox.mcpipe(["list", &server.url()]).run().exits(0);
     assert_eq!(server.authorization_requests()[0]["resource"], "api://mcp");
     assert_eq!(server.token_forms().len(), 2);
@@ -74,7 +76,7 @@ fn metadata_for_another_resource_is_refused_with_the_option_that_states_it() {
 fn a_token_request_is_sent_once_without_a_refused_resource() {
     for error in ["invalid_target", "invalid_request"] {
         let (sandbox, server) = (Sandbox::new(), server_that_refuses_resources(error));
-        server.log_in_with_expired_token_by(|| _ = log_in(&server, &sandbox, &[]).exits(0));
+        server.log_in_with_expired_token_by(&sandbox, || _ = log_in(&server, &sandbox, &[]).exits(0));
         let forms = server.token_forms();
         assert_eq!(forms.len(), 2);
         assert!(forms[0].contains_key("resource") && !forms[1].contains_key("resource"));

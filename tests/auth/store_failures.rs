@@ -61,7 +61,9 @@ fn an_import_beyond_the_file_size_limit_keeps_the_old_token() {
 fn a_refresh_beyond_the_file_size_limit_is_used_and_its_loss_is_reported() {
     let (sandbox, server) = (Sandbox::new(), ProtectedServer::start());
     configure(&sandbox, &server);
-    server.log_in_with_expired_token_by(|| _ = sandbox.mcpipe(["auth", "login", "srv"]).with_browser().run().exits(0));
+    server.log_in_with_expired_token_by(&sandbox, || {
+        _ = sandbox.mcpipe(["auth", "login", "srv"]).with_browser().run().exits(0)
+    });
     let path = sandbox.path().join(STORE).join("credentials.json");
     let before = std::fs::read_to_string(&path).unwrap();
     let list = run_with_size_limit(&sandbox.mcpipe(["list", "srv"]), "");

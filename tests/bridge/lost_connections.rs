@@ -318,7 +318,7 @@ fn a_token_that_is_rejected_in_between_is_renewed_once() {
 fn an_expired_token_is_renewed_once_for_requests_at_the_same_time() {
     let server = ProtectedServer::start();
     let sandbox = Sandbox::new();
-    let before = server.log_in_with_expired_token_by(|| log_in(&server, &sandbox));
+    let before = server.log_in_with_expired_token_by(&sandbox, || log_in(&server, &sandbox));
     let mut client = BridgeClient::start(&sandbox, &[&server.url()]);
     client.initialize(json!({}));
     for id in 1..=20 {

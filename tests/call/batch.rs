@@ -295,10 +295,11 @@ fn a_signal_cancels_what_is_under_way() {
             server.on("tools/call", |call| if call.tool() == "fail" { vec![] } else { call.text("done") }).stdio();
         let mut running = Sandbox::new().mcpipe(["call", &server.target(), "--batch", "-"]).stdin_open().start();
         running.write(&(echo("a") + "{\"tool\":\"fail\",\"id\":1}\n{\"tool\":\"fail\",\"id\":2}\n"));
-        server.wait_for("three calls", |seen| {
-            !seen.is_empty() && seen[0].methods().iter().filter(|method| *method == "tools/call").count() == 3
+        server.wait_for("three calls and a printed result", |seen| {
+            let methods = seen.first().map(|seen| seen.methods()).unwrap_or_default();
+            methods.iter().filter(|method| *method == "tools/call").count() == 3
+                && running.stdout_so_far().ends_with('\n')
         });
-        std::thread::sleep(Duration::from_millis(50));
         running.signal(rustix::process::Signal::INT);
         let run = running.wait();
         run.exits(130).stderr_contains("interrupted");

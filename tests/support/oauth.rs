@@ -222,15 +222,13 @@ impl ProtectedServer {
 
     /// Creates a login whose token has expired; returns how many grants it took.
     pub fn log_in_with_expired_token(&self, sandbox: &Sandbox) -> usize {
-        self.log_in_with_expired_token_by(|| self.log_in(sandbox))
+        self.log_in_with_expired_token_by(sandbox, || self.log_in(sandbox))
     }
 
     /// The same with this way to log in.
-    pub fn log_in_with_expired_token_by(&self, log_in: impl FnOnce()) -> usize {
-        let life = self.ledger.token_lifetime_secs.swap(1, Ordering::SeqCst);
+    pub fn log_in_with_expired_token_by(&self, sandbox: &Sandbox, log_in: impl FnOnce()) -> usize {
         log_in();
-        std::thread::sleep(Duration::from_millis(1100));
-        self.ledger.token_lifetime_secs.store(life, Ordering::SeqCst);
+        sandbox.expire_stored_tokens();
         self.requested_grants().len()
     }
 
@@ -283,6 +281,21 @@ impl Sandbox {
     /// The output of `auth status`.
     pub fn stored_credentials(&self) -> Value {
         self.mcpipe(["auth", "status", "--json"]).run().exits(0).json()["credentials"].clone()
+    }
+
+    /// Lets every token in the file of credentials expire, without waiting and without a short lifetime that could end
+    /// during the login itself.
+    pub fn expire_stored_tokens(&self) {
+        let path = self.path().join("home/.local/share/mcpipe/credentials.json");
+        let mut stored: Value = serde_json::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+        for stored in stored["records"].as_object_mut().unwrap().values_mut() {
+            let mut record: Value = serde_json::from_str(stored["record"].as_str().unwrap()).unwrap();
+            let Some(tokens) = record.get_mut("tokens").filter(|tokens| tokens.is_object()) else { continue };
+            tokens["expires_at"] = tokens["obtained_at"].clone();
+            stored["about"]["expires_at"] = tokens["obtained_at"].clone();
+            stored["record"] = record.to_string().into();
+        }
+        std::fs::write(&path, stored.to_string()).unwrap();
     }
 
     /// Calls a tool that requires the scope `call`.
