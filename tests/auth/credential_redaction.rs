@@ -1,7 +1,5 @@
 //! Configured credentials are never displayed, even if a server repeats them.
 
-use std::sync::atomic::Ordering;
-
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 

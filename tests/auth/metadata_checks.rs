@@ -1,6 +1,5 @@
 //! Checks of metadata and redirects: each is triggered by an invalid value.
 
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use serde_json::{Value, json};
