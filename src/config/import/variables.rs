@@ -67,15 +67,16 @@ enum TranslatedPart {
 /// `${NAME}` of a variable in `own`, the server's own `env`, is a reference for every client: programs such as mcp-remote
 /// expand it themselves (<https://github.com/geelen/mcp-remote>).
 pub fn translate_references(text: &str, around: &VariableContext, own: &[String], notes: &mut Vec<String>) -> String {
-    let pieces = split_at_own_variables(text, own).into_iter().flat_map(|piece| match piece {
+    let pieces = split_at_own_variables(text, around.syntax, own).into_iter().flat_map(|piece| match piece {
         TranslatedPart::Text(text) => translate_text(&text, around, notes),
         own => vec![own],
     });
     render_parts(pieces.collect(), notes)
 }
 
-/// The references to the server's own variables, and the text between them.
-fn split_at_own_variables(text: &str, own: &[String]) -> Vec<TranslatedPart> {
+/// The references to the server's own variables, and the text between them. One in the default of another reference
+/// belongs to that reference.
+fn split_at_own_variables(text: &str, syntax: VariableSyntax, own: &[String]) -> Vec<TranslatedPart> {
     let mut pieces = Vec::new();
     let (mut rest, mut from) = (text, 0);
     while let Some(at) = rest[from..].find("${").map(|at| at + from) {
@@ -84,6 +85,8 @@ fn split_at_own_variables(text: &str, own: &[String]) -> Vec<TranslatedPart> {
             push_text(&mut pieces, &rest[..at]);
             push_part(&mut pieces, TranslatedPart::Variable(inner.to_owned(), None));
             (rest, from) = (&rest[at + inner.len() + 3..], 0);
+        } else if shell_reference(inner, syntax).is_some() {
+            from = at + inner.len() + 3;
         } else {
             from = at + 2;
         }
@@ -182,10 +185,6 @@ fn parse_dollar_syntax(text: &str, around: &VariableContext, notes: &mut Vec<Str
 
 /// The reference in `${…}`; `None` if it is text.
 fn parse_reference(inner: &str, around: &VariableContext, notes: &mut Vec<String>) -> Option<Vec<TranslatedPart>> {
-    let shell = matches!(
-        around.syntax,
-        VariableSyntax::Shell | VariableSyntax::ShellOrDollar | VariableSyntax::Mcporter | VariableSyntax::Any
-    );
     let editor = matches!(around.syntax, VariableSyntax::Editor | VariableSyntax::Any);
     if editor && let Some(known) = parse_editor_reference(inner, around, notes) {
         return Some(known);
@@ -195,16 +194,25 @@ fn parse_reference(inner: &str, around: &VariableContext, notes: &mut Vec<String
     {
         return Some(vec![TranslatedPart::Text(project.display().to_string())]);
     }
-    let (name, default) = match inner.split_once(":-") {
-        Some((name, default)) => (name, Some(default)),
-        None => (inner, None),
-    };
-    if shell && is_variable_name(name) {
+    if let Some((name, default)) = shell_reference(inner, around.syntax) {
         let default = default.map(|default| parse_dollar_syntax(default, around, notes));
         return Some(vec![TranslatedPart::Variable(name.to_owned(), default)]);
     }
     notes.push(format!("'${{{inner}}}' cannot be expanded by mcpipe and remains text"));
     None
+}
+
+/// The name and the default in `${NAME}` or `${NAME:-DEFAULT}`, if the client expands these.
+fn shell_reference(inner: &str, syntax: VariableSyntax) -> Option<(&str, Option<&str>)> {
+    let (name, default) = match inner.split_once(":-") {
+        Some((name, default)) => (name, Some(default)),
+        None => (inner, None),
+    };
+    let is_expanded = matches!(
+        syntax,
+        VariableSyntax::Shell | VariableSyntax::ShellOrDollar | VariableSyntax::Mcporter | VariableSyntax::Any
+    );
+    (is_expanded && is_variable_name(name)).then_some((name, default))
 }
 
 /// The references of VS Code and similar editors.
@@ -289,21 +297,17 @@ fn push_part(pieces: &mut Vec<TranslatedPart>, piece: TranslatedPart) {
 
 fn render_parts(pieces: Vec<TranslatedPart>, notes: &mut Vec<String>) -> String {
     let mut out = String::new();
-    let mut after_dollar = false;
     for piece in pieces {
         match piece {
-            TranslatedPart::Text(text) => {
-                after_dollar = text.ends_with('$');
-                out.push_str(&escape(&text));
-            }
+            TranslatedPart::Text(text) => out.push_str(&escape(&text)),
             TranslatedPart::Variable(name, default) => {
-                if after_dollar {
-                    // `$${` would be text, and there is no other way to write a dollar before a reference.
-                    out.pop();
-                    out.push_str("${DOLLAR_SIGN:-$}");
+                // `$${` would be text, and there is no other way to write a dollar before a reference.
+                let dollars = out.len() - out.trim_end_matches('$').len();
+                if dollars > 0 {
+                    out.truncate(out.len() - dollars);
+                    out.push_str(&"${DOLLAR_SIGN:-$}".repeat(dollars));
                     notes.push("a '$' right before a variable is written as ${DOLLAR_SIGN:-$}".to_owned());
                 }
-                after_dollar = false;
                 out.push_str(&render_variable(&name, default, notes));
             }
         }
@@ -361,6 +365,9 @@ mod tests {
             (VariableSyntax::ShellOrDollar, "$A-${B}:$C_1", "${A}-${B}:${C_1}", 0),
             (VariableSyntax::ShellOrDollar, "$5 $", "$5 $", 0),
             (VariableSyntax::ShellOrDollar, "$$A", "${DOLLAR_SIGN:-$}${A}", 1),
+            (VariableSyntax::ShellOrDollar, "$$$A", "${DOLLAR_SIGN:-$}${DOLLAR_SIGN:-$}${A}", 1),
+            (VariableSyntax::Unsupported, "$$${OWN}", "${DOLLAR_SIGN:-$}${DOLLAR_SIGN:-$}${OWN}", 1),
+            (VariableSyntax::Shell, "${A:-http://${OWN}}/${OWN}", "${A:-http://${OWN}}/${OWN}", 0),
             (VariableSyntax::Mcporter, "$env:A/${B:-c}", "${A}/${B:-c}", 0),
             (VariableSyntax::Mcporter, "$A", "$A", 0),
             (VariableSyntax::Editor, "${env:A}${userHome}${/}x", "${A}${HOME}/x", 0),
