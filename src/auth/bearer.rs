@@ -6,6 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use reqwest::header::{AUTHORIZATION, HeaderName};
 use serde_json::Value;
 use tokio::sync::Mutex;
 use url::Url;
@@ -209,7 +210,7 @@ impl BearerProvider {
 }
 
 impl Authorize for BearerProvider {
-    fn headers<'a>(&'a self, _method: &'a str, url: &'a Url) -> BoxFuture<'a, Result<Vec<(String, Secret)>>> {
+    fn headers<'a>(&'a self, _method: &'a str, url: &'a Url) -> BoxFuture<'a, Result<Vec<(HeaderName, Secret)>>> {
         Box::pin(async move {
             // The token is sent to this server only (`AUT-20`).
             if url.origin() != self.server.origin() {
@@ -218,7 +219,7 @@ impl Authorize for BearerProvider {
             let mut current = self.current.lock().await;
             let token = self.token(&mut current).await?;
             current.sent += 1;
-            Ok(vec![("Authorization".to_owned(), Secret::new(format!("Bearer {}", token.reveal())))])
+            Ok(vec![(AUTHORIZATION, Secret::new(format!("Bearer {}", token.reveal())))])
         })
     }
 

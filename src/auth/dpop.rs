@@ -19,8 +19,6 @@ use crate::error::{ErrorKind, Failure, Result};
 use crate::secret::Secret;
 use crate::util::lock::lock;
 
-/// The header that carries a proof.
-pub const HEADER: &str = "DPoP";
 /// The header in which a server sends nonces, in lower case.
 pub const NONCE_HEADER: &str = "dpop-nonce";
 /// The error code that requests a proof with a nonce.

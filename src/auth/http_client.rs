@@ -22,7 +22,9 @@ use crate::auth::dpop::DpopNonces;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::protocol::revision::Revision;
 use crate::secret::Secret;
-use crate::transport::http::{AuxiliaryClient, is_proxied, look_up, redacted_url, request_failure};
+use crate::transport::http::{
+    AuxiliaryClient, credentials_header_value, is_proxied, look_up, redacted_url, request_failure,
+};
 use crate::transport::trace::{Trace, TraceEvent};
 use crate::transport::{HttpEndpoint, TlsOptions};
 use crate::util::lock::lock;
@@ -185,7 +187,7 @@ impl OAuthHttpClient {
         let mut headers = json_accept_headers();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
         for (name, value) in secret_headers {
-            headers.insert(HeaderName::from_static(name), secret_value(value.reveal())?);
+            headers.insert(HeaderName::from_static(name), credentials_header_value(value)?);
         }
         let answer = self.send_checked(Method::POST, &url, headers, Some(body)).await?;
         if (300..400).contains(&answer.status) {
@@ -211,7 +213,7 @@ impl OAuthHttpClient {
     /// As [`OAuthHttpClient::get`].
     pub async fn get_with_token(&self, url: &str, token: &Secret) -> Result<OAuthHttpResponse> {
         let mut headers = json_accept_headers();
-        headers.insert(AUTHORIZATION, secret_value(&format!("Bearer {}", token.reveal()))?);
+        headers.insert(AUTHORIZATION, bearer_header_value(token)?);
         self.send_checked(Method::GET, &parse_url(url)?, headers, None).await
     }
 
@@ -221,7 +223,7 @@ impl OAuthHttpClient {
     /// As [`OAuthHttpClient::get`].
     pub async fn delete(&self, url: &str, token: &Secret) -> Result<u16> {
         let mut headers = json_accept_headers();
-        headers.insert(AUTHORIZATION, secret_value(&format!("Bearer {}", token.reveal()))?);
+        headers.insert(AUTHORIZATION, bearer_header_value(token)?);
         Ok(self.send_checked(Method::DELETE, &parse_url(url)?, headers, None).await?.status)
     }
 
@@ -397,11 +399,8 @@ fn parse_url(text: &str) -> Result<Url> {
     Ok(url)
 }
 
-fn secret_value(text: &str) -> Result<HeaderValue> {
-    let mut value = HeaderValue::from_str(text)
-        .map_err(|_| Failure::new(ErrorKind::Auth, "the credentials cannot be sent in a header"))?;
-    value.set_sensitive(true);
-    Ok(value)
+fn bearer_header_value(token: &Secret) -> Result<HeaderValue> {
+    credentials_header_value(&Secret::new(format!("Bearer {}", token.reveal())))
 }
 
 fn json_accept_headers() -> HeaderMap {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use reqwest::header::HeaderName;
 use tokio::sync::mpsc;
 
 use crate::error::Result;
@@ -46,7 +47,11 @@ pub struct TransportOptions {
 /// Implemented by `auth`; the transport knows nothing else about logins.
 pub trait Authorize: Send + Sync {
     /// The headers that authorize one request. Called for each request, since every DPoP proof is different.
-    fn headers<'a>(&'a self, method: &'a str, url: &'a reqwest::Url) -> BoxFuture<'a, Result<Vec<(String, Secret)>>>;
+    fn headers<'a>(
+        &'a self,
+        method: &'a str,
+        url: &'a reqwest::Url,
+    ) -> BoxFuture<'a, Result<Vec<(HeaderName, Secret)>>>;
 
     /// The server responded with 401, or with 403 and a challenge. `Ok(true)`: there are new credentials,
     /// send the request again; `Ok(false)`: report the response.

@@ -206,7 +206,7 @@ impl MessageReader {
     /// Notes a text that is not a message, and keeps the first one.
     fn record_non_message(&self, text: &str) {
         let start: String = text.chars().take(NON_MESSAGE_WIDTH).collect();
-        self.trace.note(&format!("skipped what the server {}, which is not a message: {start}", self.non_message_verb));
+        self.trace.note(&format!("skipped what is not a message; the server {}: {start}", self.non_message_verb));
         lock(&self.first_non_message).get_or_insert(start);
     }
 

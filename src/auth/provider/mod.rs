@@ -10,17 +10,19 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use reqwest::header::{AUTHORIZATION, HeaderName};
 use url::Url;
 
 use crate::auth::clock::unix_seconds;
 use crate::auth::credentials::{Credentials, TokenSet};
-use crate::auth::dpop::{self, ProofTarget};
+use crate::auth::dpop::ProofTarget;
 use crate::auth::login_context::LoginContext;
 use crate::auth::store::CredentialStore;
 use crate::config::oauth::OAuthSettings;
 use crate::error::{Failure, Result};
 use crate::protocol::challenge;
 use crate::secret::Secret;
+use crate::transport::http::DPOP_HEADER;
 use crate::transport::{Authorize, BoxFuture, UnexpectedResponse};
 use crate::util::lock::lock;
 use state::{LoginReason, ProviderInner};
@@ -124,7 +126,7 @@ impl TokenProvider {
 
 impl ProviderInner {
     /// The headers that carry the token.
-    async fn authorization_headers(self: &Arc<Self>, method: &str, url: &Url) -> Result<Vec<(String, Secret)>> {
+    async fn authorization_headers(self: &Arc<Self>, method: &str, url: &Url) -> Result<Vec<(HeaderName, Secret)>> {
         // The token is sent to this server only (`AUT-20`).
         if url.origin() != self.context.http.server().origin() {
             return Ok(Vec::new());
@@ -141,15 +143,15 @@ impl ProviderInner {
                 let target = ProofTarget { method, url, access_token: Some(&tokens.access) };
                 let proof = key.dpop_proof(target, &self.context.http.dpop_nonces, unix_seconds())?;
                 let token = Secret::new(format!("DPoP {}", tokens.access.reveal()));
-                Ok(vec![("authorization".to_owned(), token), (dpop::HEADER.to_owned(), proof)])
+                Ok(vec![(AUTHORIZATION, token), (DPOP_HEADER, proof)])
             }
-            _ => Ok(vec![("authorization".to_owned(), Secret::new(format!("Bearer {}", tokens.access.reveal())))]),
+            _ => Ok(vec![(AUTHORIZATION, Secret::new(format!("Bearer {}", tokens.access.reveal())))]),
         }
     }
 }
 
 impl Authorize for TokenProvider {
-    fn headers<'a>(&'a self, method: &'a str, url: &'a Url) -> BoxFuture<'a, Result<Vec<(String, Secret)>>> {
+    fn headers<'a>(&'a self, method: &'a str, url: &'a Url) -> BoxFuture<'a, Result<Vec<(HeaderName, Secret)>>> {
         Box::pin(self.0.authorization_headers(method, url))
     }
 

@@ -191,6 +191,15 @@ impl AuthTestEnv {
         self.store.get(&about.key).await.unwrap().map(|secret| Credentials::from_stored(&secret).unwrap())
     }
 
+    /// Lets the stored tokens expire.
+    pub async fn expire_tokens(&self) {
+        let mut credentials = self.stored_credentials().await.unwrap();
+        let tokens = credentials.tokens.as_mut().unwrap();
+        tokens.expires_at = Some(tokens.obtained_at);
+        let stored = credentials.to_stored().unwrap();
+        self.store.put(&credentials.store_key(), &credentials.summary(None), &stored).await.unwrap();
+    }
+
     /// What was granted, by kind, in order.
     pub fn grant_types(&self) -> Vec<String> {
         let tokens = self.server.requests().into_iter().filter(|asked| asked.path == "/token");

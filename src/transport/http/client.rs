@@ -163,6 +163,17 @@ pub(super) fn secret_header_value(secret: &Secret) -> Option<HeaderValue> {
     Some(value)
 }
 
+/// The same for credentials.
+///
+/// # Errors
+/// [`ErrorKind::Auth`] if they contain a character that a header cannot have (RFC 9110 §5.5).
+pub fn credentials_header_value(credentials: &Secret) -> Result<HeaderValue> {
+    secret_header_value(credentials).ok_or_else(|| {
+        let message = "the credentials contain a character that an HTTP header cannot have, such as a line break";
+        Failure::new(ErrorKind::Auth, message)
+    })
+}
+
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used, clippy::expect_used)]

@@ -1,4 +1,5 @@
-//! Errors below HTTP, such as refused connections and failed TLS handshakes: all causes, and a hint.
+//! Errors without a readable HTTP response (refused connections, failed TLS handshakes, invalid HTTP, another protocol):
+//! all causes, and a hint.
 
 use std::error::Error;
 

@@ -27,10 +27,11 @@ use super::connection::{ConnectedTransport, TransportOptions};
 use super::endpoint::{HttpEndpoint, HttpMode};
 use crate::error::{ErrorKind, Result};
 
-pub(crate) use self::client::AuxiliaryClient;
+pub(crate) use self::client::{AuxiliaryClient, credentials_header_value};
 pub(crate) use self::dns::look_up;
 pub(crate) use self::error::request_failure;
 pub(crate) use self::proxy::is_proxied;
+pub(crate) use self::request::DPOP_HEADER;
 pub use self::sse_transport::{SseConnectError, connect as connect_sse};
 pub(super) use self::upgrade::{UpgradeRequest, upgrade};
 pub(crate) use super::url::redacted_url;

@@ -15,7 +15,7 @@ use super::error;
 use super::proxy::ProxyInUse;
 use super::tls::HttpVersions;
 use super::unexpected_response;
-use crate::error::{ErrorKind, Failure, Result};
+use crate::error::{Failure, Result};
 use crate::secret::REDACTED;
 use crate::transport::connection::{Authorize, TransportOptions};
 use crate::transport::cookies::CookieJar;
@@ -31,7 +31,7 @@ pub(super) const SESSION_ID_HEADER: HeaderName = HeaderName::from_static("mcp-se
 /// The protocol revision (`HTL-02`, `HTM-02`).
 pub(super) const PROTOCOL_VERSION_HEADER: HeaderName = HeaderName::from_static("mcp-protocol-version");
 /// A DPoP proof (RFC 9449 §4.1).
-const DPOP_HEADER: HeaderName = HeaderName::from_static("dpop");
+pub const DPOP_HEADER: HeaderName = HeaderName::from_static("dpop");
 
 /// How many times one message is sent again with new credentials.
 const MAX_LOGINS: usize = 3;
@@ -181,12 +181,8 @@ impl EndpointClient {
         let mut hidden: Vec<HeaderName> = Vec::new();
         if let Some(authorize) = &self.authorize {
             for (name, value) in authorize.headers(method.as_str(), url).await? {
-                let name = HeaderName::from_bytes(name.as_bytes());
-                let (Ok(name), Some(value)) = (name, client::secret_header_value(&value)) else {
-                    return Err(Failure::new(ErrorKind::Auth, "the credentials cannot be sent in a header"));
-                };
                 hidden.push(name.clone());
-                headers.insert(name, value);
+                headers.insert(name, client::credentials_header_value(&value)?);
             }
         }
         for (name, value) in own_headers {

@@ -421,7 +421,9 @@ impl ServerReader {
             None => return Err("'dir' is missing".to_owned()),
         }
         let stream = line.request;
-        let content = line.received()?.ok_or("it does not show what was received")?;
+        let content = line
+            .received()?
+            .ok_or("a 'received' line has none of the members that say what came, such as 'message'")?;
         if !self.closed.contains(&connection) {
             self.add_received(connection, stream, content);
         }

@@ -1,5 +1,6 @@
 //! One POST and its plain answer: heads, bodies, credentials, redirects.
 
+use reqwest::header::{AUTHORIZATION, HeaderName};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
@@ -255,11 +256,15 @@ impl ScriptedTokens {
 }
 
 impl Authorize for ScriptedTokens {
-    fn headers<'a>(&'a self, method: &'a str, url: &'a reqwest::Url) -> BoxFuture<'a, Result<Vec<(String, Secret)>>> {
+    fn headers<'a>(
+        &'a self,
+        method: &'a str,
+        url: &'a reqwest::Url,
+    ) -> BoxFuture<'a, Result<Vec<(HeaderName, Secret)>>> {
         assert!(matches!(method, "POST" | "GET") && url.path() == "/mcp");
         let value = format!("Bearer token-{}", self.refusal_count.load(Ordering::SeqCst));
         Box::pin(async move {
-            Ok(vec![("Authorization".into(), value.into()), ("DPoP".into(), "proof-1".to_owned().into())])
+            Ok(vec![(AUTHORIZATION, value.into()), (HeaderName::from_static("dpop"), "proof-1".to_owned().into())])
         })
     }
 

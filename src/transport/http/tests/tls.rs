@@ -93,7 +93,7 @@ async fn insecure_checks_nothing() {
 }
 
 #[tokio::test]
-async fn shows_a_client_certificate() {
+async fn a_client_certificate_is_presented_and_the_hint_names_a_missing_one() {
     let server = server("server.pem", true);
     let failure = ping(&server, "127.0.0.1", cacert("ca.pem")).await.unwrap_err();
     assert_eq!(failure.kind(), ErrorKind::Unreachable);
