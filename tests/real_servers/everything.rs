@@ -51,9 +51,9 @@ const ROWS: &[CommandRow] = &[
     (&["call", "toggle-simulated-logging", "--log-level", "debug"], 0, "Started simulated…"),
     (&["call", "toggle-subscriber-updates"], 0, "Started simulated resource updated…"),
     (
-        &["call", "trigger-long-running-operation", "duration=1", "steps=4", "--timeout", "700ms"],
+        &["call", "trigger-long-running-operation", "duration=3", "steps=12", "--timeout", "2s"],
         0,
-        "Long running operation completed. Duration: 1 seconds, Steps: 4.\n",
+        "Long running operation completed. Duration: 3 seconds, Steps: 12.\n",
     ),
     (&["call", "get-roots-list", "--root", "."], 0, "Current MCP Roots (1 total):\n…URI: file:///…"),
     (

@@ -36,11 +36,9 @@ fn everything_over_stdio() {
     prompt.exits(0).stdout_contains("Oslo");
     let resource = listed.json()["resources"][0]["uri"].as_str().unwrap().to_owned();
     assert!(!run(&sandbox, &["read", &resource], &server).exits(0).stdout.is_empty());
-    let slow = run(
-        &sandbox,
-        &["call", "trigger-long-running-operation", "duration=1", "steps=4", "--timeout", "700ms"],
-        &server,
-    );
+    // Each step is reported after 250 ms, and a report extends the time.
+    let long = ["call", "trigger-long-running-operation", "duration=3", "steps=12"];
+    let slow = run(&sandbox, &[&long[..], &["--timeout", "2s", "--connect-timeout", "30s"]].concat(), &server);
     slow.exits(0).stdout_contains("completed");
 }
 

@@ -40,7 +40,10 @@ fn broken_lines_are_named() {
     fails_with(&after(r#"{"connection":2,"dir":"sent"}"#), "3: connection 2 was not opened before");
     fails_with(&after(r#"{"connection":1,"dir":"up"}"#), "3: 'dir' is 'up', not 'sent' or 'received'");
     fails_with(&after(r#"{"connection":1,"dir":"sent"}"#), "3: 'message' is missing");
-    fails_with(&after(r#"{"connection":1,"dir":"received"}"#), "3: it does not show what was received");
+    fails_with(
+        &after(r#"{"connection":1,"dir":"received"}"#),
+        "3: a 'received' line has none of the members that say what came, such as 'message'",
+    );
     fails_with(&after(r#"{"connection":"x"}"#), "3: invalid type: string \"x\", expected u64 (column 17)");
     fails_with(&after(r#"{"connection":1,"dir":"sent","message":{"x":1}}"#), "3: the sent message is not JSON-RPC");
 }
@@ -83,12 +86,12 @@ fn a_recording_that_ends_before_the_handshake_is_named() {
 #[test]
 fn a_recording_that_cannot_be_written_stops_the_command() {
     let sandbox = Sandbox::new();
-    sandbox.mcpipe(["list", "true", "--record", "/nonexistent/run.rec"]).run().exits(3);
+    sandbox.mcpipe(["list", "true", "--record", "missing/run.rec"]).run().exits(3);
     sandbox
-        .mcpipe(["list", "./true", "--record", "/nonexistent/run.rec"])
+        .mcpipe(["list", "./true", "--record", "missing/run.rec"])
         .run()
         .exits(2)
-        .stderr_contains("cannot write the recording to '/nonexistent/run.rec'");
+        .stderr_contains("cannot write the recording to 'missing/run.rec'");
     sandbox
         .mcpipe(["list", "./true", "--record", "-"])
         .run()

@@ -185,7 +185,7 @@ fn another_answer_than_the_recorded_one_gets_an_error() {
 fn failures_of_a_server_print_the_same() {
     let target = "sh -c 'echo starting >&2; exit 3'";
     prints_the_same(&Sandbox::new(), target, &["list", "TARGET"]);
-    prints_the_same(&Sandbox::new(), "/nonexistent/server", &["list", "TARGET"]);
+    prints_the_same(&Sandbox::new(), "./missing/server", &["list", "TARGET"]);
     let refused = HttpServer::start(|_| Reply::text("text/html", "<html>maintenance</html>").with_status(500));
     prints_the_same(&Sandbox::new(), &refused.url("/mcp"), &["list", "TARGET", "--retries", "0"]);
     let missing = HttpServer::start(|_| Reply::status(404));

@@ -30,7 +30,9 @@ fn an_unfollowed_redirect_is_reported() {
     let server = redirecting(308, "http://elsewhere.invalid/mcp?a=b");
     let run = sandbox.mcpipe(["list", &server.url("/old")]).run();
     run.exits(5).stderr_contains("requests and credentials do not follow a redirect to another host");
-    run.stderr_contains("hint: if you trust it, use that URL as the target: http://elsewhere.invalid/mcp?a=[redacted]");
+    run.stderr_contains(
+        "hint: if you trust that host, use its URL as the target: http://elsewhere.invalid/mcp?a=[redacted]",
+    );
     let server = HttpServer::start(|_| Reply::status(302));
     sandbox
         .mcpipe(["list", &server.url("/")])
