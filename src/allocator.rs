@@ -95,8 +95,8 @@ pub fn keep_blocks() {
 pub struct Keeping<A>(pub A);
 
 impl<A> Keeping<A> {
-    /// The number of the size that this layout is rounded up to, if such blocks are kept.
-    fn size_number(layout: Layout) -> Option<usize> {
+    /// The class of sizes that this layout is rounded up to, if such blocks are kept.
+    fn size_class(layout: Layout) -> Option<usize> {
         let size = layout.size().saturating_sub(9);
         let number = if size / 16 < SMALL_SIZES { size / 16 } else { SMALL_SIZES + size / 1024 };
         (number < SIZES && layout.align() <= 16).then_some(number)
@@ -114,7 +114,7 @@ impl<A> Keeping<A> {
 #[expect(unsafe_code, reason = "`GlobalAlloc` is an unsafe trait")]
 unsafe impl<A: GlobalAlloc> GlobalAlloc for Keeping<A> {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let Some(number) = Self::size_number(layout) else {
+        let Some(number) = Self::size_class(layout) else {
             // SAFETY: the caller keeps the contract of this method, which is that of the called one.
             return unsafe { self.0.alloc(layout) };
         };
@@ -133,7 +133,7 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for Keeping<A> {
     }
 
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        let Some(number) = Self::size_number(layout) else {
+        let Some(number) = Self::size_class(layout) else {
             // SAFETY: as in `alloc`.
             return unsafe { self.0.dealloc(block, layout) };
         };
@@ -153,7 +153,7 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for Keeping<A> {
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
         // SAFETY: the caller has checked that the size fits the alignment.
         let new_layout = unsafe { Layout::from_size_align_unchecked(new_size, layout.align()) };
-        match (Self::size_number(layout), Self::size_number(new_layout)) {
+        match (Self::size_class(layout), Self::size_class(new_layout)) {
             (Some(old), Some(new)) if old == new => block,
             // SAFETY: as in `alloc`.
             (None, None) => unsafe { self.0.realloc(block, layout, new_size) },

@@ -6,7 +6,7 @@
 use serde_json::{Map, Value, json};
 
 use super::ModelApi;
-use super::tool_names::exposed_property;
+use super::tool_names::anthropic_parameter_name;
 use crate::schema::{SCHEMA_LIST_KEYWORDS, SCHEMA_MAP_KEYWORDS, SINGLE_SCHEMA_KEYWORDS, is_schema};
 use crate::util::suggest::nearest_name;
 
@@ -36,7 +36,7 @@ pub fn renamed_properties(api: ModelApi, schema: &Value) -> Vec<(String, String)
     let mut merged = words.clone();
     Adapter { api, root: schema.clone(), changes: Vec::new() }.merge_alternatives(&mut merged);
     let names = merged.get("properties").and_then(Value::as_object).into_iter().flat_map(Map::keys);
-    names.map(|name| (exposed_property(name), name.clone())).filter(|(exposed, name)| exposed != name).collect()
+    names.map(|name| (anthropic_parameter_name(name), name.clone())).filter(|(exposed, name)| exposed != name).collect()
 }
 
 /// A model's arguments, as JSON text, under the tool's own parameter names (see [`renamed_properties`]).
@@ -170,7 +170,7 @@ impl Adapter {
         let renamed: Vec<(String, String)> = properties
             .keys()
             .filter(|name| !(*name == "required" && properties[*name].is_array()))
-            .map(|name| (name.clone(), exposed_property(name)))
+            .map(|name| (name.clone(), anthropic_parameter_name(name)))
             .filter(|(name, exposed)| name != exposed)
             .collect();
         if renamed.is_empty() {

@@ -32,7 +32,7 @@ pub fn exposed_name(server: Option<&str>, tool: &str) -> String {
 
 /// The name of a parameter for Anthropic's models: other APIs accept any name.
 #[must_use]
-pub fn exposed_property(name: &str) -> String {
+pub fn anthropic_parameter_name(name: &str) -> String {
     let is_allowed = |c: char| is_allowed_char(c) || c == '.';
     if (1..=MAX_NAME_LENGTH).contains(&name.len()) && name.chars().all(is_allowed) {
         return name.to_owned();
@@ -109,10 +109,10 @@ mod tests {
     #[test]
     fn parameter_names_fit_the_pattern_of_the_api() {
         for name in ["a", "filter.id", "x-y_z", &"a".repeat(64)] {
-            assert_eq!(exposed_property(name), name);
+            assert_eq!(anthropic_parameter_name(name), name);
         }
         let long = "a".repeat(65);
-        let all: BTreeSet<String> = ["$top", "@top", "", "filter[id]", "é", &long].map(exposed_property).into();
+        let all: BTreeSet<String> = ["$top", "@top", "", "filter[id]", "é", &long].map(anthropic_parameter_name).into();
         assert_eq!(all.len(), 6);
         assert!(all.iter().all(|name| name.len() <= 64 && name.chars().all(|c| is_allowed_char(c) || c == '.')));
     }

@@ -88,17 +88,17 @@ fn hints_text(tool: &ListItem) -> String {
 }
 
 impl Ui {
-    /// Prints a server's identity, protocol revision and capabilities, and its instructions, unchanged.
+    /// Prints a server's identity, protocol revision and capabilities, and its instructions in full.
     ///
     /// # Errors
     /// When it cannot be written.
     pub fn print_server_info(&self, server: &ServerView<'_>) -> Result<()> {
         let info = server.info;
         let or_unspecified = |text: &Option<String>| text.clone().unwrap_or_else(|| "not specified".to_owned());
-        let title = info.title.as_ref().filter(|title| !title.trim().is_empty());
+        let title = info.title.as_deref().map(str::trim).filter(|title| !title.is_empty());
         let name = match (title, &info.name) {
             (Some(title), Some(name)) if title != name => format!("{title} ({name})"),
-            (Some(title), None) => title.clone(),
+            (Some(title), None) => title.to_owned(),
             (_, name) => or_unspecified(name),
         };
         let capabilities = capabilities_text(info);

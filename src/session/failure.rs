@@ -298,7 +298,7 @@ fn redirect_failure(refusal: &UnexpectedResponse, target: &Target) -> Failure {
             .hint(format!("use that URL as the target: {location}")),
         _ => failure(format!("the server redirects to {location}"))
             .cause("requests and credentials do not follow a redirect to another host")
-            .hint(format!("if you trust it, use that URL as the target: {location}")),
+            .hint(format!("if you trust that host, use its URL as the target: {location}")),
     }
 }
 
