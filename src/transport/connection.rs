@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 use crate::error::Result;
 use crate::interrupt::Interrupt;
 use crate::protocol::revision::Revision;
+use crate::protocol::rpc::RawJson;
 use crate::secret::Secret;
 use crate::transport::cookies::CookieJar;
 #[cfg(unix)]
@@ -134,6 +135,11 @@ pub trait Transport: Send + Sync {
     /// The ID of the first request: others belong to other users of the same connection to the server.
     fn first_id(&self) -> u64 {
         1
+    }
+
+    /// The result of `initialize`, if another user of the same connection to the server has completed the handshake.
+    fn handshake_result(&self) -> Option<&RawJson> {
+        None
     }
 
     /// Stops waiting for the response to this request; over HTTP its stream is closed (`HTM-09`).

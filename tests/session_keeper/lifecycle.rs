@@ -29,6 +29,30 @@ fn commands_use_the_server_of_a_session_in_both_eras() {
 }
 
 #[test]
+fn a_command_in_a_session_uses_the_handshake_that_was_completed() {
+    let (server, sessions) = (Mcp::legacy("2025-11-25").stdio(), Sessions::new());
+    sessions.start(&server.target());
+    let sent = |options: &[&str]| {
+        let run = sessions.run(&[&["call", &server.target(), "echo", "text=hi", "-v"], options].concat());
+        run.exits(0).prints("hi\n");
+        let lines = run.stderr().lines().filter_map(|line| line.strip_prefix("→ "));
+        let messages = lines.map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap());
+        messages.map(|message| message["method"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    assert_eq!(sent(&[]), ["tools/list", "tools/call"]);
+    assert_eq!(sent(&[]), ["tools/call"]);
+    // A recording begins with the handshake. The keeper answers it from memory, as it does for a command that does not
+    // read the result in the greeting.
+    let file = sessions.sandbox.path().join("run.rec").display().to_string();
+    let all = ["server/discover", "initialize", "notifications/initialized", "tools/list", "tools/call"];
+    assert_eq!(sent(&["--record", &file]), all);
+    sessions.run(&["call", &format!("replay:{file}"), "echo", "text=hi"]).succeeds().prints("hi\n");
+    sessions.stop_all();
+    let methods = server.single_process().methods();
+    assert_eq!(methods.iter().filter(|method| *method == "initialize").count(), 1, "{methods:?}");
+}
+
+#[test]
 fn a_session_of_a_server_with_a_handshake_declares_everything_that_commands_can_do() {
     let (server, sessions) = (Mcp::legacy("2025-11-25").stdio(), Sessions::new());
     sessions.start(&server.target());

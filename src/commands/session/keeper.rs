@@ -296,6 +296,7 @@ impl Keeper {
             }
         };
         greeting.first_id = Router::first_id(number);
+        greeting.handshake = upstream.handshake_result();
         greeting.transport = upstream.transport.kind().as_str().to_owned();
         if write_json(&mut write_half, &greeting).await.is_ok() {
             let writer = tokio::spawn(write_lines(write_half, lines));

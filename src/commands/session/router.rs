@@ -50,6 +50,14 @@ impl KeptConnection {
     pub(super) fn new(transport: Arc<dyn Transport>) -> Self {
         KeptConnection { transport, handshake: Mutex::default() }
     }
+
+    /// The result of `initialize`, if the handshake is complete.
+    pub(super) fn handshake_result(&self) -> Option<RawJson> {
+        match &*lock(&self.handshake) {
+            SharedHandshake::Done { result, is_confirmed: true } => Some(result.clone()),
+            _ => None,
+        }
+    }
 }
 
 /// Something to write to a command.

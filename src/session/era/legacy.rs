@@ -51,6 +51,9 @@ impl Handshake {
     /// first refusal.
     pub async fn initialize(&self, rpc: &RpcClient) -> RequestOutcome {
         rpc.accept_server_requests(true);
+        if let Some(result) = rpc.transport().handshake_result() {
+            return RequestOutcome::Result(result.clone());
+        }
         let mut offered = vec![self.offered_revision()];
         let first = self.send_initialize(rpc, self.offered_revision()).await;
         let mut next = self.next_offer(&first, &offered);
@@ -215,6 +218,9 @@ impl LegacyEra {
         tokio::pin!(tell);
         let limit = self.handshake.connect_timeout.map_or(INITIALIZED_TIMEOUT, |limit| limit.min(INITIALIZED_TIMEOUT));
         let accepted = async {
+            if rpc.transport().handshake_result().is_some() {
+                return;
+            }
             while tokio::time::timeout(limit, &mut tell).await.is_err() && rpc.transport().login_in_progress() {}
         };
         tokio::select! {

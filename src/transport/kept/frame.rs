@@ -11,7 +11,7 @@ use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 
 use crate::error::{ErrorKind, Failure, Result};
-use crate::protocol::rpc::{MessageText, RpcMessage};
+use crate::protocol::rpc::{MessageText, RawJson, RpcMessage};
 use crate::transport::connection::TransportKind;
 use crate::transport::message::{Incoming, IncomingItem, MAX_MESSAGE};
 use crate::transport::recorded_transport::{item_members, message_json, recorded_failure};
@@ -52,6 +52,9 @@ pub struct Greeting {
     pub first_id: u64,
     /// The transport of the connection to the server.
     pub transport: String,
+    /// The result of `initialize`, if the handshake is complete. A keeper that does not send it answers `initialize`.
+    #[serde(default)]
+    pub handshake: Option<RawJson>,
     /// Why the server cannot be reached.
     pub failure: Option<Value>,
     /// Whether the failure is that the URL has no event stream.

@@ -25,6 +25,7 @@ use self::files::{KeptSession, SessionFiles};
 pub use self::frame::{FirstLine, FrameReader, Greeting, item_line};
 pub use self::launch::end_dead_session;
 use crate::error::{ErrorKind, Failure, Result, RetryAdvice};
+use crate::protocol::rpc::RawJson;
 use crate::transport::connection::{
     BoxFuture, CloseOutcome, ConnectedTransport, END_DETECTION_TIMEOUT, Transport, TransportKind, TransportOptions,
 };
@@ -106,6 +107,7 @@ fn use_connection(
     let transport = KeptTransport {
         kind,
         first_id: greeting.first_id,
+        handshake: greeting.handshake,
         // Written messages are recorded before they get their headers.
         message_writer: MessageWriter::spawn(LineFrameWriter::new(writer), Trace::default()),
         reader_task,
@@ -209,6 +211,7 @@ async fn forward(
 struct KeptTransport {
     kind: TransportKind,
     first_id: u64,
+    handshake: Option<RawJson>,
     message_writer: MessageWriter<io::Error>,
     reader_task: JoinHandle<()>,
     ended: Arc<Notify>,
@@ -235,6 +238,10 @@ impl Transport for KeptTransport {
 
     fn first_id(&self) -> u64 {
         self.first_id
+    }
+
+    fn handshake_result(&self) -> Option<&RawJson> {
+        self.handshake.as_ref()
     }
 
     fn send(&self, message: OutgoingMessage) -> BoxFuture<'_, Result<()>> {
