@@ -160,7 +160,7 @@ impl Context {
         !server.starts_with('-') && config.server(&server).is_none()
     }
 
-    /// The session with these files.
+    /// The session with these files, to which a connection is being opened.
     pub(super) fn kept_session(
         &self,
         target: &Target,
@@ -170,7 +170,9 @@ impl Context {
     ) -> Option<Arc<KeptSession>> {
         let resolution = self.resolution_json(target.reference.as_deref()?);
         let spec = KeeperSpec { name, target: shown_target(target), idle, resolution };
-        Some(Arc::new(KeptSession { files, spec }))
+        let session = KeptSession::new(files, spec);
+        session.connect_early();
+        Some(Arc::new(session))
     }
 
     /// The files of the session that belongs to a target and to what identifies the user to it.

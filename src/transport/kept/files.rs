@@ -6,15 +6,20 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::time::Duration;
 
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use tokio::net::UnixStream;
 
 use crate::env::{Environment, TMPDIR, XDG_RUNTIME_DIR};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::util::atomic_write::{replace_file, temporary_in};
 use crate::util::home::shown_path;
+use crate::util::lock::lock;
 use crate::util::quoting::quote_path;
 
 /// The directory of all sessions of the user: below the user's runtime directory, else below the temporary directory.
@@ -31,12 +36,30 @@ pub fn session_dir(env: &Environment) -> PathBuf {
 }
 
 /// The session that a command uses.
-#[derive(Debug)]
 pub struct KeptSession {
     /// Its files.
     pub files: SessionFiles,
     /// How to start its keeper, if it is not running.
     pub spec: KeeperSpec,
+    /// The first connection to the keeper, if it is being opened.
+    pub(super) connecting: Mutex<Option<BoxFuture<'static, io::Result<UnixStream>>>>,
+}
+
+impl KeptSession {
+    /// A session to which nothing is connected yet.
+    #[must_use]
+    pub fn new(files: SessionFiles, spec: KeeperSpec) -> Self {
+        KeptSession { files, spec, connecting: Mutex::default() }
+    }
+
+    /// Begins to connect. That wakes the keeper, which takes about as long as preparing the first request.
+    pub fn connect_early(&self) {
+        let mut connecting = Box::pin(UnixStream::connect(self.files.socket()));
+        // The first poll connects. If that fails, the first request finds out why.
+        if (&mut connecting).now_or_never().is_none() {
+            *lock(&self.connecting) = Some(connecting);
+        }
+    }
 }
 
 /// How to start a keeper.

@@ -39,7 +39,7 @@ pub(super) async fn launch(session: &KeptSession) -> Result<()> {
 }
 
 fn spawn_keeper(session: &KeptSession) -> io::Result<()> {
-    let KeptSession { files, spec } = session;
+    let KeptSession { files, spec, .. } = session;
     let listener = UnixListener::bind(files.socket())?;
     std::fs::set_permissions(files.socket(), PermissionsExt::from_mode(0o700))?;
     let log = std::fs::OpenOptions::new().append(true).create(true).mode(0o600).open(files.log())?;

@@ -33,6 +33,7 @@ use crate::transport::http::SseConnectError;
 use crate::transport::message::{Incoming, IncomingItem, OutgoingKind, OutgoingMessage, incoming_channel};
 use crate::transport::message_writer::{LineFrameWriter, MessageWriter};
 use crate::transport::trace::{Trace, TraceEvent};
+use crate::util::lock::lock;
 
 /// How many times to connect to a keeper that ends at the same moment.
 const MAX_ATTEMPTS: usize = 3;
@@ -127,7 +128,12 @@ async fn open_connection(session: &KeptSession, first: &FirstLine) -> Result<Ope
     };
     let mut attempt = 1;
     loop {
-        let greeted = match request(&session.files, first).await {
+        let early = lock(&session.connecting).take();
+        let requested = match early {
+            Some(connecting) => send_first_line(connecting.await, first).await,
+            None => request(&session.files, first).await,
+        };
+        let greeted = match requested {
             Ok(stream) => greet(stream).await,
             Err(error) => Err(error),
         };
@@ -160,7 +166,11 @@ fn is_missing(error: &io::Error) -> bool {
 /// # Errors
 /// If nothing listens there, or another user does.
 pub async fn request(files: &SessionFiles, first: &FirstLine) -> io::Result<UnixStream> {
-    let mut stream = UnixStream::connect(files.socket()).await?;
+    send_first_line(UnixStream::connect(files.socket()).await, first).await
+}
+
+async fn send_first_line(connected: io::Result<UnixStream>, first: &FirstLine) -> io::Result<UnixStream> {
+    let mut stream = connected?;
     check_peer(&stream)?;
     stream.write_all(format!("{}\n", serde_json::to_string(first)?).as_bytes()).await?;
     Ok(stream)
