@@ -57,17 +57,34 @@ pub async fn accepted_object<'a>(
     input: &'a ArgumentInput,
     validator: Option<&SchemaValidator>,
 ) -> Option<&'a Map<String, Value>> {
+    let (object, members) = usual_object(input, validator)?;
+    let Some(validator) = validator else { return Some(members) };
+    let (problems, unchecked_parts) = validator.validate_leniently(object).await;
+    (problems.is_empty() && unchecked_parts.is_empty()).then_some(members)
+}
+
+/// As [`accepted_object`], if that can be decided at once.
+#[must_use]
+pub fn object_accepted_at_once<'a>(
+    input: &'a ArgumentInput,
+    validator: Option<&SchemaValidator>,
+) -> Option<&'a Map<String, Value>> {
+    let (object, members) = usual_object(input, validator)?;
+    validator.is_none_or(|validator| validator.accepts_at_once(object)).then_some(members)
+}
+
+/// The whole object, if nothing else is given and nothing has to be added to it or removed; it may be invalid.
+fn usual_object<'a>(
+    input: &'a ArgumentInput,
+    validator: Option<&SchemaValidator>,
+) -> Option<(&'a Value, &'a Map<String, Value>)> {
     let object = input.base_object.as_ref()?;
     let members = object.as_object().filter(|_| input.words.is_empty() && input.call_form.is_empty())?;
-    let Some(validator) = validator else { return Some(members) };
+    let Some(validator) = validator else { return Some((object, members)) };
     let properties = validator.schema().get("properties").and_then(Value::as_object)?;
     let is_usual =
         |(name, value): (&String, &Value)| !value.is_null() && properties.get(name).is_some_and(Value::is_object);
-    if validator.has_defaults() || !members.iter().all(is_usual) {
-        return None;
-    }
-    let (problems, unchecked_parts) = validator.validate_leniently(object).await;
-    (problems.is_empty() && unchecked_parts.is_empty()).then_some(members)
+    (!validator.has_defaults() && members.iter().all(is_usual)).then_some((object, members))
 }
 
 /// Assembles the arguments object: reads and types every part. [`AssembledArguments::validate`] completes it.

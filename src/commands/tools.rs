@@ -183,6 +183,15 @@ impl ToolCache {
         loaded
     }
 
+    /// The tools, if they can be used without a request: they are known, and the server is connected to.
+    #[must_use]
+    pub fn at_hand(&self) -> Option<Rc<ToolList>> {
+        let held = self.tools.try_lock().ok()?;
+        let tools = held.as_ref()?.as_ref().ok()?;
+        let is_connected = !tools.is_cached || matches!(self.connected.get(), Some(None));
+        is_connected.then(|| tools.clone())
+    }
+
     /// Whether there is a list already.
     #[must_use]
     pub fn is_loaded(&self) -> bool {

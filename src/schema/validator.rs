@@ -113,6 +113,17 @@ impl SchemaValidator {
         self.validate_by(&self.original, value, &mut TimeBudget::default()).await.map_err(|unusable| unusable.error)
     }
 
+    /// Whether the value is valid, if that can be decided at once: else `false`.
+    #[must_use]
+    pub fn accepts_at_once(&self, value: &Value) -> bool {
+        let form = &self.original;
+        let Ok(survey) = form.survey.get_or_init(|| survey_schema(&form.schema)) else { return false };
+        let document = SchemaDocument::with_dialect(&form.schema, survey.dialect);
+        survey.fits_fast_validator
+            && form.unchecked.is_empty()
+            && validate_fast(document, &form.schema, value).is_some_and(|problems| problems.is_empty())
+    }
+
     /// Validates a value as far as the schema can be used: an unusable keyword does not prevent all other checks.
     ///
     /// Returns the problems, and what was not checked.

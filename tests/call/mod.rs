@@ -2,6 +2,7 @@
 
 mod agent_script;
 mod batch;
+mod batch_order;
 mod batch_servers;
 mod expectations;
 mod late_tools;

@@ -51,8 +51,19 @@ impl FinishedCall {
 
 /// Runs one of several concurrent calls.
 pub async fn run_concurrent_call(way: CallContext<'_>, given: &RawArguments, number: u64) -> FinishedCall {
+    run_prepared_call(way, given, None, number).await
+}
+
+/// As [`run_concurrent_call`], for a call that may have been prepared ahead.
+pub async fn run_prepared_call(
+    way: CallContext<'_>,
+    given: &RawArguments,
+    prepared: Option<Box<ReadyCall>>,
+    number: u64,
+) -> FinishedCall {
     let questions = Arc::new(ServerRequestLog::default());
-    let got = ToolCall::concurrent(way, given, &questions, number).run().await;
+    let prepared = prepared.map(|ready| ready.with_log(&questions));
+    let got = ToolCall::concurrent(way, given, &questions, number).run(prepared).await;
     let (finished, misfit) = finish(way, take_failed_question(way, &questions), got);
     misfit.iter().for_each(|misfit| way.context.ui.warn(&misfit.to_string()));
     finished
@@ -74,7 +85,7 @@ pub async fn repeat_call(
     known: impl Fn(&RawJson) -> bool,
 ) -> RepeatedCall {
     let questions = Arc::new(ServerRequestLog::default());
-    let (call, ready) = (ToolCall::concurrent(way, given, &questions, 1), ready.with_log(&questions));
+    let (call, ready) = (ToolCall::concurrent(way, given, &questions, 1), ready.clone().with_log(&questions));
     let sent = call.send(&ready).await;
     let failed_question = take_failed_question(way, &questions);
     if failed_question.is_none() && sent.as_ref().is_ok_and(known) {

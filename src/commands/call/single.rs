@@ -82,7 +82,7 @@ pub async fn run(context: &Context, args: &CallArgs) -> Result<Exit> {
         let call_context =
             CallContext { context, session, tool_cache: &tool_cache, args, target: args.target.as_deref() };
         let call = ToolCall::single(call_context, &raw_arguments, &on_update);
-        match progress.show_during(call.run()).await? {
+        match progress.show_during(call.run(None)).await? {
             CallOutcome::DryRun(text) => context.ui.print_json_text(&text).map(|()| Exit::Done),
             CallOutcome::Result(result, _, misfit) => {
                 let shown = ResultOptions {

@@ -167,9 +167,48 @@ pub struct ReadyCall {
 impl ReadyCall {
     /// The same call with a log of its own for the server's requests.
     #[must_use]
-    pub fn with_log(&self, server_requests: &Arc<ServerRequestLog>) -> Self {
-        let operation = Operation { server_requests: Some(server_requests.clone()), ..self.operation.clone() };
-        ReadyCall { operation, tools: self.tools.clone() }
+    pub fn with_log(mut self, server_requests: &Arc<ServerRequestLog>) -> Self {
+        self.operation.server_requests = Some(server_requests.clone());
+        self
+    }
+}
+
+impl CallContext<'_> {
+    /// Prepares one of several concurrent calls before it is its turn, if that asks neither the server nor the user, and
+    /// reports nothing: the tool is known, its arguments are valid as they are, and nothing else has to be checked.
+    #[must_use]
+    pub fn prepare_ahead(self, raw_arguments: &RawArguments) -> Option<ReadyCall> {
+        let CallContext { session, tool_cache, args, .. } = self;
+        let policy = &session.target().policy;
+        if args.dry_run || args.no_validate || args.locked.is_some() || policy.locked.is_some() || policy.read_only {
+            return None;
+        }
+        let tools = tool_cache.at_hand()?;
+        let tool = tools.find(&raw_arguments.tool)?;
+        let is_confirmed = args.yes || !policy.confirm.requires_confirmation(Some(tool));
+        if !is_confirmed || tool.defect(ListKind::Tools).is_some() {
+            return None;
+        }
+        let arguments = args::object_accepted_at_once(&raw_arguments.input, tool.validator(SchemaUse::Input))?;
+        let headers = tools::argument_headers(session, tool, arguments);
+        let operation = self.operation(raw_arguments, Some(tool), arguments, headers);
+        Some(ReadyCall { operation, tools: Some(tools) })
+    }
+
+    /// The request for a call with these arguments.
+    fn operation(
+        self,
+        raw_arguments: &RawArguments,
+        tool: Option<&Tool>,
+        arguments: &Map<String, Value>,
+        headers: Vec<(String, String)>,
+    ) -> Operation {
+        let traits = tool.map(Tool::traits).unwrap_or_default();
+        Operation {
+            is_idempotent: traits.is_idempotent,
+            task_request: Some(TaskRequest { support: traits.task_support, is_detached: self.args.detach }),
+            ..Session::tool_call_operation(&raw_arguments.tool, arguments, headers)
+        }
     }
 }
 
@@ -232,13 +271,19 @@ impl<'a> ToolCall<'a> {
         }
     }
 
-    /// Runs the call.
+    /// Runs the call; one that was prepared ahead is prepared again unless the list of tools is still the same.
     ///
     /// # Errors
     /// When it is not allowed, or has no result.
-    pub async fn run(&self) -> Result<CallOutcome> {
-        let ready = self.prepare().await?;
-        let CallContext { context, args, .. } = self.call_context;
+    pub async fn run(&self, prepared: Option<ReadyCall>) -> Result<CallOutcome> {
+        let CallContext { context, tool_cache, args, .. } = self.call_context;
+        let is_current = |ready: &ReadyCall| {
+            ready.tools.as_ref().zip(tool_cache.at_hand()).is_some_and(|(then, now)| Rc::ptr_eq(then, &now))
+        };
+        let ready = match prepared.filter(is_current) {
+            Some(ready) => ready,
+            None => self.prepare().await?,
+        };
         if args.dry_run {
             let Operation { method, params, .. } = ready.operation;
             return context.dry_run_request(self.request_number, method, Map::clone(&params)).map(CallOutcome::DryRun);
@@ -297,14 +342,8 @@ impl<'a> ToolCall<'a> {
             }
             self.require_consent(tool, &arguments).await?;
         }
-        let traits = tool.map(Tool::traits).unwrap_or_default();
-        let operation = Operation {
-            is_idempotent: traits.is_idempotent,
-            task_request: Some(TaskRequest { support: traits.task_support, is_detached: args.detach }),
-            server_requests: self.server_requests.clone(),
-            ..Session::tool_call_operation(name, &arguments, headers)
-        };
-        Ok(ReadyCall { operation, tools })
+        let operation = self.call_context.operation(self.raw_arguments, tool, &arguments, headers);
+        Ok(ReadyCall { operation: Operation { server_requests: self.server_requests.clone(), ..operation }, tools })
     }
 
     /// Follows a call that was sent to its result, and checks that.

@@ -3,8 +3,8 @@
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use crate::commands::call::concurrent::{FinishedCall, run_concurrent_call};
-use crate::commands::call::tool_call::{CallContext, RawArguments};
+use crate::commands::call::concurrent::{FinishedCall, run_prepared_call};
+use crate::commands::call::tool_call::{CallContext, RawArguments, ReadyCall};
 use crate::commands::context::Context;
 use crate::commands::read::skills::read_verified;
 use crate::commands::{prompt, request};
@@ -39,8 +39,8 @@ pub(super) struct BatchLine {
 
 /// What a line asks for.
 pub(super) enum LineAction {
-    /// To call a tool.
-    Call(RawArguments),
+    /// To call a tool; prepared ahead if that was possible.
+    Call(RawArguments, Option<Box<ReadyCall>>),
     /// To read a resource.
     Read(String),
     /// To get a prompt.
@@ -144,7 +144,7 @@ impl BatchLine {
                 }
             },
             "request" => LineAction::Request(text, values),
-            _ => LineAction::Call(RawArguments::from_members(text, values)),
+            _ => LineAction::Call(RawArguments::from_members(text, values), None),
         })
     }
 
@@ -157,12 +157,14 @@ impl BatchLine {
             Ok(FinishedCall::from_request(request))
         };
         let done = async {
-            if !matches!(action, LineAction::Call(_)) && !args.dry_run {
+            if !matches!(action, LineAction::Call(..)) && !args.dry_run {
                 tool_cache.ensure_connected(session).await?;
             }
             let is_tool_call = matches!(&action, LineAction::Request(method, _) if method == method::TOOLS_CALL);
             let result = match action {
-                LineAction::Call(given) => return Ok(run_concurrent_call(call_context, &given, number).await),
+                LineAction::Call(given, prepared) => {
+                    return Ok(run_prepared_call(call_context, &given, prepared, number).await);
+                }
                 LineAction::Read(uri) if args.dry_run => {
                     let params = std::iter::once(("uri".to_owned(), Value::String(uri))).collect();
                     return dry_run(method::RESOURCES_READ, params);

@@ -6,6 +6,7 @@ mod circuit;
 mod done_lines;
 mod line;
 mod servers;
+mod waiting_lines;
 
 use std::path::Path;
 use std::pin::Pin;
@@ -21,6 +22,7 @@ use crate::cli::CallArgs;
 use crate::commands::call::batch::done_lines::DoneLines;
 use crate::commands::call::batch::line::{BatchLine, LINE_HINT, LineAction};
 use crate::commands::call::batch::servers::BatchServers;
+use crate::commands::call::batch::waiting_lines::WaitingLines;
 use crate::commands::call::concurrent::{DEFAULT_JOBS, FinishedCall};
 use crate::commands::call::input_stream::{self, LineStream};
 use crate::commands::context::{Context, Exit};
@@ -48,13 +50,12 @@ pub async fn run(context: &Context, args: &CallArgs, source: &Path) -> Result<Ex
         context,
         args,
         servers: &servers,
-        done,
         on_progress: |done: usize| progress.set_message(&format!("{done} calls done")),
     };
     // What is typed must not mix with the progress line.
     let is_typed = input_stream::is_stdin(source) && context.ui.terminal().stdin_is_tty;
     let _quiet = is_typed.then(|| context.ui.pause_progress());
-    let outcome = progress.show_during(batch.run(lines)).await;
+    let outcome = progress.show_during(batch.run(WaitingLines::new(lines, &servers, done))).await;
     servers.close().await;
     outcome.map_err(|failure| match servers.default_name() {
         Some(name) => failure.server(name),
@@ -79,12 +80,13 @@ async fn resolve_target(context: &Context, args: &CallArgs) -> Result<Option<Tar
     }
 }
 
+/// An answer of at least this many bytes keeps the place of its call until it is printed.
+const LARGE_ANSWER: usize = 64 * 1024;
+
 struct Batch<'a, T> {
     context: &'a Context,
     args: &'a CallArgs,
     servers: &'a BatchServers<'a>,
-    /// What an earlier run has done.
-    done: DoneLines,
     /// Called with the number of finished calls.
     on_progress: T,
 }
@@ -97,7 +99,7 @@ struct BatchResponse {
 }
 
 impl<T: Fn(usize)> Batch<'_, T> {
-    async fn run(&self, mut lines: LineStream) -> Result<Exit> {
+    async fn run(&self, mut lines: WaitingLines<'_>) -> Result<Exit> {
         let Batch { context, args, .. } = *self;
         let jobs = usize::from(args.jobs.unwrap_or(DEFAULT_JOBS));
         // The requests of a dry run are known at once.
@@ -106,24 +108,29 @@ impl<T: Fn(usize)> Batch<'_, T> {
         } else {
             PendingCalls::Unordered(FuturesUnordered::new())
         };
-        let (mut number, mut done, mut failed, mut skipped) = (0, 0, 0, 0);
+        let (mut done, mut failed) = (0, 0);
         // With --rate, when the next line may start.
         let mut due = Instant::now();
         let mut answers: Vec<BatchResponse> = Vec::new();
         // A slow reader of stdout delays new calls, but neither the running ones nor their time limits.
         let mut printing: Option<JoinHandle<Result<usize>>> = None;
         let mut more = Ok(true);
-        let interrupted = context.interrupt.interrupted();
+        // Not part of the task's budget (tokio::task::coop): once that is used up, each poll costs a system call.
+        let interrupted = tokio::task::unconstrained(context.interrupt.interrupted());
         tokio::pin!(interrupted);
         loop {
             let open = matches!(more, Ok(true));
-            let room = running.len() + answers.len() < jobs;
+            let prints = printing.is_none() && !answers.is_empty();
+            // A slow reader of stdout delays new calls, and so do large results: not many of them must be in memory.
+            let held = answers.iter().filter(|answer| printing.is_some() || answer.text.len() >= LARGE_ANSWER).count();
+            let may_start = lines.len() > 0 && running.len() + held < jobs;
             let is_early = args.rate.is_some() && Instant::now() < due;
             let printed = tokio::select! {
                 biased;
                 // The running calls see it too, and end.
-                stop = &mut interrupted, if open => {
-                    more = Err(stop);
+                stop = &mut interrupted, if open || lines.len() > 0 => {
+                    lines.discard();
+                    more = more.and(Err(stop));
                     None
                 }
                 printed = wait_printed(&mut printing), if printing.is_some() => {
@@ -140,8 +147,18 @@ impl<T: Fn(usize)> Batch<'_, T> {
                     }
                     None
                 }
-                // Results that are ready together are printed together: those above come first.
-                () = std::future::ready(()), if printing.is_none() && !answers.is_empty() => {
+                () = async { tokio::time::sleep_until(due).await }, if may_start && is_early => None,
+                () = std::future::ready(()), if may_start && !is_early => {
+                    if let Some((line, action)) = lines.take() {
+                        if let Some(rate) = args.rate {
+                            due = due.max(Instant::now()) + Duration::from_secs_f64(1.0 / rate);
+                        }
+                        running.push(Box::pin(self.run_line(line, action)));
+                    }
+                    None
+                }
+                // Results that are ready together are printed together, after the requests above have been written.
+                () = tokio::task::yield_now(), if prints => {
                     let printed = print_at_once(&context.ui, &mut answers);
                     if printed.is_ok() && !answers.is_empty() {
                         let (ui, ready) = (context.ui.clone(), std::mem::take(&mut answers));
@@ -149,27 +166,8 @@ impl<T: Fn(usize)> Batch<'_, T> {
                     }
                     Some(printed.map(|()| 0))
                 }
-                () = async { tokio::time::sleep_until(due).await }, if open && room && is_early => None,
-                line = lines.next(), if open && room && !is_early => {
-                    match line {
-                        None => more = Ok(false),
-                        Some(Err(failure)) => more = Err(failure),
-                        Some(Ok(line)) => {
-                            number += 1;
-                            if line.trim_ascii().is_empty() {
-                                continue;
-                            }
-                            let (line, action) = BatchLine::parse(&line, number);
-                            if action.is_ok() && self.done.contains(&line.id) {
-                                skipped += 1;
-                                continue;
-                            }
-                            if let Some(rate) = args.rate {
-                                due = due.max(Instant::now()) + Duration::from_secs_f64(1.0 / rate);
-                            }
-                            running.push(Box::pin(self.run_line(line, action)));
-                        }
-                    }
+                read = lines.read(), if open && !prints && lines.len() < jobs => {
+                    more = read;
                     None
                 }
                 else => break,
@@ -182,11 +180,12 @@ impl<T: Fn(usize)> Batch<'_, T> {
                     context.interrupt.raise(ErrorKind::Interrupted);
                     more = more.and(Err(failure));
                     answers.clear();
+                    lines.discard();
                 }
             }
         }
         more?;
-        self.conclude(done, failed, skipped)
+        self.conclude(done, failed, lines.skipped)
     }
 
     /// Reports how many lines were skipped, and how many calls failed.

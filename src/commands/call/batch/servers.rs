@@ -70,6 +70,19 @@ impl<'a> BatchServers<'a> {
         self.default.as_ref().map(|server| server.session.target().name.as_str())
     }
 
+    /// Prepares the call of a line before it is its turn, if its server is known and nothing has to be asked for that.
+    pub fn prepare_ahead(&self, line: &BatchLine, action: &mut LineAction) {
+        let LineAction::Call(given, prepared) = action else { return };
+        let server = match &line.server {
+            None => self.default.clone(),
+            Some(name) => self.named.borrow().get(name).and_then(|cell| cell.get()?.clone().ok()),
+        };
+        if let Some(server) = server {
+            let tools = server.tool_cache.borrow().clone();
+            *prepared = self.call_context(line, &server.session, &tools).prepare_ahead(given).map(Box::new);
+        }
+    }
+
     /// Does what a line asks for, unless its server has failed too often.
     pub async fn run(&self, line: &BatchLine, action: LineAction) -> FinishedCall {
         let server = match self.server_of(line).await {
@@ -87,14 +100,7 @@ impl<'a> BatchServers<'a> {
             Permission::Send => {}
         }
         let tools = tool_cache.borrow().clone();
-        let call_context = CallContext {
-            context: self.context,
-            session,
-            tool_cache: &tools,
-            args: self.args,
-            target: line.server.as_deref().or(self.args.target.as_deref()),
-        };
-        let ended = line.run(call_context, action).await;
+        let ended = line.run(self.call_context(line, session, &tools), action).await;
         if let Some(limit) = self.args.max_failures
             && circuit.borrow_mut().count(permission, &ended, limit, Instant::now())
         {
@@ -102,6 +108,16 @@ impl<'a> BatchServers<'a> {
             self.context.ui.warn(&format!("{name}: {limit} failures in a row; skipping its lines for now"));
         }
         ended
+    }
+
+    fn call_context<'b>(&'b self, line: &'b BatchLine, session: &'b Session, tools: &'b ToolCache) -> CallContext<'b> {
+        CallContext {
+            context: self.context,
+            session,
+            tool_cache: tools,
+            args: self.args,
+            target: line.server.as_deref().or(self.args.target.as_deref()),
+        }
     }
 
     async fn server_of(&self, line: &BatchLine) -> Result<Rc<BatchServer>> {
