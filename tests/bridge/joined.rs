@@ -86,6 +86,19 @@ fn tools_prompts_and_resources_of_several_servers_are_joined() {
 }
 
 #[test]
+fn ping_is_answered_by_the_bridge_in_front_of_one_server_and_of_several() {
+    let sandbox = Sandbox::new();
+    let (a, b) = (resources("a://x", "first").stdio(), Mcp::modern().stdio());
+    configure(&sandbox, &[("one", &a), ("two", &b)], "[servers.gone]\ncommand = './gone'\n");
+    for servers in [&["one"][..], &["two"], &["gone"], &["one", "two", "gone"]] {
+        let mut client = BridgeClient::start(&sandbox, servers);
+        assert_eq!(client.request(1, "ping", json!({})), json!({}), "{servers:?}");
+        client.end();
+    }
+    assert_eq!((a.processes().len(), b.processes().len()), (0, 0));
+}
+
+#[test]
 fn a_tool_can_be_called_before_it_was_listed() {
     let (a, b) = (resources("a://x", "first").stdio(), resources("b://x", "second").stdio());
     let sandbox = Sandbox::new();

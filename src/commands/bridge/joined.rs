@@ -78,7 +78,6 @@ impl JoinedServers {
             return None;
         }
         match name.as_str() {
-            method::PING => self.client.send_result_text(message.id(), "{}".into()).await,
             method::LOGGING_SET_LEVEL => {
                 let this = self.clone();
                 drop(tokio::spawn(async move { this.set_log_level(message).await }));

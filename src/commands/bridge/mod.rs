@@ -169,6 +169,10 @@ impl Bridge {
                     let _ = worker.send(UpstreamJob::Notification(message.clone())).await;
                 }
             }
+            // By the bridge itself, which connects to a lost server again with the next request.
+            MessageKind::Request(name) if name == method::PING => {
+                self.client.send_result_text(message.id(), "{}".into()).await;
+            }
             MessageKind::Request(name) => match &self.joined {
                 Some(joined) => {
                     if let Some((server, message)) = joined.take_request(message).await {
