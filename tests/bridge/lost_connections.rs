@@ -1,7 +1,7 @@
 //! Servers that end, are not there or forget their session: a clear error, and on with the next request.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 
@@ -68,6 +68,54 @@ fn a_call_during_which_the_server_exits_is_not_repeated() {
     assert_eq!(
         (&first[0]["params"], first[2]["params"]["level"].as_str()),
         (&second[0]["params"], second[2]["params"]["level"].as_str())
+    );
+}
+
+#[test]
+fn subscriptions_are_restored_at_once_and_failures_are_reported() {
+    let capabilities = json!({"logging": {}, "resources": {"subscribe": true}});
+    let mcp = Arc::new(Mcp::legacy("2025-11-25").capabilities(capabilities));
+    let waiting = Mutex::new(Vec::new());
+    let server = StdioServer::start(move |process, event| match event {
+        ProcessEvent::Line(line) => {
+            let message: Value = serde_json::from_str(&line).unwrap();
+            let id = &message["id"];
+            let done = |id: &Value| json!({"jsonrpc": "2.0", "id": id, "result": {}});
+            let gone = json!({"jsonrpc": "2.0", "id": id, "error": {"code": -32002, "message": "Resource not found"}});
+            match (message["method"].as_str().unwrap_or_default(), message["params"]["uri"].as_str()) {
+                ("vendor/exit", _) => process.exit(0),
+                ("resources/subscribe", Some("demo://gone")) if process.n > 0 => process.send(&gone),
+                ("logging/setLevel", _) if process.n > 0 => process.send(&gone),
+                ("resources/subscribe", _) if process.n > 0 => {
+                    // The first one is answered after the second one has come.
+                    let mut waiting = waiting.lock().unwrap();
+                    waiting.push(id.clone());
+                    if waiting.len() == 2 {
+                        waiting.iter().for_each(|id| process.send(&done(id)));
+                    }
+                }
+                ("resources/subscribe" | "logging/setLevel", _) => process.send(&done(id)),
+                _ => crate::support::mcp::play_actions(&mcp, process, mcp.handle(&message)),
+            }
+        }
+        ProcessEvent::Eof => process.exit(0),
+        _ => {}
+    });
+    let sandbox = Sandbox::new();
+    let mut client = BridgeClient::start(&sandbox, &[&server.target()]);
+    client.initialize(json!({}));
+    client.request("level", "logging/setLevel", json!({"level": "debug"}));
+    for uri in ["demo://a", "demo://b", "demo://gone"] {
+        client.request(uri, "resources/subscribe", json!({"uri": uri}));
+    }
+    client.error(1, "vendor/exit", json!({}));
+    client.request(2, "resources/list", json!({}));
+    client.end().stderr_is(
+        "mcpipe: warning: lost the connection to the server: the server process ended (exit status: 0)\n\
+         mcpipe: warning: connected to the server again\n\
+         mcpipe: warning: cannot set the log level: the server refused logging/setLevel: Resource not found (code -32002)\n\
+         mcpipe: warning: cannot subscribe to demo://gone: the server refused resources/subscribe: Resource not found \
+         (code -32002)\n",
     );
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use futures_util::StreamExt;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
@@ -14,13 +15,18 @@ use super::connection::ServerConnection;
 use super::dispatch::modern_result;
 use super::upstream::Upstream;
 use super::wire::{ClientMessage, member_text, members_of};
+use crate::error::Failure;
 use crate::protocol::rpc::{self, RawJson};
 use crate::protocol::{code, extension, meta, method};
+use crate::session::failure::failure_from_outcome;
 use crate::session::request::RequestOutcome;
 use crate::util::lock::lock;
 
 /// How long to wait before a subscription that ended is requested again, at first and at most.
 const RESUBSCRIBE_DELAYS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+
+/// How many subscriptions to resources are changed at once.
+const MAX_SUBSCRIBING: usize = 64;
 
 /// The members of the filter of `subscriptions/listen`, with the capability and the notification of each.
 const CHANGE_FILTERS: [(&str, &str, &str); 3] = [
@@ -50,7 +56,6 @@ impl Upstream {
 
     async fn answer_for_modern_server(&self, message: &ClientMessage) -> bool {
         match message.method() {
-            method::PING => {}
             method::LOGGING_SET_LEVEL => {
                 if let Some(level) = message.param(&["level"]) {
                     self.client_introduction.set_log_level(level);
@@ -137,11 +142,40 @@ impl Upstream {
             (method::RESOURCES_UNSUBSCRIBE, before.uris.difference(&all.uris)),
         ];
         for (name, uris) in changes {
-            for uri in uris {
-                let params = json!({ "uri": uri }).to_string();
-                let limit = self.options.connect_timeout;
-                let _ = connection.own_request(self.next_id(), name, Some(&params), Vec::new(), limit).await;
+            self.change_subscriptions(&connection, name, uris.cloned()).await;
+        }
+    }
+
+    /// Subscribes a legacy server to these resources, or ends that; a server that is slow at one may be fast at others.
+    pub(super) async fn change_subscriptions(
+        &self,
+        connection: &ServerConnection,
+        name: &'static str,
+        uris: impl IntoIterator<Item = String>,
+    ) {
+        let change = |uri: String| async move {
+            let params = json!({ "uri": uri }).to_string();
+            if let Some(failure) = self.change_setting(connection, name, &params).await {
+                let verb = if name == method::RESOURCES_SUBSCRIBE { "subscribe to" } else { "unsubscribe from" };
+                self.warn(&format!("cannot {verb} {uri}: {failure}"));
             }
+        };
+        futures_util::stream::iter(uris).for_each_concurrent(MAX_SUBSCRIBING, change).await;
+    }
+
+    /// Sends a request that changes what a legacy server does. Returns why that failed, unless the connection was lost:
+    /// then it is sent again on the next one.
+    pub(super) async fn change_setting(
+        &self,
+        connection: &ServerConnection,
+        name: &'static str,
+        params: &str,
+    ) -> Option<Failure> {
+        let limit = self.options.connect_timeout;
+        match connection.own_request(self.next_id(), name, Some(params), Vec::new(), limit).await {
+            RequestOutcome::Result(_) => None,
+            _ if connection.closed_reason().is_some() => None,
+            outcome => Some(failure_from_outcome(outcome, name, &self.target)),
         }
     }
 

@@ -282,10 +282,15 @@ impl Upstream {
         let Some(level) = message.param(&["_meta", meta::LOG_LEVEL]).map(ToOwned::to_owned) else { return };
         let supports = self.introduction(connection)["capabilities"]["logging"].is_object();
         if supports && self.client_introduction.set_log_level(&level) {
-            let params = format!(r#"{{"level":{level}}}"#);
-            let limit = self.options.connect_timeout;
-            let name = method::LOGGING_SET_LEVEL;
-            let _ = connection.own_request(self.next_id(), name, Some(&params), Vec::new(), limit).await;
+            self.send_log_level(connection, &level).await;
+        }
+    }
+
+    /// Sets the minimum level of a legacy server's log messages. `level` is JSON.
+    pub(super) async fn send_log_level(&self, connection: &ServerConnection, level: &str) {
+        let params = format!(r#"{{"level":{level}}}"#);
+        if let Some(failure) = self.change_setting(connection, method::LOGGING_SET_LEVEL, &params).await {
+            self.warn(&format!("cannot set the log level: {failure}"));
         }
     }
 }
@@ -304,6 +309,5 @@ fn has_no_effects(name: &str) -> bool {
             | method::LOGGING_SET_LEVEL
             | method::RESOURCES_SUBSCRIBE
             | method::DISCOVER
-            | method::PING
     )
 }

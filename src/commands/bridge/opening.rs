@@ -182,19 +182,15 @@ impl Upstream {
     /// Restores what the client had set, and lets it fetch the lists again, which may have changed.
     async fn restore(self: &Arc<Self>, connection: &Arc<ServerConnection>) {
         self.warn("connected to the server again");
-        let limit = self.options.connect_timeout;
         if !connection.is_modern() {
-            if let Some(level) = self.client_introduction.log_level() {
-                let params = format!(r#"{{"level":{level}}}"#);
-                let name = method::LOGGING_SET_LEVEL;
-                let _ = connection.own_request(self.next_id(), name, Some(&params), Vec::new(), limit).await;
-            }
             let uris = lock(&self.subscribed).uris.clone();
-            for uri in uris {
-                let params = serde_json::json!({ "uri": uri }).to_string();
-                let name = method::RESOURCES_SUBSCRIBE;
-                let _ = connection.own_request(self.next_id(), name, Some(&params), Vec::new(), limit).await;
-            }
+            let subscribed = self.change_subscriptions(connection, method::RESOURCES_SUBSCRIBE, uris);
+            let log_level = async {
+                if let Some(level) = self.client_introduction.log_level() {
+                    self.send_log_level(connection, &level).await;
+                }
+            };
+            futures_util::future::join(log_level, subscribed).await;
         }
         self.report_possible_changes(connection).await;
     }
