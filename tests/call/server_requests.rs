@@ -184,9 +184,14 @@ fn an_answer_that_does_not_fit_the_form_is_not_sent() {
               SERVER asked: Who are you?
               name: required value is missing
               age: must be at least 0, got -1
-            hint: pass the missing values: --elicit '{"name":"…","age":0}'
+            hint: correct the values: --elicit '{"age":0,"name":"…"}'
         "#]],
     );
+    // The values that were right are in the hint as well, except for what may be a secret; an unknown one may be for
+    // another form.
+    call(&server, &["--elicit", r#"{"name": "Ada", "age": -1, "pin": 1234, "x": true}"#])
+        .exits(8)
+        .stderr_contains(r#"hint: correct the values: --elicit '{"name":"Ada","age":0,"pin":"…","x":true}'"#);
     // In the modern era there is nothing to send.
     let server = modern(elicitation(&form())).stdio();
     call(&server, &["--elicit", "accept"]).exits(8).stderr_contains("name: required");

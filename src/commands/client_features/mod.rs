@@ -21,6 +21,7 @@ use crate::output::Ui;
 use crate::schema::{self, SchemaValidator, ValueProblem};
 use crate::session::client_handler::{ElicitationAnswer, ElicitationResponder, UrlElicitation};
 use crate::transport::BoxFuture;
+use crate::util::secret_names::looks_secret;
 use crate::util::suggest::did_you_mean;
 
 pub use crate::commands::client_features::terminal_input::{Prompter, ask_hidden_line, ask_line, ask_yes_no};
@@ -145,12 +146,16 @@ impl ElicitationHandler {
             .map(|fields| fields.keys().map(String::as_str).collect())
             .unwrap_or_default();
         let mut content = schema::form_defaults(form);
+        let mut usable = values.clone();
         for (name, value) in values {
             if fields.contains(&name.as_str()) {
                 content.insert(name.clone(), value.clone());
             } else {
                 // Another form may ask for it; a typo must not pass unnoticed.
                 let near = did_you_mean(name, fields.iter().copied());
+                if near.is_some() {
+                    usable.remove(name);
+                }
                 let near = near.map(|near| format!("; {near}")).unwrap_or_default();
                 ui.warn(&format!("--elicit: {} does not ask for '{name}'{near}", self.server));
             }
@@ -158,20 +163,31 @@ impl ElicitationHandler {
         let validator = SchemaValidator::new(form);
         let check = schema::check_form_content(&validator, &content);
         let problems = self.prompter.interrupt.run_until_interrupted(check).await?;
-        if problems.is_empty() { Ok(content) } else { Err(self.preset_failure(message, form, &problems)) }
+        if problems.is_empty() { Ok(content) } else { Err(self.preset_failure(message, form, usable, &problems)) }
     }
 
-    fn preset_failure(&self, message: &str, form: &Value, problems: &[ValueProblem]) -> Failure {
+    /// The failure of the given values. Those of them that are `usable` are repeated in its hint.
+    fn preset_failure(
+        &self,
+        message: &str,
+        form: &Value,
+        usable: Map<String, Value>,
+        problems: &[ValueProblem],
+    ) -> Failure {
         let failure = Failure::new(ErrorKind::Refused, "cannot answer the server's request for input with --elicit")
             .cause(format!("{} asked: {message}", self.server));
         let failure = problems.iter().fold(failure, |failure, problem| failure.cause(problem.to_string()));
-        let wrong = |field: &form_field::FormField<'_>| {
+        let is_wrong = |field: &form_field::FormField<'_>| {
             problems.iter().any(|problem| problem.path.first().is_some_and(|step| step.is_member(field.name)))
         };
-        let fields = form_field::fields(form);
-        let sample =
-            fields.iter().filter(|field| wrong(field)).map(|field| (field.name.to_owned(), field.example_value()));
-        let sample = Value::Object(sample.collect()).to_string();
-        failure.hint(format!("pass the missing values: --elicit {}", crate::util::quoting::quote(&sample)))
+        let mut values = usable;
+        for (_, value) in values.iter_mut().filter(|(name, _)| looks_secret(name)) {
+            *value = "…".into();
+        }
+        for field in form_field::fields(form).iter().filter(|field| is_wrong(field)) {
+            values.insert(field.name.to_owned(), field.example_value());
+        }
+        let values = Value::Object(values).to_string();
+        failure.hint(format!("correct the values: --elicit {}", crate::util::quoting::quote(&values)))
     }
 }
