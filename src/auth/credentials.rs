@@ -140,6 +140,9 @@ pub struct ClientRegistration {
     pub method: ClientAuthMethod,
     /// Where it comes from.
     pub origin: ClientOrigin,
+    /// The name it was registered with; `None` if it was not, or by an earlier version.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
     /// The redirect URI it was registered with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub redirect_uri: Option<String>,
@@ -230,6 +233,7 @@ impl ClientRegistration {
             secret_expires_at: None,
             method,
             origin,
+            name: None,
             redirect_uri: None,
             scopes: Vec::new(),
             management: None,
@@ -448,6 +452,7 @@ mod tests {
                 secret_expires_at: None,
                 method: ClientAuthMethod::ClientSecretBasic,
                 origin: ClientOrigin::Registered,
+                name: None,
                 redirect_uri: None,
                 scopes: Vec::new(),
                 management: None,

@@ -18,7 +18,7 @@ use crate::util::shorten::shorten;
 
 /// What the client will be used for.
 #[derive(Clone, Copy, Debug)]
-pub struct ClientPreferences<'a> {
+pub struct ClientUse<'a> {
     /// The redirect URI, exactly as it will be used; `None` for grants without it.
     pub redirect_uri: Option<&'a str>,
     /// The scopes that will be requested.
@@ -46,7 +46,7 @@ pub struct ObtainedClient {
 pub async fn obtain_client(
     http: &OAuthHttpClient,
     LoginRequest { settings, discovery: found, known, registrations, .. }: LoginRequest<'_>,
-    preferences: ClientPreferences<'_>,
+    client_use: ClientUse<'_>,
 ) -> Result<ObtainedClient> {
     let obtained = |client| Ok(ObtainedClient { client, is_reused: false });
     if let Some(client) = configured_client(settings, found, known.map(|record| (&record.client, &*record.issuer)))? {
@@ -59,12 +59,12 @@ pub async fn obtain_client(
     }
     let known = known.filter(|known| is_same_issuer(&known.issuer, &found.authorization_server.issuer));
     let mut registered = known.into_iter().flat_map(Credentials::registered_clients);
-    if let Some(client) = registered.find(|client| is_reusable(client, settings, preferences)) {
+    if let Some(client) = registered.find(|client| is_reusable(client, settings, client_use)) {
         return Ok(ObtainedClient { client: client.clone(), is_reused: true });
     }
     match &found.authorization_server.registration_endpoint {
-        Some(endpoint) if preferences.grant.is_interactive() => {
-            let client = register_client(http, endpoint, settings, found, preferences).await?;
+        Some(endpoint) if client_use.grant.is_interactive() => {
+            let client = register_client(http, endpoint, settings, found, client_use).await?;
             registrations.save(&client).await;
             obtained(client)
         }
@@ -116,13 +116,14 @@ fn metadata_document_client(url: &str) -> Result<ClientRegistration> {
     Ok(ClientRegistration::new(url.to_owned(), ClientAuthMethod::None, ClientOrigin::Document))
 }
 
-/// Whether an earlier registration can be used.
-fn is_reusable(client: &ClientRegistration, settings: &OAuthSettings, preferences: ClientPreferences<'_>) -> bool {
+/// Whether an earlier registration can be used: what the user states now is what it was made with.
+fn is_reusable(client: &ClientRegistration, settings: &OAuthSettings, client_use: ClientUse<'_>) -> bool {
     settings.token_endpoint_auth_method.is_none_or(|method| method == client.method)
+        && (settings.client_name.is_none() || settings.client_name == client.name)
         && client.origin == ClientOrigin::Registered
-        && client.secret_expires_at.is_none_or(|at| preferences.now < at)
-        && (client.redirect_uri.as_deref() == preferences.redirect_uri || preferences.redirect_uri.is_none())
-        && (client.scopes.is_empty() || preferences.scopes.iter().all(|scope| client.scopes.contains(scope)))
+        && client.secret_expires_at.is_none_or(|at| client_use.now < at)
+        && (client.redirect_uri.as_deref() == client_use.redirect_uri || client_use.redirect_uri.is_none())
+        && (client.scopes.is_empty() || client_use.scopes.iter().all(|scope| client.scopes.contains(scope)))
 }
 
 /// Registers a client (RFC 7591, `AUT-11`).
@@ -131,17 +132,17 @@ async fn register_client(
     endpoint: &str,
     settings: &OAuthSettings,
     found: &DiscoveryResult,
-    preferences: ClientPreferences<'_>,
+    client_use: ClientUse<'_>,
 ) -> Result<ClientRegistration> {
     let issuer = &found.authorization_server.issuer;
     let offered = found.authorization_server.token_endpoint_auth_methods_supported.as_deref();
     // Some servers limit a client to the scopes of its registration, so it includes those of a later step-up.
-    let scopes = scopes::union(preferences.scopes, &found.resource_scopes);
+    let scopes = scopes::union(client_use.scopes, &found.resource_scopes);
     let methods = match settings.token_endpoint_auth_method {
         Some(stated) => vec![stated],
         None => ClientAuthMethod::for_registration(&found.authorization_server),
     };
-    let request = registration_request(settings, &scopes, preferences);
+    let request = registration_request(settings, &scopes, client_use);
     let answer = post_registration(http, endpoint, request, &methods).await.map_err(|failure| {
         // If no OAuth metadata was found, its absence explains the failure better than the failed request.
         if found.is_advertised || failure.kind() != ErrorKind::Auth { failure } else { no_client_failure(found) }
@@ -178,7 +179,8 @@ async fn register_client(
         secret_expires_at: expires.and_then(Value::as_u64).filter(|at| *at > 0 && secret.is_some()),
         secret,
         origin: ClientOrigin::Registered,
-        redirect_uri: preferences.redirect_uri.map(ToOwned::to_owned),
+        name: Some(client_name(settings).to_owned()),
+        redirect_uri: client_use.redirect_uri.map(ToOwned::to_owned),
         scopes,
         management: management.map(|(url, token)| ClientManagement { url: url.to_owned(), token: Secret::new(token) }),
     })
@@ -226,25 +228,29 @@ fn registration_failure(found: &DiscoveryResult, answer: &OAuthHttpResponse) -> 
 }
 
 /// The request, without the method of client authentication.
-fn registration_request(settings: &OAuthSettings, scopes: &[String], preferences: ClientPreferences<'_>) -> Value {
+fn registration_request(settings: &OAuthSettings, scopes: &[String], client_use: ClientUse<'_>) -> Value {
     let mut grants = vec!["authorization_code", "refresh_token"];
-    if preferences.grant == Grant::DeviceCode {
+    if client_use.grant == Grant::DeviceCode {
         grants.push("urn:ietf:params:oauth:grant-type:device_code");
     }
     let mut body = json!({
-        "client_name": settings.client_name.as_deref().unwrap_or("mcpipe"),
+        "client_name": client_name(settings),
         "software_id": "mcpipe",
         "software_version": env!("CARGO_PKG_VERSION"),
         "application_type": "native",
         "grant_types": grants,
         "response_types": ["code"],
         // Servers require one even for the device grant, which does not use it.
-        "redirect_uris": [preferences.redirect_uri.unwrap_or("http://127.0.0.1/callback")],
+        "redirect_uris": [client_use.redirect_uri.unwrap_or("http://127.0.0.1/callback")],
     });
     if !scopes.is_empty() {
         body["scope"] = scopes.join(" ").into();
     }
     body
+}
+
+fn client_name(settings: &OAuthSettings) -> &str {
+    settings.client_name.as_deref().unwrap_or("mcpipe")
 }
 
 /// How to log in without a registration by mcpipe.
@@ -296,7 +302,7 @@ mod tests {
         OAuthSettings { client_id: Some("id".into()), ..OAuthSettings::default() }
     }
 
-    const PREFERENCES: ClientPreferences<'static> = ClientPreferences {
+    const CLIENT_USE: ClientUse<'static> = ClientUse {
         redirect_uri: Some("http://127.0.0.1:1/callback"),
         scopes: &[],
         grant: Grant::AuthorizationCode,
@@ -340,40 +346,44 @@ mod tests {
     }
 
     #[test]
-    fn a_registration_is_reused_until_its_secret_port_or_scopes_change() {
+    fn a_registration_is_reused_until_what_it_was_made_with_changes() {
         let any = OAuthSettings::default();
         let mut client = metadata_document_client("https://h/c").unwrap();
-        assert!(!is_reusable(&client, &any, PREFERENCES));
+        assert!(!is_reusable(&client, &any, CLIENT_USE));
         client.origin = ClientOrigin::Registered;
-        assert!(!is_reusable(&client, &any, PREFERENCES));
-        client.redirect_uri = PREFERENCES.redirect_uri.map(ToOwned::to_owned);
-        assert!(is_reusable(&client, &any, PREFERENCES));
+        assert!(!is_reusable(&client, &any, CLIENT_USE));
+        client.redirect_uri = CLIENT_USE.redirect_uri.map(ToOwned::to_owned);
+        assert!(is_reusable(&client, &any, CLIENT_USE));
         client.scopes = vec!["a".into()];
         let (one, two) = (["a".to_owned()], ["a".to_owned(), "b".to_owned()]);
-        assert!(is_reusable(&client, &any, ClientPreferences { scopes: &one, ..PREFERENCES }));
+        assert!(is_reusable(&client, &any, ClientUse { scopes: &one, ..CLIENT_USE }));
         assert!(
-            !is_reusable(&client, &any, ClientPreferences { scopes: &two, ..PREFERENCES }),
+            !is_reusable(&client, &any, ClientUse { scopes: &two, ..CLIENT_USE }),
             "it may not ask for more than it registered"
         );
         client.secret_expires_at = Some(100);
-        assert!(!is_reusable(&client, &any, PREFERENCES));
+        assert!(!is_reusable(&client, &any, CLIENT_USE));
         client.secret_expires_at = Some(101);
-        assert!(is_reusable(&client, &any, PREFERENCES));
+        assert!(is_reusable(&client, &any, CLIENT_USE));
         let method = |method| OAuthSettings { token_endpoint_auth_method: Some(method), ..OAuthSettings::default() };
-        assert!(is_reusable(&client, &method(ClientAuthMethod::None), PREFERENCES));
-        assert!(!is_reusable(&client, &method(ClientAuthMethod::ClientSecretPost), PREFERENCES));
+        assert!(is_reusable(&client, &method(ClientAuthMethod::None), CLIENT_USE));
+        assert!(!is_reusable(&client, &method(ClientAuthMethod::ClientSecretPost), CLIENT_USE));
+        client.name = Some("mcpipe".into());
+        let named = |name: &str| OAuthSettings { client_name: Some(name.into()), ..OAuthSettings::default() };
+        assert!(is_reusable(&client, &named("mcpipe"), CLIENT_USE));
+        assert!(!is_reusable(&client, &named("my editor"), CLIENT_USE));
     }
 
     #[test]
     fn aut_11_a_registration_request_describes_the_client() {
         let scopes = ["a".to_owned(), "b".to_owned()];
-        let body = registration_request(&OAuthSettings::default(), &scopes, PREFERENCES);
+        let body = registration_request(&OAuthSettings::default(), &scopes, CLIENT_USE);
         assert_eq!(body["application_type"], "native");
         assert_eq!(body["redirect_uris"], json!(["http://127.0.0.1:1/callback"]));
         assert_eq!(body["grant_types"], json!(["authorization_code", "refresh_token"]));
         assert_eq!(body["scope"], "a b");
         assert_eq!(body["client_name"], "mcpipe");
         let named = OAuthSettings { client_name: Some("my editor".into()), ..OAuthSettings::default() };
-        assert_eq!(registration_request(&named, &scopes, PREFERENCES)["client_name"], "my editor");
+        assert_eq!(registration_request(&named, &scopes, CLIENT_USE)["client_name"], "my editor");
     }
 }

@@ -141,6 +141,24 @@ fn the_name_of_the_client_can_be_set() {
 }
 
 #[test]
+fn a_client_with_another_name_is_registered_again() {
+    let (sandbox, server) = (Sandbox::new(), ProtectedServer::start());
+    let port = crate::support::real::free_port().to_string();
+    let names = || -> Vec<Value> { registrations(&server).iter().map(|body| body["client_name"].clone()).collect() };
+    for (words, expected) in [
+        (&[][..], &["mcpipe"][..]),
+        (&["--client-name", "Editor"], &["mcpipe", "Editor"]),
+        (&["--client-name", "Editor"], &["mcpipe", "Editor"]),
+        // Without a name, the client that there is.
+        (&[], &["mcpipe", "Editor"]),
+        (&["--client-name", "mcpipe"], &["mcpipe", "Editor", "mcpipe"]),
+    ] {
+        log_in(&server, &sandbox, &[&["--redirect-port", &port], words].concat()).exits(0);
+        assert_eq!(names(), expected, "{words:?}");
+    }
+}
+
+#[test]
 fn the_body_of_a_refused_registration_is_shown() {
     let bodies = [
         ("text/plain", "Forbidden by policy", "HTTP 403: Forbidden by policy"),

@@ -11,7 +11,7 @@ use crate::auth::crypto::Pkce;
 use crate::auth::interaction::BrowserMode;
 use crate::auth::login_context::{LoginContext, LoginRequest};
 use crate::auth::redirect_listener::{RedirectListener, loopback_port};
-use crate::auth::registration::{self, ClientPreferences};
+use crate::auth::registration::{self, ClientUse};
 use crate::auth::scopes;
 use crate::config::oauth::{Grant, OAuthSettings};
 use crate::error::{ErrorKind, Failure, Result};
@@ -27,13 +27,13 @@ pub(super) async fn log_in(context: &LoginContext, request: LoginRequest<'_>) ->
     // The redirect URI is registered exactly as it will be used, so the port must be known first.
     let listener = bind_listener(settings, known).await?;
     let redirect_uri = listener.redirect_uri();
-    let preferences = ClientPreferences {
+    let client_use = ClientUse {
         redirect_uri: Some(&redirect_uri),
         scopes: &scopes,
         grant: Grant::AuthorizationCode,
         now: unix_seconds(),
     };
-    let client = registration::obtain_client(&context.http, request, preferences).await?;
+    let client = registration::obtain_client(&context.http, request, client_use).await?;
     let login = LoginFlow::new(context, request, client, scopes)?;
     login.token_endpoint()?;
     let pkce = Pkce::generate()?;

@@ -8,7 +8,7 @@ use super::login_flow::{LoginFlow, LoginOutcome, checked_browser_url};
 use crate::auth::clock::unix_seconds;
 use crate::auth::endpoint::FormFields;
 use crate::auth::login_context::{LoginContext, LoginRequest};
-use crate::auth::registration::{self, ClientPreferences};
+use crate::auth::registration::{self, ClientUse};
 use crate::auth::scopes;
 use crate::auth::token_response;
 use crate::auth::token_response::{OAuthError, TokenResponse};
@@ -62,9 +62,8 @@ pub(super) async fn log_in(context: &LoginContext, request: LoginRequest<'_>) ->
             .hint("log in with a browser on this machine (without --device) or on another one (--no-browser)")
     })?;
     let scopes = scopes::with_offline_access(request.scopes.to_vec(), server);
-    let preferences =
-        ClientPreferences { redirect_uri: None, scopes: &scopes, grant: Grant::DeviceCode, now: unix_seconds() };
-    let client = registration::obtain_client(&context.http, request, preferences).await?;
+    let client_use = ClientUse { redirect_uri: None, scopes: &scopes, grant: Grant::DeviceCode, now: unix_seconds() };
+    let client = registration::obtain_client(&context.http, request, client_use).await?;
     let login = LoginFlow::new(context, request, client, scopes)?;
     let device = match request_device_code(&login, endpoint).await? {
         Ok(device) => device,

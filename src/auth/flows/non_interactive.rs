@@ -8,7 +8,7 @@ use crate::auth::client_auth::ClientAuthentication;
 use crate::auth::clock::unix_seconds;
 use crate::auth::endpoint::{FormFields, OAuthEndpoint};
 use crate::auth::login_context::{LoginContext, LoginRequest};
-use crate::auth::registration::{self, ClientPreferences};
+use crate::auth::registration::{self, ClientUse};
 use crate::config::oauth::{ClientAuthMethod, Grant};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::secret::Secret;
@@ -21,9 +21,9 @@ const ID_TOKEN_TYPE: &str = "urn:ietf:params:oauth:token-type:id_token";
 
 pub(super) async fn log_in(context: &LoginContext, request: LoginRequest<'_>) -> Result<LoginOutcome> {
     let settings = request.settings;
-    let preferences =
-        ClientPreferences { redirect_uri: None, scopes: request.scopes, grant: settings.grant, now: unix_seconds() };
-    let client = registration::obtain_client(&context.http, request, preferences).await?;
+    let client_use =
+        ClientUse { redirect_uri: None, scopes: request.scopes, grant: settings.grant, now: unix_seconds() };
+    let client = registration::obtain_client(&context.http, request, client_use).await?;
     let login = LoginFlow::new(context, request, client, request.scopes.to_vec())?;
     let assertion = match settings.grant {
         Grant::JwtBearer => {
