@@ -10,7 +10,7 @@ use std::cell::Cell;
 use std::ptr;
 
 /// Blocks of at least this many bytes are large. musl maps them separately, and so can move their pages.
-const LARGE: usize = 128 * 1024;
+const LARGE: usize = 128 << 10;
 
 /// Takes small blocks from one allocator and large ones from another.
 pub struct BySize<S, L> {

@@ -22,7 +22,7 @@ use crate::transport::{Authorize, BoxFuture, UnexpectedResponse};
 use crate::util::home::shown_path;
 
 /// The longest token file, in bytes.
-const MAX_TOKEN_BYTES: u64 = 64 * 1024;
+const MAX_TOKEN_BYTES: u64 = 64 << 10;
 /// How long a token counts as new.
 const NEW_TOKEN_AGE: Duration = Duration::from_secs(60);
 /// How long before its end a token of the CI system is replaced, in seconds.

@@ -45,7 +45,7 @@ pub struct ResponseLimits {
 
 impl Default for ResponseLimits {
     fn default() -> Self {
-        ResponseLimits { max_body_bytes: 512 * 1024, timeout: Duration::from_secs(20) }
+        ResponseLimits { max_body_bytes: 512 << 10, timeout: Duration::from_secs(20) }
     }
 }
 

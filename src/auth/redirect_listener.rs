@@ -16,7 +16,7 @@ use crate::error::{ErrorKind, Failure, Result};
 use crate::secret::Secret;
 
 /// The longest request head, in bytes.
-const MAX_HEAD_BYTES: usize = 16 * 1024;
+const MAX_HEAD_BYTES: usize = 16 << 10;
 /// The time limit for a request. Browsers open connections in advance and send nothing on them.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 /// The most connections that are accepted; a browser does not open more.

@@ -39,9 +39,9 @@ const SIGNAL_GRACE: Duration = Duration::from_millis(100);
 /// How long a process that the command started may hold the output open after the command has exited.
 const OUTPUT_GRACE: Duration = Duration::from_millis(500);
 /// The longest secret, in bytes: a certificate with its chain fits.
-pub(crate) const MAX_SECRET_LENGTH: usize = 64 * 1024;
+pub(crate) const MAX_SECRET_LENGTH: usize = 64 << 10;
 /// How much of a command's standard error is read.
-const MAX_STDERR_LENGTH: u64 = 64 * 1024;
+const MAX_STDERR_LENGTH: u64 = 64 << 10;
 
 impl Context {
     /// Reads entries, fetches the secrets that were needed, and reads again until none is missing. `defaults` gives

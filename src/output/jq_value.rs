@@ -13,7 +13,7 @@ pub(super) const MAX_DEPTH: usize = 1200;
 /// The greatest whole number up to which a double is exact, 2^53.
 const MAX_EXACT_INTEGER: f64 = 9_007_199_254_740_992.0;
 /// How much of an output is written at a time.
-pub(super) const PIECE: usize = 32 * 1024;
+pub(super) const PIECE: usize = 32 << 10;
 
 /// Why a text was not read.
 #[derive(Debug, PartialEq, Eq)]

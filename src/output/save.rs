@@ -22,7 +22,7 @@ const MAX_NAME_LENGTH: usize = 180;
 const MAX_NUMBERED_NAMES: usize = 10_000;
 
 /// How much base64 is decoded at a time; a multiple of four.
-const BASE64_PIECE: usize = 16 * 1024;
+const BASE64_PIECE: usize = 16 << 10;
 
 /// Decodes base64 as servers write it: with line breaks, in the URL alphabet, without padding,
 /// or as a `data:` URL. `None` if it is not base64.

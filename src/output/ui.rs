@@ -50,7 +50,7 @@ pub struct UiOptions {
 }
 
 /// More bytes than this may not fit into a pipe at once.
-const PIPE_CAPACITY: usize = 32 * 1024;
+const PIPE_CAPACITY: usize = 32 << 10;
 
 /// The destination of `--events`.
 pub(super) enum EventOutput {

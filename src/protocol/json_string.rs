@@ -42,7 +42,7 @@ pub struct JsonText<'a>(&'a str);
 
 impl<'a> JsonText<'a> {
     /// The longest piece, in bytes of JSON.
-    const MAX_PIECE: usize = 64 * 1024;
+    const MAX_PIECE: usize = 64 << 10;
 
     /// The text of a string, given as JSON; `None` for other values.
     #[must_use]

@@ -10,7 +10,7 @@ use std::task::{Context, Poll, ready};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// The longest payload that the library gets in one frame.
-const MAX_PAYLOAD: u64 = 64 * 1024;
+const MAX_PAYLOAD: u64 = 64 << 10;
 /// The longest header of a frame without a mask (RFC 6455 §5.2).
 const MAX_HEADER: usize = 10;
 /// The bit of the last frame of a message.
@@ -201,7 +201,7 @@ mod tests {
             // Another frame follows.
             let sent = [frame(first, MAX_PAYLOAD + 5, part + 5), vec![0x89, 1, b'p']].concat();
             let expected = [expected, vec![0x89, 1, b'p']].concat();
-            for size in [3, 16 * 1024, 1 << 20] {
+            for size in [3, 16 << 10, 1 << 20] {
                 assert_eq!(split(&sent, size).await, expected, "{first:x}, {size}");
             }
         }

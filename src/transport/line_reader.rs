@@ -23,7 +23,7 @@ pub(super) enum InputText {
 }
 
 /// How many bytes are read at once: as many as a pipe holds on Linux.
-const CHUNK: usize = 64 * 1024;
+const CHUNK: usize = 64 << 10;
 
 /// Reads lines of limited length.
 pub(super) struct LineReader<R> {

@@ -13,7 +13,7 @@ use crate::util::shorten::shorten;
 /// How much of a body a message quotes, in characters.
 const MAX_BODY_TEXT: usize = 300;
 /// The longest message accepted, in bytes (`STD-09`, `SEC-07`).
-pub const MAX_MESSAGE: usize = 256 * 1024 * 1024;
+pub const MAX_MESSAGE: usize = 256 << 20;
 
 /// Whether an outgoing message expects a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -18,7 +18,7 @@ use crate::transport::trace::{Trace, TraceEvent};
 use crate::util::lock::lock;
 
 /// How many bytes of messages that are ready together are written together.
-const BUFFER_SIZE: usize = 16 * 1024;
+const BUFFER_SIZE: usize = 16 << 10;
 /// How long writing the queued messages may take when the connection is closed.
 const FLUSH_TIMEOUT: Duration = Duration::from_millis(50);
 

@@ -36,7 +36,7 @@ use crate::util::secret_names::looks_secret;
 const TAIL_LINES: usize = 12;
 const TAIL_WIDTH: usize = 2000;
 /// How much of the end of one line of stderr is read, in bytes.
-const MAX_STDERR_LINE: usize = 64 * 1024;
+const MAX_STDERR_LINE: usize = 64 << 10;
 /// How long to wait for the exit status and the rest of stderr after stdout has ended.
 const EXIT_REPORT_TIMEOUT: Duration = Duration::from_millis(300);
 
@@ -156,7 +156,7 @@ impl StdioState {
 
 /// Records the lines of stderr; of a line beyond [`MAX_STDERR_LINE`], its end.
 async fn read_stderr(mut pipe: ChildStderr, state: Arc<StdioState>) {
-    let mut chunk = vec![0; 16 * 1024];
+    let mut chunk = vec![0; 16 << 10];
     let mut line = Vec::new();
     loop {
         let length = match pipe.read(&mut chunk).await {

@@ -100,7 +100,7 @@ fn check_handshake(headers: &HeaderMap, key: &str, trace: &Trace) -> Result<()> 
 fn websocket_config(limit: usize) -> WebSocketConfig {
     // Every message is flushed when it is written, so a write buffer would be useless.
     WebSocketConfig::default()
-        .read_buffer_size(16 * 1024)
+        .read_buffer_size(16 << 10)
         .write_buffer_size(0)
         .max_write_buffer_size(WRITE_BUFFER)
         .max_message_size(Some(limit))

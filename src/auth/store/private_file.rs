@@ -18,7 +18,7 @@ use crate::util::quoting::quote_path;
 pub type Notifier = Arc<dyn Fn(&str) + Send + Sync>;
 
 /// The longest file that is read, in bytes (`SEC-07`).
-const MAX_FILE_BYTES: u64 = 16 * 1024 * 1024;
+const MAX_FILE_BYTES: u64 = 16 << 20;
 
 /// The text of a file; `None` if there is no file, or it is empty.
 ///

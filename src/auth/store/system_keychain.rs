@@ -25,7 +25,7 @@ pub const KEYCHAIN_NAME: &str = if cfg!(windows) {
 };
 
 /// The largest entry, in bytes. Windows accepts 2560; elsewhere the limit is arbitrary.
-const MAX_ENTRY_BYTES: usize = if cfg!(windows) { 2400 } else { 256 * 1024 };
+const MAX_ENTRY_BYTES: usize = if cfg!(windows) { 2400 } else { 256 << 10 };
 
 /// Why an access to the keychain failed.
 #[derive(Clone, Debug, PartialEq)]

@@ -23,7 +23,7 @@ use crate::transport::HttpEndpoint;
 use crate::util::home::shown_location;
 
 /// The longest input, in bytes.
-const MAX_INPUT_LENGTH: u64 = 1024 * 1024;
+const MAX_INPUT_LENGTH: u64 = 1 << 20;
 
 /// Reads tokens from standard input and stores them.
 ///

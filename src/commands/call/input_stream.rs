@@ -11,7 +11,7 @@ use crate::commands::context::Context;
 use crate::error::{ErrorKind, Failure, Result};
 
 /// How many bytes are read at once; lines that are read together are passed on together.
-const BUFFER_SIZE: usize = 64 * 1024;
+const BUFFER_SIZE: usize = 64 << 10;
 
 /// Whether this names standard input.
 #[must_use]

@@ -38,7 +38,7 @@ const DEFAULT_REPEAT_JOBS: u16 = 1;
 const TIMER_RESOLUTION: Duration = Duration::from_millis(2);
 
 /// The longest result that others are compared with, in bytes.
-const MAX_COMPARED_RESULT: usize = 64 * 1024;
+const MAX_COMPARED_RESULT: usize = 64 << 10;
 
 /// What came of all calls.
 #[derive(Debug, Default)]

@@ -24,7 +24,7 @@ use crate::util::hex::hex;
 /// "Limits").
 const MAX_FILES: usize = 512;
 /// See [`MAX_FILES`].
-const MAX_BYTES: u64 = 16 * 1024 * 1024;
+const MAX_BYTES: u64 = 16 << 20;
 /// The file that makes a directory a skill.
 const SKILL_FILE_NAME: &str = "SKILL.md";
 /// The maximum number of parent directories of a file to check for a skill.

@@ -21,7 +21,7 @@ use crate::transport::url::redacted_url;
 /// costs a TLS handshake).
 const DRAIN_TIMEOUT: Duration = Duration::from_millis(50);
 /// How many bytes of a body are kept in case it turns out to be plain JSON.
-const MAX_RAW_BODY: usize = 1024 * 1024;
+const MAX_RAW_BODY: usize = 1 << 20;
 /// How long to wait before reconnecting if the server does not specify it.
 const DEFAULT_RECONNECT_DELAY: Duration = Duration::from_secs(1);
 /// The longest wait before reconnecting, unless the server asks for more.

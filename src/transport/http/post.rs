@@ -13,7 +13,7 @@ use crate::transport::message::OutgoingMessage;
 
 /// How long, and how much, of the body of a response to a one-way message is read so that its connection
 /// can be reused.
-const DRAIN_LIMITS: (Duration, usize) = (Duration::from_millis(100), 64 * 1024);
+const DRAIN_LIMITS: (Duration, usize) = (Duration::from_millis(100), 64 << 10);
 
 /// The headers of a message: the transport's own, and those that mirror the message.
 ///

@@ -13,7 +13,7 @@ use crate::protocol::rpc::{self, MessageText, RpcMessage, RpcResponse};
 use crate::transport::sse::SseDecoder;
 
 /// How many bytes are read of a body that has an error status, after decompression.
-const MAX_ERROR_BODY: usize = 64 * 1024;
+const MAX_ERROR_BODY: usize = 64 << 10;
 
 /// Forwards a response, unless its body is an event stream: then that is returned.
 pub(super) async fn read_response(

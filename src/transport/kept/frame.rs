@@ -21,7 +21,7 @@ use crate::transport::trace::{Trace, TraceEvent};
 /// How every message that the keeper passes on begins.
 const MESSAGE_PREFIX: &str = r#"{"jsonrpc":"#;
 /// How much is read at once.
-const BUFFER_SIZE: usize = 8 * 1024;
+const BUFFER_SIZE: usize = 8 << 10;
 
 /// The first line of a command.
 #[derive(Debug, Default, Serialize, Deserialize)]

@@ -24,7 +24,7 @@ const LINE_MEMBERS: [&str; 8] = ["tool", "arguments", "id", "server", "read", "p
 pub(super) const LINE_HINT: &str = r#"a line is {"tool":"NAME","arguments":{…},"id":…}"#;
 
 /// A result of this size in bytes is not copied into its line: the line is written around it.
-const LARGE_RESULT: usize = 64 * 1024;
+const LARGE_RESULT: usize = 64 << 10;
 
 /// One line of a batch, as far as it could be parsed.
 pub(super) struct BatchLine {
