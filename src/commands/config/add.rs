@@ -7,9 +7,10 @@ use serde_json::json;
 use toml_edit::{Array, DocumentMut, InlineTable, Item, Table, Value, value};
 
 use super::change::{self, ConfigFileDraft, path_in_file};
+use super::context::ConfigContext;
 use super::entry_errors::missing_files_and_programs;
 use super::registry;
-use super::report::{ConfigContext, ConfigReport, ReportBody, escape_untrusted};
+use super::report::{ConfigReport, ReportBody, escape_untrusted};
 use super::show::full_path;
 use crate::cli::ConfigAddArgs;
 use crate::config::file::rewrite;

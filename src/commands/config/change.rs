@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use serde_json::json;
 
 use super::check;
-use super::report::{ConfigContext, ConfigReport, ReportBody};
+use super::context::ConfigContext;
+use super::report::{ConfigReport, ReportBody};
 use super::show::full_path;
 use crate::config::file::rewrite;
 use crate::config::file::rewrite::RewriteError;

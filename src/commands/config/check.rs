@@ -2,8 +2,9 @@
 
 use serde_json::{Value as Json, json};
 
+use super::context::ConfigContext;
 use super::entry_errors;
-use super::report::{ConfigContext, ConfigReport, ReportBody};
+use super::report::{ConfigReport, ReportBody};
 use super::show;
 use crate::config::file::mcp_json::{is_typeable, sanitize_name};
 use crate::config::file::tree::{ConfigNode, duplicate_keys};

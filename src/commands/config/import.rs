@@ -7,8 +7,9 @@ use std::pin::pin;
 use serde_json::{Value, json};
 
 use super::change::{self, ConfigFileDraft};
+use super::context::ConfigContext;
 use super::entry_errors;
-use super::report::{ConfigContext, ConfigReport, ReportBody, escape_untrusted};
+use super::report::{ConfigReport, ReportBody, escape_untrusted};
 use super::show::full_path;
 use crate::auth::store::{CredentialStore, named_secrets};
 use crate::cli::{ConfigImportArgs, ImportedSecretMode};
@@ -148,9 +149,9 @@ fn store_secrets<'a>(
     stored: &mut Vec<&'a str>,
 ) -> Result<()> {
     for (name, secret) in secrets {
-        if context.block_on(named_secrets::get_secret(store, name))?.as_ref() != Some(secret) {
+        if context.run(named_secrets::get_secret(store, name))?.as_ref() != Some(secret) {
             stored.push(name);
-            context.block_on(named_secrets::put_secret(store, name, secret))?;
+            context.run(named_secrets::put_secret(store, name, secret))?;
         }
     }
     Ok(())
@@ -201,7 +202,7 @@ fn is_name_taken(
 ) -> Result<bool> {
     match named_secrets::secret_names(store)?.iter().find(|other| other.eq_ignore_ascii_case(name)) {
         Some(other) if other == name => {
-            Ok(context.block_on(named_secrets::get_secret(store, name))?.is_some_and(|held| held != *secret))
+            Ok(context.run(named_secrets::get_secret(store, name))?.is_some_and(|held| held != *secret))
         }
         other => Ok(other.is_some()),
     }

@@ -5,6 +5,7 @@
 mod add;
 mod change;
 mod check;
+mod context;
 mod entry_errors;
 mod import;
 mod probe;
@@ -25,8 +26,9 @@ use crate::error::Result;
 use crate::output::{Cell, Table};
 #[cfg(unix)]
 pub(in crate::commands) use change::check_name;
+pub use context::ConfigContext;
 pub use probe::ProbeResult;
-pub use report::{ConfigContext, ConfigReport, ReportBody};
+pub use report::{ConfigReport, ReportBody};
 
 /// Runs a subcommand and prints its report.
 ///

@@ -6,7 +6,8 @@ use std::pin::pin;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 
-use super::report::{ConfigContext, escape_untrusted};
+use super::context::ConfigContext;
+use super::report::escape_untrusted;
 use crate::auth::http_client::{OAuthHttpClient, ResponseLimits};
 use crate::cli::ConfigAddArgs;
 use crate::commands::context::Context;

@@ -6,7 +6,8 @@ use std::pin::pin;
 
 use serde_json::{Value, json};
 
-use super::report::{ConfigContext, ConfigReport, ReportBody};
+use super::context::ConfigContext;
+use super::report::{ConfigReport, ReportBody};
 use crate::auth::store::{CredentialStore, named_secrets};
 use crate::cli::ConfigSecretCommand;
 use crate::commands::client_features;
@@ -29,7 +30,7 @@ pub(super) fn run(context: &mut ConfigContext<'_>, command: &ConfigSecretCommand
         ConfigSecretCommand::Set { name } => set(context, &config, &*store, name),
         ConfigSecretCommand::Remove { name } => remove(context, &config, &*store, name),
         ConfigSecretCommand::List => {
-            let place = context.block_on(async { Ok(store.probe_location().await) })?;
+            let place = context.run(async { Ok(store.probe_location().await) })?;
             // A file that cannot be read may use any of them.
             list(&config, &*store, &place, faults.is_empty())
         }
@@ -60,7 +61,7 @@ fn set(
             .hint(format!("pipe it in: printf %s \"$VALUE\" | mcpipe config secret set {name}")));
     }
     let secret = Secret::new(text);
-    context.block_on(named_secrets::put_secret(store, name, &secret))?;
+    context.run(named_secrets::put_secret(store, name, &secret))?;
     let (place, replaced) = (named_secrets::location(store, name), names.iter().any(|other| other == name));
     let json = json!({ "name": name, "stored_in": place, "replaced": replaced });
     let mut report = ConfigReport::new(json, ReportBody::Text(String::new()));
@@ -80,9 +81,9 @@ fn remove(
     name: &str,
 ) -> Result<ConfigReport> {
     let place = named_secrets::location(store, name);
-    if !context.block_on(named_secrets::delete_secret(store, name))? {
+    if !context.run(named_secrets::delete_secret(store, name))? {
         let names = named_secrets::secret_names(store)?;
-        let place = context.block_on(async { Ok(store.probe_location().await) })?;
+        let place = context.run(async { Ok(store.probe_location().await) })?;
         let (message, near) = missing_secret(name, Some(&place), &names);
         let hint = near.unwrap_or_else(|| "list the secrets: mcpipe config secret list".to_owned());
         return Err(Failure::new(ErrorKind::Config, message).hint(hint));

@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value as Json, json};
 
+use super::context::ConfigContext;
 use super::entry_errors;
-use super::report::{ConfigContext, ConfigReport, ReportBody};
+use super::report::{ConfigReport, ReportBody};
 use crate::config::file::tree::{ConfigMember, ConfigNode, ConfigValue};
 use crate::config::keys;
 use crate::config::keys::{AUTH_KEYS, ConfigKey, KeyType, SERVER_KEYS};

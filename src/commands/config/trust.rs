@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::json;
 
-use super::report::{ConfigContext, ConfigReport, ReportBody, escape_untrusted};
+use super::context::ConfigContext;
+use super::report::{ConfigReport, ReportBody, escape_untrusted};
 use super::show::{display_command_line, full_path};
 use crate::config::file::tree::{ConfigMember, ConfigNode, ConfigValue};
 use crate::config::origin::{ConfigFile, ConfigFormat};
