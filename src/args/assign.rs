@@ -61,9 +61,9 @@ pub(super) fn step_after_gap(arguments: &Map<String, Value>, place: &ArgPath<'_>
                 if *position > length && here.is_none_or(Value::is_array) {
                     return Some(depth);
                 }
-                here.and_then(|here| step.follow(here))
+                here.and_then(|here| step.get_from(here))
             }
-            PathStep::Member(_) => here.and_then(|here| step.follow(here)),
+            PathStep::Member(_) => here.and_then(|here| step.get_from(here)),
         };
     }
     None

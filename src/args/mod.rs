@@ -359,7 +359,7 @@ impl<'a> AssembledArguments<'a> {
                 path.len() > above.len()
                     && path.starts_with(above)
                     && whole.path.build_value(self.document, self.validation, &whole.values).is_ok_and(|value| {
-                        path[above.len()..].iter().try_fold(&value, |here, step| step.follow(here)).is_some()
+                        path[above.len()..].iter().try_fold(&value, |here, step| step.get_from(here)).is_some()
                     })
             });
             problems.extend(later.map(|whole| {

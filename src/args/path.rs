@@ -207,7 +207,7 @@ impl<'a> ArgPath<'a> {
                     }
                 }
             };
-            here = here.and_then(|here| step.follow(here));
+            here = here.and_then(|here| step.get_from(here));
         }
         if !schemas.is_empty() {
             self.schemas = schemas;

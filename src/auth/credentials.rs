@@ -304,7 +304,7 @@ impl Credentials {
     ///
     /// # Errors
     /// As [`Credentials::to_stored`].
-    pub fn to_stored_omitting_secret(&self, configured: Option<&Secret>) -> Result<Secret> {
+    pub fn to_stored_without_configured_secret(&self, configured: Option<&Secret>) -> Result<Secret> {
         let elsewhere = self.client.origin == ClientOrigin::Configured && self.client.secret.as_ref() == configured;
         if !elsewhere {
             return self.to_stored();

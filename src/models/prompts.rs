@@ -34,10 +34,10 @@ pub fn prompt_messages(api: ModelApi, result: &RawValue) -> Option<Value> {
             _ => messages.push((from_model, parts)),
         }
     }
-    Some(messages.into_iter().map(|(from_model, parts)| message_json(api, from_model, parts)).collect())
+    Some(messages.into_iter().map(|(from_model, parts)| model_message(api, from_model, parts)).collect())
 }
 
-fn message_json(api: ModelApi, from_model: bool, parts: Vec<Value>) -> Value {
+fn model_message(api: ModelApi, from_model: bool, parts: Vec<Value>) -> Value {
     let role = match (from_model, api) {
         (false, _) => "user",
         (true, ModelApi::Gemini) => "model",

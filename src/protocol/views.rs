@@ -207,7 +207,7 @@ impl ListItem {
 ///
 /// `None` if the result has no such list.
 #[must_use]
-pub fn page_items(result: &RawValue, list: &str) -> Option<(Vec<RawJson>, Option<String>)> {
+pub fn parse_page(result: &RawValue, list: &str) -> Option<(Vec<RawJson>, Option<String>)> {
     let members = members(result)?;
     let find = |name: &str| members.iter().find(|(key, _)| key == name).map(|(_, raw)| *raw);
     let items: Vec<&RawValue> = serde_json::from_str(find(list)?.get()).ok()?;
@@ -274,12 +274,12 @@ mod tests {
     #[test]
     fn a_page_survives_a_malformed_element() {
         let result = raw(r#"{"tools":[{"name":"a","x":1E2},7],"nextCursor":""}"#);
-        let (items, cursor) = page_items(&result, "tools").expect("a page");
+        let (items, cursor) = parse_page(&result, "tools").expect("a page");
         assert_eq!(items.iter().map(|item| item.get()).collect::<Vec<_>>(), [r#"{"name":"a","x":1E2}"#, "7"]);
         // An empty string is a cursor like any other (MSG-08).
         assert_eq!(cursor.as_deref(), Some(""));
-        assert!(page_items(&raw(r#"{"tools":[],"nextCursor":null}"#), "tools").expect("a page").1.is_none());
-        assert!(page_items(&raw("{}"), "tools").is_none());
+        assert!(parse_page(&raw(r#"{"tools":[],"nextCursor":null}"#), "tools").expect("a page").1.is_none());
+        assert!(parse_page(&raw("{}"), "tools").is_none());
     }
 
     #[test]

@@ -188,7 +188,7 @@ fn value_path(location: &Location, root: &Value) -> Vec<PathStep> {
             (Some(Value::Array(_)), Ok(position)) => PathStep::Item(position),
             _ => PathStep::Member(name),
         };
-        here = here.and_then(|here| step.follow(here));
+        here = here.and_then(|here| step.get_from(here));
         step
     };
     location.as_str().split('/').skip(1).map(step).collect()

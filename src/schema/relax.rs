@@ -200,20 +200,20 @@ impl SchemaRelaxer {
                 "additionalProperties" => !open,
                 "oneOf" if weaker() => {
                     if !members.contains_key("anyOf") {
-                        kept.insert("anyOf".to_owned(), self.relax_keyword(keyword, value));
+                        kept.insert("anyOf".to_owned(), self.relax_subschemas(keyword, value));
                     }
                     false
                 }
                 _ => true,
             };
             if keeps {
-                kept.insert(keyword.clone(), self.relax_keyword(keyword, value));
+                kept.insert(keyword.clone(), self.relax_subschemas(keyword, value));
             }
         }
         Value::Object(kept)
     }
 
-    fn relax_keyword(&self, keyword: &str, value: &Value) -> Value {
+    fn relax_subschemas(&self, keyword: &str, value: &Value) -> Value {
         match subschemas(keyword, value) {
             Subschemas::Empty => value.clone(),
             Subschemas::Single(schema) => self.relax_schema(schema),

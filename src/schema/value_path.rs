@@ -25,7 +25,7 @@ impl PathStep {
 
     /// The value that this step leads to.
     #[must_use]
-    pub fn follow<'v>(&self, value: &'v Value) -> Option<&'v Value> {
+    pub fn get_from<'v>(&self, value: &'v Value) -> Option<&'v Value> {
         match self {
             PathStep::Member(name) => value.get(name),
             PathStep::Item(position) => value.get(position),

@@ -11,7 +11,7 @@ use crate::error::{ErrorKind, Failure, Result};
 use crate::protocol::json::{self, member, parse_value};
 use crate::protocol::result_shape::{ToolResultShape, shape_error};
 use crate::protocol::rpc::RawJson;
-use crate::protocol::views::{ListItem, ListKind, page_items};
+use crate::protocol::views::{ListItem, ListKind, parse_page};
 use crate::protocol::{code, extension, method};
 use crate::session::cache::LEGACY_LIST_TTL;
 use crate::session::mcp_session::{Connection, Session};
@@ -166,7 +166,7 @@ impl Session {
             size += result.get().len() as u64;
             self.check_list_size(operation.method, size)?;
             seen_page(&result);
-            let Some((mut page, cursor)) = page_items(&result, member) else {
+            let Some((mut page, cursor)) = parse_page(&result, member) else {
                 return Err(self.invalid_result_failure(operation.method, &format!("has no '{member}' array")));
             };
             if let Some(cursor) = &cursor {

@@ -21,12 +21,20 @@ pub struct ServerPause {
 
 #[derive(Default)]
 struct PauseState {
-    /// The end of the pause; `None` when requests are sent freely.
-    until: Option<Instant>,
-    /// When a first request was sent after the pause, until it has a response.
-    probing_since: Option<Instant>,
+    phase: PausePhase,
     /// How many first requests the server has refused.
     refusals: u64,
+}
+
+#[derive(Clone, Copy, Default)]
+enum PausePhase {
+    /// Requests are sent freely.
+    #[default]
+    NoPause,
+    /// None is sent before this time.
+    Paused { until: Instant },
+    /// The pause is over, and the first request after it has no response yet.
+    Probing { until: Instant, since: Instant },
 }
 
 /// The permission to send one request.
@@ -66,17 +74,19 @@ impl ServerPause {
                     return Turn::Refused(state.refusals - known);
                 }
                 let now = Instant::now();
-                match (state.until, state.probing_since.map(|since| since + MAX_PROBE_TIME)) {
-                    (None, _) => return Turn::Send(SendPermit { pause: self, is_probe: false }),
-                    (Some(_), Some(end)) if end <= now => {
-                        *state = PauseState { refusals: state.refusals, ..PauseState::default() };
-                        return Turn::Send(SendPermit { pause: self, is_probe: false });
-                    }
-                    (Some(until), None) if until <= now => {
-                        state.probing_since = Some(now);
+                let probe_end = |since: Instant| since + MAX_PROBE_TIME;
+                match state.phase {
+                    PausePhase::NoPause => return Turn::Send(SendPermit { pause: self, is_probe: false }),
+                    PausePhase::Paused { until } if until > now => until,
+                    PausePhase::Paused { until } => {
+                        state.phase = PausePhase::Probing { until, since: now };
                         return Turn::Send(SendPermit { pause: self, is_probe: true });
                     }
-                    (Some(until), probe_end) => probe_end.unwrap_or(until),
+                    PausePhase::Probing { since, .. } if probe_end(since) > now => probe_end(since),
+                    PausePhase::Probing { .. } => {
+                        state.phase = PausePhase::NoPause;
+                        return Turn::Send(SendPermit { pause: self, is_probe: false });
+                    }
                 }
             };
             tokio::select! {
@@ -91,12 +101,18 @@ impl SendPermit<'_> {
     /// The server refused the request and asked for this pause.
     pub fn refused(mut self, pause: Duration) {
         let is_probe = std::mem::take(&mut self.is_probe);
+        let end = Instant::now() + pause;
         self.pause.change(|state| {
-            state.until = state.until.max(Some(Instant::now() + pause));
-            if is_probe {
-                state.probing_since = None;
-                state.refusals += 1;
-            }
+            state.refusals += u64::from(is_probe);
+            state.phase = match state.phase {
+                PausePhase::NoPause => PausePhase::Paused { until: end },
+                PausePhase::Probing { until, since } if !is_probe => {
+                    PausePhase::Probing { until: until.max(end), since }
+                }
+                PausePhase::Paused { until } | PausePhase::Probing { until, .. } => {
+                    PausePhase::Paused { until: until.max(end) }
+                }
+            };
         });
     }
 }
@@ -105,10 +121,7 @@ impl Drop for SendPermit<'_> {
     /// The server responded in another way, or the request was given up: the next ones need not wait.
     fn drop(&mut self) {
         if self.is_probe {
-            self.pause.change(|state| {
-                state.probing_since = None;
-                state.until = None;
-            });
+            self.pause.change(|state| state.phase = PausePhase::NoPause);
         }
     }
 }
@@ -133,7 +146,7 @@ mod tests {
     #[tokio::test]
     async fn after_a_pause_one_request_is_sent_and_the_others_follow() {
         let pause = ServerPause::default();
-        let end_pause = || pause.change(|state| state.until = Some(Instant::now()));
+        let end_pause = || pause.change(|state| state.phase = PausePhase::Paused { until: Instant::now() });
         let (Some(first), Some(second)) = (may_send(&pause).await, may_send(&pause).await) else { panic!("no pause") };
         first.refused(Duration::from_secs(500));
         assert!(may_send(&pause).await.is_none());
@@ -149,7 +162,8 @@ mod tests {
         end_pause();
         let Turn::Send(probe) = pause.turn(Some(1)).await else { panic!("the second pause is over") };
         assert!(may_send(&pause).await.is_none(), "only one");
-        pause.change(|state| state.probing_since = Instant::now().checked_sub(MAX_PROBE_TIME));
+        let Some(since) = Instant::now().checked_sub(MAX_PROBE_TIME) else { panic!("no time before now") };
+        pause.change(|state| state.phase = PausePhase::Probing { until: since, since });
         assert!(may_send(&pause).await.is_some(), "the first one was accepted and takes long");
         drop(probe);
         let (third, fourth) = (may_send(&pause).await, may_send(&pause).await);

@@ -214,7 +214,7 @@ pub fn rpc_message(data: &[u8]) {
 
 fn read_result(result: &RawValue) {
     for kind in [ListKind::Tools, ListKind::Resources, ListKind::Templates, ListKind::Prompts] {
-        let items = views::page_items(result, kind.result_member()).map(|page| page.0).unwrap_or_default();
+        let items = views::parse_page(result, kind.result_member()).map(|page| page.0).unwrap_or_default();
         for item in items {
             let item = ListItem::new(&item);
             let _ = (item.name(), item.title(), item.description(), item.uri(), item.defect(kind));

@@ -269,7 +269,7 @@ impl ProviderInner {
 
     pub(super) async fn store_credentials(&self, credentials: &Credentials) -> Result<()> {
         let summary = credentials.summary(self.context.owner.config_name.as_deref());
-        let text = credentials.to_stored_omitting_secret(self.context.configured_secret.as_ref())?;
+        let text = credentials.to_stored_without_configured_secret(self.context.configured_secret.as_ref())?;
         self.without_deadline(self.store.put(&credentials.store_key(), &summary, &text)).await
     }
 

@@ -63,7 +63,9 @@ pub async fn run(context: &Context, args: AuthImportArgs) -> Result<Exit> {
     let store = context.credential_store(target.credential_store.as_deref())?;
     let about = record.summary(target.is_configured.then_some(target.name.as_str()));
     let guard = store.lock(&about.key).await?;
-    store.put(&about.key, &about, &record.to_stored_omitting_secret(target.auth.client_secret.as_ref())?).await?;
+    store
+        .put(&about.key, &about, &record.to_stored_without_configured_secret(target.auth.client_secret.as_ref())?)
+        .await?;
     for other in stored_logins(&*store, &target, &endpoint)? {
         if other.key != about.key && owner.replaces(&other) {
             store.delete(&other.key).await?;

@@ -234,13 +234,13 @@ impl Upstream {
             }
             let params = self.own_params(true, &format!(r#""notifications":{filter}"#));
             let headers = self.headers(connection, method::SUBSCRIPTIONS_LISTEN, None);
-            let number = self.next_id();
+            let request_id = self.next_id();
             let started = std::time::Instant::now();
             let outcome = tokio::select! {
-                outcome = connection.own_request(number, method::SUBSCRIPTIONS_LISTEN, params.as_deref(), headers, None) => outcome,
+                outcome = connection.own_request(request_id, method::SUBSCRIPTIONS_LISTEN, params.as_deref(), headers, None) => outcome,
                 () = self.wanted_changed.notified() => {
                     if !connection.is_http() {
-                        let params = rpc::cancelled_params(number, None);
+                        let params = rpc::cancelled_params(request_id, None);
                         let _ = connection.send_one_way(rpc::notification(method::CANCELLED, Some(&params))).await;
                     }
                     continue;
@@ -300,10 +300,10 @@ impl Upstream {
 
     /// The introduction of the server as a text in the form of the client's era.
     pub fn introduction_for_client(&self, connection: &ServerConnection) -> std::borrow::Cow<'static, str> {
-        use super::connection::Opening;
-        match (self.client_introduction.is_modern(), connection.opening()) {
-            (false, Some(Opening::Legacy(result))) => result.get().to_owned().into(),
-            (true, Some(Opening::Modern(result))) => modern_result(method::DISCOVER, result.clone()),
+        use super::connection::ServerIntroduction;
+        match (self.client_introduction.is_modern(), connection.introduction()) {
+            (false, Some(ServerIntroduction::Legacy(result))) => result.get().to_owned().into(),
+            (true, Some(ServerIntroduction::Modern(result))) => modern_result(method::DISCOVER, result.clone()),
             (false, _) => self.introduction_for_legacy(connection).to_string().into(),
             (true, _) => self.introduction_for_modern(connection).to_string().into(),
         }

@@ -17,9 +17,9 @@ use crate::transport::{OutgoingKind, OutgoingMessage, Transport};
 use crate::util::duration::format_duration;
 use crate::util::lock::lock;
 
-/// How the connection was opened: the era of the server, and how it introduced itself.
+/// How a server introduced itself when the connection was opened, which shows its era.
 #[derive(Clone)]
-pub enum Opening {
+pub enum ServerIntroduction {
     /// By a handshake: the result of `initialize`.
     Legacy(RawJson),
     /// Without one: the result of `server/discover`.
@@ -29,7 +29,7 @@ pub enum Opening {
 /// A request of the client that is under way.
 pub struct ClientRequest {
     /// Its ID at the client, as JSON.
-    pub id: String,
+    pub client_id: String,
     /// Its method.
     pub method: String,
     /// The message, to be sent again if it was certainly not carried out; `None` if it is too large for that.
@@ -56,10 +56,10 @@ pub enum Pending {
 pub struct HeldRequest {
     /// Where it came from.
     pub connection: Arc<ServerConnection>,
-    /// The client's request at the server.
-    pub number: u64,
+    /// The ID of the client's request at the server.
+    pub request_id: u64,
     /// The ID of the server's request, as JSON.
-    pub question: String,
+    pub server_request_id: String,
     /// Other requests from the server meanwhile: ID, method and parameters.
     pub further: VecDeque<(String, String, Option<RawJson>)>,
     /// What the client's request ended with meanwhile.
@@ -74,7 +74,7 @@ pub struct ServerConnection {
     pending: Mutex<HashMap<u64, Pending>>,
     closed: Mutex<Option<Failure>>,
     closed_notify: Notify,
-    opening: OnceLock<Opening>,
+    introduction: OnceLock<ServerIntroduction>,
     reader: OnceLock<AbortHandle>,
     /// Counts the sessions over HTTP; held while a new one is opened.
     pub session_number: tokio::sync::Mutex<u64>,
@@ -91,7 +91,7 @@ impl ServerConnection {
             pending: Mutex::default(),
             closed: Mutex::default(),
             closed_notify: Notify::new(),
-            opening: OnceLock::new(),
+            introduction: OnceLock::new(),
             reader: OnceLock::new(),
             session_number: tokio::sync::Mutex::new(0),
             may_have_missed_changes: AtomicBool::new(false),
@@ -109,21 +109,21 @@ impl ServerConnection {
         let _ = self.reader.set(reader);
     }
 
-    /// How it was opened; `None` until then.
+    /// How the server introduced itself; `None` until then.
     #[must_use]
-    pub fn opening(&self) -> Option<&Opening> {
-        self.opening.get()
+    pub fn introduction(&self) -> Option<&ServerIntroduction> {
+        self.introduction.get()
     }
 
-    /// Sets how it was opened.
-    pub fn set_opening(&self, opening: Opening) {
-        let _ = self.opening.set(opening);
+    /// Sets how the server introduced itself.
+    pub fn set_introduction(&self, introduction: ServerIntroduction) {
+        let _ = self.introduction.set(introduction);
     }
 
     /// Whether the server is of the modern era.
     #[must_use]
     pub fn is_modern(&self) -> bool {
-        matches!(self.opening.get(), Some(Opening::Modern(_)))
+        matches!(self.introduction.get(), Some(ServerIntroduction::Modern(_)))
     }
 
     /// Whether messages carry headers.
@@ -190,7 +190,7 @@ impl ServerConnection {
     #[must_use]
     pub fn client_id(&self, id: u64) -> Option<String> {
         match lock(&self.pending).get(&id) {
-            Some(Pending::Client(request)) => Some(request.id.clone()),
+            Some(Pending::Client(request)) => Some(request.client_id.clone()),
             _ => None,
         }
     }
@@ -204,7 +204,7 @@ impl ServerConnection {
     /// The request of the client with this ID.
     #[must_use]
     pub fn find_client_request(&self, client_id: &str) -> Option<u64> {
-        let is_it = |waiting: &Pending| matches!(waiting, Pending::Client(request) if request.id == client_id);
+        let is_it = |waiting: &Pending| matches!(waiting, Pending::Client(request) if request.client_id == client_id);
         lock(&self.pending).iter().find(|(_, waiting)| is_it(waiting)).map(|(id, _)| *id)
     }
 
@@ -222,7 +222,7 @@ impl ServerConnection {
     /// Gives a request of the client another ID at the client, and returns the old one.
     pub fn reassign(&self, id: u64, client_id: String) -> Option<String> {
         match lock(&self.pending).get_mut(&id) {
-            Some(Pending::Client(request)) => Some(std::mem::replace(&mut request.id, client_id)),
+            Some(Pending::Client(request)) => Some(std::mem::replace(&mut request.client_id, client_id)),
             _ => None,
         }
     }
@@ -259,7 +259,7 @@ impl ServerConnection {
         let _place = OwnRequest { connection: self, id };
         let message = OutgoingMessage {
             kind: OutgoingKind::Request(id),
-            method: static_name(name),
+            method: transport_method(name),
             body: rpc::request(id, name, params),
             headers,
         };
@@ -320,6 +320,6 @@ impl Drop for OwnRequest<'_> {
 
 /// The method as the transport needs it: it opens a session at `initialize`.
 #[must_use]
-pub fn static_name(name: &str) -> &'static str {
+pub fn transport_method(name: &str) -> &'static str {
     if name == method::INITIALIZE { method::INITIALIZE } else { "" }
 }

@@ -52,7 +52,7 @@ impl Upstream {
                     IncomingItem::Failed(failure) => match on {
                         Some(on) => self.complete(&connection, on, RequestOutcome::Failed(failure)).await,
                         None => {
-                            if connection.opening().is_some() {
+                            if connection.introduction().is_some() {
                                 self.warn(&format!("lost the connection to the server: {failure}"));
                             }
                             self.fail_pending(&connection, &failure).await;
@@ -115,16 +115,16 @@ impl Upstream {
         }
     }
 
-    /// Answers a request of the client, or sends it again. `number` is its ID at the server.
+    /// Answers a request of the client, or sends it again. `request_id` is its ID at the server.
     pub(super) async fn finish(
         self: &Arc<Self>,
         connection: &Arc<ServerConnection>,
-        number: u64,
+        request_id: u64,
         request: ClientRequest,
         outcome: RequestOutcome,
     ) {
-        if request.id.is_empty() {
-            return self.keep_outcome(number, request, outcome);
+        if request.client_id.is_empty() {
+            return self.keep_outcome(request_id, request, outcome);
         }
         match outcome {
             RequestOutcome::Result(result) => Box::pin(self.finish_with_result(connection, request, result)).await,
@@ -132,15 +132,15 @@ impl Upstream {
                 drop(tokio::spawn(self.clone().send_again(connection.clone(), request, outcome)));
             }
             RequestOutcome::Error(error, _) => match &error.raw {
-                Some(raw) => self.client.send_error_object(&request.id, raw.get().to_owned()).await,
+                Some(raw) => self.client.send_error_object(&request.client_id, raw.get().to_owned()).await,
                 None => {
                     let code = error.code.unwrap_or(code::INTERNAL_ERROR);
-                    self.client.send_error(&request.id, code, &error.message).await;
+                    self.client.send_error(&request.client_id, code, &error.message).await;
                 }
             },
             outcome => {
                 let failure = self.request_failure(connection, &request.method, outcome);
-                self.client.send_failure(&request.id, &failure).await;
+                self.client.send_failure(&request.client_id, &failure).await;
             }
         }
     }
@@ -179,7 +179,7 @@ impl Upstream {
                     let message =
                         format!("the server answered with {other}, which the client's protocol revision does not have");
                     let failure = Failure::new(ErrorKind::Protocol, message);
-                    return self.client.send_failure(&request.id, &failure).await;
+                    return self.client.send_failure(&request.client_id, &failure).await;
                 }
             }
         }
@@ -187,9 +187,9 @@ impl Upstream {
             result = self.filtered_tools(connection, result);
         }
         if !is_client_modern || connection.is_modern() {
-            return self.client.send_result(&request.id, result).await;
+            return self.client.send_result(&request.client_id, result).await;
         }
-        self.client.send_result_text(&request.id, modern_result(&request.method, result)).await;
+        self.client.send_result_text(&request.client_id, modern_result(&request.method, result)).await;
     }
 
     /// The result of `tools/list` by the rules for tools.
@@ -224,10 +224,10 @@ impl Upstream {
                     return self.client.cancel_asked(asked).await;
                 }
                 // A modern server ends a subscription so (2026-07-28, basic/patterns/cancellation).
-                let Ok(number) = id.trim_matches('"').parse() else { return };
-                match connection.take(number) {
+                let Ok(request_id) = id.trim_matches('"').parse() else { return };
+                match connection.take(request_id) {
                     Some(Pending::Client(request)) => {
-                        let params = rpc::cancelled_params(request.id, None);
+                        let params = rpc::cancelled_params(request.client_id, None);
                         self.client.notify(name, RawValue::from_string(params).ok()).await;
                     }
                     Some(Pending::Own(sender)) => drop(sender),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::connection::{ClientRequest, Pending, ServerConnection, static_name};
+use super::connection::{ClientRequest, Pending, ServerConnection, transport_method};
 use super::upstream::{Upstream, is_session_lost};
 use super::wire::{ClientMessage, ParamsEdit};
 use crate::error::{ErrorKind, Failure, Result};
@@ -29,14 +29,21 @@ impl Upstream {
     pub async fn forward(self: &Arc<Self>, message: ClientMessage) {
         let id = message.id().to_owned();
         let method = message.method().to_owned();
-        let request =
-            ClientRequest { id, method, kept: None, attempts: 0, rounds: 0, session: 0, is_in_session: false };
+        let request = ClientRequest {
+            client_id: id,
+            method,
+            kept: None,
+            attempts: 0,
+            rounds: 0,
+            session: 0,
+            is_in_session: false,
+        };
         Box::pin(self.send_request(request, message)).await;
     }
 
     /// Sends a request, or answers it without the server.
     pub(super) async fn send_request(self: &Arc<Self>, request: ClientRequest, message: ClientMessage) {
-        let id = request.id.clone();
+        let id = request.client_id.clone();
         if let Err(failure) = self.try_send(request, message).await {
             self.client.send_failure(&id, &failure).await;
         }
@@ -58,7 +65,7 @@ impl Upstream {
             match Box::pin(self.check_call(&connection, subject.as_deref().unwrap_or_default(), &message)).await {
                 Ok(more) => headers.extend(more),
                 Err(failure) if failure.kind() == ErrorKind::Refused => {
-                    self.client.send_refusal(&request.id, &failure).await;
+                    self.client.send_refusal(&request.client_id, &failure).await;
                     return Ok(());
                 }
                 Err(failure) => return Err(failure),
@@ -79,25 +86,25 @@ impl Upstream {
         let session = connection.session_number.lock().await;
         request.session = *session;
         request.is_in_session = connection.transport().legacy_session().is_some_and(|http| http.session_id().is_some());
-        let number = self.next_id();
-        let name = static_name(message.method());
-        let body = message.into_body(Some(&number.to_string()), &edit);
-        if let Err(refused) = connection.register(number, Pending::Client(request)) {
+        let request_id = self.next_id();
+        let name = transport_method(message.method());
+        let body = message.into_body(Some(&request_id.to_string()), &edit);
+        if let Err(refused) = connection.register(request_id, Pending::Client(request)) {
             drop(session);
             let (mut failure, waiting) = *refused;
             failure.details_mut().is_unsent = true;
             if let Pending::Client(request) = waiting {
-                self.finish(&connection, number, request, RequestOutcome::Failed(failure)).await;
+                self.finish(&connection, request_id, request, RequestOutcome::Failed(failure)).await;
             }
             return Ok(());
         }
-        let message = OutgoingMessage { kind: OutgoingKind::Request(number), method: name, body, headers };
+        let message = OutgoingMessage { kind: OutgoingKind::Request(request_id), method: name, body, headers };
         let sent = connection.transport().send(message).await;
         drop(session);
         if let Err(failure) = sent
-            && let Some(Pending::Client(request)) = connection.take(number)
+            && let Some(Pending::Client(request)) = connection.take(request_id)
         {
-            self.finish(&connection, number, request, RequestOutcome::Failed(failure)).await;
+            self.finish(&connection, request_id, request, RequestOutcome::Failed(failure)).await;
         }
         Ok(())
     }
@@ -249,14 +256,14 @@ impl Upstream {
             asking.notify_one();
         }
         let Some(connection) = self.connected().await else { return };
-        let Some(number) = connection.find_client_request(&client_id) else { return };
+        let Some(request_id) = connection.find_client_request(&client_id) else { return };
         // A late response is not passed on; the client does not wait for it (2025-11-25, basic/utilities/cancellation).
-        drop(connection.take(number));
+        drop(connection.take(request_id));
         if connection.is_modern() && connection.is_http() {
-            return connection.transport().abandon(number);
+            return connection.transport().abandon(request_id);
         }
         let edit = ParamsEdit {
-            set: vec![("requestId", number.to_string())],
+            set: vec![("requestId", request_id.to_string())],
             removes_identity: self.client_introduction.is_modern() && !connection.is_modern(),
             ..ParamsEdit::default()
         };
@@ -264,7 +271,7 @@ impl Upstream {
         let is_http = connection.is_http();
         let cancellation = async move {
             let _ = tokio::time::timeout(CANCEL_TIMEOUT, connection.send_one_way(body)).await;
-            connection.transport().abandon(number);
+            connection.transport().abandon(request_id);
         };
         if !is_http {
             return cancellation.await;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::connection::{Opening, ServerConnection};
+use super::connection::{ServerConnection, ServerIntroduction};
 use super::upstream::Upstream;
 use super::wire::member_text;
 use crate::error::{ErrorKind, Failure, Result};
@@ -125,7 +125,7 @@ impl Upstream {
         let outcome = connection.own_request(self.next_id(), method::DISCOVER, params.as_deref(), headers, limit).await;
         let outcome = match outcome {
             RequestOutcome::Result(result) if is_modern_introduction(&result) => {
-                connection.set_opening(Opening::Modern(result));
+                connection.set_introduction(ServerIntroduction::Modern(result));
                 return Ok(connection);
             }
             RequestOutcome::Result(_) => {
@@ -148,7 +148,7 @@ impl Upstream {
         match self.initialize(&connection).await {
             RequestOutcome::Result(result) => {
                 set_revision(&connection, &result);
-                connection.set_opening(Opening::Legacy(result));
+                connection.set_introduction(ServerIntroduction::Legacy(result));
                 Ok(connection)
             }
             outcome => Err(Box::new(Refusal { connection, method: method::INITIALIZE, outcome })),

@@ -34,16 +34,16 @@ impl Upstream {
     pub(super) fn answer_questions(self: Arc<Self>, request: ClientRequest, result: RawJson) -> BoxFuture<'static, ()> {
         Box::pin(async move {
             let canceled = Arc::<Notify>::default();
-            lock(&self.asking).insert(request.id.clone(), canceled.clone());
+            lock(&self.asking).insert(request.client_id.clone(), canceled.clone());
             let answered = self.collect_answers(&request, &result, &canceled).await;
-            lock(&self.asking).remove(&request.id);
+            lock(&self.asking).remove(&request.client_id);
             match answered {
                 Ok(Some(message)) => {
                     let rounds = request.rounds + 1;
                     self.send_request(ClientRequest { rounds, attempts: 1, ..request }, message).await;
                 }
                 Ok(None) => {}
-                Err(failure) => self.client.send_failure(&request.id, &failure).await,
+                Err(failure) => self.client.send_failure(&request.client_id, &failure).await,
             }
         })
     }
@@ -126,33 +126,33 @@ impl Upstream {
         self: &Arc<Self>,
         connection: &Arc<ServerConnection>,
         on: Option<u64>,
-        question: String,
+        server_request_id: String,
         name: &str,
         params: Option<RawJson>,
     ) {
-        let id = RawValue::from_string(question.clone()).unwrap_or_else(|_| RawValue::NULL.to_owned());
+        let id = RawValue::from_string(server_request_id.clone()).unwrap_or_else(|_| RawValue::NULL.to_owned());
         if name == method::PING {
             let _ = connection.send_one_way(rpc::response(&id, "{}")).await;
             return;
         }
         self.drop_old_questions().await;
-        let number = connection.newest_client_request(on, &MAY_ASK);
-        let Some(number) = number.filter(|_| lock(&self.held).len() < HELD_LIMITS.1) else {
+        let request_id = connection.newest_client_request(on, &MAY_ASK);
+        let Some(request_id) = request_id.filter(|_| lock(&self.held).len() < HELD_LIMITS.1) else {
             let message = "the client can be asked only during tools/call, prompts/get and resources/read";
             let _ = connection.send_one_way(rpc::error_response(&id, code::INVALID_REQUEST, message)).await;
             return;
         };
-        let is_further = lock(&self.held).values_mut().find(|held| held.number == number).map(|held| {
-            held.further.push_back((question.clone(), name.to_owned(), params.clone()));
+        let is_further = lock(&self.held).values_mut().find(|held| held.request_id == request_id).map(|held| {
+            held.further.push_back((server_request_id.clone(), name.to_owned(), params.clone()));
         });
         if is_further.is_some() {
             return;
         }
-        let Some(client_id) = connection.reassign(number, String::new()) else { return };
+        let Some(client_id) = connection.reassign(request_id, String::new()) else { return };
         let held = HeldRequest {
             connection: connection.clone(),
-            number,
-            question,
+            request_id,
+            server_request_id,
             further: VecDeque::new(),
             ended: None,
             since: Instant::now(),
@@ -181,11 +181,11 @@ impl Upstream {
             return self.client.send_error(message.id(), code::INVALID_PARAMS, text).await;
         };
         if let Some((request, outcome)) = held.ended.take() {
-            let request = ClientRequest { id: message.id().to_owned(), ..request };
-            return self.finish(&held.connection, held.number, request, outcome).await;
+            let request = ClientRequest { client_id: message.id().to_owned(), ..request };
+            return self.finish(&held.connection, held.request_id, request, outcome).await;
         }
         let answer = message.param(&["inputResponses", QUESTION]);
-        let body = match (answer, RawValue::from_string(held.question.clone())) {
+        let body = match (answer, RawValue::from_string(held.server_request_id.clone())) {
             (Some(answer), Ok(id)) => rpc::response(&id, answer),
             (None, Ok(id)) => rpc::error_response(&id, code::INTERNAL_ERROR, "the client did not answer"),
             (_, Err(_)) => return,
@@ -193,22 +193,22 @@ impl Upstream {
         let further = held.further.pop_front();
         let connection = held.connection.clone();
         // Before the answer is sent, since the response may follow at once.
-        if further.is_none() && connection.reassign(held.number, message.id().to_owned()).is_none() {
+        if further.is_none() && connection.reassign(held.request_id, message.id().to_owned()).is_none() {
             let text = "the request has ended meanwhile";
             return self.client.send_error(message.id(), code::INVALID_PARAMS, text).await;
         }
         if let Err(failure) = connection.send_one_way(body).await {
             self.options.trace.note(&format!("the server did not accept an answer: {failure}"));
         }
-        if let Some((question, name, params)) = further {
-            let held = HeldRequest { question, since: Instant::now(), ..held };
+        if let Some((server_request_id, name, params)) = further {
+            let held = HeldRequest { server_request_id, since: Instant::now(), ..held };
             self.pass_question(held, message.id(), &name, params.as_deref()).await;
         }
     }
 
     /// Keeps the end of a request until the client asks for it.
-    pub(super) fn keep_outcome(&self, number: u64, request: ClientRequest, outcome: RequestOutcome) {
-        if let Some(held) = lock(&self.held).values_mut().find(|held| held.number == number) {
+    pub(super) fn keep_outcome(&self, request_id: u64, request: ClientRequest, outcome: RequestOutcome) {
+        if let Some(held) = lock(&self.held).values_mut().find(|held| held.request_id == request_id) {
             held.ended = Some((request, outcome));
         }
     }
@@ -220,8 +220,8 @@ impl Upstream {
             held.extract_if(|_, held| held.since.elapsed() > HELD_LIMITS.0).map(|(_, held)| held).collect()
         };
         for held in old {
-            drop(held.connection.take(held.number));
-            let params = rpc::cancelled_params(held.number, Some("no answer to a question"));
+            drop(held.connection.take(held.request_id));
+            let params = rpc::cancelled_params(held.request_id, Some("no answer to a question"));
             let _ = held.connection.send_one_way(rpc::notification(method::CANCELLED, Some(&params))).await;
         }
     }

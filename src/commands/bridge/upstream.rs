@@ -10,7 +10,7 @@ use tokio::sync::{Notify, Semaphore};
 
 use super::client::{ClientLink, SubscribedItems};
 use super::client_introduction::ClientIntroduction;
-use super::connection::{HeldRequest, Opening, Pending, ServerConnection};
+use super::connection::{HeldRequest, Pending, ServerConnection, ServerIntroduction};
 use super::guard::ToolGuard;
 use crate::error::{Failure, Result};
 use crate::output::Ui;
@@ -213,7 +213,7 @@ impl Upstream {
     pub async fn shut_down(&self) {
         let open = std::mem::take(&mut *lock(&self.open));
         for connection in open {
-            let cancels = connection.opening().is_some() && !(connection.is_modern() && connection.is_http());
+            let cancels = connection.introduction().is_some() && !(connection.is_modern() && connection.is_http());
             let farewell = async {
                 for id in connection.client_requests().into_iter().filter(|_| cancels) {
                     let params = rpc::cancelled_params(id, Some("the client has ended"));
@@ -228,7 +228,7 @@ impl Upstream {
     /// The headers of a request over HTTP (2026-07-28, basic/transports/streamable-http, "Standard Request Headers").
     #[must_use]
     pub fn headers(&self, connection: &ServerConnection, name: &str, subject: Option<&str>) -> Vec<(String, String)> {
-        if !(connection.is_http() && (connection.is_modern() || connection.opening().is_none())) {
+        if !(connection.is_http() && (connection.is_modern() || connection.introduction().is_none())) {
             return Vec::new();
         }
         if name == method::INITIALIZE {
@@ -310,8 +310,8 @@ impl Upstream {
     /// What the server said about itself when the connection was opened.
     #[must_use]
     pub fn introduction(&self, connection: &ServerConnection) -> Value {
-        match connection.opening() {
-            Some(Opening::Legacy(result) | Opening::Modern(result)) => {
+        match connection.introduction() {
+            Some(ServerIntroduction::Legacy(result) | ServerIntroduction::Modern(result)) => {
                 serde_json::from_str(result.get()).unwrap_or_default()
             }
             None => Value::Null,

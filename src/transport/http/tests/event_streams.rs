@@ -216,7 +216,7 @@ async fn closing_ends_every_stream() {
 }
 
 #[tokio::test]
-async fn a_stream_has_a_limit() {
+async fn a_stream_fails_beyond_the_limit_of_a_message() {
     // SEC-07
     let server = ScriptedServer::start(|_, _| {
         let mut steps = vec![event_stream_head(), event_stream_chunk("id: 1\ndata:\n\ndata: ")];
