@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use rustix::stdio::{dup2_stdout, stdout};
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::io::{AsyncWriteExt, BufWriter};
 use tokio::net::unix::OwnedWriteHalf;
 use tokio::net::{UnixListener, UnixStream};
@@ -26,7 +26,7 @@ use crate::commands::session::router::{KeptConnection, QueuedLine, Router};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::transport::http::SseConnectError;
 use crate::transport::kept::files::{SessionFiles, SessionRecord};
-use crate::transport::kept::{self, FirstLine, FrameReader, Greeting, check_peer};
+use crate::transport::kept::{self, FirstLine, FrameReader, Greeting, SessionStatus, check_peer};
 use crate::transport::trace::Trace;
 use crate::transport::{
     ConnectedTransport, Endpoint, Incoming, IncomingItem, TransportKind, TransportOptions, process,
@@ -256,23 +256,22 @@ impl Keeper {
         }
     }
 
-    fn status(&self) -> Value {
+    fn status(&self) -> SessionStatus {
         // While a connection is being opened, the lock is held.
         let open = self.upstream.try_lock().ok().and_then(|open| Some(open.as_ref()?.transport.kind()));
         let transport = open.unwrap_or(self.endpoint.transport_kind());
         let since = self.started.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
-        let servers: Vec<u32> = process::started_groups().into_iter().map(|(group, _)| group).collect();
-        json!({
-            "name": self.record.name,
-            "target": self.record.target,
-            "transport": transport.as_str(),
-            "pid": self.record.pid,
-            "server_pids": servers,
-            "commands": self.router.client_count(),
-            "requests": self.router.request_count(),
-            "idle_ms": self.record.idle_ms,
-            "started": since.as_secs(),
-        })
+        SessionStatus {
+            name: self.record.name.clone(),
+            target: self.record.target.clone(),
+            transport: transport.as_str().to_owned(),
+            pid: self.record.pid,
+            server_pids: process::started_groups().into_iter().map(|(group, _)| group).collect(),
+            commands: self.router.client_count(),
+            requests: self.router.request_count(),
+            idle_ms: self.record.idle_ms,
+            started: since.as_secs(),
+        }
     }
 
     async fn serve_client(

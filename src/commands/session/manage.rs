@@ -3,7 +3,6 @@
 use std::io;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use serde::{Deserialize, Serialize};
 use serde_json::json;
 use tokio::io::AsyncReadExt;
 use tokio::time::timeout;
@@ -18,7 +17,7 @@ use crate::error::{ErrorKind, Failure, Result};
 use crate::output::{Cell, Column, Table};
 use crate::session::Session;
 use crate::transport::kept::files::{SessionFiles, session_dir};
-use crate::transport::kept::{self, FirstLine, FrameReader, end_dead_session};
+use crate::transport::kept::{self, FirstLine, FrameReader, SessionStatus, end_dead_session};
 use crate::util::duration::format_lifetime;
 use crate::util::quoting;
 use crate::util::suggest::did_you_mean;
@@ -27,20 +26,6 @@ use crate::util::suggest::did_you_mean;
 const STATUS_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a keeper may take to end its server; it gives the server up to eight seconds.
 const STOP_TIMEOUT: Duration = Duration::from_secs(20);
-
-/// What a keeper says about its session. `docs/json.md` shows it.
-#[derive(Serialize, Deserialize)]
-struct SessionStatus {
-    name: String,
-    target: String,
-    transport: String,
-    pid: u32,
-    server_pids: Vec<u32>,
-    commands: u64,
-    requests: u64,
-    idle_ms: u64,
-    started: u64,
-}
 
 /// A session whose keeper answers.
 struct RunningSession {

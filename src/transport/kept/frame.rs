@@ -81,6 +81,29 @@ impl Greeting {
     }
 }
 
+/// What a keeper says about its session. `docs/json.md` shows it.
+#[derive(Serialize, Deserialize)]
+pub struct SessionStatus {
+    /// The name of the session.
+    pub name: String,
+    /// The target, without secrets.
+    pub target: String,
+    /// The transport of the connection to the server.
+    pub transport: String,
+    /// The process of the keeper.
+    pub pid: u32,
+    /// The processes of the server.
+    pub server_pids: Vec<u32>,
+    /// How many commands are using it.
+    pub commands: usize,
+    /// How many requests commands have sent.
+    pub requests: u64,
+    /// After which time without commands it ends, in milliseconds.
+    pub idle_ms: u64,
+    /// When it was started, in seconds since 1970.
+    pub started: u64,
+}
+
 fn invalid(why: &str) -> Failure {
     Failure::new(ErrorKind::Bug, "the session sent something other than expected").cause(why.to_owned())
 }
