@@ -299,36 +299,13 @@ impl<'a> ToolCall<'a> {
     pub async fn prepare(&self) -> Result<ReadyCall> {
         let CallContext { context, session, tool_cache, args, .. } = self.call_context;
         let name = self.raw_arguments.tool.as_str();
-        let target = session.target();
-        self.raw_arguments.require_allowed_name(target)?;
-        // An earlier call of the batch fetched the list: the server may have added tools since.
-        let is_old = self.server_requests.is_some() && tool_cache.is_loaded();
-        let (mut tools, mut prepared) = if args.no_validate {
-            (None, self.prepare_unvalidated().await)
-        } else {
-            let tools = tool_cache.get(context, session).await?;
-            let prepared = self.prepare_arguments(&tools).await;
-            (Some(tools), prepared)
-        };
-        // If the cached list rejects the arguments, the current one decides.
-        if let (Err(_), Some(seen)) = (&prepared, &tools)
-            && let Some(fresh) =
-                tool_cache.refresh_if_stale(context, session, seen, is_old && seen.may_appear(name)).await?
-        {
-            prepared = self.prepare_arguments(&fresh).await;
-            tools = Some(fresh);
-        }
-        if let (Err(_), Some(seen)) = (&prepared, &tools)
-            && let Some(later) = self.wait_for_tool(seen).await?
-        {
-            prepared = self.prepare_arguments(&later).await;
-            tools = Some(later);
-        }
-        let (arguments, headers) = match (prepared, &tools) {
-            (Err(_), Some(tools)) if tools.may_appear(name) => {
-                return Err(tool_cache.missing_tool(context, session, tools, name).await);
+        self.raw_arguments.require_allowed_name(session.target())?;
+        let (tools, (arguments, headers)) = match args.no_validate {
+            true => (None, self.prepare_unvalidated().await?),
+            false => {
+                let (tools, prepared) = self.prepare_validated().await?;
+                (Some(tools), prepared)
             }
-            (prepared, _) => prepared?,
         };
         self.check_declaration(tools.as_ref()).await?;
         let tool = tools.as_ref().and_then(|tools| tools.find(name));
@@ -494,6 +471,34 @@ impl<'a> ToolCall<'a> {
                 Some(own) => session.failure_with_log(reply, method::TOOLS_CALL, own),
                 None => session.failure_from(reply, method::TOOLS_CALL),
             }),
+        }
+    }
+
+    /// The arguments, checked against the tool's schema, and the list that it is from. What a cached list rejects is checked
+    /// against the current one, and with `--wait` against one that has the tool.
+    async fn prepare_validated(&self) -> Result<(Rc<ToolList>, PreparedArguments<'a>)> {
+        let CallContext { context, session, tool_cache, .. } = self.call_context;
+        let name = self.raw_arguments.tool.as_str();
+        // An earlier call of the batch fetched the list: the server may have added tools since.
+        let is_old = self.server_requests.is_some() && tool_cache.is_loaded();
+        let mut tools = tool_cache.get(context, session).await?;
+        let mut prepared = self.prepare_arguments(&tools).await;
+        if prepared.is_err()
+            && let Some(current) =
+                tool_cache.refresh_if_stale(context, session, &tools, is_old && tools.may_appear(name)).await?
+        {
+            prepared = self.prepare_arguments(&current).await;
+            tools = current;
+        }
+        if prepared.is_err()
+            && let Some(later) = self.wait_for_tool(&tools).await?
+        {
+            prepared = self.prepare_arguments(&later).await;
+            tools = later;
+        }
+        match prepared {
+            Err(_) if tools.may_appear(name) => Err(tool_cache.missing_tool(context, session, &tools, name).await),
+            prepared => Ok((tools, prepared?)),
         }
     }
 
