@@ -7,7 +7,7 @@ use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{ArgAction, Args, ValueEnum};
 
 use crate::util::duration::parse_duration;
-use crate::util::size::parse_size;
+use crate::util::limit::{Limit, parse_size_limit, parse_time_limit};
 use crate::util::when::When;
 use crate::util::whole_number::parse_whole_number;
 
@@ -62,11 +62,11 @@ pub struct GlobalOptions {
     ///
     /// TIME is 500ms, 30s, 2m or 1h; a bare number is seconds. Progress notifications and messages about a task restart
     /// the timer, up to 60 × TIME in total; a flood of them does not.
-    #[arg(long, global = true, hide_short_help = true, hide_long_help = true, value_name = "TIME", value_parser = parse_duration, allow_negative_numbers = true)]
-    pub timeout: Option<Duration>,
+    #[arg(long, global = true, hide_short_help = true, hide_long_help = true, value_name = "TIME", value_parser = parse_time_limit, allow_negative_numbers = true)]
+    pub timeout: Option<Limit<Duration>>,
     /// Give up if the server is not connected and initialized within TIME; 0 = no limit [default: 30s]
-    #[arg(long, global = true, hide_short_help = true, hide_long_help = true, value_name = "TIME", value_parser = parse_duration, allow_negative_numbers = true)]
-    pub connect_timeout: Option<Duration>,
+    #[arg(long, global = true, hide_short_help = true, hide_long_help = true, value_name = "TIME", value_parser = parse_time_limit, allow_negative_numbers = true)]
+    pub connect_timeout: Option<Limit<Duration>>,
     /// Retry up to N times after transient failures [default: 2; 0 for local commands]
     ///
     /// By default, a tool call is retried only if the server certainly did not process it; with this option also if the
@@ -74,8 +74,8 @@ pub struct GlobalOptions {
     #[arg(long, global = true, hide_short_help = true, hide_long_help = true, value_name = "N", value_parser = parse_whole_number::<u32, 0>)]
     pub retries: Option<u32>,
     /// Give up on a list whose pages exceed SIZE in total; 0 = no limit [default: 64MiB]
-    #[arg(long, global = true, hide_short_help = true, hide_long_help = true, value_name = "SIZE", value_parser = parse_size)]
-    pub max_list_size: Option<u64>,
+    #[arg(long, global = true, hide_short_help = true, hide_long_help = true, value_name = "SIZE", value_parser = parse_size_limit)]
+    pub max_list_size: Option<Limit<u64>>,
     /// Keep trying for up to TIME until the server is ready
     #[arg(long, global = true, hide_short_help = true, hide_long_help = true, value_name = "TIME", value_parser = parse_duration, allow_negative_numbers = true)]
     pub wait: Option<Duration>,

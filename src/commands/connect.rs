@@ -17,6 +17,7 @@ use crate::session::{self, Session, retry};
 use crate::target::Target;
 use crate::transport::trace::Trace;
 use crate::transport::{self, Authorize, CookieJar, TransportKind};
+use crate::util::limit::Limit;
 
 /// The maximum size in bytes of the pages of a list together, without `--max-list-size`.
 pub const DEFAULT_MAX_LIST_SIZE: u64 = 64 << 20;
@@ -197,7 +198,7 @@ impl Context {
         Ok(session::SessionOptions {
             connect_timeout_options,
             timeout: self.request_timeout(target),
-            max_list_size: Some(self.global.max_list_size.unwrap_or(DEFAULT_MAX_LIST_SIZE)).filter(|size| *size > 0),
+            max_list_size: self.global.max_list_size.map_or(Some(DEFAULT_MAX_LIST_SIZE), Limit::get),
             retry: self.retry_policy(target),
             // What is cached would be missing in a recording.
             cache_dir: if self.global.no_cache || self.global.record.is_some() { None } else { self.env.cache_dir() },
@@ -221,7 +222,7 @@ impl Context {
             max_retries: self.global.retries.unwrap_or(usual),
             is_explicit: self.global.retries.is_some(),
             ready_timeout: self.global.wait,
-            max_retry_after: self.global.timeout.filter(|time| !time.is_zero()),
+            max_retry_after: self.global.timeout.and_then(Limit::get),
             on_retry: Some(Arc::new(notice)),
         }
     }
@@ -236,7 +237,7 @@ impl Context {
     /// it: an explicit `--timeout` is a limit for the start as well, unless that has an option of its own.
     fn start_timeout(&self, target: &Target) -> (Option<Duration>, &'static str) {
         let usual = self.connect_timeout(target);
-        match self.global.timeout.filter(|time| !time.is_zero()) {
+        match self.global.timeout.and_then(Limit::get) {
             Some(time) if self.global.connect_timeout.is_none() && usual.is_none_or(|usual| time < usual) => {
                 (Some(time), "--timeout TIME, or the start alone with --connect-timeout TIME")
             }

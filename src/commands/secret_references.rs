@@ -25,6 +25,7 @@ use crate::target;
 use crate::transport::process;
 use crate::util::duration::format_duration;
 use crate::util::home::shown_location;
+use crate::util::limit::Limit;
 use crate::util::lock::lock;
 use crate::util::suggest::did_you_mean;
 
@@ -116,7 +117,7 @@ impl Context {
         &self,
         line: &str,
         request: &SecretRequest,
-        configured: Option<Duration>,
+        configured: Option<Limit<Duration>>,
     ) -> SecretResult {
         let person = self.ui.terminal().is_interactive() && !self.global.no_input;
         let usual = if person { INTERACTIVE_COMMAND_TIMEOUT } else { COMMAND_TIMEOUT };

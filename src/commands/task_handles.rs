@@ -24,6 +24,7 @@ use crate::target::{Target, TargetOptions};
 use crate::transport::{Endpoint, HttpMode};
 use crate::util::atomic_write::{replace_file, temporary_in};
 use crate::util::hex::hex;
+use crate::util::limit::Limit;
 use crate::util::private_files::create_private_dir;
 use crate::util::quoting::quote;
 
@@ -326,5 +327,5 @@ pub fn progress_text(task: &Task) -> String {
 /// How long to wait for a task without a sign of life: no limit without `--timeout`.
 #[must_use]
 pub fn task_timeout(context: &Context) -> Option<Duration> {
-    context.global.timeout.filter(|time| !time.is_zero())
+    context.global.timeout.and_then(Limit::get)
 }

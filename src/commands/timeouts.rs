@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::util::limit::Limit;
+
 /// The limit for start and negotiation without `--connect-timeout`.
 pub const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 /// The limit for a response without `--timeout`.
@@ -10,13 +12,13 @@ pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(60);
 #[cfg(any(unix, test))]
 pub const DEFAULT_IDLE: Duration = Duration::from_secs(600);
 
-/// The option's time, else the configured one, else the default; `None` (written as 0) is no limit.
+/// The limit of the option, else the configured one, else the default.
 pub fn effective_timeout(
-    option: Option<Duration>,
-    configured: Option<Duration>,
+    option: Option<Limit<Duration>>,
+    configured: Option<Limit<Duration>>,
     default: Duration,
 ) -> Option<Duration> {
-    Some(option.or(configured).unwrap_or(default)).filter(|time| !time.is_zero())
+    option.or(configured).map_or(Some(default), Limit::get)
 }
 
 #[cfg(test)]
@@ -40,9 +42,10 @@ mod tests {
     #[test]
     fn zero_is_no_limit() {
         let (minute, default) = (Duration::from_secs(60), Duration::from_secs(300));
-        assert_eq!(effective_timeout(Some(Duration::ZERO), Some(minute), default), None);
-        assert_eq!(effective_timeout(None, Some(Duration::ZERO), default), None);
-        assert_eq!(effective_timeout(None, Some(minute), default), Some(minute));
+        let limit = |time: Duration| Some(time.into());
+        assert_eq!(effective_timeout(limit(Duration::ZERO), limit(minute), default), None);
+        assert_eq!(effective_timeout(None, limit(Duration::ZERO), default), None);
+        assert_eq!(effective_timeout(None, limit(minute), default), Some(minute));
         assert_eq!(effective_timeout(None, None, default), Some(default));
     }
 

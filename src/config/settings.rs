@@ -27,6 +27,7 @@ use crate::error::Result;
 use crate::protocol::revision::RevisionPin;
 use crate::secret::Secret;
 use crate::transport::HttpMode;
+use crate::util::limit::Limit;
 
 /// The variables that Claude Code sets to the directory of a project's or of a plugin's `.mcp.json`
 /// (<https://code.claude.com/docs/en/mcp>, <https://code.claude.com/docs/en/plugins-reference>).
@@ -78,9 +79,9 @@ pub struct ServerSettings {
     /// Which tools, and when to ask; `confirm` is the default's where the entry has none.
     pub policy: ToolPolicy,
     /// How long to wait for an answer.
-    pub timeout: Option<Duration>,
+    pub timeout: Option<Limit<Duration>>,
     /// How long start and negotiation may take.
-    pub connect_timeout: Option<Duration>,
+    pub connect_timeout: Option<Limit<Duration>>,
     /// After which time without use a session ends; `None` or zero for no session.
     pub keep_alive: Option<Duration>,
     /// Roots: directories (absolute) or `file://` URIs.
@@ -97,9 +98,9 @@ pub struct Defaults {
     /// When a call needs consent.
     pub confirm: Option<ConfirmPolicy>,
     /// How long to wait for an answer.
-    pub timeout: Option<Duration>,
+    pub timeout: Option<Limit<Duration>>,
     /// How long start and negotiation may take.
-    pub connect_timeout: Option<Duration>,
+    pub connect_timeout: Option<Limit<Duration>>,
     /// `auto`, `always` or `never`.
     pub color: Option<String>,
     /// How many servers are asked at a time.
@@ -144,8 +145,8 @@ impl Defaults {
             match key.name {
                 "credential_store" => self.credential_store = reader.string(at, key.name),
                 "confirm" => self.confirm = reader.string(at, key.name).as_deref().and_then(ConfirmPolicy::parse),
-                "timeout" => self.timeout = reader.duration(at, key.name),
-                "connect_timeout" => self.connect_timeout = reader.duration(at, key.name),
+                "timeout" => self.timeout = reader.time_limit(at, key.name),
+                "connect_timeout" => self.connect_timeout = reader.time_limit(at, key.name),
                 "color" => self.color = reader.string(at, key.name),
                 "jobs" => self.jobs = reader.integer(at, key.name),
                 other => debug_assert!(false, "the key '{other}' of [defaults] is not read"),
@@ -333,8 +334,8 @@ impl ConfiguredServer {
                 read_only: reader.boolean(table, "read_only"),
                 locked: reader.path(table, "locked"),
             },
-            timeout: reader.duration(table, "timeout").or(defaults.timeout),
-            connect_timeout: reader.duration(table, "connect_timeout").or(defaults.connect_timeout),
+            timeout: reader.time_limit(table, "timeout").or(defaults.timeout),
+            connect_timeout: reader.time_limit(table, "connect_timeout").or(defaults.connect_timeout),
             keep_alive: reader.duration(table, "keep_alive"),
             roots: self.read_roots(&mut reader, table),
             auth: self.read_auth(&mut reader),

@@ -219,7 +219,7 @@ fn a_higher_layer_replaces_the_whole_server_and_defaults_merge_by_key() {
     let settings = world.settings("a").unwrap();
     assert_eq!(settings.url.unwrap().value.reveal(), "https://project/");
     assert_eq!(settings.transport, None, "nothing of the replaced entry is left");
-    assert_eq!(settings.timeout, Some(std::time::Duration::from_secs(20)));
+    assert_eq!(settings.timeout, Some(std::time::Duration::from_secs(20).into()));
     assert_eq!(config.defaults.jobs, Some(3));
     assert_eq!(config.defaults.origins["jobs"].to_string(), "~/.config/mcpipe/config.toml:3");
 }

@@ -32,7 +32,7 @@ enum ImageFileType {
 
 /// How an image that does not fit is made smaller, in characters; the other side follows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Limit {
+enum ImageLimit {
     Columns(u64),
     Rows(u64),
 }
@@ -115,35 +115,35 @@ fn cell_size(terminal: &Terminal) -> (u64, u64) {
     terminal.cell.map_or(DEFAULT_CELL, |(width, height)| (u64::from(width), u64::from(height)))
 }
 
-fn limit(size: (u64, u64), terminal: &Terminal) -> Option<Limit> {
+fn limit(size: (u64, u64), terminal: &Terminal) -> Option<ImageLimit> {
     let ((columns, rows), cell) = (available_cells(terminal), cell_size(terminal));
     let natural = (size.0.div_ceil(cell.0), size.1.div_ceil(cell.1));
     if natural.0 <= columns && natural.1 <= rows {
         None
     } else if natural.0 * rows >= natural.1 * columns {
-        Some(Limit::Columns(columns))
+        Some(ImageLimit::Columns(columns))
     } else {
-        Some(Limit::Rows(rows))
+        Some(ImageLimit::Rows(rows))
     }
 }
 
 /// The size in pixels within the limit.
-fn scaled((width, height): (u64, u64), limit: Option<Limit>, terminal: &Terminal) -> (u64, u64) {
+fn scaled((width, height): (u64, u64), limit: Option<ImageLimit>, terminal: &Terminal) -> (u64, u64) {
     let cell = cell_size(terminal);
     let (to, from) = match limit {
         None => return (width, height),
-        Some(Limit::Columns(columns)) => (columns * cell.0, width),
-        Some(Limit::Rows(rows)) => (rows * cell.1, height),
+        Some(ImageLimit::Columns(columns)) => (columns * cell.0, width),
+        Some(ImageLimit::Rows(rows)) => (rows * cell.1, height),
     };
     ((width * to / from).max(1), (height * to / from).max(1))
 }
 
-fn kitty(file: &[u8], limit: Option<Limit>) -> String {
+fn kitty(file: &[u8], limit: Option<ImageLimit>) -> String {
     let data = STANDARD.encode(file);
     let size = match limit {
         None => String::new(),
-        Some(Limit::Columns(columns)) => format!(",c={columns}"),
-        Some(Limit::Rows(rows)) => format!(",r={rows}"),
+        Some(ImageLimit::Columns(columns)) => format!(",c={columns}"),
+        Some(ImageLimit::Rows(rows)) => format!(",r={rows}"),
     };
     let mut text = String::with_capacity(data.len() + data.len() / 256 + 64);
     let count = data.len().div_ceil(KITTY_CHUNK);
@@ -157,11 +157,11 @@ fn kitty(file: &[u8], limit: Option<Limit>) -> String {
     text + "\n"
 }
 
-fn iterm(file: &[u8], limit: Option<Limit>) -> String {
+fn iterm(file: &[u8], limit: Option<ImageLimit>) -> String {
     let size = match limit {
         None => String::new(),
-        Some(Limit::Columns(columns)) => format!(";width={columns}"),
-        Some(Limit::Rows(rows)) => format!(";height={rows}"),
+        Some(ImageLimit::Columns(columns)) => format!(";width={columns}"),
+        Some(ImageLimit::Rows(rows)) => format!(";height={rows}"),
     };
     format!("\x1b]1337;File=inline=1;size={}{size}:{}\x07\n", file.len(), STANDARD.encode(file))
 }
@@ -194,12 +194,12 @@ mod tests {
     #[test]
     fn a_large_image_is_made_smaller_and_a_huge_one_is_not_shown() {
         assert_eq!(limit((800, 440), &terminal()), None);
-        assert_eq!(limit((801, 10), &terminal()), Some(Limit::Columns(80)));
-        assert_eq!(limit((10, 441), &terminal()), Some(Limit::Rows(22)));
+        assert_eq!(limit((801, 10), &terminal()), Some(ImageLimit::Columns(80)));
+        assert_eq!(limit((10, 441), &terminal()), Some(ImageLimit::Rows(22)));
         assert_eq!(scaled((1600, 880), limit((1600, 880), &terminal()), &terminal()), (800, 440));
         assert_eq!(scaled((1, 4400), limit((1, 4400), &terminal()), &terminal()), (1, 440));
         assert!(kitty(&png(1600, 10), limit((1600, 10), &terminal())).starts_with("\x1b_Ga=T,f=100,q=2,c=80,m=0;"));
-        assert!(iterm(b"", Some(Limit::Rows(22))).starts_with("\x1b]1337;File=inline=1;size=0;height=22:"));
+        assert!(iterm(b"", Some(ImageLimit::Rows(22))).starts_with("\x1b]1337;File=inline=1;size=0;height=22:"));
         for size in [(100_000, 100_000), (u32::MAX, u32::MAX), (0, 5)] {
             assert_eq!(render(&png(size.0, size.1), ImageFormat::Kitty, &terminal()), None);
         }

@@ -99,7 +99,7 @@ fn only_a_file_that_was_named_gives_defaults_to_a_url() {
     assert_eq!(world.target("https://a/", &no_flags()).unwrap().timeout, None);
     let file = world.dir.path().join(".config/mcpipe/config.toml").display().to_string();
     let world = world.with_variable("MCPIPE_CONFIG", &file);
-    assert_eq!(world.target("https://a/", &no_flags()).unwrap().timeout, Some(Duration::from_secs(7)));
+    assert_eq!(world.target("https://a/", &no_flags()).unwrap().timeout, Some(Duration::from_secs(7).into()));
 }
 
 #[test]

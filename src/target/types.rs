@@ -16,6 +16,7 @@ use crate::env::launchers::started_program;
 use crate::protocol::revision::RevisionPin;
 use crate::target::bundle::Bundle;
 use crate::transport::{Endpoint, HttpEndpoint};
+use crate::util::limit::Limit;
 use crate::util::quoting::quote;
 
 /// Placeholder for a value.
@@ -34,10 +35,10 @@ pub struct Target {
     pub bundle: Option<Arc<Bundle>>,
     /// The revisions that may be used.
     pub protocol: RevisionPin,
-    /// The configured time limit of a request; `Some(ZERO)` means no limit.
-    pub timeout: Option<Duration>,
-    /// The configured time limit for starting and negotiating; `Some(ZERO)` means no limit.
-    pub connect_timeout: Option<Duration>,
+    /// The configured time limit of a request.
+    pub timeout: Option<Limit<Duration>>,
+    /// The configured time limit for starting and negotiating.
+    pub connect_timeout: Option<Limit<Duration>>,
     /// Configured roots: directories or `file://` URIs.
     pub roots: Vec<String>,
     /// The tools that may be listed and called, and when to ask for confirmation.

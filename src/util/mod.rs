@@ -9,6 +9,7 @@ pub mod hex;
 pub mod home;
 pub mod http_date;
 pub mod json_error;
+pub mod limit;
 pub mod lock;
 pub mod loopback;
 pub mod page_title;

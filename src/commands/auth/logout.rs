@@ -9,6 +9,7 @@ use crate::auth::http_client::{OAuthHttpClient, ResponseLimits};
 use crate::auth::store::{CredentialStore, CredentialSummary, named_secrets};
 use crate::auth::{OAuthSettings, flows};
 use crate::cli::AuthLogoutArgs;
+use crate::commands::timeouts::{DEFAULT_CONNECT_TIMEOUT, effective_timeout};
 use crate::error::Result;
 use crate::transport::HttpEndpoint;
 
@@ -119,8 +120,8 @@ async fn revoke(
         })?),
     };
     let settings = if settings.is_default() { record.effective_settings() } else { settings.clone() };
-    let time = context.global.connect_timeout.unwrap_or(crate::commands::timeouts::DEFAULT_CONNECT_TIMEOUT);
-    let http = OAuthHttpClient::new(&endpoint, Some(time), ResponseLimits::default(), context.trace()?);
+    let timeout = effective_timeout(context.global.connect_timeout, None, DEFAULT_CONNECT_TIMEOUT);
+    let http = OAuthHttpClient::new(&endpoint, timeout, ResponseLimits::default(), context.trace()?);
     let revoked = flows::revoke_tokens(&http, &settings, record).await;
     Ok((revoked, flows::delete_registration(&http, &settings, record).await))
 }

@@ -212,7 +212,7 @@ fn insert_policy(context: &ConfigContext<'_>, args: &ConfigAddArgs, entry: &mut 
     }
     for (key, time) in [("timeout", context.timeouts.0), ("connect_timeout", context.timeouts.1)] {
         if let Some(time) = time {
-            entry.insert(key, value(duration_literal(time)));
+            entry.insert(key, value(duration_literal(time.as_written())));
         }
     }
     match args.inherit_env.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {

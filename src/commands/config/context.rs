@@ -15,6 +15,7 @@ use crate::env::Environment;
 use crate::error::Result;
 use crate::interrupt::Interrupt;
 use crate::target::TargetOptions;
+use crate::util::limit::Limit;
 
 /// Opens the chosen credential store.
 type OpenStoreFn<'a> = dyn Fn(Option<&str>) -> Result<Arc<dyn CredentialStore>> + 'a;
@@ -29,7 +30,7 @@ pub struct ConfigContext<'a> {
     /// `--config`.
     pub config_file: Option<&'a Path>,
     /// `--timeout` and `--connect-timeout`, which `config add` writes into the entry.
-    pub timeouts: (Option<Duration>, Option<Duration>),
+    pub timeouts: (Option<Limit<Duration>>, Option<Limit<Duration>>),
     /// Shows a text on stderr and asks for confirmation; `None` if no one can be asked.
     ///
     /// Control characters in the text have been made visible.

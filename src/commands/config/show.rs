@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde_json::{Map, Value as Json, json};
 
@@ -27,6 +28,7 @@ use crate::output::Column;
 use crate::target;
 use crate::transport::{HttpMode, TransportKind};
 use crate::util::home::shown_path;
+use crate::util::limit::Limit;
 use crate::util::quoting;
 
 /// `config list`.
@@ -311,7 +313,7 @@ fn scalar_json(value: &ConfigValue) -> Json {
 
 /// Values of `[defaults]` that the entry does not set.
 fn default_rows(server: &ConfiguredServer, defaults: &Defaults) -> Vec<ValueRow> {
-    let time = |time: Option<std::time::Duration>| time.map(|time| format!("{time:?}"));
+    let time = |time: Option<Limit<Duration>>| time.map(|time| format!("{:?}", time.as_written()));
     let all = [
         ("confirm", defaults.confirm.map(|confirm| confirm.as_str().to_owned())),
         ("timeout", time(defaults.timeout)),

@@ -35,7 +35,7 @@ impl Context {
         let path = |path: &PathBuf| path.to_string_lossy().into_owned();
         let global = &self.global;
         global.config.iter().for_each(|file| add("--config", path(file)));
-        global.connect_timeout.iter().for_each(|time| add("--connect-timeout", duration_literal(*time)));
+        global.connect_timeout.iter().for_each(|time| add("--connect-timeout", duration_literal(time.as_written())));
         global.roots.iter().for_each(|root| add("--root", path(root)));
         for GivenOption { name, value, .. } in reference.options.given() {
             match value {

@@ -21,6 +21,7 @@ use crate::error::ErrorKind;
 use crate::output::jq::JqFilter;
 use crate::protocol::views::ListKind;
 use crate::util::duration::parse_duration;
+use crate::util::limit::Limit;
 use crate::util::suggest::nearest_name;
 
 /// A file of tests.
@@ -30,7 +31,7 @@ pub(super) struct Suite {
     /// The servers to test, unless the command line names another.
     pub targets: Vec<SuiteTarget>,
     /// How long to wait for a response.
-    pub timeout: Option<Duration>,
+    pub timeout: Option<Limit<Duration>>,
     /// The tests, in order.
     pub tests: Vec<SuiteTest>,
 }
@@ -203,7 +204,7 @@ impl SuiteReader<'_> {
                 tests.extend(self.test(item, number + 1));
             }
         }
-        let timeout = root.get("timeout").and_then(|member| duration(&member.value));
+        let timeout = root.get("timeout").and_then(|member| duration(&member.value)).map(Limit::from);
         Suite { source: Arc::clone(self.source), targets: self.targets(root), timeout, tests }
     }
 

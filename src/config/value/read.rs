@@ -14,6 +14,7 @@ use crate::config::paths::resolve_path;
 use crate::config::table_check;
 use crate::env::Environment;
 use crate::util::duration::parse_duration;
+use crate::util::limit::Limit;
 
 /// A value and its byte offset in the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -146,6 +147,11 @@ impl<'a> ValueReader<'a> {
             ConfigValue::Float(seconds) => Duration::try_from_secs_f64(*seconds).ok(),
             _ => self.string(table, name).and_then(|text| parse_duration(&text).ok()),
         }
+    }
+
+    /// A duration of which 0 means no limit.
+    pub fn time_limit(&mut self, table: CheckedTable<'_>, name: &str) -> Option<Limit<Duration>> {
+        self.duration(table, name).map(Limit::from)
     }
 
     pub fn inherit_env(&mut self, table: CheckedTable<'_>, name: &str) -> InheritEnv {

@@ -113,7 +113,7 @@ fn client_builder(
         .referer(false)
         .pool_idle_timeout(IDLE_TIMEOUT)
         .tcp_nodelay(true);
-    if let Some(limit) = connect_timeout.filter(|limit| !limit.is_zero()) {
+    if let Some(limit) = connect_timeout {
         builder = builder.connect_timeout(limit);
     }
     if versions == HttpVersions::Http1Only {

@@ -102,7 +102,7 @@ impl EndpointClient {
     /// Waits for `future`, but at most for `limit` (`None` if that has passed). The limit does not apply while the user
     /// is logging in.
     pub(super) async fn with_timeout<T>(&self, limit: Option<Duration>, future: impl Future<Output = T>) -> Option<T> {
-        let Some(limit) = limit.filter(|limit| !limit.is_zero()) else { return Some(future.await) };
+        let Some(limit) = limit else { return Some(future.await) };
         tokio::pin!(future);
         loop {
             match tokio::time::timeout(limit, &mut future).await {
