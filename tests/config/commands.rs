@@ -343,7 +343,6 @@ fn check_finds_everything_at_once() {
         exit: 0
         --- stdout
         warning\t[ROOT]/work/shell.toml:3\t'$TOKEN' is not expanded, only '${TOKEN}' is\twrite ${TOKEN}
-        warning\t[ROOT]/work/shell.toml:3\t'$TOKEN' is not expanded, only '${TOKEN}' is\twrite ${TOKEN}
         warning\t[ROOT]/work/shell.toml:6\t'$HOME' is not expanded, only '${HOME}' is\twrite ${HOME}
         --- stderr
         checked 1 file and 2 servers: no errors

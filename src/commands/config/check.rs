@@ -28,6 +28,7 @@ enum CheckSeverity {
 }
 
 /// One finding.
+#[derive(PartialEq)]
 struct CheckFinding {
     severity: CheckSeverity,
     server: Option<String>,
@@ -146,7 +147,11 @@ fn server_findings(
     findings: &mut Vec<CheckFinding>,
 ) {
     let mut add = |severity: CheckSeverity, fault: ConfigDiagnostic| {
-        findings.push(CheckFinding { severity, server: Some(server.name.clone()), diagnostic: fault });
+        let finding = CheckFinding { severity, server: Some(server.name.clone()), diagnostic: fault };
+        // The same mistake twice in a line is fixed at once.
+        if !findings.contains(&finding) {
+            findings.push(finding);
+        }
     };
     let here = |message: String| ConfigDiagnostic::at(&server.source, server.offset, message);
     if !is_typeable(&server.name) {
