@@ -459,7 +459,7 @@ fn failures_say_what_was_looked_for() {
     expect![[r#"
         exit: 2
         --- stderr
-        mcpipe: error: no server 'y' to import
+        mcpipe: error: there is no server 'y' to import
     "#]]
     .assert_eq(&import(&["gemini", "--only", "y"]));
     expect![[r#"

@@ -14,7 +14,7 @@ pub struct NullStore;
 impl NullStore {
     fn unavailable() -> Failure {
         Failure::new(ErrorKind::Config, "no location to store credentials")
-            .cause("HOME is not set, nor are XDG_DATA_HOME and XDG_STATE_HOME")
+            .cause("there is no home directory")
             .hint("set HOME, or name a file in MCPIPE_CREDENTIALS_FILE")
     }
 }
@@ -37,7 +37,7 @@ impl CredentialStore for NullStore {
     }
 
     fn location(&self) -> String {
-        "nowhere (HOME is not set)".to_owned()
+        "nowhere (there is no home directory)".to_owned()
     }
 
     /// Nothing is shared with other processes, so there is nothing to lock.

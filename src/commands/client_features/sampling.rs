@@ -34,8 +34,11 @@ pub fn sampler(context: &Context, timeout: Option<Duration>) -> Result<Option<Ar
     let words = target::split_command_line(line, &context.env)?;
     let program = &words[0];
     if !programs::is_path(program) && context.env.find_program(program).is_none() {
-        return Err(Failure::new(ErrorKind::Usage, format!("--sampling-command: program '{program}' not found"))
-            .hint(format!("install {program}, or give its full path")));
+        return Err(Failure::new(
+            ErrorKind::Usage,
+            format!("--sampling-command: program '{program}' not found in PATH"),
+        )
+        .hint(format!("install {program}, or give its full path")));
     }
     Ok(Some(Arc::new(SamplingCommand {
         words,

@@ -317,7 +317,7 @@ impl ImportPlan {
         let is = |step: &ImportStep, name: &String| step.server.name == *name || step.server.original_name == *name;
         if let Some(missing) = names.iter().find(|name| !self.steps.iter().any(|step| is(step, name))) {
             let near = nearest_name(missing, self.steps.iter().map(|step| step.server.name.as_str()));
-            let failure = Failure::new(ErrorKind::Usage, format!("no server '{missing}' to import"));
+            let failure = Failure::new(ErrorKind::Usage, format!("there is no server '{missing}' to import"));
             let hint = near.map(|near| format!("did you mean '{near}'?"));
             return Err(hint.into_iter().fold(failure, Failure::hint));
         }
