@@ -6,29 +6,13 @@ use std::error::Error;
 use reqwest::Url;
 use rustls::{AlertDescription, CertificateError, InvalidMessage};
 
+use super::library_errors::{
+    CONNECTION_ENDED, NOT_HTTP_PREFIX, NOT_TLS_SUFFIX, PROXY_AUTHORIZATION_REQUIRED, UNEXPECTED_MESSAGE,
+    UNINFORMATIVE_PREFIXES,
+};
 use super::tls;
 use crate::error::{ConnectStep, ErrorKind, Failure, RetryAdvice};
 use crate::transport::url::redacted_url;
-
-/// hyper's error for bytes that arrived on a connection without a request. It has no `is_` method.
-const UNEXPECTED_MESSAGE: &str = "received unexpected message from connection";
-/// How hyper's errors begin for a status line or header that is not HTTP. Others are invalid lengths and sizes.
-const NOT_HTTP_PREFIX: &str = "invalid HTTP";
-/// hyper-util's error for a proxy that responded with 407. The type is not public.
-const PROXY_AUTHORIZATION_REQUIRED: &str = "proxy authorization required";
-/// How the errors of layers begin that add nothing to their cause.
-const UNINFORMATIVE_PREFIXES: [&str; 8] = [
-    "error sending request",
-    "client error (",
-    "request or response body error",
-    "operation was canceled",
-    // The system says what failed.
-    "dns error",
-    "error resolving DNS",
-    "tcp connect error",
-    // The proxy is named in the message.
-    "tunnel error: failed to create underlying connection",
-];
 
 /// Why `url` did not respond, or why the response broke off.
 pub(crate) fn request_failure(error: reqwest::Error, url: &Url) -> Failure {
@@ -107,10 +91,10 @@ fn causes(error: &(dyn Error + 'static), is_unwritten: bool) -> Vec<String> {
             _ if is_incomplete_message(error) => "it was closed before a response came".to_owned(),
             _ if is_unexpected_end(error) => "it was closed before the end of the response".to_owned(),
             UNEXPECTED_MESSAGE => "it sent data before the request".to_owned(),
-            "channel closed" | "connection closed" | "connection was not ready" if is_unwritten => {
+            text if is_unwritten && CONNECTION_ENDED.contains(&text) => {
                 "it closed the connection immediately".to_owned()
             }
-            _ if text.ends_with("of type InvalidContentType") => "the response is not TLS".to_owned(),
+            _ if text.ends_with(NOT_TLS_SUFFIX) => "the response is not TLS".to_owned(),
             _ => describe_certificate_error(text),
         };
         if !causes.last().is_some_and(|last| last.ends_with(&text)) {

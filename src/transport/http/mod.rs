@@ -9,6 +9,7 @@ mod dns;
 mod error;
 mod event_stream;
 mod incoming;
+mod library_errors;
 mod post;
 mod proxy;
 mod request;
