@@ -170,8 +170,7 @@ impl CallFormParser {
         let mut text = String::new();
         loop {
             let Some(c) = self.peek() else {
-                self.position = start;
-                return Err(self.error_here("this string has no closing quote"));
+                return Err(self.error_at(start, "this string has no closing quote"));
             };
             if Some(c) == quote {
                 self.position += 1;
@@ -276,14 +275,14 @@ impl CallFormParser {
     }
 
     fn error_here(&self, message: &str) -> ValueProblem {
-        let place = match self.peek() {
-            Some(_) => format!("at character {}", self.offset + self.position + 1),
-            None => "at the end".to_owned(),
-        };
-        let problem = ValueProblem::new(&[], format!("invalid call form {place}: {message}"));
         match self.peek() {
-            Some(c) => problem.with_text(&c.to_string()),
-            None => problem,
+            Some(c) => self.error_at(self.position, message).with_text(&c.to_string()),
+            None => ValueProblem::new(&[], format!("invalid call form at the end: {message}")),
         }
+    }
+
+    fn error_at(&self, position: usize, message: &str) -> ValueProblem {
+        let character = self.offset + position + 1;
+        ValueProblem::new(&[], format!("invalid call form at character {character}: {message}"))
     }
 }

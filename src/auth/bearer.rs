@@ -251,11 +251,11 @@ fn read_token_file(path: &Path) -> Result<Secret> {
     let token = strip_bearer_scheme(text.trim());
     let wrong = |why: &str| Failure::new(ErrorKind::Config, format!("'{}' {why}", shown_path(path)));
     if token.is_empty() {
-        return Err(wrong("contains no bearer token: it is empty"));
+        return Err(wrong("is empty; it should contain a bearer token"));
     }
     // RFC 6750 §2.1: a token has no white space; a header cannot carry control characters.
     if token.contains(|c: char| c.is_whitespace() || c.is_control()) {
-        return Err(wrong("does not contain one bearer token: it contains spaces"));
+        return Err(wrong("contains spaces or control characters, which a bearer token cannot have"));
     }
     Ok(Secret::new(token))
 }

@@ -138,7 +138,7 @@ impl MessageReader {
             Continuation::Incomplete => *partial = Some(begun),
             Continuation::Complete if begun.has_prefix() => self.handle_other_text(begun.text()).await,
             Continuation::Complete => match self.try_message(begun.text().to_owned(), begun.is_lossy()).await {
-                Ok(()) => self.trace.note("the server printed a message over several lines"),
+                Ok(()) => self.trace.note("the server sent a message over several lines, not on one"),
                 Err(text) => self.handle_other_text(&text).await,
             },
             Continuation::Unrelated => {

@@ -98,7 +98,7 @@ fn a_token_file_that_cannot_be_used_is_named() {
     guarded.configure(&sandbox, &format!("file:{}", path.display()));
     let list = || sandbox.mcpipe(["list", "x", "--retries", "0"]).run();
     list().exits(3).stderr_contains("cannot read the bearer token in").stderr_contains("No such file");
-    for (text, why) in [("", "it is empty"), (" \n", "it is empty"), ("s3cret one", "it contains spaces")] {
+    for (text, why) in [("", "is empty"), (" \n", "is empty"), ("s3cret one", "contains spaces")] {
         sandbox.file("token", text);
         list().exits(3).hides("s3cret").stderr_contains(why);
     }

@@ -101,7 +101,7 @@ fn an_answer_over_several_lines_is_read() {
     }
     let server = distorted(Mcp::modern(), pretty, None).stdio();
     let run = Sandbox::new().mcpipe(["call", &server.target(), "t", "-v"]).run();
-    run.exits(0).prints("ok\n").stderr_contains("note: the server printed a message over several lines\n");
+    run.exits(0).prints("ok\n").stderr_contains("note: the server sent a message over several lines, not on one\n");
 }
 
 #[test]

@@ -106,8 +106,8 @@ pub(super) fn plot(samples: &[CallSample]) -> String {
         time_label(span, span)
     );
     format!(
-        "<p class=\"dim\">How long each response took, by when the call was due; failed calls are red:</p>\n\
-         <svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"The response times of the calls by when they were due\">{grid}\
+        "<p class=\"dim\">Response times over the times at which the calls were due; failed calls are red:</p>\n\
+         <svg viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"Response times over the times at which the calls were due\">{grid}\
          <path class=\"calls\" d=\"{}\"/><path class=\"failed\" d=\"{}\"/></svg>\n",
         strokes(false),
         strokes(true)
