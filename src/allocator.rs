@@ -1,9 +1,9 @@
 //! The allocator of a program that is linked with musl.
 //!
-//! With musl's own allocator a batch of calls takes three times the CPU time that it takes with dlmalloc. But musl lets a
-//! large block grow without a copy, which keeps the memory of a long message close to its size. So each allocates the sizes
-//! that it is good at. dlmalloc takes a lock for each block, so the main thread, which does nearly all the work, keeps the
-//! blocks of up to 8 KiB that it frees for itself: that takes another fifth off a batch.
+//! With musl's own allocator a batch of calls takes three times the CPU time that it takes with dlmalloc. But musl lets
+//! a large block grow without a copy, which keeps the memory of a long message close to its size. So each allocates the
+//! sizes that it is good at. dlmalloc takes a lock for each block, so the main thread, which does nearly all the work,
+//! keeps the blocks of up to 8 KiB that it frees for itself: that takes another fifth off a batch.
 
 use std::alloc::{GlobalAlloc, Layout};
 use std::cell::Cell;
@@ -56,8 +56,8 @@ unsafe impl<S: GlobalAlloc, L: GlobalAlloc> GlobalAlloc for BySize<S, L> {
 /// Copies a block into another of the new size, and frees it. The contract is that of `realloc`.
 #[expect(unsafe_code, reason = "blocks are raw memory")]
 unsafe fn move_block(allocator: &impl GlobalAlloc, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
-    // SAFETY: the caller has checked that `new_size` fits the alignment; the blocks are different, and both hold at least
-    // as many bytes as are copied.
+    // SAFETY: the caller has checked that `new_size` fits the alignment; the blocks are different, and both hold at
+    // least as many bytes as are copied.
     unsafe {
         let moved = allocator.alloc(Layout::from_size_align_unchecked(new_size, layout.align()));
         if !moved.is_null() {
@@ -68,8 +68,8 @@ unsafe fn move_block(allocator: &impl GlobalAlloc, block: *mut u8, layout: Layou
     }
 }
 
-/// How many sizes of blocks are kept: those up to 520 bytes in steps of 16 bytes, those up to 8 KiB in steps of 1 KiB. The
-/// future of a call is one of these.
+/// How many sizes of blocks are kept: those up to 520 bytes in steps of 16 bytes, those up to 8 KiB in steps of 1 KiB.
+/// The future of a call is one of these.
 const SIZES: usize = 40;
 const SMALL_SIZES: usize = 32;
 /// How many blocks of each size are kept: 2 MiB of all sizes at most.
@@ -109,8 +109,8 @@ impl<A> Keeping<A> {
     }
 }
 
-// SAFETY: a block is kept in the list of its size, and is in one list at most: the caller frees it once. What is not kept
-// is passed on with the layout that it was allocated with, which depends only on the layout of the caller.
+// SAFETY: a block is kept in the list of its size, and is in one list at most: the caller frees it once. What is not
+// kept is passed on with the layout that it was allocated with, which depends only on the layout of the caller.
 #[expect(unsafe_code, reason = "`GlobalAlloc` is an unsafe trait")]
 unsafe impl<A: GlobalAlloc> GlobalAlloc for Keeping<A> {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {

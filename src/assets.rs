@@ -18,8 +18,8 @@ pub fn completion_script(shell: Shell) -> &'static str {
     }
 }
 
-/// Every manual page: the command it describes (empty for `mcpipe` itself; those that end in `.5` are file formats) and its text, as
-/// `man/` holds it.
+/// Every manual page: the command it describes (empty for `mcpipe` itself; those that end in `.5` are file formats) and
+/// its text, as `man/` holds it.
 pub const MAN_PAGES: &[(&str, &str)] = &[
     ("", include_str!("../man/mcpipe.1")),
     ("list", include_str!("../man/mcpipe-list.1")),

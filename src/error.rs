@@ -94,8 +94,8 @@ impl ErrorKind {
         Self::ALL.into_iter().find(|kind| kind.as_str() == name)
     }
 
-    /// What an HTTP response other than the expected one means by its status: 401 and 403 concern credentials; 404, 407,
-    /// redirects and temporary errors mean that the server was not reached.
+    /// What an HTTP response other than the expected one means by its status: 401 and 403 concern credentials; 404,
+    /// 407, redirects and temporary errors mean that the server was not reached.
     #[must_use]
     pub fn from_http_status(status: u16) -> Self {
         match status {
@@ -135,8 +135,8 @@ impl ErrorKind {
     }
 }
 
-/// Whether the same request may succeed later: the server or a proxy before it was too slow (408, RFC 9110 §15.5.9), too
-/// early (425, RFC 8470 §5.2), overloaded (429, RFC 6585 §4) or broken (5xx, RFC 9110 §15.6).
+/// Whether the same request may succeed later: the server or a proxy before it was too slow (408, RFC 9110 §15.5.9),
+/// too early (425, RFC 8470 §5.2), overloaded (429, RFC 6585 §4) or broken (5xx, RFC 9110 §15.6).
 #[must_use]
 pub const fn is_temporary_status(status: u16) -> bool {
     matches!(status, 408 | 425 | 429 | 500..)
@@ -158,8 +158,8 @@ pub struct RetryAdvice {
 impl RetryAdvice {
     /// The advice for an HTTP status; `None` if a retry would not help.
     ///
-    /// A request that gets 429, or 503 with `Retry-After`, was not processed (RFC 6585 §4, RFC 9110 §15.6.4). With 503 alone
-    /// the server may have failed while processing it, and with 502 or 504 a gateway may have forwarded it.
+    /// A request that gets 429, or 503 with `Retry-After`, was not processed (RFC 6585 §4, RFC 9110 §15.6.4). With 503
+    /// alone the server may have failed while processing it, and with 502 or 504 a gateway may have forwarded it.
     #[must_use]
     pub fn from_status(status: u16, retry_after: Option<Duration>) -> Option<Self> {
         match status {

@@ -89,8 +89,8 @@ fn usual_object<'a>(
 
 /// Assembles the arguments object: reads and types every part. [`AssembledArguments::validate`] completes it.
 ///
-/// Without a schema (the tool has none, or is not known) nothing is typed, filled in or checked: `name=value` is a string,
-/// `name:=JSON` any other value, and a repeated name is a mistake.
+/// Without a schema (the tool has none, or is not known) nothing is typed, filled in or checked: `name=value` is a
+/// string, `name:=JSON` any other value, and a repeated name is a mistake.
 pub fn assemble_arguments<'a>(
     input: &ArgumentInput,
     validator: Option<&'a SchemaValidator>,
@@ -488,8 +488,8 @@ impl<'a> AssembledArguments<'a> {
         Some(part)
     }
 
-    /// What is validated if there are nulls: everything except explicit nulls for optional parameters. Servers treat such a null like a
-    /// missing value (as `HTM-04` does for headers), and it was typed on purpose.
+    /// What is validated if there are nulls: everything except explicit nulls for optional parameters. Servers treat
+    /// such a null like a missing value (as `HTM-04` does for headers), and it was typed on purpose.
     fn without_optional_nulls(&self, document: SchemaDocument<'_>) -> Map<String, Value> {
         let required = document.required(document.root());
         let kept = |(name, value): &(&String, &Value)| !value.is_null() || required.contains(&name.as_str());

@@ -62,7 +62,8 @@ pub(super) struct ArgValue {
 pub(super) enum ArgContent {
     /// A word to be typed by the schema.
     Inline(String),
-    /// The source (a file, `-` for standard input) and its bytes, to be typed by the schema: text, or base64 if the schema says so.
+    /// The source (a file, `-` for standard input) and its bytes, to be typed by the schema: text, or base64 if the
+    /// schema says so.
     File(String, Vec<u8>),
     /// A JSON value as it is.
     Json(Value),

@@ -108,8 +108,8 @@ impl AuthorizationRequest {
         }
     }
 
-    /// Verifies what the user pasted: a redirected URL or its query, or only the code that a page shows. A code of another
-    /// login is worth nothing: it fits another verifier (RFC 7636).
+    /// Verifies what the user pasted: a redirected URL or its query, or only the code that a page shows. A code of
+    /// another login is worth nothing: it fits another verifier (RFC 7636).
     ///
     /// # Errors
     /// As [`AuthorizationRequest::verify_response`].

@@ -19,8 +19,9 @@ const ASSERTION_LIFETIME_SECS: u64 = 60;
 const CLIENT_ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
 
 impl ClientAuthMethod {
-    /// The methods to register with, in order: a public client if possible, else what the server supports. The form comes
-    /// before the header, since some servers that accept the secret in the header also want the client ID in the form.
+    /// The methods to register with, in order: a public client if possible, else what the server supports. The form
+    /// comes before the header, since some servers that accept the secret in the header also want the client ID in the
+    /// form.
     ///
     /// A document without the member means `client_secret_basic` (RFC 8414 §2), but many such servers only know public
     /// clients, as those without a document do.

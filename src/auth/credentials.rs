@@ -247,8 +247,8 @@ impl ClientRegistration {
 }
 
 impl Credentials {
-    /// A client that is registered for a login, before that is finished. Its settings are not kept: they may be why it is
-    /// not finished.
+    /// A client that is registered for a login, before that is finished. Its settings are not kept: they may be why it
+    /// is not finished.
     #[must_use]
     pub fn unfinished(
         server: &Url,

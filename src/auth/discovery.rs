@@ -163,9 +163,9 @@ enum PkceRequirement {
 
 /// The metadata of an issuer, if there is any.
 ///
-/// If PKCE must be advertised, a document that does not mention it is skipped; if no other document does, it is an error.
-/// An issuer that the user stated is used even if its metadata names another: Entra names a template, others leave out
-/// the path.
+/// If PKCE must be advertised, a document that does not mention it is skipped; if no other document does, it is an
+/// error. An issuer that the user stated is used even if its metadata names another: Entra names a template, others
+/// leave out the path.
 async fn fetch_server_metadata(
     http: &OAuthHttpClient,
     login_command: &str,
@@ -230,8 +230,8 @@ struct MetadataSearch<T> {
 
 /// The first of these documents that exists and that `take` accepts.
 ///
-/// A 4xx response, or one that is not JSON (some servers send a page for every URL), means that it does not exist; after
-/// a temporary error that is not known, unless a later address has it.
+/// A 4xx response, or one that is not JSON (some servers send a page for every URL), means that it does not exist;
+/// after a temporary error that is not known, unless a later address has it.
 async fn fetch_first<T>(
     http: &OAuthHttpClient,
     urls: &[String],

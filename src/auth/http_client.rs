@@ -1,6 +1,6 @@
 //! Requests to authorization servers: a separate client, which sends none of the MCP server's headers, connects only to
-//! addresses that metadata may point to, checks each redirect, and limits size and time of responses (`SEC-02`, `SEC-04`,
-//! `SEC-07`).
+//! addresses that metadata may point to, checks each redirect, and limits size and time of responses (`SEC-02`,
+//! `SEC-04`, `SEC-07`).
 
 use std::collections::{HashMap, HashSet};
 use std::error::Error;
@@ -331,8 +331,8 @@ impl OAuthHttpClient {
         if zones.all(|zone| zone == first) { first } else { AddressSpace::Public }
     }
 
-    /// Checks whether the user may be sent to this page. A host name is resolved on this machine; if that fails, the page is
-    /// allowed.
+    /// Checks whether the user may be sent to this page. A host name is resolved on this machine; if that fails, the
+    /// page is allowed.
     ///
     /// # Errors
     /// If its address space is one that the MCP server must not point to.

@@ -1,8 +1,8 @@
 //! Where metadata is located, what it contains, and whether it can be trusted (RFC 9728, RFC 8414; 2026-07-28,
 //! basic/authorization).
 //!
-//! Nothing here uses the network. `resource` and issuer are identifiers: they are compared and sent byte for byte, not in
-//! the normalized form of a URL library.
+//! Nothing here uses the network. `resource` and issuer are identifiers: they are compared and sent byte for byte, not
+//! in the normalized form of a URL library.
 
 use serde_json::{Map, Value};
 use url::Url;
@@ -206,8 +206,8 @@ pub fn resource_covers_server(resource: &str, server: &Url) -> bool {
     }
 }
 
-/// The identifier of a server that names none: its URL without the parts that RFC 8707 §2 excludes, and without the query,
-/// which often contains an API key.
+/// The identifier of a server that names none: its URL without the parts that RFC 8707 §2 excludes, and without the
+/// query, which often contains an API key.
 #[must_use]
 pub fn default_resource(server: &Url) -> String {
     let mut url = server.clone();

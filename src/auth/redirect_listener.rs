@@ -98,8 +98,8 @@ impl RedirectListener {
         }
     }
 
-    /// Waits for the response to `request`, and verifies it. The first one with the request's `state` is used; those with
-    /// another `state`, or none, are ignored (`AUT-17`), and `ignored` is called for the first of them.
+    /// Waits for the response to `request`, and verifies it. The first one with the request's `state` is used; those
+    /// with another `state`, or none, are ignored (`AUT-17`), and `ignored` is called for the first of them.
     ///
     /// # Errors
     /// As [`AuthorizationRequest::verify_response`].

@@ -164,7 +164,8 @@ async fn register_client(
             .cause(format!("the method '{}' needs them", stated.as_str()))
             .hint("omit --token-endpoint-auth-method, and token_endpoint_auth_method in [servers.NAME.auth]"));
     }
-    // A client with a secret that is registered as public, or for a method that needs a key, is a mistake of the server.
+    // A client with a secret that is registered as public, or for a method that needs a key, is a mistake of the
+    // server.
     let echoed = text("token_endpoint_auth_method").and_then(ClientAuthMethod::parse).filter(|method| match method {
         ClientAuthMethod::None => secret.is_none(),
         ClientAuthMethod::ClientSecretBasic | ClientAuthMethod::ClientSecretPost => secret.is_some(),

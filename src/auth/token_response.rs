@@ -192,8 +192,8 @@ fn error_message(value: &Value, depth: usize) -> Option<&str> {
 /// The longest word of an error in plain text, in bytes; tokens are longer.
 const MAX_WORD_LENGTH: usize = 24;
 
-/// The text of a body that is not JSON; of a page, its title. Only text in words: a body could be a token in a form that
-/// is not known.
+/// The text of a body that is not JSON; of a page, its title. Only text in words: a body could be a token in a form
+/// that is not known.
 fn plain_text(body: &str) -> Option<String> {
     let text = body.trim();
     let text = if is_page(text) { page_title(text)? } else { text.to_owned() };

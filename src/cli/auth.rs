@@ -48,9 +48,9 @@ pub struct AuthArgs {
 pub enum AuthCommand {
     /// Log in to a server
     ///
-    /// Opens a browser at the server's authorization page, waits for the redirect to a port on this machine, and stores the
-    /// tokens. On a machine without a browser use --no-browser, which prints the URL and reads the redirected URL from the
-    /// terminal, or --device, if the authorization server supports it.
+    /// Opens a browser at the server's authorization page, waits for the redirect to a port on this machine, and stores
+    /// the tokens. On a machine without a browser use --no-browser, which prints the URL and reads the redirected URL
+    /// from the terminal, or --device, if the authorization server supports it.
     ///
     /// For machines without a user, --grant client-credentials logs in with a client secret or a private key.
     Login(Box<AuthLoginArgs>),
@@ -60,7 +60,8 @@ pub enum AuthCommand {
     Logout(AuthLogoutArgs),
     /// Show which credentials are stored, and where
     ///
-    /// Lists the stored logins with their issuer, scopes and expiry, but never the tokens. It does not connect, except with
+    /// Lists the stored logins with their issuer, scopes and expiry, but never the tokens. It does not connect, except
+    /// with
     /// --check. With TARGET, the exit code is 4 if there is no valid login for it.
     Status(AuthStatusArgs),
     /// Print the access token
@@ -70,9 +71,9 @@ pub enum AuthCommand {
     Token(AuthTokenArgs),
     /// Import tokens from JSON on standard input
     ///
-    /// Stores tokens that were obtained elsewhere, for machines without a browser. The JSON object is the response of a token
-    /// endpoint: access_token, and optionally refresh_token, expires_in (or expires_at), scope and token_type. To refresh the
-    /// tokens, mcpipe also needs issuer, client_id and, if there is one, client_secret.
+    /// Stores tokens that were obtained elsewhere, for machines without a browser. The JSON object is the response of a
+    /// token endpoint: access_token, and optionally refresh_token, expires_in (or expires_at), scope and token_type. To
+    /// refresh the tokens, mcpipe also needs issuer, client_id and, if there is one, client_secret.
     Import(AuthImportArgs),
 }
 

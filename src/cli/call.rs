@@ -89,8 +89,8 @@ pub struct CallArgs {
     pub object: Option<String>,
     /// Run the calls in FILE (NDJSON; - for standard input) over one connection
     ///
-    /// Each line of FILE is {"tool":…,"arguments":…,"id":…}. One result line is printed as each call finishes. In place of
-    /// "tool", a line may read a resource ("read":URI), get a prompt ("prompt":…,"arguments":…) or send any request
+    /// Each line of FILE is {"tool":…,"arguments":…,"id":…}. One result line is printed as each call finishes. In place
+    /// of "tool", a line may read a resource ("read":URI), get a prompt ("prompt":…,"arguments":…) or send any request
     /// ("request":METHOD,"params":…). With "server":NAME, a line is for a configured server; without TARGET, every line
     /// needs that.
     #[arg(long, value_name = "FILE|-", help_heading = "Many calls", groups = ["many", "rated"],
@@ -111,15 +111,15 @@ pub struct CallArgs {
     pub repeat: Option<u32>,
     /// Start the calls of --repeat or --batch at this rate, for example 5/s
     ///
-    /// With --repeat, a call is timed from its scheduled start. Without --rate, each call starts when another ends. N/m is
-    /// per minute.
+    /// With --repeat, a call is timed from its scheduled start. Without --rate, each call starts when another ends. N/m
+    /// is per minute.
     #[arg(long, value_name = "N/s", help_heading = "Many calls", requires = "rated", conflicts_with = "tool_use",
         hide_short_help = true, value_parser = parse_rate)]
     pub rate: Option<f64>,
     /// Exit with code 9 unless --repeat stays within LIMIT; may be repeated
     ///
-    /// LIMIT is METRIC, then <, <=, > or >=, then a value: p95<200ms, errors<1%, rate>100. The metrics are p0 to p100, max
-    /// and mean (times), errors (a number or a percentage) and rate.
+    /// LIMIT is METRIC, then <, <=, > or >=, then a value: p95<200ms, errors<1%, rate>100. The metrics are p0 to p100,
+    /// max and mean (times), errors (a number or a percentage) and rate.
     #[arg(long, value_name = "LIMIT", help_heading = "Many calls", requires = "repeat", hide_short_help = true,
         conflicts_with_all = ["batch", "tool_use"])]
     pub threshold: Vec<String>,
@@ -140,15 +140,15 @@ pub struct CallArgs {
     pub ordered: bool,
     /// With --batch: after N failures in a row of a server, do not send its other lines
     ///
-    /// They fail at once (class unreachable) until one that is tried after a pause succeeds. The pause is 1 s at first, and
-    /// doubles up to 30 s. Errors that a tool or the server reports do not count.
+    /// They fail at once (class unreachable) until one that is tried after a pause succeeds. The pause is 1 s at first,
+    /// and doubles up to 30 s. Errors that a tool or the server reports do not count.
     #[arg(long, value_name = "N", help_heading = "Many calls", requires = "batch", hide_short_help = true,
         conflicts_with_all = ["tool_use", "repeat"], value_parser = parse_whole_number::<u32, 1>)]
     pub max_failures: Option<u32>,
     /// With --batch: skip the lines whose IDs have a result in FILE, the output of an earlier run
     ///
-    /// A line that failed, or whose tool reported an error, runs again. FILE may be the file that the output is appended
-    /// to.
+    /// A line that failed, or whose tool reported an error, runs again. FILE may be the file that the output is
+    /// appended to.
     #[arg(long, value_name = "FILE", help_heading = "Many calls", requires = "batch", hide_short_help = true,
         conflicts_with_all = ["tool_use", "repeat"])]
     pub skip_done: Option<PathBuf>,
@@ -193,7 +193,8 @@ pub struct CallArgs {
     pub strict: bool,
     /// Exit with code 9 unless EXPR (jq) is true for the result
     ///
-    /// The expression is evaluated over the result, which is printed all the same. The option may be repeated. If the expression compares two values, both are shown.
+    /// The expression is evaluated over the result, which is printed all the same. The option may be repeated. If the
+    /// expression compares two values, both are shown.
     #[arg(long, value_name = "EXPR", conflicts_with_all = ["batch", "tool_use", "detach", "dry_run"])]
     pub expect: Vec<String>,
     /// Call the tool only if it matches the lock file [default FILE: mcp.lock]

@@ -9,8 +9,8 @@ use crate::target::TargetOptions;
 
 /// Show, check and change the configuration
 ///
-/// A configuration file names servers, so that they need not be spelled out in every command. mcpipe reads your own file
-/// and those of the project, the nearest above the working directory. A project's file is used only after
+/// A configuration file names servers, so that they need not be spelled out in every command. mcpipe reads your own
+/// file and those of the project, the nearest above the working directory. A project's file is used only after
 /// `mcpipe config trust`, because the commands in it run code.
 ///
 /// In a value, ${VAR} is an environment variable, ${keychain:NAME} a secret stored with `mcpipe config secret set`, and
@@ -68,16 +68,17 @@ pub enum ConfigCommand {
     },
     /// Add a server
     ///
-    /// Writes the server to your configuration file, with the target options as its settings. The file's comments and order
-    /// stay as they are.
+    /// Writes the server to your configuration file, with the target options as its settings. The file's comments and
+    /// order stay as they are.
     ///
-    /// Do not write secrets in the file: in single quotes, '${NAME}' is written as it is and replaced when the server is used.
+    /// Do not write secrets in the file: in single quotes, '${NAME}' is written as it is and replaced when the server
+    /// is used.
     Add(Box<ConfigAddArgs>),
     /// Import servers from the configuration of other clients
     ///
-    /// CLIENT is one of claude-code, claude-desktop, cursor, vscode, codex, windsurf, gemini, opencode, zed and mcporter.
-    /// FILE is a configuration file of one of them, or any JSON file with servers under mcpServers or servers, or at its
-    /// top level. Without either, mcpipe imports from every client that it finds.
+    /// CLIENT is one of claude-code, claude-desktop, cursor, vscode, codex, windsurf, gemini, opencode, zed and
+    /// mcporter. FILE is a configuration file of one of them, or any JSON file with servers under mcpServers or
+    /// servers, or at its top level. Without either, mcpipe imports from every client that it finds.
     ///
     /// The command line of each server is shown in full. Nothing is written until you confirm, or with --yes.
     Import(ConfigImportArgs),
@@ -185,7 +186,8 @@ pub struct ConfigSecretArgs {
 pub enum ConfigSecretCommand {
     /// Store a secret
     ///
-    /// Reads the value from standard input, or prompts for it at a terminal without echo. Line breaks at the end are removed.
+    /// Reads the value from standard input, or prompts for it at a terminal without echo. Line breaks at the end are
+    /// removed.
     #[command(
         after_help = short_help!(),
         after_long_help = long_help!("\

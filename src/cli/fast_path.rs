@@ -1,7 +1,7 @@
 //! Command lines without options, parsed without clap.
 //!
-//! Defining the options of a command takes clap a third of the instructions of a short call and half of its page faults.
-//! The most common command lines use no options except `--json`: they are parsed here, and all others by clap.
+//! Defining the options of a command takes clap a third of the instructions of a short call and half of its page
+//! faults. The most common command lines use no options except `--json`: they are parsed here, and all others by clap.
 
 use std::ffi::OsString;
 

@@ -110,7 +110,8 @@ const FOREIGN_OPTIONS: &[ForeignOption] = &[
 const WORDS: &str = "write arguments as words: NAME=VALUE";
 const DATA: &str = "write arguments as words, NAME=VALUE, or pass them all with --args JSON";
 
-/// What to use instead of an option of another program, and whether the option may also be meant as an argument of a tool.
+/// What to use instead of an option of another program, and whether the option may also be meant as an argument of a
+/// tool.
 #[must_use]
 pub fn replacement(option: &str, command: &str) -> Option<(&'static str, bool)> {
     let name = option.split('=').next().unwrap_or(option);

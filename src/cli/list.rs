@@ -92,7 +92,8 @@ pub struct ListArgs {
     pub budget: Option<u64>,
     /// Show only items that contain WORD
     ///
-    /// WORD is searched for in the name, title and description of each item, literally and ignoring case. The exit code is 0 even if nothing matches.
+    /// WORD is searched for in the name, title and description of each item, literally and ignoring case. The exit code
+    /// is 0 even if nothing matches.
     #[arg(long, alias = "grep", value_name = "WORD", help_heading = "What to list")]
     pub search: Option<String>,
     /// Print the tools for a model API, or as TypeScript

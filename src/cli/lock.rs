@@ -9,12 +9,12 @@ use crate::target::TargetOptions;
 
 /// Lock what servers offer, or check servers against a lock file
 ///
-/// Writes the identity, instructions, tools, prompts, resources and resource templates of each server to a lock file, as
-/// JSON that a version control system can compare. Entries of other servers in the file stay as they are.
+/// Writes the identity, instructions, tools, prompts, resources and resource templates of each server to a lock file,
+/// as JSON that a version control system can compare. Entries of other servers in the file stay as they are.
 ///
 /// --check compares the servers with the file and prints what changed. A change is "breaking" if calls that worked may
-/// fail or mean something else: a tool or an allowed value is gone, a parameter is newly required, a type is narrower. It
-/// is "compatible" if everything that worked still works. A changed description is "text", because models follow
+/// fail or mean something else: a tool or an allowed value is gone, a parameter is newly required, a type is narrower.
+/// It is "compatible" if everything that worked still works. A changed description is "text", because models follow
 /// descriptions; it is shown in full, with invisible characters made visible.
 ///
 /// Breaking changes make the exit code 9; with --strict, all changes do.

@@ -49,7 +49,8 @@ pub struct GlobalOptions {
     pub color: Option<When>,
     /// When to show the images of a result in the terminal [default: auto]
     ///
-    /// kitty, iTerm2 and terminals with sixel graphics support this. Images are never shown if stdout is a pipe or a file.
+    /// kitty, iTerm2 and terminals with sixel graphics support this. Images are never shown if stdout is a pipe or a
+    /// file.
     #[arg(long, global = true, hide_short_help = true, hide_long_help = true, value_name = "WHEN", value_parser = when_parser("Only at terminals that are known to support them", "Also at other terminals, as sixel graphics"))]
     pub images: Option<When>,
     /// Use this configuration file instead of all others

@@ -7,9 +7,9 @@ use crate::cli::options::GlobalOptions;
 /// Serve a recording over stdio
 ///
 /// Answers the requests of an MCP client with the responses in FILE, which --record wrote, in place of the server. The
-/// client starts `mcpipe replay FILE` as it would start the server. A request is matched by its method and parameters; one
-/// that recurs gets the recorded responses in order, and a request that is not in the recording gets an error that shows
-/// the nearest one.
+/// client starts `mcpipe replay FILE` as it would start the server. A request is matched by its method and parameters;
+/// one that recurs gets the recorded responses in order, and a request that is not in the recording gets an error that
+/// shows the nearest one.
 ///
 /// For mcpipe itself, the target replay:FILE does the same.
 #[derive(Debug, Args)]

@@ -8,9 +8,8 @@ use crate::target::TargetOptions;
 /// Send any request
 ///
 /// Sends a request with METHOD and PARAMS, and prints the result as the server sent it. PARAMS is a JSON object, @FILE
-/// that contains one, or - for standard input; mcpipe adds only what the protocol revision requires in _meta, and PARAMS
-/// take precedence.
-/// A request for input from the server is answered as for other commands.
+/// that contains one, or - for standard input; mcpipe adds only what the protocol revision requires in _meta, and
+/// PARAMS take precedence. A request for input from the server is answered as for other commands.
 ///
 /// The rules for tools (allow_tools, deny_tools, read_only, locked, confirm) apply to tools/call here too, but the
 /// arguments are not checked.

@@ -31,8 +31,8 @@ const IN_SHORT_HELP: [&str; 6] = ["json", "jq", "quiet", "verbose", "config", "t
 ///
 /// Each command connects to the server that TARGET names. TARGET is one word: the name of a configured server, a URL
 /// (https, http, wss, ws or unix:PATH), a recording (replay:FILE), a bundle (./FILE.mcpb), or a command line
-/// ('npx -y @scope/server'), which mcpipe starts and talks to over stdio. After `--`, a command line needs no quotes and
-/// TARGET is omitted. No shell is run.
+/// ('npx -y @scope/server'), which mcpipe starts and talks to over stdio. After `--`, a command line needs no quotes
+/// and TARGET is omitted. No shell is run.
 ///
 /// The result goes to stdout and everything else to stderr. With --json the result is the JSON that the server sent.
 #[derive(Debug, Parser)]
@@ -58,8 +58,8 @@ pub struct Cli {
 
 /// The whole command line.
 ///
-/// The general options are accepted before the command and after it. clap's `global` would copy them into every command,
-/// used or not; instead each command has its own, and [`Cli::take_global_options`] merges the two.
+/// The general options are accepted before the command and after it. clap's `global` would copy them into every
+/// command, used or not; instead each command has its own, and [`Cli::take_global_options`] merges the two.
 #[must_use]
 pub fn command() -> clap::Command {
     let shown = |arg: clap::Arg| {

@@ -10,16 +10,17 @@ use crate::util::duration::parse_duration;
 
 /// Keep servers running between commands
 ///
-/// A session is a server process, an HTTP session or a WebSocket connection that stays open after a command. Later commands
-/// use it and do not start the server again, so that they are fast and the server keeps its state: a browser stays at its
-/// page, a database stays connected.
+/// A session is a server process, an HTTP session or a WebSocket connection that stays open after a command. Later
+/// commands use it and do not start the server again, so that they are fast and the server keeps its state: a browser
+/// stays at its page, a database stays connected.
 ///
-/// A session belongs to a target and to everything that identifies the user to it: command line, directory, environment,
-/// headers, login, roots and protocol revision. A command for the same target uses it; a command that differs in one of
-/// them does not. Several commands may use a session at once. With keep_alive = "10m" in the entry of a server, the first
-/// command starts a session. --no-session does without one, and -v shows whether one is used.
+/// A session belongs to a target and to everything that identifies the user to it: command line, directory,
+/// environment, headers, login, roots and protocol revision. A command for the same target uses it; a command that
+/// differs in one of them does not. Several commands may use a session at once. With keep_alive = "10m" in the entry of
+/// a server, the first command starts a session. --no-session does without one, and -v shows whether one is used.
 ///
-/// A session ends when it was not used for its idle time, and when it is stopped. Sessions are not supported on Windows yet.
+/// A session ends when it was not used for its idle time, and when it is stopped. Sessions are not supported on Windows
+/// yet.
 #[derive(Debug, Args)]
 #[command(
     after_help = short_help!("\

@@ -10,11 +10,11 @@ use crate::util::whole_number::parse_whole_number;
 
 /// Test servers
 ///
-/// For each TARGET, mcpipe checks whether the server can be reached and keeps to the protocol: name resolution, TCP, TLS,
-/// HTTP, authorization metadata, login, negotiation, identity, all pages of every list, names, schemas, declared
+/// For each TARGET, mcpipe checks whether the server can be reached and keeps to the protocol: name resolution, TCP,
+/// TLS, HTTP, authorization metadata, login, negotiation, identity, all pages of every list, names, schemas, declared
 /// capabilities, the answers to an unknown tool and an unknown method, clean standard output, and shutdown. No tool of
-/// the server is called. If the server cannot be reached, the remaining checks are skipped, and the exit code is that of
-/// the failure (4, 5, 6 or 7). If other checks fail, it is 9. -v shows more about each check.
+/// the server is called. If the server cannot be reached, the remaining checks are skipped, and the exit code is that
+/// of the failure (4, 5, 6 or 7). If other checks fail, it is 9. -v shows more about each check.
 ///
 /// A suite is a TOML file with calls, and what their results must be; a directory stands for every suite in it. Suites
 /// are checked before connecting. If a test fails, the exit code is 9. --init prints an example; `mcpipe man suite.5`
@@ -70,7 +70,8 @@ pub struct TestArgs {
     pub fail_fast: bool,
     /// Print a suite that TARGET passes now
     ///
-    /// The suite checks the server's lists and calls each tool that declares itself read-only. Writing it calls those tools.
+    /// The suite checks the server's lists and calls each tool that declares itself read-only. Writing it calls those
+    /// tools.
     #[arg(long, help_heading = "Suites",
         conflicts_with_all = ["target", "filter", "effects", "update", "fail_fast", "junit", "tap", "markdown", "html", "locked", "jobs", "schema"])]
     pub init: bool,

@@ -36,8 +36,8 @@ pub fn man(context: &Context, args: &ManArgs) -> Result<Exit> {
     print_asset(context, page)
 }
 
-/// The name of the page that is meant: `config add`, `config-add`, `mcpipe-config-add` and `mcpipe-config-add.1` are one
-/// page; `5 config`, `config.5` and `mcpipe-config.5` are another.
+/// The name of the page that is meant: `config add`, `config-add`, `mcpipe-config-add` and `mcpipe-config-add.1` are
+/// one page; `5 config`, `config.5` and `mcpipe-config.5` are another.
 fn page_name(words: &[String]) -> String {
     let (section, words) = match words {
         [section, rest @ ..] if matches!(section.as_str(), "1" | "5") && !rest.is_empty() => (section.as_str(), rest),

@@ -53,8 +53,8 @@ impl Default for LoginOptions {
 }
 
 impl Context {
-    /// Whether to start a login when a server requires one: `--login`, else `MCPIPE_LOGIN`. If the command does not need
-    /// this server in particular, `auto` means never.
+    /// Whether to start a login when a server requires one: `--login`, else `MCPIPE_LOGIN`. If the command does not
+    /// need this server in particular, `auto` means never.
     #[must_use]
     pub fn login_mode(&self, awaited: bool) -> When {
         let variable = || {
@@ -71,8 +71,8 @@ impl Context {
         }
     }
 
-    /// The token provider of a target; `None` if it needs none: a process has its environment (`AUT-01`), and a configured
-    /// `Authorization` header is sent as it is.
+    /// The token provider of a target; `None` if it needs none: a process has its environment (`AUT-01`), and a
+    /// configured `Authorization` header is sent as it is.
     ///
     /// # Errors
     /// If the trace file cannot be written.
@@ -127,8 +127,8 @@ impl Context {
         Ok(Some(BearerProvider::new(source.clone(), name, variables, http, self.terminal_user())))
     }
 
-    /// The store of this choice; without one, that of servers that are not configured, which reads the user's choice from
-    /// the configuration when something is stored.
+    /// The store of this choice; without one, that of servers that are not configured, which reads the user's choice
+    /// from the configuration when something is stored.
     ///
     /// # Errors
     /// None at present.

@@ -2,7 +2,8 @@
 
 use crate::output::escape;
 
-/// Colors follow the reader's system (`prefers-color-scheme`); long lines wrap, so that a narrow screen needs no scrolling.
+/// Colors follow the reader's system (`prefers-color-scheme`); long lines wrap, so that a narrow screen needs no
+/// scrolling.
 const STYLE: &str = include_str!("report.css");
 
 /// A page with this body. The policy allows the style and nothing else, in case that something was not escaped.

@@ -156,8 +156,8 @@ pub struct FetchedLists {
 }
 
 impl FetchedLists {
-    /// Adds the outcome of one list. True if it is worth fetching another: an error of the server concerns one list, but
-    /// if it cannot be reached, the others fail as well.
+    /// Adds the outcome of one list. True if it is worth fetching another: an error of the server concerns one list,
+    /// but if it cannot be reached, the others fail as well.
     #[must_use]
     pub fn add(&mut self, kind: ListKind, outcome: Result<Vec<ListItem>>) -> bool {
         match outcome {

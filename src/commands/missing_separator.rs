@@ -76,8 +76,8 @@ fn is_named(option: &clap::Arg, word: &str) -> bool {
     }
 }
 
-/// The words without the options of mcpipe at their end, and those options. Short options without a value are left where
-/// they are: programs have their own.
+/// The words without the options of mcpipe at their end, and those options. Short options without a value are left
+/// where they are: programs have their own.
 fn split_off_options<'a>(words: &[&'a str], definition: &clap::Command) -> (Vec<&'a str>, Vec<&'a str>) {
     let is_known = |word: &str| definition.get_arguments().any(|option| is_named(option, word));
     let mut end = words.len();

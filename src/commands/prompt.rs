@@ -207,8 +207,8 @@ async fn explain_failure(session: &Session, name: &str, given: &Map<String, Valu
     problems.fold(failure, |failure, problem| failure.cause(problem.to_string()))
 }
 
-/// Checks the arguments before the prompt is requested, as those of a tool are: some servers substitute `undefined` for a
-/// missing argument instead of failing.
+/// Checks the arguments before the prompt is requested, as those of a tool are: some servers substitute `undefined` for
+/// a missing argument instead of failing.
 ///
 /// A missing argument is a failure, an undeclared one a warning: the server may accept it all the same. If the cached
 /// list rejects them, the current one decides. A prompt that is not listed is left to the server.

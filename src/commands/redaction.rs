@@ -53,8 +53,8 @@ impl Context {
         }
     }
 
-    /// The value after a secret's name in the arguments of a command line (`--name value`, `--name=value`, `NAME=value`,
-    /// `Name: value`), and secrets in URLs there.
+    /// The value after a secret's name in the arguments of a command line (`--name value`, `--name=value`,
+    /// `NAME=value`, `Name: value`), and secrets in URLs there.
     fn redact_in_arguments(&self, args: &[String]) {
         let mut named = None;
         for arg in args {
@@ -144,8 +144,8 @@ impl Context {
         }
     }
 
-    /// Keys in the path of a configured URL, and what variables with the names of secrets contribute to it. A URL on the
-    /// command line is known to whoever reads the output, and is shown so that hints can be pasted.
+    /// Keys in the path of a configured URL, and what variables with the names of secrets contribute to it. A URL on
+    /// the command line is known to whoever reads the output, and is shown so that hints can be pasted.
     fn redact_in_path(&self, url: &Url) {
         let segments = url.path_segments().into_iter().flatten();
         for segment in segments.filter(|segment| !segment.is_empty()) {

@@ -96,8 +96,8 @@ fn parse_member(option: &str) -> Result<(&str, Value)> {
     }
 }
 
-/// Whether this is a valid `traceparent`: version, trace id, parent id and flags in lower-case hexadecimal digits, neither
-/// id zero (W3C Trace Context, 3.2.2). Later versions may append fields.
+/// Whether this is a valid `traceparent`: version, trace id, parent id and flags in lower-case hexadecimal digits,
+/// neither id zero (W3C Trace Context, 3.2.2). Later versions may append fields.
 fn is_traceparent(value: &str) -> bool {
     let fields: Vec<&str> = value.split('-').collect();
     let [version, trace, parent, flags, rest @ ..] = fields.as_slice() else { return false };

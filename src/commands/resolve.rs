@@ -80,8 +80,8 @@ impl Context {
         Some((name.resolve(options, &lookup, &Secrets::placeholders()).ok()?, words))
     }
 
-    /// A configured server, for a command that goes through all of them. With `placeholders` secrets are placeholders: the
-    /// target can be shown, but not connected to.
+    /// A configured server, for a command that goes through all of them. With `placeholders` secrets are placeholders:
+    /// the target can be shown, but not connected to.
     ///
     /// # Errors
     /// When it cannot be resolved.

@@ -88,8 +88,8 @@ pub fn reported_error(result: &RawJson) -> Option<Failure> {
     is_error_result(result).then(|| Failure::new(ErrorKind::Failed, message()))
 }
 
-/// What is reported after a result was printed: a request of the server that was not answered, or else the failure of the
-/// call.
+/// What is reported after a result was printed: a request of the server that was not answered, or else the failure of
+/// the call.
 ///
 /// # Errors
 /// When there is either.
@@ -101,8 +101,8 @@ pub fn check_printed_result(session: &Session, failure: Option<Failure>) -> Resu
     }
 }
 
-/// Prints a result, and checks what is expected of it. The result is held only once: the filter and the expectations read
-/// the same value, in the memory of its text.
+/// Prints a result, and checks what is expected of it. The result is held only once: the filter and the expectations
+/// read the same value, in the memory of its text.
 fn print_and_check(ui: &Ui, result: RawJson, shown: &ResultOptions<'_>) -> Result<Result<()>> {
     if shown.expectations.is_empty() {
         return print(ui, result.into(), shown).map(Ok);

@@ -198,8 +198,8 @@ impl ToolCache {
         self.tools.try_lock().is_ok_and(|held| held.is_some())
     }
 
-    /// The current list, if `seen` may be stale; else `None`. `is_old` means that it is for a reason that only the caller
-    /// knows.
+    /// The current list, if `seen` may be stale; else `None`. `is_old` means that it is for a reason that only the
+    /// caller knows.
     ///
     /// # Errors
     /// When the list cannot be fetched.
@@ -243,8 +243,8 @@ impl ToolCache {
         self.lock_file.get_or_init(|| LockFile::read(path).map(Rc::new)).clone()
     }
 
-    /// The capabilities that make the server list a tool: one of these groups is enough. The server is asked once for each
-    /// capability that is not declared.
+    /// The capabilities that make the server list a tool: one of these groups is enough. The server is asked once for
+    /// each capability that is not declared.
     pub async fn needed_capabilities(
         &self,
         context: &Context,

@@ -107,7 +107,8 @@ fn unknown_auth_command<'a>(error: &clap::Error, arguments: &'a [OsString]) -> O
     positionals(&words, at + 1, &command).first().map(|at| words[*at])
 }
 
-/// The option that was typed without one that it needs, and those that it needs: `--rate` needs `--repeat` or `--batch`.
+/// The option that was typed without one that it needs, and those that it needs: `--rate` needs `--repeat` or
+/// `--batch`.
 ///
 /// clap does not say which option needs the missing ones. It is the one that needs them also if no other was typed.
 fn option_without_its_base(error: &clap::Error, arguments: &[OsString]) -> Option<(String, String)> {
@@ -366,7 +367,8 @@ pub fn joined_tool_hint(word: &str, config: &Config, arguments: &[OsString]) -> 
     is_valid.then(|| quote_without_secrets(&line).join(" "))
 }
 
-/// The failure for `--locked FILE`, which is `--locked=FILE` since FILE may be omitted; `words` are the tool's arguments.
+/// The failure for `--locked FILE`, which is `--locked=FILE` since FILE may be omitted; `words` are the tool's
+/// arguments.
 #[must_use]
 pub fn separate_lock_file_failure(words: &[String], mut arguments: impl Iterator<Item = OsString>) -> Option<Failure> {
     arguments.find(|word| word == "--locked")?;

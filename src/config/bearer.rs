@@ -13,7 +13,8 @@ pub enum BearerSource {
     GitLabOidc(String),
 }
 
-/// The token in text that may be the whole value of an `Authorization` header. Schemes ignore letter case (RFC 9110 §11.1).
+/// The token in text that may be the whole value of an `Authorization` header. Schemes ignore letter case (RFC 9110
+/// §11.1).
 #[must_use]
 pub fn strip_bearer_scheme(text: &str) -> &str {
     match text.split_at_checked("Bearer ".len()) {

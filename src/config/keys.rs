@@ -1,5 +1,5 @@
-//! The keys of a configuration file: one table, from which checking, the JSON Schema, the documentation and `config get`
-//! follow. `settings` reads the values.
+//! The keys of a configuration file: one table, from which checking, the JSON Schema, the documentation and
+//! `config get` follow. `settings` reads the values.
 
 use crate::transport::HttpMode;
 

@@ -43,8 +43,8 @@ pub enum ServerJsonError {
     Unsupported(Vec<String>),
 }
 
-/// Reads a description, or the response of a registry that contains one. A remote server is preferred, since nothing has
-/// to be installed for it. `prefix` begins the names of variables that the description does not name itself.
+/// Reads a description, or the response of a registry that contains one. A remote server is preferred, since nothing
+/// has to be installed for it. `prefix` begins the names of variables that the description does not name itself.
 ///
 /// # Errors
 /// If it describes no way to use the server.

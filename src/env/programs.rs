@@ -1,7 +1,7 @@
 //! Finds programs by name.
 //!
-//! On Unix the system does that. On Windows the extension may be omitted (`npx` means `npx.cmd`; the file `npx` next to it
-//! is a shell script), but the system's own search adds only `.exe`.
+//! On Unix the system does that. On Windows the extension may be omitted (`npx` means `npx.cmd`; the file `npx` next to
+//! it is a shell script), but the system's own search adds only `.exe`.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};

@@ -1,7 +1,7 @@
 //! Input schemas as the APIs accept them: invalid parts are repaired, unsupported parts are rewritten.
 //!
-//! An API refuses a whole request because of one schema. Every change is reported, and arguments are checked against the
-//! server's own schema when the tool is called.
+//! An API refuses a whole request because of one schema. Every change is reported, and arguments are checked against
+//! the server's own schema when the tool is called.
 
 use serde_json::{Map, Value, json};
 
@@ -103,8 +103,8 @@ impl Adapter {
         matches!(self.api, ModelApi::OpenAiChat | ModelApi::OpenAiResponses)
     }
 
-    /// Merges `anyOf`, `oneOf`, `allOf` and a reference at the top level into `properties` and `required`: Anthropic and
-    /// OpenAI refuse them there.
+    /// Merges `anyOf`, `oneOf`, `allOf` and a reference at the top level into `properties` and `required`: Anthropic
+    /// and OpenAI refuse them there.
     fn merge_alternatives(&mut self, words: &mut Map<String, Value>) {
         for word in ["allOf", "anyOf", "oneOf", "$ref"] {
             let Some(value) = words.shift_remove(word) else { continue };

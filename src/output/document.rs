@@ -1,7 +1,7 @@
 //! JSON documents that are printed, written into files and filtered.
 //!
-//! A document is text until a filter reads it. Then it becomes a value in the memory of the text, so that a large result
-//! is not held twice.
+//! A document is text until a filter reads it. Then it becomes a value in the memory of the text, so that a large
+//! result is not held twice.
 
 use std::borrow::Cow;
 

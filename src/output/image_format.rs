@@ -12,7 +12,8 @@ pub enum ImageFormat {
 }
 
 impl ImageFormat {
-    /// The format that a terminal accepts, by the variables that it sets. No query is sent: its answer would arrive as input.
+    /// The format that a terminal accepts, by the variables that it sets. No query is sent: its answer would arrive as
+    /// input.
     #[must_use]
     pub fn detect(variable: impl Fn(&str) -> Option<String>) -> Option<Self> {
         let term = variable("TERM").unwrap_or_default();

@@ -1,5 +1,5 @@
-//! `--max-bytes`: output for readers with little room, such as models. What is longer is cut in the middle, says how much
-//! is missing, and is kept whole in a temporary file.
+//! `--max-bytes`: output for readers with little room, such as models. What is longer is cut in the middle, says how
+//! much is missing, and is kept whole in a temporary file.
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -78,8 +78,8 @@ impl Ui {
         Ok(shorter.into_bytes())
     }
 
-    /// A tool result for a model with at most `limit` bytes of text, and as many of structured content. Images and other
-    /// binary content are not cut.
+    /// A tool result for a model with at most `limit` bytes of text, and as many of structured content. Images and
+    /// other binary content are not cut.
     ///
     /// # Errors
     /// When the whole result cannot be kept.
@@ -248,8 +248,8 @@ fn fit_json(value: Value, limit: usize) -> Value {
     if json_size(&shorter) <= limit { shorter } else { empty }
 }
 
-/// A JSON value with at most `limit` bytes, or [`MIN_VALUE_SIZE`] if that is more. Long strings are cut in the middle, and
-/// of too many items or members the ones in the middle are omitted.
+/// A JSON value with at most `limit` bytes, or [`MIN_VALUE_SIZE`] if that is more. Long strings are cut in the middle,
+/// and of too many items or members the ones in the middle are omitted.
 fn shorten_json(value: Value, limit: usize) -> Value {
     let size = json_size(&value);
     let limit = limit.max(MIN_VALUE_SIZE);
@@ -333,8 +333,8 @@ struct KeptItems {
 }
 
 impl KeptItems {
-    /// `extras` are the bytes that an item takes besides its value, and no value is cut to less than `least`. If there is
-    /// no room for all items, those at both ends are kept, and `mark` bytes are used to say so.
+    /// `extras` are the bytes that an item takes besides its value, and no value is cut to less than `least`. If there
+    /// is no room for all items, those at both ends are kept, and `mark` bytes are used to say so.
     fn new(sizes: &[usize], extras: &[usize], least: usize, room: usize, mark: usize) -> KeptItems {
         let cost = |index: usize| sizes[index].min(least) + extras[index];
         let (mut head, mut tail) = (0, sizes.len());

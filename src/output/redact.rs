@@ -173,7 +173,8 @@ fn forms(secret: &str) -> [(std::cmp::Reverse<usize>, String); 2] {
     [plain, &quoted[1..quoted.len() - 1]].map(|form| (std::cmp::Reverse(form.len()), form.to_owned()))
 }
 
-/// The message without the values of members that hold secrets (credentials, and `requestState`: 2026-07-28, basic/patterns/mrtr).
+/// The message without the values of members that hold secrets (credentials, and `requestState`: 2026-07-28,
+/// basic/patterns/mrtr).
 ///
 /// Under such a name, strings and numbers are hidden, alone or in an array; an object is looked into
 /// (`"password": {"type": "string"}` is a schema). JSON inside of strings is looked into as well.

@@ -164,8 +164,8 @@ impl Ui {
         Ok(())
     }
 
-    /// A tool result into the one file that the user named: what standard output would get, but binary content as bytes;
-    /// with `--json` the document, or what the filter makes of it.
+    /// A tool result into the one file that the user named: what standard output would get, but binary content as
+    /// bytes; with `--json` the document, or what the filter makes of it.
     ///
     /// # Errors
     /// When something is not base64, the filter fails, or the file cannot be written.

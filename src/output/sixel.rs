@@ -1,5 +1,5 @@
-//! Sixel graphics (VT330/VT340 Programmer Reference Manual, volume 2, chapter 14): six rows of pixels at a time, color by
-//! color.
+//! Sixel graphics (VT330/VT340 Programmer Reference Manual, volume 2, chapter 14): six rows of pixels at a time, color
+//! by color.
 
 use std::fmt::Write as _;
 use std::io::Cursor;

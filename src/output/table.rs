@@ -1,9 +1,9 @@
 //! Tables: aligned columns with a heading at a terminal, tab-separated lines in a pipe. If a terminal is too narrow for
-//! the columns, each row becomes a record of its own, a line or more for each cell, and nothing is cut. A word that does
-//! not fit beside the heading of its cell begins below it.
+//! the columns, each row becomes a record of its own, a line or more for each cell, and nothing is cut. A word that
+//! does not fit beside the heading of its cell begins below it.
 //!
-//! In a pipe each row is one line and nothing is cut; a tab, line feed or carriage return in a cell becomes a space, and
-//! an empty cell a dash, so that lines and columns can be counted on.
+//! In a pipe each row is one line and nothing is cut; a tab, line feed or carriage return in a cell becomes a space,
+//! and an empty cell a dash, so that lines and columns can be counted on.
 
 use std::fmt::Write;
 
@@ -61,8 +61,8 @@ impl Column {
         self
     }
 
-    /// Cuts its cells between words, so that a row is one line: for text that a terminal shows in full elsewhere. Records
-    /// have all of it.
+    /// Cuts its cells between words, so that a row is one line: for text that a terminal shows in full elsewhere.
+    /// Records have all of it.
     #[must_use]
     pub fn cut(mut self) -> Self {
         self.cut = true;
@@ -197,8 +197,9 @@ impl Table {
         out
     }
 
-    /// Aligned columns that fit into `width`; columns without any text are omitted. Words are never broken: a table that
-    /// does not fit becomes records, and only a word that is wider than the terminal makes a line that is too wide.
+    /// Aligned columns that fit into `width`; columns without any text are omitted. Words are never broken: a table
+    /// that does not fit becomes records, and only a word that is wider than the terminal makes a line that is too
+    /// wide.
     #[must_use]
     pub fn render_for_terminal(&self, width: usize, color: bool) -> String {
         if self.rows.is_empty() {

@@ -36,7 +36,8 @@ pub struct Terminal {
 }
 
 impl Terminal {
-    /// Determines them. `variable` reads the environment: `COLUMNS`, `NO_COLOR`, `TERM`, and what identifies a terminal.
+    /// Determines them. `variable` reads the environment: `COLUMNS`, `NO_COLOR`, `TERM`, and what identifies a
+    /// terminal.
     #[must_use]
     pub fn detect(variable: impl Fn(&str) -> Option<String>) -> Self {
         let stdout = std::io::stdout().is_terminal();

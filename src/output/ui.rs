@@ -164,8 +164,8 @@ impl Ui {
         self.write_line(&self.escape_for_stdout(text))
     }
 
-    /// The text of a JSON string, with `end` after it unless it ends in that. In a pipe a long text is never copied as a
-    /// whole.
+    /// The text of a JSON string, with `end` after it unless it ends in that. In a pipe a long text is never copied as
+    /// a whole.
     pub(super) fn print_json_string(&self, text: JsonText<'_>, end: &str) -> Result<()> {
         if self.terminal.stdout_is_tty {
             let text = text.decode();

@@ -1,7 +1,7 @@
 //! Parses the JSON text that servers really send.
 //!
-//! Two things are valid JSON (RFC 8259 §8.2 and §9) that a Rust value cannot hold: half of a surrogate pair in a string,
-//! which JavaScript writes when it cuts a string inside an emoji, and nesting of any depth.
+//! Two things are valid JSON (RFC 8259 §8.2 and §9) that a Rust value cannot hold: half of a surrogate pair in a
+//! string, which JavaScript writes when it cuts a string inside an emoji, and nesting of any depth.
 
 use std::borrow::Cow;
 

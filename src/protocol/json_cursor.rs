@@ -1,6 +1,6 @@
-//! Walks through JSON text that is known to be valid, such as that of a [`RawValue`](serde_json::value::RawValue), without
-//! parsing it again: nothing is copied, and what is not needed is only skipped. A long result is walked through several times,
-//! so this is much of its cost.
+//! Walks through JSON text that is known to be valid, such as that of a [`RawValue`](serde_json::value::RawValue),
+//! without parsing it again: nothing is copied, and what is not needed is only skipped. A long result is walked through
+//! several times, so this is much of its cost.
 
 use std::borrow::Cow;
 
@@ -61,8 +61,8 @@ impl<'a> JsonCursor<'a> {
         is_here
     }
 
-    /// Moves to the value of the next member of an object, and returns its name; behind the object if it has no more. The
-    /// value before must have been taken, or entered and left at its end.
+    /// Moves to the value of the next member of an object, and returns its name; behind the object if it has no more.
+    /// The value before must have been taken, or entered and left at its end.
     pub fn next_member(&mut self) -> Option<Cow<'a, str>> {
         let bytes = self.text.as_bytes();
         self.skip_separator(b',');
@@ -80,8 +80,8 @@ impl<'a> JsonCursor<'a> {
         })
     }
 
-    /// Moves to the next item of a list; behind the list, and `false`, if it has no more. The item before must have been
-    /// taken, or entered and left at its end.
+    /// Moves to the next item of a list; behind the list, and `false`, if it has no more. The item before must have
+    /// been taken, or entered and left at its end.
     pub fn next_item(&mut self) -> bool {
         self.skip_separator(b',');
         let is_item = !matches!(self.byte(), None | Some(b']' | b'}' | b':'));

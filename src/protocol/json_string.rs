@@ -126,8 +126,8 @@ fn decode_piece(content: &str, limit: usize) -> (Cow<'_, str>, &str) {
     (text.into(), rest)
 }
 
-/// Decodes the content of a JSON string where it is, and returns its new length: no escape is shorter than the character
-/// that it stands for. `None` if it is not the content of a JSON string.
+/// Decodes the content of a JSON string where it is, and returns its new length: no escape is shorter than the
+/// character that it stands for. `None` if it is not the content of a JSON string.
 #[must_use]
 pub fn decode_in_place(content: &mut [u8]) -> Option<usize> {
     let (mut from, mut to) = (0, 0);

@@ -100,8 +100,8 @@ fn check_content(cursor: &mut JsonCursor<'_>) -> Vec<String> {
     errors
 }
 
-/// The first thing that is wrong with a result that must have a list of this name. `check` is called for each item, moves
-/// behind it, and says what is wrong after the name of the item.
+/// The first thing that is wrong with a result that must have a list of this name. `check` is called for each item,
+/// moves behind it, and says what is wrong after the name of the item.
 fn check_list_result(
     result: &str,
     list: &str,

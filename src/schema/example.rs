@@ -29,8 +29,8 @@ pub struct ExampleArguments {
 
 /// An example call with only the required parameters.
 ///
-/// Values come from `examples`, `default`, `enum`, `const` and the limits before they are made up; a `pattern` cannot be
-/// satisfied without one of those.
+/// Values come from `examples`, `default`, `enum`, `const` and the limits before they are made up; a `pattern` cannot
+/// be satisfied without one of those.
 pub async fn example_arguments(validator: &SchemaValidator) -> ExampleArguments {
     let document = SchemaDocument::new(validator.schema());
     let (samples, is_accepted) = sample_arguments(validator, document).await;

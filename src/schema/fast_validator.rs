@@ -2,8 +2,8 @@
 //!
 //! Nearly all tools use a handful of keywords. Checking those here takes some thousand instructions, while the full
 //! validator first compiles its meta-schema, which costs more than the whole start of mcpipe
-//! (`docs/dependencies.md`). Anything that is not fully supported here is left to the full validator, as soon as a value
-//! reaches it; a test checks that both validators agree.
+//! (`docs/dependencies.md`). Anything that is not fully supported here is left to the full validator, as soon as a
+//! value reaches it; a test checks that both validators agree.
 //!
 //! It runs on the thread that everything else runs on, so its work is limited by a budget.
 

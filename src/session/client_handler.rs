@@ -125,7 +125,8 @@ impl ClientCapability {
     }
 }
 
-/// The capabilities of the client. One is declared if it is usable, or if servers choose what they list by it (`ELI-01`).
+/// The capabilities of the client. One is declared if it is usable, or if servers choose what they list by it
+/// (`ELI-01`).
 #[derive(Clone, Default)]
 pub struct ClientCapabilities {
     /// The roots; declared only if there are any.

@@ -91,8 +91,8 @@ impl Session {
         }
     }
 
-    /// Waits until the next attempt may be sent, by the retry policy and by the pause that the server asked for; `None` if
-    /// the policy allows no further attempt.
+    /// Waits until the next attempt may be sent, by the retry policy and by the pause that the server asked for; `None`
+    /// if the policy allows no further attempt.
     async fn permission_to_retry(
         &self,
         operation: &Operation,

@@ -138,7 +138,8 @@ fn rpc_failure(error: RpcError, status: Option<u16>, asked: &str, target: &Targe
         }
         _ => {
             let kind = match status {
-                // With 404 the server answers that it does not know the method (Streamable HTTP of the modern revisions).
+                // With 404 the server answers that it does not know the method (Streamable HTTP of the modern
+                // revisions).
                 Some(status @ (401 | 403 | 405..)) if ErrorKind::from_http_status(status) != ErrorKind::Protocol => {
                     ErrorKind::from_http_status(status)
                 }

@@ -144,8 +144,8 @@ impl RetryState<'_> {
     }
 }
 
-/// The pause after `polls` attempts to reach a server that is not ready. `left` is the rest of the time of `--wait`, the
-/// only limit of a pause that the server asks for; the last attempt is made at its end.
+/// The pause after `polls` attempts to reach a server that is not ready. `left` is the rest of the time of `--wait`,
+/// the only limit of a pause that the server asks for; the last attempt is made at its end.
 #[must_use]
 pub fn poll_delay(polls: u32, retry_after: Option<Duration>, left: Duration, chance: f64) -> Duration {
     let usual = jittered(exponential(POLL_DELAYS.0, polls).min(POLL_DELAYS.1), chance);

@@ -9,7 +9,8 @@ use tokio::time::{Instant, sleep_until};
 
 use crate::util::lock::lock;
 
-/// How long others wait for the response to the first request after a pause. A refusal comes at once; a tool may take long.
+/// How long others wait for the response to the first request after a pause. A refusal comes at once; a tool may take
+/// long.
 const MAX_PROBE_TIME: Duration = Duration::from_secs(1);
 
 /// The pause that a server asked for, shared by all requests of a session.
@@ -63,8 +64,8 @@ impl ServerPause {
         lock(&self.state).refusals
     }
 
-    /// Waits until a request may be sent. One that was refused before passes the number of refusals that it knows of, and
-    /// learns of others.
+    /// Waits until a request may be sent. One that was refused before passes the number of refusals that it knows of,
+    /// and learns of others.
     pub async fn turn(&self, known_refusals: Option<u64>) -> Turn<'_> {
         loop {
             let changed = self.changed.notified();

@@ -55,8 +55,8 @@ impl Charset {
 
     /// The text, and whether bytes had to be replaced.
     ///
-    /// A byte-order mark wins over the declaration. So does valid UTF-8 over a single-byte encoding: Java servers declare
-    /// ISO-8859-1 by default, and text in it that is also valid UTF-8 beyond ASCII does not occur in practice.
+    /// A byte-order mark wins over the declaration. So does valid UTF-8 over a single-byte encoding: Java servers
+    /// declare ISO-8859-1 by default, and text in it that is also valid UTF-8 beyond ASCII does not occur in practice.
     pub(super) fn decode(self, bytes: &[u8]) -> (Cow<'_, str>, bool) {
         let charset = match bytes {
             [0xff, 0xfe, ..] => Charset::Utf16Le,

@@ -47,8 +47,8 @@ impl CookieJar {
         true
     }
 
-    /// The value of the `Cookie` header of a request to `url` (RFC 6265 §5.4): `configured`, which the user set, and the
-    /// cookies of the server with other names. `None` if there is neither.
+    /// The value of the `Cookie` header of a request to `url` (RFC 6265 §5.4): `configured`, which the user set, and
+    /// the cookies of the server with other names. `None` if there is neither.
     pub(crate) fn header_value(&self, url: &Url, configured: Option<&str>, now: SystemTime) -> Option<Secret> {
         let mut cookies = lock(&self.0);
         cookies.retain(|cookie| cookie.expires_at.is_none_or(|at| at > now));

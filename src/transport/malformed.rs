@@ -117,8 +117,8 @@ fn broken_response(text: &str, at: usize, error: &serde_json::Error) -> Option<B
     Some(BrokenResponse { id, certainty, failure })
 }
 
-/// The response that this JSON should be, if it is marked as a message and names its request. JavaScript omits a result that
-/// is `undefined`.
+/// The response that this JSON should be, if it is marked as a message and names its request. JavaScript omits a result
+/// that is `undefined`.
 fn response_without_outcome(text: &str) -> Option<BrokenResponse> {
     let raw: &RawValue = serde_json::from_str(text).ok()?;
     let names: Vec<String> = members(raw)?.into_iter().map(|(name, _)| name).collect();

@@ -82,8 +82,8 @@ impl<E: Send + Sync + 'static> MessageWriter<E> {
         MessageWriter { queue: Mutex::new(Some(queue)), writer_task: Mutex::new(Some(writer)) }
     }
 
-    /// Writes one message and waits until that is done. Returns the error of a failed write. A request whose sender stops
-    /// waiting is not written unless writing has begun.
+    /// Writes one message and waits until that is done. Returns the error of a failed write. A request whose sender
+    /// stops waiting is not written unless writing has begun.
     ///
     /// # Errors
     /// [`ErrorKind::Bug`] if the connection was closed.
@@ -106,8 +106,8 @@ impl<E: Send + Sync + 'static> MessageWriter<E> {
         }
     }
 
-    /// Closes the stream, after writing the queued messages if the other side reads them at once. A stuck write must not
-    /// keep the stream open.
+    /// Closes the stream, after writing the queued messages if the other side reads them at once. A stuck write must
+    /// not keep the stream open.
     pub(super) async fn close(&self) {
         drop(lock(&self.queue).take());
         let writer = lock(&self.writer_task).take();

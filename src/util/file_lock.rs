@@ -88,8 +88,8 @@ impl FileLock {
     /// Blocks until the lock for changes in `directory` is free, until `timeout` has passed; `None` if it is still held
     /// then. On a file system without locks it excludes nobody.
     ///
-    /// On Unix the directory itself is locked, so that no file is left behind and replacing a file in it does not lose the
-    /// lock. On Windows a file in it is locked.
+    /// On Unix the directory itself is locked, so that no file is left behind and replacing a file in it does not lose
+    /// the lock. On Windows a file in it is locked.
     #[must_use]
     pub fn acquire_for_directory(directory: &Path, timeout: Duration) -> Option<Self> {
         let started = Instant::now();

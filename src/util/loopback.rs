@@ -1,7 +1,7 @@
 //! Which hosts are loopback: this machine itself, so that nothing sent there leaves it.
 //!
-//! Plain `http` to such a host does not need `--allow-http`, may be opened in a browser, and is never sent through a proxy from
-//! the environment. A proxy that the user gives as an option is used.
+//! Plain `http` to such a host does not need `--allow-http`, may be opened in a browser, and is never sent through a
+//! proxy from the environment. A proxy that the user gives as an option is used.
 //!
 //! Names below `localhost` count too (RFC 6761 §6.3). Not every system resolver keeps them on this machine: glibc
 //! without nss-myhostname looks `localhost.` and `a.localhost` up in DNS. So mcpipe does not look them up:

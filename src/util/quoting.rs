@@ -69,8 +69,8 @@ pub fn split(line: &str) -> Option<Vec<String>> {
 }
 
 /// Backslashes are literal, except before a double quote: there two mean one, and a single one escapes the quote, as
-/// in the arguments of Windows programs. A single quote is a quote as in PowerShell, but inside a word (`O'Brien`) it is
-/// an apostrophe.
+/// in the arguments of Windows programs. A single quote is a quote as in PowerShell, but inside a word (`O'Brien`) it
+/// is an apostrophe.
 fn split_windows(line: &str) -> Option<Vec<String>> {
     let mut words = Vec::new();
     let mut word: Option<String> = None;

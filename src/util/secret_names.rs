@@ -52,8 +52,8 @@ pub fn is_secret_parameter(name: &str) -> bool {
     is_secret_name(name) || matches!(name, "key" | "sig" | "signature")
 }
 
-/// Whether a query parameter with this name is a secret in a URL that is shown, such as one of an OAuth redirect: `code`
-/// and `state` too (RFC 6749 §4.1.2).
+/// Whether a query parameter with this name is a secret in a URL that is shown, such as one of an OAuth redirect:
+/// `code` and `state` too (RFC 6749 §4.1.2).
 #[must_use]
 pub fn is_secret_parameter_of_shown_url(name: &str) -> bool {
     is_secret_parameter(name) || matches!(name, "code" | "state")

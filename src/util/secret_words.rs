@@ -2,9 +2,9 @@
 
 use super::secret_names::looks_secret;
 
-/// Where the secret in a word begins, if it may have one: the value of `NAME=VALUE` and of `Name: value`, behind an option
-/// too (`--header=Name: value`, `-HName: value`), what follows the colon after `-u`, and the whole word after an option
-/// with the name of a secret.
+/// Where the secret in a word begins, if it may have one: the value of `NAME=VALUE` and of `Name: value`, behind an
+/// option too (`--header=Name: value`, `-HName: value`), what follows the colon after `-u`, and the whole word after an
+/// option with the name of a secret.
 #[must_use]
 pub fn secret_start(previous: Option<&str>, word: &str) -> Option<usize> {
     match previous {

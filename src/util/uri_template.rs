@@ -190,7 +190,8 @@ fn push_variable(uri: &mut String, operator: TemplateOperator, variable: &Variab
     }
 }
 
-/// Percent-encodes what is not unreserved (RFC 3986 §2.3); with `allows_reserved` reserved characters and triplets stay.
+/// Percent-encodes what is not unreserved (RFC 3986 §2.3); with `allows_reserved` reserved characters and triplets
+/// stay.
 fn push_encoded(uri: &mut String, text: &str, allows_reserved: bool) {
     for (at, c) in text.char_indices() {
         let is_triplet =

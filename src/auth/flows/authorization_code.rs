@@ -65,8 +65,8 @@ pub(super) async fn log_in(context: &LoginContext, request: LoginRequest<'_>) ->
     login.finish(form).await
 }
 
-/// Whether the login page rejects the client of an earlier login. The server does not redirect then (RFC 6749 §4.1.2.1), so
-/// that mcpipe would wait in vain. A page that mcpipe cannot fetch says nothing.
+/// Whether the login page rejects the client of an earlier login. The server does not redirect then (RFC 6749
+/// §4.1.2.1), so that mcpipe would wait in vain. A page that mcpipe cannot fetch says nothing.
 async fn is_client_forgotten(context: &LoginContext, page: &AuthorizationRequest) -> bool {
     matches!(context.http.status_of_page(&page.url()).await, Ok(400 | 401))
 }

@@ -92,7 +92,8 @@ impl<'a> LoginFlow<'a> {
 
     /// Requests a token for the resource (`AUT-14`).
     ///
-    /// Some servers register a public client and return a secret that they then refuse, so it is omitted if it is refused.
+    /// Some servers register a public client and return a secret that they then refuse, so it is omitted if it is
+    /// refused.
     pub async fn request_token(&self, form: FormFields) -> Result<Result<TokenResponse, OAuthError>> {
         let answer = self.request_token_as_registered(form.clone()).await?;
         if let Err(error) = &answer

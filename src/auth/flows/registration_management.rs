@@ -4,8 +4,8 @@ use crate::auth::credentials::{ClientManagement, Credentials};
 use crate::auth::http_client::OAuthHttpClient;
 use crate::config::oauth::OAuthSettings;
 
-/// Deletes the clients that mcpipe registered for these credentials, where the authorization server allows that. Returns
-/// whether it did.
+/// Deletes the clients that mcpipe registered for these credentials, where the authorization server allows that.
+/// Returns whether it did.
 pub async fn delete_registration(http: &OAuthHttpClient, settings: &OAuthSettings, credentials: &Credentials) -> bool {
     let mut is_deleted = false;
     for ClientManagement { url, token } in

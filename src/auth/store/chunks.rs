@@ -1,9 +1,9 @@
 //! Secrets that are longer than one entry of the keychain may be, stored in several entries.
 //!
-//! A short secret is stored in the entry itself. A long one is stored in chunks under other names, and the entry contains
-//! their manifest: it is written last, so that a reader finds the old secret or the new one, never a mixture. The caller
-//! locks a secret for writing, and two sets of names are used alternately. Chunks are written in ascending and deleted in
-//! descending order, so that those of a killed writer are found by counting.
+//! A short secret is stored in the entry itself. A long one is stored in chunks under other names, and the entry
+//! contains their manifest: it is written last, so that a reader finds the old secret or the new one, never a mixture.
+//! The caller locks a secret for writing, and two sets of names are used alternately. Chunks are written in ascending
+//! and deleted in descending order, so that those of a killed writer are found by counting.
 
 use sha2::{Digest, Sha256};
 

@@ -1,7 +1,7 @@
 //! The keychain with its index and, if the choice is `auto`, the file as fallback.
 //!
-//! If both contain a record, the later one is valid. So whenever a process is killed, the last complete write is found. A
-//! refreshed token is not lost if the keychain fails: it is written to the file.
+//! If both contain a record, the later one is valid. So whenever a process is killed, the last complete write is found.
+//! A refreshed token is not lost if the keychain fails: it is written to the file.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -1,7 +1,7 @@
 //! The thread that accesses the keychain, and the deadlines of the accesses.
 //!
-//! A keychain may block indefinitely, and a blocked thread cannot be stopped. So the thread is not joined; it ends with the
-//! process.
+//! A keychain may block indefinitely, and a blocked thread cannot be stopped. So the thread is not joined; it ends with
+//! the process.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};

@@ -1,9 +1,10 @@
 //! Where credentials are stored between runs: the system's keychain, or a file that only its owner can read.
 //!
-//! A store holds opaque records by key and knows nothing about OAuth. Three answers are distinguished: nothing is stored
-//! (`None`), the store is locked, the store is broken (both [`ErrorKind::Config`](crate::error::ErrorKind::Config), with
-//! different hints). No call waits indefinitely: the keychain is accessed on a thread of its own with a deadline, locks
-//! have a timeout, and what a killed process held is free at once.
+//! A store holds opaque records by key and knows nothing about OAuth. Three answers are distinguished: nothing is
+//! stored (`None`), the store is locked, the store is broken (both
+//! [`ErrorKind::Config`](crate::error::ErrorKind::Config), with different hints). No call waits indefinitely: the
+//! keychain is accessed on a thread of its own with a deadline, locks have a timeout, and what a killed process held is
+//! free at once.
 //!
 //! | module | what it does |
 //! |---|---|

@@ -28,8 +28,8 @@ const MAX_INPUT_LENGTH: u64 = 1 << 20;
 /// Reads tokens from standard input and stores them.
 ///
 /// # Errors
-/// [`ErrorKind::Usage`] if they cannot be used; the failure of discovery if there is a refresh token and its token endpoint
-/// cannot be found.
+/// [`ErrorKind::Usage`] if they cannot be used; the failure of discovery if there is a refresh token and its token
+/// endpoint cannot be found.
 pub async fn run(context: &Context, args: AuthImportArgs) -> Result<Exit> {
     let (target, endpoint) = resolve_http_target(context, &args.target, &args.target_options).await?;
     context.note_awaited_input("tokens as JSON");

@@ -64,7 +64,8 @@ fn may_follow_from_missing_login(failure: &Failure) -> bool {
     kinds.contains(&failure.kind()) && !failure.details().is_unsent
 }
 
-/// Logs in to a server that did not ask for it: it accepts requests without a token, or refuses them in a way of its own.
+/// Logs in to a server that did not ask for it: it accepts requests without a token, or refuses them in a way of its
+/// own.
 async fn log_in_without_challenge(
     context: &Context,
     target: Target,

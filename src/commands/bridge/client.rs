@@ -84,8 +84,8 @@ impl ClientLink {
         self.send_error_object(id, format!(r#"{{"code":{code},"message":{message}}}"#)).await;
     }
 
-    /// Answers a request with a failure: its text in the message, all of it in the data. An error of the server is passed on
-    /// as it came.
+    /// Answers a request with a failure: its text in the message, all of it in the data. An error of the server is
+    /// passed on as it came.
     pub async fn send_failure(&self, id: &str, failure: &Failure) {
         if let Some(raw) = failure.details().rpc.as_ref().and_then(|error| error.raw.as_deref()) {
             return self.send_error_object(id, raw.get().to_owned()).await;

@@ -152,8 +152,8 @@ impl JoinedServers {
         MergedList { items, failed }
     }
 
-    /// Fetches the lists again, to find a name or URI that the client did not get from them. Returns the failures of servers
-    /// that may have it.
+    /// Fetches the lists again, to find a name or URI that the client did not get from them. Returns the failures of
+    /// servers that may have it.
     async fn refresh(self: &Arc<Self>, members: &[&str]) -> BTreeMap<usize, Failure> {
         let mut failed = BTreeMap::new();
         for (list, member, key) in LIST_METHODS.iter().filter(|(_, member, _)| members.contains(member)) {

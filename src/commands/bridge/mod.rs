@@ -1,9 +1,9 @@
 //! `bridge`: a server, or several as one, for clients that start a program and speak to it over stdio.
 //!
-//! Messages pass through as they came; only request IDs change on the way, and are restored. Where the client and a server
-//! are of different eras, messages are translated. Requests to one server are sent in the order in which they came, by a
-//! task of its own for each server; what a server sends is written by the task that reads from it. All queues are short, so
-//! that each side is read only as fast as the other one takes it.
+//! Messages pass through as they came; only request IDs change on the way, and are restored. Where the client and a
+//! server are of different eras, messages are translated. Requests to one server are sent in the order in which they
+//! came, by a task of its own for each server; what a server sends is written by the task that reads from it. All
+//! queues are short, so that each side is read only as fast as the other one takes it.
 
 mod changes;
 mod client;

@@ -155,8 +155,8 @@ impl Upstream {
         }
     }
 
-    /// Prepares a new connection: completes the handshake where the client does not, and restores what the client had set
-    /// on the previous one.
+    /// Prepares a new connection: completes the handshake where the client does not, and restores what the client had
+    /// set on the previous one.
     pub(super) async fn prepare(self: &Arc<Self>, connection: &Arc<ServerConnection>, is_again: bool) {
         if connection.is_modern() {
             if !self.passes_changes(connection) {
@@ -195,8 +195,8 @@ impl Upstream {
         self.report_possible_changes(connection).await;
     }
 
-    /// Opens a new session over HTTP in place of session `number`, which the server has forgotten; once for all requests
-    /// that notice it.
+    /// Opens a new session over HTTP in place of session `number`, which the server has forgotten; once for all
+    /// requests that notice it.
     pub(super) async fn renew_session(self: &Arc<Self>, connection: &Arc<ServerConnection>, number: u64) -> bool {
         let mut now = connection.session_number.lock().await;
         if *now != number {

@@ -1,5 +1,5 @@
-//! What servers ask the client during a request, where the eras differ: a legacy server sends a request of its own, a modern
-//! one answers with `input_required` (2026-07-28, basic/patterns/mrtr).
+//! What servers ask the client during a request, where the eras differ: a legacy server sends a request of its own, a
+//! modern one answers with `input_required` (2026-07-28, basic/patterns/mrtr).
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -120,8 +120,8 @@ impl Upstream {
         parsed.map(Some).ok_or_else(|| Failure::new(ErrorKind::Bug, "a request with answers cannot be read"))
     }
 
-    /// Lets a modern client answer a request of a legacy server: the client's request ends with `input_required`, and goes
-    /// on with the next request that has its state.
+    /// Lets a modern client answer a request of a legacy server: the client's request ends with `input_required`, and
+    /// goes on with the next request that has its state.
     pub(super) async fn hold_question(
         self: &Arc<Self>,
         connection: &Arc<ServerConnection>,

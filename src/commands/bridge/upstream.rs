@@ -255,8 +255,8 @@ impl Upstream {
         }
     }
 
-    /// Sends a request of the bridge itself. `members` are those of its parameters, as JSON. A request that got no response
-    /// since the connection was lost is sent again.
+    /// Sends a request of the bridge itself. `members` are those of its parameters, as JSON. A request that got no
+    /// response since the connection was lost is sent again.
     ///
     /// # Errors
     /// If the server returns an error, or cannot be reached.

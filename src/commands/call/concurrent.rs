@@ -77,7 +77,8 @@ pub enum RepeatedCall {
     Finished(FinishedCall, Option<Failure>),
 }
 
-/// Sends a call that was prepared, as one of several concurrent calls. A result that is equal to `known` is not checked.
+/// Sends a call that was prepared, as one of several concurrent calls. A result that is equal to `known` is not
+/// checked.
 pub async fn repeat_call(
     way: CallContext<'_>,
     given: &RawArguments,
@@ -105,7 +106,8 @@ fn take_failed_question(way: CallContext<'_>, questions: &ServerRequestLog) -> O
     questions.take_failure()
 }
 
-/// The outcome of a call, and how its result violates the tool's output schema: with `--strict` that is the failure instead.
+/// The outcome of a call, and how its result violates the tool's output schema: with `--strict` that is the failure
+/// instead.
 fn finish(
     way: CallContext<'_>,
     failed_question: Option<Failure>,

@@ -56,8 +56,8 @@ pub(super) fn histogram(times: &[Duration]) -> Vec<String> {
         .collect()
 }
 
-/// The times of all calls by when they were due, as SVG. Calls of the same column are one stroke from the shortest to the
-/// longest.
+/// The times of all calls by when they were due, as SVG. Calls of the same column are one stroke from the shortest to
+/// the longest.
 pub(super) fn plot(samples: &[CallSample]) -> String {
     let max =
         |of: fn(&CallSample) -> Duration| samples.iter().map(of).max().unwrap_or_default().as_secs_f64().max(1e-9);

@@ -1,7 +1,7 @@
 //! `call --repeat`: the same call many times, and how long the responses took.
 //!
-//! With `--rate`, the time of a call counts from when it was due, not from when it was sent: a server that stalls delays
-//! the calls that follow, and their users would have waited as well.
+//! With `--rate`, the time of a call counts from when it was due, not from when it was sent: a server that stalls
+//! delays the calls that follow, and their users would have waited as well.
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -88,7 +88,8 @@ pub(super) async fn run(
     let (mut next, mut awaited, mut interrupted) = (0, None, None);
     let mut stop = pin!(context.interrupt.interrupted());
     let mut timer = pin!(tokio::time::sleep_until(start));
-    // While no timer is set, tokio writes to a pipe of its own for each one that is set, such as the deadline of each call.
+    // While no timer is set, tokio writes to a pipe of its own for each one that is set, such as the deadline of each
+    // call.
     let mut pending_timer = tokio::time::interval(Duration::from_millis(100));
     loop {
         let now = Instant::now();
@@ -150,8 +151,8 @@ pub(super) async fn run(
     }
 }
 
-/// When the time of a call begins. `awaited` is the call that the timer was set for, if another could be started at once:
-/// how late the timer is does not count, since the server has no part in it.
+/// When the time of a call begins. `awaited` is the call that the timer was set for, if another could be started at
+/// once: how late the timer is does not count, since the server has no part in it.
 fn counts_from(due: Instant, awaited: Option<Instant>, now: Instant) -> Instant {
     let is_timed = awaited.is_some_and(|awaited| due >= awaited) && now.duration_since(due) <= TIMER_RESOLUTION;
     if is_timed { now } else { due }

@@ -104,8 +104,8 @@ pub async fn run(context: &Context, args: &CallArgs) -> Result<Exit> {
     Box::pin(context.with_session(session, operation)).await
 }
 
-/// The command that also saves the binary content, of which a terminal shows only a line. It calls the tool again, so only
-/// a tool that declares itself read-only gets it.
+/// The command that also saves the binary content, of which a terminal shows only a line. It calls the tool again, so
+/// only a tool that declares itself read-only gets it.
 async fn suggest_saving(call_context: CallContext<'_>, tool: &str, typed: &[String]) {
     let CallContext { context, session, tool_cache, args, .. } = call_context;
     let is_shown = !(context.ui.is_json() || args.structured || args.save.is_some() || args.output.is_some());

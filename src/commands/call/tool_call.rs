@@ -35,7 +35,8 @@ use crate::target::{ConfirmPolicy, Target};
 
 /// How long a failed call waits to find out whether the tool has changed.
 const STALE_SCHEMA_TIMEOUT: Duration = Duration::from_secs(5);
-/// With `--wait`, how often the tools are listed again, and how often it is checked whether the server announced a change.
+/// With `--wait`, how often the tools are listed again, and how often it is checked whether the server announced a
+/// change.
 const TOOL_LIST_INTERVAL: Duration = Duration::from_secs(1);
 const LIST_CHANGE_INTERVAL: Duration = Duration::from_millis(20);
 
@@ -174,8 +175,8 @@ impl ReadyCall {
 }
 
 impl CallContext<'_> {
-    /// Prepares one of several concurrent calls before it is its turn, if that asks neither the server nor the user, and
-    /// reports nothing: the tool is known, its arguments are valid as they are, and nothing else has to be checked.
+    /// Prepares one of several concurrent calls before it is its turn, if that asks neither the server nor the user,
+    /// and reports nothing: the tool is known, its arguments are valid as they are, and nothing else has to be checked.
     #[must_use]
     pub fn prepare_ahead(self, raw_arguments: &RawArguments) -> Option<ReadyCall> {
         let CallContext { session, tool_cache, args, .. } = self;
@@ -253,7 +254,8 @@ impl<'a> ToolCall<'a> {
         }
     }
 
-    /// One of several concurrent calls: it is not confirmed at the terminal, and keeps its own log of the server's requests.
+    /// One of several concurrent calls: it is not confirmed at the terminal, and keeps its own log of the server's
+    /// requests.
     #[must_use]
     pub fn concurrent(
         call_context: CallContext<'a>,
@@ -457,7 +459,8 @@ impl<'a> ToolCall<'a> {
         }
         let mut reply = session.send(operation).await?;
         if matches!(&reply, RequestOutcome::Error(error, _) if error.code == Some(code::HEADER_MISMATCH)) {
-            // The schema has changed: the headers are built again, once (HTM-07). The call was rejected before execution.
+            // The schema has changed: the headers are built again, once (HTM-07). The call was rejected before
+            // execution.
             let tools = tool_cache.reload(context, session).await?;
             let arguments = operation.params.get("arguments").and_then(Value::as_object);
             if let Some((tool, arguments)) = tools.find(name).zip(arguments) {
@@ -474,8 +477,8 @@ impl<'a> ToolCall<'a> {
         }
     }
 
-    /// The arguments, checked against the tool's schema, and the list that it is from. What a cached list rejects is checked
-    /// against the current one, and with `--wait` against one that has the tool.
+    /// The arguments, checked against the tool's schema, and the list that it is from. What a cached list rejects is
+    /// checked against the current one, and with `--wait` against one that has the tool.
     async fn prepare_validated(&self) -> Result<(Rc<ToolList>, PreparedArguments<'a>)> {
         let CallContext { context, session, tool_cache, .. } = self.call_context;
         let name = self.raw_arguments.tool.as_str();
@@ -614,7 +617,8 @@ impl<'a> ToolCall<'a> {
         }
     }
 
-    /// Waiting for the task has failed: it is canceled if the user interrupted mcpipe or the time is over, else it continues.
+    /// Waiting for the task has failed: it is canceled if the user interrupted mcpipe or the time is over, else it
+    /// continues.
     async fn abandon_task(&self, id: &str, failure: Failure) -> Failure {
         let CallContext { context, session, .. } = self.call_context;
         match failure.kind() {

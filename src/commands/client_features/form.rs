@@ -1,4 +1,5 @@
-//! A form at the terminal: filled in field by field, reviewed before it is sent; it can be declined or canceled at any step.
+//! A form at the terminal: filled in field by field, reviewed before it is sent; it can be declined or canceled at any
+//! step.
 //!
 //! The server is named first (`ELI-03`), and its text is marked as such.
 

@@ -17,8 +17,8 @@ use crate::env::programs::{is_path, is_program};
 use crate::env::{self, Environment, is_same_variable};
 use crate::target::{self, bundle};
 
-/// What prevents an entry from being used whose file is trusted and has no errors: missing variables, programs and files, and
-/// what a connection would report before it connects.
+/// What prevents an entry from being used whose file is trusted and has no errors: missing variables, programs and
+/// files, and what a connection would report before it connects.
 pub(super) fn entry_errors(
     config: &Config,
     server: &ConfiguredServer,

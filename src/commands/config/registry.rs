@@ -1,5 +1,5 @@
-//! `config add NAME registry:WHICH`: the settings of a server from its description (`server.json`) in a registry, at a URL,
-//! or in a file.
+//! `config add NAME registry:WHICH`: the settings of a server from its description (`server.json`) in a registry, at a
+//! URL, or in a file.
 
 use std::pin::pin;
 
@@ -102,8 +102,8 @@ fn unusable(which: &str, error: &ServerJsonError) -> Failure {
     }
 }
 
-/// The document at a URL. Of the target options only those that concern the connection apply: headers and credentials are
-/// meant for the server.
+/// The document at a URL. Of the target options only those that concern the connection apply: headers and credentials
+/// are meant for the server.
 ///
 /// # Errors
 /// If there is none, or it cannot be fetched.

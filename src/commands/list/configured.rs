@@ -41,8 +41,8 @@ impl<'a> ConfiguredServers<'a> {
         ConfiguredServers { context, names, jobs }
     }
 
-    /// Queries all, and shows how many are done, and at the end which are not. Passes each outcome on in the order of the
-    /// names as soon as those before it are done; interrupted ones are omitted.
+    /// Queries all, and shows how many are done, and at the end which are not. Passes each outcome on in the order of
+    /// the names as soon as those before it are done; interrupted ones are omitted.
     pub async fn query<T, F: Future<Output = T>>(
         &self,
         query: impl Fn(&'a str) -> F,

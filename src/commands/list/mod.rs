@@ -154,8 +154,8 @@ async fn print_server_info(context: &Context, session: &Session) -> Result<Exit>
 
 /// Prints a tool in full.
 ///
-/// It is looked up as a client that declares what a call without further options does, so that the list shows whether the
-/// tool needs an option, and if it is not listed then, as a client that declares everything.
+/// It is looked up as a client that declares what a call without further options does, so that the list shows whether
+/// the tool needs an option, and if it is not listed then, as a client that declares everything.
 async fn print_tool(
     context: &Context,
     target: Target,

@@ -1,7 +1,7 @@
 //! What changed from one JSON Schema to another: whether it accepts less, more, or only reads differently.
 //!
-//! The comparison goes through the keywords. What it cannot judge counts as a change for the worse. JSON Schema 2020-12,
-//! which MCP uses by default, and draft 7 have the same keywords, except for what is treated alike here.
+//! The comparison goes through the keywords. What it cannot judge counts as a change for the worse. JSON Schema
+//! 2020-12, which MCP uses by default, and draft 7 have the same keywords, except for what is treated alike here.
 
 use std::collections::BTreeSet;
 

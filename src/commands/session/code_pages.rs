@@ -15,7 +15,8 @@ pub(super) fn release() {
     let Ok(maps) = std::fs::read_to_string("/proc/self/maps") else { return };
     for (start, length) in maps.lines().filter_map(code_range) {
         let start: *mut c_void = without_provenance_mut(start);
-        // SAFETY: code is mapped from a file, cannot be written to, and is the same when it is read again from that file.
+        // SAFETY: code is mapped from a file, cannot be written to, and is the same when it is read again from that
+        // file.
         let _ = unsafe { madvise(start, length, Advice::LinuxDontNeed) };
     }
 }

@@ -6,8 +6,8 @@
 /// Where the system lists the descriptors of this process.
 const DESCRIPTORS: &str = "/dev/fd";
 
-/// Closes every descriptor above standard error that was inherited. All that this program opens are closed by `exec`, and
-/// inherited ones are not.
+/// Closes every descriptor above standard error that was inherited. All that this program opens are closed by `exec`,
+/// and inherited ones are not.
 pub(super) fn close_inherited_files() {
     let names = std::fs::read_dir(DESCRIPTORS).into_iter().flatten().flatten().map(|entry| entry.file_name());
     let numbers: Vec<i32> = names.filter_map(|name| name.to_str()?.parse().ok()).filter(|number| *number > 2).collect();

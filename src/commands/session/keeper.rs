@@ -1,4 +1,5 @@
-//! The keeper of a session: a process of its own that holds the connection to a server and serves commands over a socket.
+//! The keeper of a session: a process of its own that holds the connection to a server and serves commands over a
+//! socket.
 //!
 //! It waits for events only: connections, messages, the end of the idle time.
 

@@ -1,4 +1,5 @@
-//! Keeps the commands that use one session apart: what each of them sends, and to which of them what comes back belongs.
+//! Keeps the commands that use one session apart: what each of them sends, and to which of them what comes back
+//! belongs.
 //!
 //! Every command has a range of request IDs of its own, so that a response, a progress notification and a cancellation
 //! show whose they are. A request from the server goes to the command whose request it belongs to. Over a stream that
@@ -28,7 +29,8 @@ use crate::transport::kept::item_line;
 use crate::transport::{Incoming, IncomingItem, OutgoingKind, OutgoingMessage, Transport};
 use crate::util::lock::lock;
 
-/// The bits of a request ID that count the requests of one command. IDs stay below 2^53, which every JSON library reads.
+/// The bits of a request ID that count the requests of one command. IDs stay below 2^53, which every JSON library
+/// reads.
 const ID_BITS: u32 = 28;
 /// How much may wait to be read by one command, in bytes.
 const MAX_QUEUED: u32 = 8 << 20;
@@ -469,8 +471,8 @@ impl Router {
         let mut handshake = lock(&upstream.handshake);
         let is_running = matches!(&*handshake, SharedHandshake::Running { id: running, .. } if *running == id);
         if !is_running {
-            // The server has forgotten its session (2025-11-25, basic/transports, "Session Management"). The next command
-            // opens another one.
+            // The server has forgotten its session (2025-11-25, basic/transports, "Session Management"). The next
+            // command opens another one.
             let is_lost = status == Some(404) && matches!(*handshake, SharedHandshake::Done { .. });
             if is_lost && upstream.transport.legacy_session().is_some_and(|http| http.forget_session()) {
                 *handshake = SharedHandshake::New;

@@ -20,8 +20,8 @@ use crate::transport::http::redacted_url;
 /// The variable with a URL that has a secret.
 const URL_VARIABLE: &str = "MCP_URL";
 
-/// The text of a suite for a server: its lists, and a call of each tool that says that it is read-only. Those are called
-/// to see whether they succeed.
+/// The text of a suite for a server: its lists, and a call of each tool that says that it is read-only. Those are
+/// called to see whether they succeed.
 ///
 /// # Errors
 /// When the server cannot be used.
@@ -50,7 +50,8 @@ pub(super) async fn suite_text(context: &Context, target: Target) -> Result<Stri
     Ok(text)
 }
 
-/// How the suite begins: what it is, and its server. Secrets in a URL stay out of the file, and so do the target options.
+/// How the suite begins: what it is, and its server. Secrets in a URL stay out of the file, and so do the target
+/// options.
 fn suite_header(target: &Target) -> String {
     let mut text = "# Written by `mcpipe test --init`. `mcpipe man suite.5` describes every key; `mcpipe test --schema` is for editors.\n"
         .to_owned();

@@ -35,8 +35,8 @@ fn fail(problems: Vec<String>, hint: &str) -> Finding {
     Finding::Fail(Failure::new(ErrorKind::Mismatch, only.clone()).hint(hint))
 }
 
-/// Who the server says it is. `initialize` requires a name and a version (2025-11-25, schema, `Implementation`); without a
-/// handshake they are optional (2026-07-28, basic/index, `_meta`).
+/// Who the server says it is. `initialize` requires a name and a version (2025-11-25, schema, `Implementation`);
+/// without a handshake they are optional (2026-07-28, basic/index, `_meta`).
 pub(super) fn identity(info: &ServerInfo, is_required: bool) -> Finding {
     let text = |part: &Option<String>| part.clone().filter(|text| !text.trim().is_empty());
     match (text(&info.name), text(&info.version)) {

@@ -1,7 +1,7 @@
 //! Schemas that are valid, but that some clients refuse or misread.
 //!
-//! Which those are comes from the Inspector, which collected them (its `--strict`): Claude Code refuses `true` and `false`
-//! as the schema of a value, and model APIs that take one type for a value misread a list of types.
+//! Which those are comes from the Inspector, which collected them (its `--strict`): Claude Code refuses `true` and
+//! `false` as the schema of a value, and model APIs that take one type for a value misread a list of types.
 
 use serde_json::Value;
 

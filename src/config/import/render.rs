@@ -60,7 +60,8 @@ fn toml_value(node: &ConfigNode) -> Option<Toml> {
 /// How the comment above an imported entry begins.
 pub(super) const ORIGIN_COMMENT: &str = "# Imported from ";
 
-/// The text of an entry's tables, under a comment that says where it comes from: what [`rewrite::add`](crate::config::file::rewrite::add) adds to a file.
+/// The text of an entry's tables, under a comment that says where it comes from: what
+/// [`rewrite::add`](crate::config::file::rewrite::add) adds to a file.
 #[must_use]
 pub fn toml_block(entry: &ImportedServer, from: &str) -> String {
     let mut made = toml_table(&entry.config);

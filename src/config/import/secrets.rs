@@ -16,8 +16,8 @@ pub struct FoundSecret {
     pub variable: String,
     /// The text that replaces it if it is stored elsewhere.
     pub reference: Option<String>,
-    /// Whether it is one by its name or form. Anything else that `config get` would not show only may be a secret: it is
-    /// reported and not moved.
+    /// Whether it is one by its name or form. Anything else that `config get` would not show only may be a secret: it
+    /// is reported and not moved.
     pub is_certain: bool,
     /// The path to the string.
     segments: Vec<PathSegment>,

@@ -64,8 +64,8 @@ enum TranslatedPart {
 
 /// Translates a string of another client; what could not be kept is added to `notes`.
 ///
-/// `${NAME}` of a variable in `own`, the server's own `env`, is a reference for every client: programs such as mcp-remote
-/// expand it themselves (<https://github.com/geelen/mcp-remote>).
+/// `${NAME}` of a variable in `own`, the server's own `env`, is a reference for every client: programs such as
+/// mcp-remote expand it themselves (<https://github.com/geelen/mcp-remote>).
 pub fn translate_references(text: &str, around: &VariableContext, own: &[String], notes: &mut Vec<String>) -> String {
     let pieces = split_at_own_variables(text, around.syntax, own).into_iter().flat_map(|piece| match piece {
         TranslatedPart::Text(text) => translate_text(&text, around, notes),

@@ -102,7 +102,8 @@ impl<'a> Secrets<'a> {
         Err(SecretError::new("a secret was not fetched"))
     }
 
-    /// The values that are missing; they are to be fetched and passed to [`Secrets::set_result`], and the entry read again.
+    /// The values that are missing; they are to be fetched and passed to [`Secrets::set_result`], and the entry read
+    /// again.
     #[must_use]
     pub fn take_missing(&self) -> Vec<SecretRequest> {
         std::mem::take(&mut self.missing.borrow_mut())

@@ -46,9 +46,9 @@ impl Handshake {
         }
     }
 
-    /// Sends `initialize` (`ERA-15`). A server that refuses the offered revision is offered the newest one that it names,
-    /// else the next older one (2025-11-25, basic/lifecycle, "Version Negotiation"). If none is accepted, this is the
-    /// first refusal.
+    /// Sends `initialize` (`ERA-15`). A server that refuses the offered revision is offered the newest one that it
+    /// names, else the next older one (2025-11-25, basic/lifecycle, "Version Negotiation"). If none is accepted, this
+    /// is the first refusal.
     pub async fn initialize(&self, rpc: &RpcClient) -> RequestOutcome {
         rpc.accept_server_requests(true);
         if let Some(result) = rpc.transport().handshake_result() {
@@ -68,7 +68,8 @@ impl Handshake {
         first
     }
 
-    /// The revision to offer after this refusal; `None` if the refusal cannot be about the revision, or all were offered.
+    /// The revision to offer after this refusal; `None` if the refusal cannot be about the revision, or all were
+    /// offered.
     fn next_offer(&self, refusal: &RequestOutcome, offered: &[Revision]) -> Option<Revision> {
         if matches!(self.pin, RevisionPin::Exact(_)) {
             return None;

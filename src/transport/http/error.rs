@@ -1,5 +1,5 @@
-//! Errors without a readable HTTP response (refused connections, failed TLS handshakes, invalid HTTP, another protocol):
-//! all causes, and a hint.
+//! Errors without a readable HTTP response (refused connections, failed TLS handshakes, invalid HTTP, another
+//! protocol): all causes, and a hint.
 
 use std::error::Error;
 

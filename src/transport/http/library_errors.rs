@@ -1,4 +1,5 @@
-//! Texts of errors of hyper, reqwest and rustls by which mcpipe recognizes what has no type or method. They are not shown.
+//! Texts of errors of hyper, reqwest and rustls by which mcpipe recognizes what has no type or method. They are not
+//! shown.
 
 /// hyper's error for bytes that arrived on a connection without a request. It has no `is_` method.
 pub(super) const UNEXPECTED_MESSAGE: &str = "received unexpected message from connection";

@@ -38,11 +38,11 @@ const MAX_LOGINS: usize = 3;
 /// How many redirects are followed.
 const MAX_REDIRECTS: usize = 5;
 
-/// How long after a response the next request is sent at the earliest while a session is opened, when requests follow each
-/// other at once: a server that closes its connections after each response has closed this one by then.
+/// How long after a response the next request is sent at the earliest while a session is opened, when requests follow
+/// each other at once: a server that closes its connections after each response has closed this one by then.
 const SETTLE_TIME: Duration = Duration::from_millis(2);
-/// How many requests open a session and make one call at most: a probe, `initialize`, `notifications/initialized`, a list
-/// and the call. Later ones are not delayed, so that a batch of calls keeps its pace.
+/// How many requests open a session and make one call at most: a probe, `initialize`, `notifications/initialized`, a
+/// list and the call. Later ones are not delayed, so that a batch of calls keeps its pace.
 const OPENING_REQUESTS: u32 = 5;
 
 /// What all requests to one endpoint share.
@@ -225,8 +225,8 @@ impl EndpointClient {
         Ok(response)
     }
 
-    /// Lets the idle connections see what arrived since the last response: one that the server has closed must not carry
-    /// a request, which would fail without a way to know whether it was carried out.
+    /// Lets the idle connections see what arrived since the last response: one that the server has closed must not
+    /// carry a request, which would fail without a way to know whether it was carried out.
     async fn settle_idle_connections(&self) {
         let is_opening = self.sent.fetch_add(1, Ordering::Relaxed) < OPENING_REQUESTS;
         let since = lock(&self.last_response).map(|at| at.elapsed());

@@ -155,8 +155,8 @@ fn event_stream_messages(text: &str) -> Vec<RpcMessage> {
     data.filter_map(|event| rpc::parse(&event.data).ok()).flatten().collect()
 }
 
-/// Whether an error body without a request ID is JSON-RPC rather than some API's own `{"error":"invalid_token"}`: it has
-/// a member `jsonrpc`, or its error has a code other than the HTTP status.
+/// Whether an error body without a request ID is JSON-RPC rather than some API's own `{"error":"invalid_token"}`: it
+/// has a member `jsonrpc`, or its error has a code other than the HTTP status.
 fn is_rpc_error(text: &str, status: u16) -> bool {
     #[derive(Deserialize)]
     struct ErrorBody {

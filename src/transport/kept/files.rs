@@ -100,8 +100,8 @@ pub struct SessionRecord {
     /// A command that lists what the target offers, without secrets.
     #[serde(default)]
     pub list_command: String,
-    /// What the session belongs to, each with a few bits of the hash of its value: enough to name a difference, and too few to
-    /// find out a value.
+    /// What the session belongs to, each with a few bits of the hash of its value: enough to name a difference, and too
+    /// few to find out a value.
     #[serde(default)]
     pub identity: BTreeMap<String, String>,
     /// After which time without commands it ends, in milliseconds.

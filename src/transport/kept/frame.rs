@@ -1,7 +1,7 @@
 //! What a keeper and a command write to each other, in lines.
 //!
-//! A command writes JSON-RPC messages, each on one line. Over HTTP a line with its headers may precede it, and a line may
-//! say that the response to a request is no longer wanted. The keeper first greets, then writes what its transport
+//! A command writes JSON-RPC messages, each on one line. Over HTTP a line with its headers may precede it, and a line
+//! may say that the response to a request is no longer wanted. The keeper first greets, then writes what its transport
 //! reports: a message as it is, anything else as a line of a recording (`docs/recording.md`).
 
 use std::io;
@@ -144,7 +144,8 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         self.reader.into_inner()
     }
 
-    /// The next line, without its end; `None` at the end of the stream. A line that was begun is dropped: its writer died.
+    /// The next line, without its end; `None` at the end of the stream. A line that was begun is dropped: its writer
+    /// died.
     ///
     /// # Errors
     /// If the stream cannot be read, or a line is longer than a message may be.

@@ -1,9 +1,9 @@
 //! A server that another mcpipe process keeps running: a session of `mcpipe session`, behind a Unix socket of the user.
 //!
 //! The keeper of a session (`commands/session/keeper.rs`) has the real connection. A command connects to its socket and
-//! uses the server as if it had connected itself: it sees the transport of the real connection, and everything that this
-//! transport reports. The IDs of its requests begin at a number that the keeper chose, so that no two commands use the
-//! same ID and messages need no translation.
+//! uses the server as if it had connected itself: it sees the transport of the real connection, and everything that
+//! this transport reports. The IDs of its requests begin at a number that the keeper chose, so that no two commands use
+//! the same ID and messages need no translation.
 
 pub mod files;
 mod frame;

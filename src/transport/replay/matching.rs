@@ -1,4 +1,5 @@
-//! Which recorded request a request is: the same method and the same parameters, apart from what differs from run to run.
+//! Which recorded request a request is: the same method and the same parameters, apart from what differs from run to
+//! run.
 
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};

@@ -1,7 +1,7 @@
 //! Plays a recording: answers requests with what was recorded for them, in the recorded order.
 //!
-//! What was received is played when its request was sent again, or, for what belongs to no request, when the message was
-//! sent again after which it came. Of what came between a request and its response, everything is played before the
+//! What was received is played when its request was sent again, or, for what belongs to no request, when the message
+//! was sent again after which it came. Of what came between a request and its response, everything is played before the
 //! response.
 
 use std::sync::{Arc, Mutex, MutexGuard};

@@ -1,5 +1,5 @@
-//! `--max-failures N`: after N failures in a row, the other lines for a server fail at once, until one that is tried after a
-//! pause succeeds.
+//! `--max-failures N`: after N failures in a row, the other lines for a server fail at once, until one that is tried
+//! after a pause succeeds.
 
 use std::time::Duration;
 
@@ -83,8 +83,8 @@ impl Circuit {
     }
 }
 
-/// Whether the server failed: it did not respond, or not as it should. `None` if nothing was sent. An error that the tool or
-/// the server reports is a response.
+/// Whether the server failed: it did not respond, or not as it should. `None` if nothing was sent. An error that the
+/// tool or the server reports is a response.
 fn is_server_failure(ended: &FinishedCall) -> Option<bool> {
     match &ended.failure {
         _ if ended.result.is_some() => Some(false),

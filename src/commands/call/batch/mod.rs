@@ -230,8 +230,8 @@ fn is_output_failure(failure: &Failure) -> bool {
     !(failure.kind().is_interrupt() || failure.kind() == ErrorKind::Usage)
 }
 
-/// Prints and removes the first results, as long as standard output takes them at once: to hand them over to another thread
-/// takes several times as long.
+/// Prints and removes the first results, as long as standard output takes them at once: to hand them over to another
+/// thread takes several times as long.
 fn print_at_once(ui: &Ui, answers: &mut Vec<BatchResponse>) -> Result<()> {
     while !ui.has_filter() && !answers.is_empty() {
         let (mut count, mut length) = (0, 0);
