@@ -45,7 +45,7 @@ pub struct LockArgs {
     #[arg(last = true, value_name = "COMMAND")]
     pub command: Vec<String>,
 
-    /// The lock file [default: mcp.lock]
+    /// The lock file; `-` is standard output [default: mcp.lock]
     #[arg(short = 'o', long = "output", value_name = "FILE")]
     pub file: Option<PathBuf>,
     /// Compare the servers with the file and print what changed

@@ -257,20 +257,29 @@ fn check_writable(directory: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
+/// Whether a path is not that of a regular file, but of a device, a FIFO, or `/dev/stdout`. It is written directly, and
+/// has no old content: reading it may never end.
+#[must_use]
+pub fn is_device(path: &Path) -> bool {
+    // `/dev/stdout` may lead to a regular file, which others have open.
+    let is_special = |path: &Path| path.starts_with("/dev") || path.starts_with("/proc");
+    is_special(path)
+        || fs::canonicalize(path).is_ok_and(|place| is_special(&place))
+        || fs::metadata(path).is_ok_and(|existing| !existing.is_file() && !existing.is_dir())
+}
+
 /// Writes the one file that the user named. An existing file is replaced as a whole: if the new content cannot be
-/// written, the old content stays. What is not a regular file (a device, a FIFO, `/dev/stdout`) is written directly.
+/// written, the old content stays.
 ///
 /// # Errors
 /// When the file cannot be made or written.
 pub fn write_file(path: &Path, data: &[FileData<'_>]) -> Result<()> {
+    if is_device(path) {
+        return write_directly(path, data);
+    }
     // Through a symbolic link its target is replaced.
     let place = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let existing = fs::metadata(&place).ok();
-    // `/dev/stdout` may lead to a regular file, which others have open.
-    let is_special = |path: &Path| path.starts_with("/dev") || path.starts_with("/proc");
-    if is_special(path) || is_special(&place) || existing.as_ref().is_some_and(|existing| !existing.is_file()) {
-        return write_directly(path, data);
-    }
     let parent = place.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
     #[cfg_attr(not(unix), expect(unused_mut, reason = "only Unix has a mode to set"))]
     let mut builder = temporary_in(parent);

@@ -36,6 +36,42 @@ fn check(before: Value, after: Value, options: &[&str]) -> (Run, Sandbox, StdioS
 }
 
 #[test]
+#[cfg(unix)]
+fn what_is_not_a_file_is_written_and_not_read() {
+    let server = with_tools(json!([tool("add", json!({}), json!([]))]));
+    let sandbox = sandbox_with(&server);
+    sandbox.mcpipe(["lock", "demo"]).run().exits(0);
+    let text = std::fs::read_to_string(sandbox.work().join("mcp.lock")).unwrap();
+    // Standard output is a pipe here: whoever reads from it waits forever.
+    sandbox.mcpipe(["lock", "demo", "-o", "/dev/stdout"]).run().exits(0).prints(&text).stderr_is("wrote /dev/stdout\n");
+    sandbox.mcpipe(["lock", "demo", "-o", "-"]).run().exits(0).prints(&text).stderr_is("");
+    assert!(!sandbox.work().join("-").exists());
+    let full = "mcpipe: error: cannot write the file '/dev/full'\n  No space left on device (os error 28)\n\
+                hint: choose another file: -o FILE\n";
+    if cfg!(target_os = "linux") {
+        sandbox.mcpipe(["lock", "demo", "-o", "/dev/full"]).run().exits(74).prints("").stderr_is(full);
+    }
+    for option in ["--check", "--update"] {
+        sandbox.mcpipe(["lock", "demo", option, "-o", "-"]).run().exits(2).prints("").stderr_is(
+            "mcpipe: error: --check and --update need a lock file, not standard output\nhint: name a file: -o FILE\n",
+        );
+    }
+}
+
+#[test]
+#[cfg(unix)]
+fn a_link_to_a_lock_file_stays_one() {
+    let server = with_tools(json!([tool("add", json!({}), json!([]))]));
+    let sandbox = sandbox_with(&server);
+    let link = sandbox.work().join("mcp.lock");
+    std::os::unix::fs::symlink("shared.lock", &link).unwrap();
+    std::fs::write(sandbox.work().join("shared.lock"), r#"{"version": 1, "servers": {}}"#).unwrap();
+    sandbox.mcpipe(["lock", "demo"]).run().exits(0);
+    assert_eq!(std::fs::read_link(&link).unwrap(), std::path::Path::new("shared.lock"));
+    sandbox.mcpipe(["lock", "--check"]).run().exits(0).prints("").stderr_is("demo: nothing changed\n");
+}
+
+#[test]
 fn the_file_is_canonical() {
     let server = with_tools(
         json!([tool("b", json!({"z": {"type": "string"}, "a": {}}), json!(["z"])), {"name": "a", "inputSchema": {}}]),

@@ -1,12 +1,11 @@
 //! The lock file: what servers offered when it was written, as canonical JSON.
 
-use std::io::Write;
 use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
 use crate::error::{ErrorKind, Failure, Result};
-use crate::util::atomic_write::{replace_file, temporary_in};
+use crate::output::save::{FileData, write_file};
 use crate::util::json_error::json_fault;
 use crate::util::quoting::quote;
 
@@ -86,20 +85,8 @@ impl LockFile {
     /// # Errors
     /// [`ErrorKind::Output`] if it cannot be written.
     pub fn write(&self, path: &Path) -> Result<()> {
-        let write = || -> std::io::Result<()> {
-            let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-            let mut file = temporary_in(directory).tempfile_in(directory)?;
-            file.write_all(self.text().as_bytes())?;
-            // The temporary file is private, but a lock file is part of a project.
-            #[cfg(unix)]
-            file.as_file().set_permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))?;
-            replace_file(file, path)
-        };
-        write().map_err(|error| {
-            Failure::new(ErrorKind::Output, format!("cannot write the lock file '{}'", path.display()))
-                .caused_by(&error)
-                .hint("choose another file: -o FILE")
-        })
+        let text = FileData::Bytes(self.text().into_bytes().into());
+        write_file(path, &[text]).map_err(|failure| failure.hint("choose another file: -o FILE"))
     }
 }
 

@@ -14,6 +14,7 @@ use self::file::{DEFAULT_LOCK_FILE, LockFile, file_option};
 use crate::cli::LockArgs;
 use crate::commands::context::{Context, Exit};
 use crate::error::{ErrorKind, Failure, Result};
+use crate::output::save::is_device;
 use crate::protocol::views::{ListItem, ListKind};
 use crate::session::{CachePolicy, Session, SessionInfo};
 use crate::util::count::counted;
@@ -30,8 +31,14 @@ pub async fn run(context: &Context, args: LockArgs) -> Result<Exit> {
         return Err(Failure::new(ErrorKind::Usage, "--markdown needs --check or --update")
             .hint("add one: mcpipe lock --check --markdown"));
     }
+    let is_stdout = path == Path::new("-");
+    if is_stdout && compares {
+        return Err(Failure::new(ErrorKind::Usage, "--check and --update need a lock file, not standard output")
+            .hint("name a file: -o FILE"));
+    }
     let mut lock = match compares {
         true => LockFile::read(path)?,
+        false if is_stdout || is_device(path) => LockFile::default(),
         false => LockFile::read_if_exists(path)?.unwrap_or_default(),
     };
     let targets: Vec<(Vec<String>, Vec<String>)> = if !args.command.is_empty() {
@@ -63,6 +70,9 @@ pub async fn run(context: &Context, args: LockArgs) -> Result<Exit> {
     }
     if compares {
         report::print(context, &all, args.markdown)?;
+    }
+    if is_stdout {
+        return context.ui.print_text(&lock.text()).map(|()| Exit::Done);
     }
     if !args.check {
         lock.write(path)?;
