@@ -42,6 +42,18 @@ fn hostile() -> Mcp {
 }
 
 #[test]
+fn a_report_is_not_written_to_standard_output() {
+    for option in ["--junit", "--markdown", "--html"] {
+        let sandbox = Sandbox::new();
+        let run = sandbox.mcpipe(["test", "./server", option, "-"]).run();
+        run.exits(2).prints("").stderr_is(&format!(
+            "mcpipe: error: {option} needs a file: standard output is for the results\nhint: name a file: {option} FILE\n"
+        ));
+        assert!(!sandbox.work().join("-").exists());
+    }
+}
+
+#[test]
 fn junit_reports_follow_the_schema() {
     let server = hostile().stdio();
     let sandbox = Sandbox::new();

@@ -55,7 +55,12 @@ pub(super) fn write(context: &Context, reports: &[TestReport], options: &ExportO
 /// # Errors
 /// When a directory does not exist.
 pub(super) fn check(options: &ExportOptions<'_>) -> Result<()> {
-    for path in [options.junit, options.markdown, options.html].into_iter().flatten() {
+    let files = [("--junit", options.junit), ("--markdown", options.markdown), ("--html", options.html)];
+    for (option, path) in files.into_iter().filter_map(|(option, path)| Some((option, path?))) {
+        if path == Path::new("-") {
+            let message = format!("{option} needs a file: standard output is for the results");
+            return Err(Failure::new(ErrorKind::Usage, message).hint(format!("name a file: {option} FILE")));
+        }
         let directory = path.parent().filter(|directory| !directory.as_os_str().is_empty());
         if let Some(directory) = directory.filter(|directory| !directory.is_dir()) {
             return Err(Failure::new(ErrorKind::Usage, format!("cannot write {}", path.display()))
