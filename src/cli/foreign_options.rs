@@ -95,6 +95,7 @@ const FOREIGN_OPTIONS: &[ForeignOption] = &[
         "omit it: list prints the tools unless an option chooses something else",
     )
     .of(&["list"]),
+    option(&["--signatures", "--compact"], "use --brief").of(&["list"]),
     option(&["--paginate", "--page", "--page-size", "--cursor"], "omit it: mcpipe requests all pages").of(&["list"]),
     option(&["--reporter", "--report"], "use --tap, --junit FILE, --markdown FILE or --html FILE").of(&["test"]),
     option(&["--only", "--grep", "-g"], "use --filter WORD to choose tests of a suite").of(&["test"]),
@@ -165,13 +166,14 @@ pub fn command_for(parent: &str, word: &str, more: usize) -> Option<&'static str
 
 fn top_level_command(word: &str, more: usize) -> Option<&'static str> {
     Some(match word {
-        "ls" | "tools" | "servers" | "inspect" | "describe" | "info" | "tools/list" => "mcpipe list",
-        "resources" | "resources/list" => "mcpipe list TARGET --resources",
-        "prompts" | "prompts/list" => "mcpipe list TARGET --prompts",
+        "ls" | "tools" | "servers" | "inspect" | "describe" | "info" | "list-tools" => "mcpipe list",
+        "resource" => "mcpipe read TARGET",
+        "resources" | "list-resources" => "mcpipe list TARGET --resources",
+        "prompts" | "list-prompts" => "mcpipe list TARGET --prompts",
         "search" | "grep" => "mcpipe list --search WORD",
-        "run" | "exec" | "invoke" | "tools/call" => "mcpipe call TARGET TOOL",
-        "get" | "cat" | "read-resource" | "resources/read" => "mcpipe read TARGET URI",
-        "get-prompt" | "prompts/get" => "mcpipe prompt TARGET NAME",
+        "run" | "exec" | "invoke" | "call-tool" => "mcpipe call TARGET TOOL",
+        "get" | "cat" | "read-resource" => "mcpipe read TARGET URI",
+        "get-prompt" => "mcpipe prompt TARGET NAME",
         "watch" if more < 2 => "mcpipe list TARGET --watch",
         "watch" | "subscribe" => "mcpipe read TARGET URI --watch",
         "add" | "install" | "init" => "mcpipe config add NAME URL",
@@ -188,6 +190,7 @@ fn top_level_command(word: &str, more: usize) -> Option<&'static str> {
         "status" | "whoami" => "mcpipe auth status",
         "completion" => "mcpipe completions SHELL",
         "version" => "mcpipe --version",
+        "daemon" if more > 0 => "mcpipe session",
         "start" | "connect" | "daemon" => "mcpipe session start TARGET",
         "sessions" if more > 0 => "mcpipe session",
         "sessions" | "ps" => "mcpipe session list",
@@ -200,6 +203,32 @@ fn top_level_command(word: &str, more: usize) -> Option<&'static str> {
         "check" | "doctor" | "validate" => "mcpipe test TARGET",
         "diff" => "mcpipe lock --check",
         "snapshot" => "mcpipe lock TARGET",
+        "ping" => "mcpipe request TARGET ping",
+        "record" => "use the option --record FILE of the command that is to be recorded",
+        "mock" => "to serve recorded answers: mcpipe replay FILE",
+        "emit-ts" => "mcpipe list TARGET --for typescript",
+        "shell" | "repl" => "to make many calls, one JSON object per line: mcpipe call TARGET --batch -",
+        "alias" if more > 0 => "mcpipe config",
+        "alias" => "mcpipe config list",
+        "configs" | "scan" | "discover" => "to find the servers of other clients: mcpipe config import --dry-run",
+        "guard" => "set allow_tools and deny_tools in the configuration: mcpipe config edit",
+        "vault" => "to store tokens: mcpipe auth import TARGET; to remove them: mcpipe auth logout TARGET",
+        _ => return command_of_method(word),
+    })
+}
+
+/// The command for a method, also as the commands of other clients are called: `tools-list`.
+#[must_use]
+pub fn command_of_method(word: &str) -> Option<&'static str> {
+    Some(match word.replace('-', "/").as_str() {
+        "tools/list" => "mcpipe list TARGET",
+        "tools/get" => "mcpipe list TARGET TOOL",
+        "tools/call" => "mcpipe call TARGET TOOL",
+        "resources/list" => "mcpipe list TARGET --resources",
+        "resources/templates/list" => "mcpipe list TARGET --templates",
+        "resources/read" => "mcpipe read TARGET URI",
+        "prompts/list" => "mcpipe list TARGET --prompts",
+        "prompts/get" => "mcpipe prompt TARGET NAME",
         _ => return None,
     })
 }
@@ -227,6 +256,8 @@ fn config_command(word: &str) -> Option<&'static str> {
         "validate" | "doctor" | "test" => "mcpipe config check",
         "secrets" => "mcpipe config secret list",
         "where" | "file" => "mcpipe config path",
+        "login" => "mcpipe auth login TARGET",
+        "logout" => "mcpipe auth logout TARGET",
         _ => return None,
     })
 }

@@ -51,8 +51,8 @@ pub(super) fn positionals(words: &[&str], from: usize, definition: &clap::Comman
     let mut at = from;
     while at < words.len() {
         match option_with_value(words[at], definition) {
-            Some(true) => at += 1,
-            Some(false) => {}
+            Some(Some(true)) => at += 1,
+            Some(_) => {}
             None => found.push(at),
         }
         at += 1;
@@ -60,13 +60,14 @@ pub(super) fn positionals(words: &[&str], from: usize, definition: &clap::Comman
     found
 }
 
-/// Whether the next word is the value of this option; `None` if it is not an option.
-fn option_with_value(word: &str, definition: &clap::Command) -> Option<bool> {
+/// Whether the next word is the value of this option; `Some(None)` if mcpipe has no such option, and `None` if it is not
+/// an option.
+pub(super) fn option_with_value(word: &str, definition: &clap::Command) -> Option<Option<bool>> {
     if !word.starts_with('-') || word == "-" {
         return None;
     }
     let option = definition.get_arguments().find(|option| is_named(option, word));
-    Some(option.is_some_and(|option| option.get_action().takes_values() && !option.is_require_equals_set()))
+    Some(option.map(|option| option.get_action().takes_values() && !option.is_require_equals_set()))
 }
 
 fn is_named(option: &clap::Arg, word: &str) -> bool {
@@ -83,7 +84,9 @@ fn split_off_options<'a>(words: &[&'a str], definition: &clap::Command) -> (Vec<
     let mut end = words.len();
     loop {
         match &words[..end] {
-            [_, .., option, _] if is_known(option) && option_with_value(option, definition) == Some(true) => end -= 2,
+            [_, .., option, _] if is_known(option) && option_with_value(option, definition) == Some(Some(true)) => {
+                end -= 2
+            }
             [_, .., option] if option.starts_with("--") && is_known(option) => end -= 1,
             _ => break,
         }

@@ -12,6 +12,7 @@ mod connect;
 pub mod context;
 pub mod credentials;
 mod expect;
+mod foreign_command_line;
 mod html;
 pub mod list;
 mod lists;

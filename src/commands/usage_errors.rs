@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use clap::error::{ContextKind, ContextValue, ErrorKind as ClapErrorKind};
 
 use crate::cli::{self, foreign_options};
+use crate::commands::foreign_command_line::translated_command_line;
 use crate::commands::missing_separator::{after_command, positionals, separated_command_line};
 use crate::config::Config;
 use crate::env::Environment;
@@ -181,6 +182,10 @@ fn suggest_option(found: &str, arguments: &[OsString]) -> Option<String> {
         "prompt " => Some("a prompt's"),
         _ => None,
     };
+    let words: Option<Vec<&str>> = arguments.iter().skip(1).map(|word| word.to_str()).collect();
+    if let Some(line) = words.and_then(|words| translated_command_line(found, &words, &name)) {
+        return Some(format!("use {line}"));
+    }
     if let Some(line) = with_separator(&name, &command, arguments) {
         return Some(command_last(&line));
     }
@@ -194,11 +199,12 @@ fn suggest_option(found: &str, arguments: &[OsString]) -> Option<String> {
     let long = long_option_with_one_dash(found, arguments);
     // What mcpipe has for the letter alone: it may be followed by its value, as in `-dtitle=x` of curl.
     let letter = long.as_deref().and_then(|_| Some((found, replacement(found)?.0)));
+    let typed = found;
     let found = long.as_deref().unwrap_or(found);
     let as_argument = || arguments_of.and_then(|whose| argument_syntax(whose, found, arguments));
     let replacement = replacement(found);
     if !(found.starts_with("--") && replacement.is_some())
-        && let Some(way) = arguments_of.and_then(|_| suggest_dashed_tool(found, arguments))
+        && let Some(way) = arguments_of.and_then(|_| suggest_dashed_tool(typed, arguments))
     {
         return Some(way);
     }
@@ -418,7 +424,12 @@ fn suggest_command(word: &str, arguments: &[OsString]) -> Option<String> {
     let is_server = servers.contains(&word)
         || word.match_indices('.').any(|(dot, _)| dot + 1 < word.len() && servers.contains(&&word[..dot]));
     if is_server || !matches!(classify_word(word), Ok(TargetWord::Name(_))) {
-        let line = command_first(&rest[1..], "", &command).unwrap_or_else(|| with_command(word, more));
+        // `SERVER tools-call TOOL` of mcpc.
+        let line = more
+            .split_first()
+            .and_then(|(next, more)| Some((foreign_options::command_of_method(next)?, more)))
+            .map(|(line, more)| fill_in(line, &[&[word], more].concat()));
+        let line = line.or_else(|| command_first(&rest[1..], "", &command)).unwrap_or_else(|| with_command(word, more));
         return Some(config.append_config_flag(&line));
     }
     if let Some(hint) = foreign().or_else(|| did_you_mean(word, names.iter().copied())) {

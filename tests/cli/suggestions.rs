@@ -158,6 +158,17 @@ fn commands_of_other_programs_get_ours_and_not_a_system_program() {
             // Only words that the command takes are kept.
             (&["session", "status", "ev"], "use mcpipe session list"),
             (&["sessions", "list"], "use mcpipe session list"),
+            (&["daemon"], "use mcpipe session start TARGET"),
+            (&["daemon", "status"], "use mcpipe session"),
+            (&["resource", "ev"], "use mcpipe read ev"),
+            (&["resource", "ev", "a://b"], "use mcpipe read ev a://b"),
+            (&["tools-call", "ev", "add", "a:=1"], "use mcpipe call ev add a:=1"),
+            (&["tools/get", "ev", "add"], "use mcpipe list ev add"),
+            (&["ping", "ev"], "use mcpipe request ev ping"),
+            (&["emit-ts", "ev"], "use mcpipe list ev --for typescript"),
+            (&["alias", "add", "s", "npx", "-y", "x"], "use mcpipe config add s -- npx -y x"),
+            (&["configs", "scan"], "to find the servers of other clients: mcpipe config import --dry-run"),
+            (&["config", "login", "ev"], "use mcpipe auth login ev"),
             (&["secret", "set", "K"], "use mcpipe config secret set K"),
             (&["add", "https://h/mcp"], "use mcpipe config add NAME https://h/mcp"),
             (&["auth", "lgin", "ev"], "did you mean login?"),
@@ -252,6 +263,51 @@ fn options_of_other_programs_get_one_true_hint() {
             (&["call", "./s", "x", "-m10"], "use --timeout TIME, for example --timeout 30s"),
         ],
     );
+}
+
+/// Command lines of mcporter, the MCP Inspector, mcp2cli, mcptools and mcpc.
+#[test]
+fn a_command_line_of_another_client_gets_ours() {
+    let sandbox = Sandbox::new();
+    for (line, hint) in [
+        ("call --server ev --tool add a=2 b=3", "call ev add a=2 b=3"),
+        ("call --http-url https://h/mcp --header X-Team=a --tool t", "call https://h/mcp t --header 'X-Team: a'"),
+        ("call --http-url https://h/mcp --tool t --output json", "call https://h/mcp t --json"),
+        ("call --stdio 'npx -y x' --stdio-arg --flag --tool t --a 1 --b=2", "call t a=1 b=2 -- npx -y x --flag"),
+        ("list --stdio 'npx -y x'", "list -- npx -y x"),
+        ("--cli node x.js --method tools/list", "list -- node x.js"),
+        ("--cli npx -y x --method tools/call --tool-name t --tool-arg a=2", "call t a=2 -- npx -y x"),
+        ("--cli node x.js --method resources/templates/list", "list --templates -- node x.js"),
+        ("--cli node x.js --method resources/read --uri a://b", "read a://b -- node x.js"),
+        ("--cli node x.js --method prompts/get --prompt-name p --prompt-args a=b", "prompt p a=b -- node x.js"),
+        ("--cli node x.js -e A=b --transport stdio --method initialize", "list --info -e A=b -- node x.js"),
+        ("--cli https://h/mcp --transport http --method ping", "request https://h/mcp ping --transport http"),
+        ("--cli --config m.json --server s --method tools/list", "list s --config m.json"),
+        ("--mcp https://h/mcp --list-resources", "list https://h/mcp --resources"),
+        ("--mcp https://h/mcp --get-prompt p --prompt-arg a=1", "prompt https://h/mcp p a=1"),
+        ("--mcp-stdio 'npx x' add --a 1", "call add a=1 -- npx x"),
+        ("call t --params '{\"a\":1}' npx -y x", "call t --args '{\"a\":1}' -- npx -y x"),
+    ] {
+        let words = shlex::split(line).unwrap();
+        sandbox.mcpipe(&words).run().exits(2).prints("").stderr_contains(&format!("hint: use mcpipe {hint}\n"));
+    }
+    // What may be an argument of the tool is none of the server.
+    for (line, hint) in [
+        ("call ev run --command ls", "a tool's arguments have no dashes: command=ls\n"),
+        ("call ev open --url a://b", "a tool's arguments have no dashes: url=a://b\n"),
+        ("call ev t --uri a://b", "a tool's arguments have no dashes: uri=a://b\n"),
+        ("list --server ev --foo bar", "hint: name the server without an option: mcpipe list SERVER\n"),
+    ] {
+        sandbox.mcpipe(line.split(' ')).run().exits(2).stderr_contains(hint);
+    }
+    sandbox.config("[servers.ev]\nurl = 'https://h/mcp'\n");
+    for (words, hint) in [
+        (&["ev", "tools-list"][..], "mcpipe list ev"),
+        (&["ev", "tools-call", "add", "a:=1"], "mcpipe call ev add a:=1"),
+        (&["call", "ev", "-dash"], "to call a tool of that name: ev.-dash, or as ' -dash()'"),
+    ] {
+        sandbox.mcpipe(words).run().exits(2).stderr_contains(&format!("hint: {hint}\n"));
+    }
 }
 
 #[test]

@@ -324,16 +324,15 @@ fn options_of_similar_programs_get_a_hint_to_ours() {
             &["call", "./s", "echo", "-d", "{}"],
             "write arguments as words, NAME=VALUE, or pass them all with --args JSON",
         ),
-        (&["call", "./s", "echo", "--tool-arg", "a=1"], "write arguments as words: NAME=VALUE"),
+        (&["call", "./s", "echo", "--tool-arg", "a=1"], "use mcpipe call ./s echo a=1"),
+        (&["call", "--server", "demo", "--tool", "add"], "use mcpipe call demo add"),
+        (&["call", "demo", "--tool-name", "add"], "use mcpipe call demo add"),
         (
-            &["call", "--server", "demo", "--tool", "add"],
+            &["call", "--server", "demo"],
             "name the server and the tool without options: mcpipe call SERVER TOOL NAME=VALUE",
         ),
-        (
-            &["call", "demo", "--tool-name", "add"],
-            "name the server and the tool without options: mcpipe call SERVER TOOL NAME=VALUE",
-        ),
-        (&["list", "--server", "demo"], "name the server without an option: mcpipe list SERVER"),
+        (&["list", "--server", "demo"], "use mcpipe list demo"),
+        (&["list", "--server"], "name the server without an option: mcpipe list SERVER"),
         (&["list", "./s", "--jsn"], "did you mean --json?"),
         (&["list", "./s", "--color", "alway"], "did you mean always?"),
     ] {
