@@ -208,7 +208,8 @@ impl CandidateSource {
         }
         let given: Vec<String> = given.iter().filter_map(|word| name_of(word)).collect();
         // An array is typed item by item.
-        let open = |one: &schema::Parameter| one.type_text.ends_with("[]") || !given.contains(&one.name);
+        let is_array = |kind: &str| kind.ends_with("[]") || kind.starts_with('[');
+        let open = |one: &schema::Parameter| one.type_text.split(" | ").any(is_array) || !given.contains(&one.name);
         let described = |one: schema::Parameter| {
             let words =
                 [one.type_text.as_str(), if one.is_required { "required" } else { "" }, one.description.as_str()];

@@ -277,7 +277,7 @@ impl<'a> TypeFormatter<'a> {
         if schema.get("properties").is_some() {
             return self.format_type("object", schema, depth);
         }
-        if schema.get("items").is_some() {
+        if schema.get("items").is_some() || schema.get("prefixItems").is_some() {
             return self.format_type("array", schema, depth);
         }
         "any".to_owned()
@@ -285,17 +285,7 @@ impl<'a> TypeFormatter<'a> {
 
     fn format_type(&self, name: &str, schema: &'a Value, depth: usize) -> String {
         match name {
-            "array" => match self.document.item_schemas(schema, 0).first() {
-                Some(item) => {
-                    let item = self.format(item, depth - 1);
-                    if item.contains(" | ") && !item.starts_with('{') {
-                        format!("({item})[]")
-                    } else {
-                        format!("{item}[]")
-                    }
-                }
-                None => "array".to_owned(),
-            },
+            "array" => self.format_array(schema, depth),
             "object" if self.expands_objects => {
                 let text = |member: SchemaMember<'a>| {
                     let mark = if member.is_required { "" } else { "?" };
@@ -306,6 +296,26 @@ impl<'a> TypeFormatter<'a> {
                 if members.is_empty() { "object".to_owned() } else { format!("{{ {} }}", members.join(", ")) }
             }
             name => name.to_owned(),
+        }
+    }
+
+    /// `string[]`, or `[string, integer]` for items that have a schema each.
+    fn format_array(&self, schema: &'a Value, depth: usize) -> String {
+        let listed = ["prefixItems", "items"].into_iter().find_map(|keyword| schema.get(keyword)?.as_array());
+        if let Some(items) = listed.filter(|items| !items.is_empty()) {
+            let mut texts: Vec<String> =
+                items.iter().take(MAX_LISTED_CHOICES).map(|item| self.format(item, depth - 1)).collect();
+            if items.len() > MAX_LISTED_CHOICES {
+                texts.push("…".to_owned());
+            }
+            return format!("[{}]", texts.join(", "));
+        }
+        match self.document.item_schemas(schema, 0).first() {
+            Some(item) => {
+                let item = self.format(item, depth - 1);
+                if item.contains(" | ") && !item.starts_with('{') { format!("({item})[]") } else { format!("{item}[]") }
+            }
+            None => "array".to_owned(),
         }
     }
 
@@ -364,6 +374,12 @@ mod tests {
         assert_eq!(type_of(&json!(true)), "any");
         assert_eq!(type_of(&json!(false)), "nothing");
         assert_eq!(type_of(&json!({"properties": {"a": {}}})), "object");
+        let pair = json!([{"type": "string"}, {"type": ["integer", "null"]}]);
+        assert_eq!(type_of(&json!({"type": "array", "prefixItems": pair})), "[string, integer | null]");
+        assert_eq!(type_of(&json!({"prefixItems": pair, "items": false})), "[string, integer | null]");
+        assert_eq!(type_of(&json!({"type": "array", "items": pair})), "[string, integer | null]");
+        let points = json!({"items": {"type": "array", "prefixItems": [{"type": "number"}, {"type": "number"}]}});
+        assert_eq!(type_of(&points), "[number, number][]");
         assert_eq!(type_of(&json!({"allOf": [{"description": "x"}, {"type": "number"}]})), "number");
         assert!(type_of(&json!({"enum": (0..20).collect::<Vec<_>>()})).ends_with("7 | …"));
     }
