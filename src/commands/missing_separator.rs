@@ -60,8 +60,8 @@ pub(super) fn positionals(words: &[&str], from: usize, definition: &clap::Comman
     found
 }
 
-/// Whether the next word is the value of this option; `Some(None)` if mcpipe has no such option, and `None` if it is not
-/// an option.
+/// Whether the next word is the value of this option; `Some(None)` if mcpipe has no such option, and `None` if it is
+/// no option.
 pub(super) fn option_with_value(word: &str, definition: &clap::Command) -> Option<Option<bool>> {
     if !word.starts_with('-') || word == "-" {
         return None;
