@@ -68,6 +68,12 @@ pub fn split(line: &str) -> Option<Vec<String>> {
     if cfg!(windows) { split_windows(line) } else { shlex::split(line) }
 }
 
+/// What PowerShell takes for a single quote; inside single quotes, two of one kind mean one.
+const SINGLE_QUOTES: [char; 5] = ['\'', '‘', '’', '‚', '‛'];
+
+/// What PowerShell takes for a double quote.
+const DOUBLE_QUOTES: [char; 4] = ['"', '“', '”', '„'];
+
 /// Backslashes are literal, except before a double quote: there two mean one, and a single one escapes the quote, as
 /// in the arguments of Windows programs. A single quote is a quote as in PowerShell, but inside a word (`O'Brien`) it
 /// is an apostrophe.
@@ -91,6 +97,9 @@ fn split_windows(line: &str) -> Option<Vec<String>> {
                     word.extend(chars.next());
                 }
             }
+            (Some('\''), c) if SINGLE_QUOTES.contains(&c) && chars.peek() == Some(&c) => {
+                word.get_or_insert_default().extend(chars.next());
+            }
             (Some(quote), c) if c == quote => open = None,
             (None, '"') => {
                 word.get_or_insert_default();
@@ -108,14 +117,15 @@ fn split_windows(line: &str) -> Option<Vec<String>> {
 }
 
 /// Double quotes work in both shells, unless the word contains a character that is special inside them in one of the
-/// two; single quotes work in PowerShell only.
+/// two; single quotes work in PowerShell only, which has several characters for each kind of quote.
 fn quote_windows(word: &str) -> String {
     let plain = |c: char| c.is_alphanumeric() || "_-+=:./\\~".contains(c);
     if !word.is_empty() && !word.starts_with('~') && word.chars().all(plain) {
         return word.to_owned();
     }
-    if word.ends_with('\\') || word.contains(['"', '$', '`', '%', '!']) {
-        return format!("'{}'", word.replace('\'', "''"));
+    if word.ends_with('\\') || word.contains(['$', '`', '%', '!']) || word.contains(DOUBLE_QUOTES) {
+        let repeated = |c: char| std::iter::repeat_n(c, if SINGLE_QUOTES.contains(&c) { 2 } else { 1 });
+        return format!("'{}'", word.chars().flat_map(repeated).collect::<String>());
     }
     format!("\"{word}\"")
 }
@@ -184,12 +194,13 @@ mod tests {
             ("$(calc)", "'$(calc)'"),
             ("{\"a\": 'b'}", "'{\"a\": ''b''}'"),
             (r"a b\", r"'a b\'"),
+            ("a” ; calc ; “", "'a” ; calc ; “'"),
+            ("O’Brien ; calc", "\"O’Brien ; calc\""),
+            ("$x ’ ; calc ; ‘'", "'$x ’’ ; calc ; ‘‘'''"),
             ("", "\"\""),
         ] {
             assert_eq!(quote_windows(word), quoted);
-            if !word.contains('\'') || !quoted.starts_with('\'') {
-                assert_eq!(split_windows(quoted).unwrap(), [word], "it is read back");
-            }
+            assert_eq!(split_windows(quoted).unwrap(), [word], "it is read back");
         }
     }
 
