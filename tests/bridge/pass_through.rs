@@ -189,6 +189,7 @@ fn cancellations_pass_in_both_directions() {
     let called = got.iter().find(|message| message["method"] == "tools/call").unwrap();
     let cancelled = got.iter().find(|message| message["method"] == "notifications/cancelled").unwrap();
     assert_eq!(cancelled["params"], json!({"requestId": called["id"], "reason": "changed my mind"}));
+    assert!(!got.iter().any(|message| message["id"] == "q"), "a canceled request gets no response: {got:?}");
 }
 
 #[test]

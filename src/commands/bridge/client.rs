@@ -140,7 +140,7 @@ impl ClientLink {
         Asked { id, answer }
     }
 
-    /// Takes the client's response to a request from a server; `None` if it is not one.
+    /// Gives the client's response to whoever has asked; a response to nothing is ignored.
     pub fn take_answer(&self, message: ClientMessage) {
         let waiting = message.id().parse().ok().and_then(|id: u64| lock(&self.asked).remove(&id));
         if let Some(waiting) = waiting {

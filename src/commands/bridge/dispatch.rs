@@ -280,7 +280,10 @@ impl Upstream {
                 }),
                 _ = connection.wait_closed() => None,
             };
-            lock(&this.asked).remove(id.get());
+            if lock(&this.asked).remove(id.get()).is_none() {
+                // The server has canceled it, and expects no response (basic/utilities/cancellation).
+                return;
+            }
             match body {
                 Some(body) => _ = connection.send_one_way(body).await,
                 None => this.client.cancel_asked(asked.id).await,
