@@ -12,7 +12,8 @@ use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
 use reqwest::Upgraded;
 use reqwest::header::{
-    HeaderMap, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION,
+    HeaderMap, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL,
+    SEC_WEBSOCKET_VERSION,
 };
 use ring::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use ring::rand::{SecureRandom, SystemRandom};
@@ -87,6 +88,9 @@ fn check_handshake(headers: &HeaderMap, key: &str, trace: &Trace) -> Result<()> 
     if text(SEC_WEBSOCKET_ACCEPT).is_none_or(|value| value.trim() != accept_value(key)) {
         return invalid("its Sec-WebSocket-Accept does not match the key");
     }
+    if text(SEC_WEBSOCKET_EXTENSIONS).is_some_and(|value| !value.trim().is_empty()) {
+        return invalid("it chose an extension that was not offered");
+    }
     match text(SEC_WEBSOCKET_PROTOCOL) {
         Some(chosen) if chosen != SUBPROTOCOL => invalid("it chose a subprotocol that was not offered"),
         Some(_) => Ok(()),
@@ -133,9 +137,9 @@ async fn read_messages(mut stream: SplitStream<UpgradedWebSocket>, reader: Arc<M
                 reader.handle_text(text, is_lossy).await;
             }
             // Nothing follows it (RFC 6455 §5.5.1), even if the server keeps the connection open.
-            Some(Ok(Message::Close(frame))) => break closed_failure(frame.as_ref()),
+            Some(Ok(Message::Close(frame))) => break closed_by_server_failure(frame.as_ref()),
             Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => {}
-            Some(Err(Error::ConnectionClosed | Error::AlreadyClosed)) | None => break closed_failure(None),
+            Some(Err(Error::ConnectionClosed | Error::AlreadyClosed)) | None => break closed_by_server_failure(None),
             Some(Err(error)) => break connection_failure(&error),
         }
     };
@@ -145,7 +149,7 @@ async fn read_messages(mut stream: SplitStream<UpgradedWebSocket>, reader: Arc<M
 }
 
 /// The server closed the connection (RFC 6455 §7.4).
-fn closed_failure(frame: Option<&CloseFrame>) -> Failure {
+fn closed_by_server_failure(frame: Option<&CloseFrame>) -> Failure {
     let Some(frame) = frame else {
         return Failure::new(ErrorKind::Unreachable, "the server closed the connection")
             .retry_advice(RetryAdvice::default());
@@ -161,16 +165,19 @@ fn closed_failure(frame: Option<&CloseFrame>) -> Failure {
         1007 => "invalid payload data",
         1008 => "policy violation",
         1009 => "message too big",
+        1010 => "extension missing",
         1011 => "internal error",
         1012 => "service restart",
         1013 => "try again later",
         1014 => "bad gateway",
         3000 => "unauthorized",
         3003 => "forbidden",
-        _ => "application-specific",
+        3000.. => "application-specific",
+        _ => "unknown code",
     };
-    let retry_advice =
-        (kind == ErrorKind::Unreachable && code != 1008 && code != 1009).then_some(RetryAdvice::default());
+    // These are about what was sent, so sending it again does not help.
+    let is_refusal = matches!(code, 1002 | 1003 | 1007..=1010);
+    let retry_advice = (kind == ErrorKind::Unreachable && !is_refusal).then_some(RetryAdvice::default());
     let failure = Failure::new(kind, format!("the server closed the connection with {code} ({meaning})"))
         .retry_advice(retry_advice);
     if frame.reason.is_empty() { failure } else { failure.cause(frame.reason.as_str().to_owned()) }
@@ -253,7 +260,7 @@ mod tests {
     #[test]
     fn close_codes_have_error_kinds_and_meanings() {
         let failure_of = |code: u16, reason: &str| {
-            let failure = closed_failure(Some(&CloseFrame { code: code.into(), reason: reason.into() }));
+            let failure = closed_by_server_failure(Some(&CloseFrame { code: code.into(), reason: reason.into() }));
             (failure.kind(), failure.to_string())
         };
         let said = |text: &str| format!("the server closed the connection with {text}");

@@ -389,6 +389,7 @@ fn a_close_frame_ends_the_connection_at_once() {
         (1000, "", 5, "the server closed the connection with 1000 (normal closure)\n"),
         (1011, "out of memory", 5, "the server closed the connection with 1011 (internal error)\n  out of memory\n"),
         (1008, "no tenant", 5, "the server closed the connection with 1008 (policy violation)\n  no tenant\n"),
+        (1010, "", 5, "the server closed the connection with 1010 (extension missing)\n"),
         (3000, "", 4, "the server closed the connection with 3000 (unauthorized)\n"),
     ] {
         let mcp = Mcp::legacy("2025-06-18");
