@@ -10,8 +10,8 @@ use crate::target::TargetOptions;
 /// Show, check and change the configuration
 ///
 /// A configuration file names servers, so that they need not be spelled out in every command. mcpipe reads your own
-/// file and those of the project, the nearest above the working directory. A project's file is used only after
-/// `mcpipe config trust`, because the commands in it run code.
+/// file, and the project's `.mcp.json` and `.mcpipe.toml`: of each, the nearest one in the working directory or above
+/// it. A project's file is used only after `mcpipe config trust`, because the commands in it run code.
 ///
 /// In a value, ${VAR} is an environment variable, ${keychain:NAME} a secret stored with `mcpipe config secret set`, and
 /// ${command:CMD} the output of a command.
@@ -26,8 +26,8 @@ Examples:
     after_long_help = long_help!("\
 Files, each overriding those before it:
   ~/.config/mcpipe/config.toml    your own
-  .mcp.json                       of the project: the nearest above the working
-                                  directory
+  .mcp.json                       of the project: the nearest one in the working
+                                  directory or above it
   .mcpipe.toml                    of the project, likewise
   --config FILE, MCPIPE_CONFIG    replaces all of these
 

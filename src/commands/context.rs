@@ -88,6 +88,12 @@ impl Context {
         }
     }
 
+    /// The line on stderr that shows which server is waited for.
+    #[must_use]
+    pub fn show_waiting_for(&self, server: &str) -> Arc<Progress> {
+        self.progress(&format!("waiting for {server}"))
+    }
+
     /// The line on stderr that shows that something is under way.
     #[must_use]
     pub fn progress(&self, message: &str) -> Arc<Progress> {

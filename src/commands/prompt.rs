@@ -27,7 +27,7 @@ use crate::util::suggest::nearest_names;
 pub async fn run(context: &Context, args: PromptArgs) -> Result<Exit> {
     let words = args.target.iter().chain(&args.name).chain(&args.args);
     let (target, words) = context.resolve_target(words, &args.command, false, &args.target_options).await?;
-    let progress = context.progress(&format!("waiting for {}", target.name));
+    let progress = context.show_waiting_for(&target.name);
     let Some((name, words)) = words.split_first() else {
         let about_one = [(args.form.is_some(), "--for"), (args.complete.is_some(), "--complete")];
         if let Some((_, option)) = about_one.into_iter().find(|(given, _)| *given) {

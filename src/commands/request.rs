@@ -36,7 +36,7 @@ pub async fn run(context: &Context, args: RequestArgs) -> Result<Exit> {
             .hint("write PARAMS as one JSON object, in quotes"));
     }
     let params = params.map(|text| read_params(context, &text)).transpose()?.unwrap_or_default();
-    let progress = context.progress(&format!("waiting for {}", target.name));
+    let progress = context.show_waiting_for(&target.name);
     let session = context.session(target, Some(progress.clone()))?;
     let exchange = async |session: &Session| {
         if args.notify {

@@ -98,7 +98,7 @@ async fn wait(context: &Context, args: TaskWaitArgs) -> Result<Exit> {
     let (target, id, left) = resolve_task(context, "wait", &args.task).await?;
     // Checked before: the result can be fetched only once.
     args.save.as_deref().map_or(Ok(()), ensure_directory_writable)?;
-    let progress = context.progress(&format!("waiting for {}", target.name));
+    let progress = context.show_waiting_for(&target.name);
     let session = context.session(target, Some(progress.clone()))?.resume(left.clone());
     let operation = async |session: &Session| {
         let report = |task: &Task| progress.set_message(&progress_text(task));

@@ -92,7 +92,7 @@ pub struct Params(Arc<EncodedMembers>);
 #[derive(Debug, Default)]
 struct EncodedMembers {
     members: OnceLock<Map<String, Value>>,
-    /// What [`Params::open_object`] returns.
+    /// What [`Params::unclosed_object_text`] returns.
     text: OnceLock<String>,
 }
 
@@ -106,7 +106,7 @@ impl Deref for Params {
     type Target = Map<String, Value>;
 
     fn deref(&self) -> &Self::Target {
-        self.0.members.get_or_init(|| match parse_value(&format!("{}}}", self.open_object())) {
+        self.0.members.get_or_init(|| match parse_value(&format!("{}}}", self.unclosed_object_text())) {
             Some(Value::Object(members)) => members,
             _ => Map::new(),
         })
@@ -140,7 +140,7 @@ impl Params {
 
     /// The members as a JSON object without its closing brace and without `_meta`, which differs between requests.
     #[must_use]
-    pub fn open_object(&self) -> &str {
+    pub fn unclosed_object_text(&self) -> &str {
         self.0.text.get_or_init(|| {
             let mut text = String::with_capacity(256);
             text.push('{');

@@ -271,7 +271,7 @@ impl LegacyEra {
         rpc.send_final_request(OutgoingRequest {
             id: rpc.next_id(),
             method: method::RESOURCES_UNSUBSCRIBE,
-            params: Some(params.open_object().to_owned() + "}"),
+            params: Some(params.unclosed_object_text().to_owned() + "}"),
             headers: Vec::new(),
             timeout: None,
             cancel_mode: CancelMode::Never,

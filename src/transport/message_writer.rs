@@ -92,9 +92,9 @@ impl<E: Send + Sync + 'static> MessageWriter<E> {
         let message = QueuedMessage { text: message.body, must_send: message.kind == OutgoingKind::OneWay, done };
         let is_queued = lock(&self.queue).as_ref().is_some_and(|queue| queue.send(message).is_ok());
         if !is_queued {
-            return Err(closed_failure());
+            return Err(sent_after_close_failure());
         }
-        written.await.map(Result::err).map_err(|_| closed_failure())
+        written.await.map(Result::err).map_err(|_| sent_after_close_failure())
     }
 
     /// Writes a text after the queued messages, without waiting for it.
@@ -122,7 +122,7 @@ impl<E: Send + Sync + 'static> MessageWriter<E> {
 }
 
 /// The failure of sending after [`MessageWriter::close`].
-pub(super) fn closed_failure() -> Failure {
+pub(super) fn sent_after_close_failure() -> Failure {
     Failure::new(ErrorKind::Bug, "the connection was closed")
 }
 

@@ -231,7 +231,7 @@ impl Transport for StdioTransport {
 
     fn send(&self, message: OutgoingMessage) -> BoxFuture<'_, Result<()>> {
         Box::pin(async move {
-            let writer = self.message_writer.as_ref().ok_or_else(message_writer::closed_failure)?;
+            let writer = self.message_writer.as_ref().ok_or_else(message_writer::sent_after_close_failure)?;
             let Some(error) = writer.send(message).await? else { return Ok(()) };
             // The child is probably exiting: its exit status is more informative than the broken pipe.
             if !self.state.message_reader.ends_within(EXIT_REPORT_TIMEOUT * 3).await {

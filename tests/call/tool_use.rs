@@ -185,7 +185,7 @@ fn without_a_target_the_names_choose_the_servers() {
     );
     assert!(texts[5].contains("MISSING"), "{}", texts[5]);
     assert_eq!(texts[6], "no server has a tool 'one__ech'\ndid you mean one__echo?");
-    let find = "find its server: mcpipe list --search echo; then name it: mcpipe call SERVER --tool-use -";
+    let find = "find the server that has the tool: mcpipe list --search echo; then name that server: mcpipe call SERVER --tool-use -";
     run.stderr_contains(&format!("no server has a tool 'echo'\nhint: {find}\n"));
     assert_eq!(never.processes().len(), started, "who is not meant is not asked");
 

@@ -44,7 +44,7 @@ pub async fn run(context: &Context, args: &CallArgs) -> Result<Exit> {
         // Checked before the call: a usage error after it would make scripts call again.
         ensure_directory_writable(directory)?;
     }
-    let progress = context.progress(&format!("waiting for {}", target.name));
+    let progress = context.show_waiting_for(&target.name);
     let session = match args.repeat {
         Some(_) => context.session_for_concurrent_calls(target, false)?,
         None => context.session(target, Some(progress.clone()))?,

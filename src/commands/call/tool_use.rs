@@ -291,7 +291,7 @@ fn name_server_hint(context: &Context, args: &CallArgs, tool: &str) -> Option<St
     Some(match (names.next()?, names.next()) {
         (server, None) => format!("name the server: {}", call(&quote(server))),
         _ => format!(
-            "find its server: {}; then name it: {}",
+            "find the server that has the tool: {}; then name that server: {}",
             config.append_config_flag(&format!("mcpipe list --search {}", quote(tool))),
             call("SERVER")
         ),

@@ -54,7 +54,7 @@ pub async fn run(context: &Context, args: ReadArgs) -> Result<Exit> {
     args.save.as_deref().map_or(Ok(()), save::ensure_directory_writable)?;
     args.output_file().map_or(Ok(()), save::ensure_file_writable)?;
     args.output_file().and_then(save::format_name_warning).iter().for_each(|warning| context.ui.warn(warning));
-    let progress = context.progress(&format!("waiting for {}", target.name));
+    let progress = context.show_waiting_for(&target.name);
     let session = context.session(target, Some(progress.clone()))?;
     context
         .with_session(session, async |session| {

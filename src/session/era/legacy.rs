@@ -369,7 +369,7 @@ impl Era for LegacyEra {
     fn encode_request(&self, rpc: &RpcClient, operation: &Operation) -> OutgoingRequest {
         let id = rpc.next_id();
         let meta = request_meta(&self.handshake.client_handler, id, operation);
-        let mut params = operation.params.open_object().to_owned();
+        let mut params = operation.params.unclosed_object_text().to_owned();
         if operation.task_request.is_some_and(|task_request| self.sends_as_task(task_request)) {
             push_member(&mut params, "task", "{}");
         }

@@ -73,7 +73,7 @@ impl ModernEra {
 
     /// `params` of one request: those of the call, the answers to input requests, `_meta` (`ERA-01`, `ERA-02`).
     fn encode_params(&self, id: u64, operation: &Operation, round: &InputRound) -> String {
-        let members = operation.params.open_object();
+        let members = operation.params.unclosed_object_text();
         let mut text = String::with_capacity(members.len() + 320);
         text.push_str(members);
         if let Some(responses) = &round.input_responses {

@@ -77,7 +77,7 @@ impl MemoryKeychain {
 }
 
 impl MemoryKeychainState {
-    fn count_write(&mut self) -> Result<(), KeychainError> {
+    fn fail_if_due(&mut self) -> Result<(), KeychainError> {
         match &mut self.writes_before_failure {
             Some(0) => Err(KeychainError::Unavailable("killed".into())),
             Some(left) => {
@@ -95,7 +95,7 @@ impl KeychainBackend for MemoryKeychain {
     }
     fn set(&self, name: &str, label: &str, secret: &[u8]) -> Result<(), KeychainError> {
         let mut inside = self.lock_state()?;
-        inside.count_write()?;
+        inside.fail_if_due()?;
         assert!(label.starts_with("mcpipe"), "{label}");
         assert!(inside.limit.is_none_or(|limit| secret.len() <= limit), "too long: {}", secret.len());
         inside.entries.insert(name.to_owned(), secret.to_vec());
@@ -103,7 +103,7 @@ impl KeychainBackend for MemoryKeychain {
     }
     fn delete(&self, name: &str) -> Result<bool, KeychainError> {
         let mut inside = self.lock_state()?;
-        inside.count_write()?;
+        inside.fail_if_due()?;
         Ok(inside.entries.remove(name).is_some())
     }
     fn max_entry_bytes(&self) -> usize {

@@ -15,7 +15,7 @@ use crate::error::ErrorKind;
 use crate::transport::TlsOptions;
 use crate::transport::http::scripted_server::{ScriptedServer, json_response, outgoing_request};
 
-fn pem(name: &str) -> PathBuf {
+fn pem_path(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("src/transport/http/tests/pem").join(name)
 }
 
@@ -25,14 +25,14 @@ fn server(name: &str, wants_ours: bool) -> ScriptedServer {
     let builder = ServerConfig::builder_with_provider(provider.clone()).with_safe_default_protocol_versions().unwrap();
     let builder = if wants_ours {
         let mut roots = RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_file(pem("ca.pem")).unwrap()).unwrap();
+        roots.add(CertificateDer::from_pem_file(pem_path("ca.pem")).unwrap()).unwrap();
         let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider).build().unwrap();
         builder.with_client_cert_verifier(verifier)
     } else {
         builder.with_no_client_auth()
     };
-    let chain = vec![CertificateDer::from_pem_file(pem(name)).unwrap()];
-    let mut config = builder.with_single_cert(chain, PrivateKeyDer::from_pem_file(pem(name)).unwrap()).unwrap();
+    let chain = vec![CertificateDer::from_pem_file(pem_path(name)).unwrap()];
+    let mut config = builder.with_single_cert(chain, PrivateKeyDer::from_pem_file(pem_path(name)).unwrap()).unwrap();
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     ScriptedServer::start_tls(config, |_, _| json_response("200 OK", r#"{"jsonrpc":"2.0","id":1,"result":{}}"#))
 }
@@ -50,11 +50,11 @@ async fn ping(server: &ScriptedServer, host: &str, tls: TlsOptions) -> Result<()
 }
 
 fn cacert(name: &str) -> TlsOptions {
-    TlsOptions { cacert: Some(pem(name)), ..TlsOptions::default() }
+    TlsOptions { cacert: Some(pem_path(name)), ..TlsOptions::default() }
 }
 
 #[tokio::test]
-async fn trusts_a_named_authority() {
+async fn trusts_the_given_authority() {
     let server = server("server.pem", false);
     for host in ["127.0.0.1", "localhost"] {
         ping(&server, host, cacert("ca.pem")).await.unwrap();
@@ -99,8 +99,8 @@ async fn a_client_certificate_is_presented_and_the_hint_names_a_missing_one() {
     assert_eq!(failure.kind(), ErrorKind::Unreachable);
     assert!(failure.details().hint.as_ref().unwrap().contains("--cert FILE"), "{failure:?}");
     // The key may be in the same file, or in one of its own.
-    for key in [None, Some(pem("client.pem"))] {
-        ping(&server, "127.0.0.1", TlsOptions { cert: Some(pem("client.pem")), key, ..cacert("ca.pem") })
+    for key in [None, Some(pem_path("client.pem"))] {
+        ping(&server, "127.0.0.1", TlsOptions { cert: Some(pem_path("client.pem")), key, ..cacert("ca.pem") })
             .await
             .unwrap();
     }
@@ -112,16 +112,22 @@ async fn unusable_files_are_named() {
     let empty = tempfile::NamedTempFile::new().unwrap();
     let broken = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(&broken, "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n").unwrap();
-    let client = Some(pem("client.pem"));
+    let client = Some(pem_path("client.pem"));
     let cases = [
-        (cacert("missing.pem"), pem("missing.pem")),
+        (cacert("missing.pem"), pem_path("missing.pem")),
         (TlsOptions { cacert: Some(empty.path().into()), ..TlsOptions::default() }, empty.path().into()),
         (TlsOptions { cacert: Some(broken.path().into()), ..TlsOptions::default() }, broken.path().into()),
-        (TlsOptions { cert: Some(pem("missing.pem")), ..TlsOptions::default() }, pem("missing.pem")),
-        (TlsOptions { cert: Some(pem("ca.pem")), ..TlsOptions::default() }, pem("ca.pem")),
-        (TlsOptions { cert: client.clone(), key: Some(pem("ca.pem")), ..TlsOptions::default() }, pem("ca.pem")),
-        (TlsOptions { cert: client.clone(), key: Some(pem("server.pem")), ..TlsOptions::default() }, pem("client.pem")),
-        (TlsOptions { key: client, ..TlsOptions::default() }, pem("client.pem")),
+        (TlsOptions { cert: Some(pem_path("missing.pem")), ..TlsOptions::default() }, pem_path("missing.pem")),
+        (TlsOptions { cert: Some(pem_path("ca.pem")), ..TlsOptions::default() }, pem_path("ca.pem")),
+        (
+            TlsOptions { cert: client.clone(), key: Some(pem_path("ca.pem")), ..TlsOptions::default() },
+            pem_path("ca.pem"),
+        ),
+        (
+            TlsOptions { cert: client.clone(), key: Some(pem_path("server.pem")), ..TlsOptions::default() },
+            pem_path("client.pem"),
+        ),
+        (TlsOptions { key: client, ..TlsOptions::default() }, pem_path("client.pem")),
     ];
     for (tls, file) in cases {
         let shown = format!("{tls:?}");
