@@ -172,7 +172,7 @@ fn closed_by_server_failure(frame: Option<&CloseFrame>) -> Failure {
         1014 => "bad gateway",
         3000 => "unauthorized",
         3003 => "forbidden",
-        3000.. => "application-specific",
+        3001..3003 | 3004.. => "application-specific",
         _ => "unknown code",
     };
     // These are about what was sent, so sending it again does not help.
