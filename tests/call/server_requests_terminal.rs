@@ -290,9 +290,9 @@ fn the_time_that_a_person_takes_is_not_the_servers() {
         })
         .stdio();
     let sandbox = Sandbox::new();
-    let mut terminal = at(&sandbox, &server, &["--timeout", "1s"]);
+    let mut terminal = at(&sandbox, &server, &["--timeout", "2s"]);
     terminal.wait_for("> ");
-    std::thread::sleep(Duration::from_millis(1700));
+    std::thread::sleep(Duration::from_millis(2700));
     dialogue(&mut terminal, &[("> ", ":decline\n")]);
     terminal.wait().exits(8);
 }

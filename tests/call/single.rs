@@ -271,17 +271,17 @@ fn progress_starts_the_clock_again() {
         let mut outs = Vec::new();
         for step in 1..=6 {
             outs.extend(call.progress(step, 6, "on it"));
-            outs.push(ServerAction::Pause(Duration::from_millis(250)));
+            outs.push(ServerAction::Pause(Duration::from_millis(400)));
         }
         outs.extend(call.text("done"));
         outs
     };
     for server in [Mcp::legacy("2025-11-25"), Mcp::modern()] {
         let server = server.on("tools/call", slow).stdio();
-        let run = Sandbox::new().mcpipe(["call", &server.target(), "fail", "--timeout", "700ms"]).run();
+        let run = Sandbox::new().mcpipe(["call", &server.target(), "fail", "--timeout", "1500ms"]).run();
         run.exits(0).prints("done\n");
     }
     let server = Mcp::modern().on("tools/call", slow).http();
-    let run = Sandbox::new().mcpipe(["call", &server.url("/mcp"), "fail", "--timeout", "700ms"]).run();
+    let run = Sandbox::new().mcpipe(["call", &server.url("/mcp"), "fail", "--timeout", "1500ms"]).run();
     run.exits(0).prints("done\n");
 }
