@@ -33,10 +33,14 @@ const FINISHED_RETENTION: Duration = Duration::from_secs(7 * 24 * 3600);
 /// How long a handle is kept if the server keeps the task without or with an unknown limit.
 const MAX_RETENTION: Duration = Duration::from_secs(30 * 24 * 3600);
 
-/// The command that waits for a task, and prints its result.
+/// The command that waits for a task, and prints its result. It names the target unless the ID is enough to find it:
+/// the handle may not have been saved, and several servers may have a task with this ID.
 #[must_use]
-pub fn wait_command(target: &Target, id: &str) -> String {
-    target.append_flags(&format!("mcpipe task wait {}", quote(id)))
+pub fn wait_command(context: &Context, target: &Target, id: &str) -> String {
+    match TaskHandles::open(&context.env).find(id).as_slice() {
+        [handle] if handle.name == target.name => target.append_flags(&format!("mcpipe task wait {}", quote(id))),
+        _ => target.command_line("task wait", &[&quote(id)]),
+    }
 }
 
 /// Why a task is over.

@@ -379,6 +379,18 @@ fn a_server_that_dies_takes_the_task_along() {
 }
 
 #[test]
+fn the_hint_names_the_target_of_a_task_that_is_found_only_with_it() {
+    let server = modern(vec![completed()]).http();
+    let sandbox = Sandbox::new();
+    let file = sandbox.file("file", "");
+    let url = server.url("/mcp");
+    let run = sandbox.mcpipe(["call", &url, "work", "--detach"]).env("XDG_STATE_HOME", file).run();
+    run.exits(0).prints("t-1\n").stderr_contains("cannot save the handle of task 't-1'");
+    run.stderr_contains(&format!("\nto get its result: mcpipe task wait {url} t-1\n"));
+    sandbox.mcpipe(["task", "wait", &url, "t-1"]).run().succeeds().prints("later\n");
+}
+
+#[test]
 fn detached_and_found_again_by_its_id() {
     let server = modern(vec![state("t-1", "working"), state("t-1", "working"), completed()]).http();
     let sandbox = Sandbox::new();

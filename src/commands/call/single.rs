@@ -139,7 +139,7 @@ async fn print_handle(context: &Context, session: &Session, task: &Task, place: 
         context.ui.print_json_text(format!(r#"{text},"task":{}}}"#, task.get()))?;
     } else {
         context.ui.print_line(&task.id)?;
-        let wait = task_handles::wait_command(session.target(), &task.id);
+        let wait = task_handles::wait_command(context, session.target(), &task.id);
         context.ui.note(&format!("to get its result: {wait}"));
     }
     Ok(Exit::Done)

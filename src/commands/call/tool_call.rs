@@ -632,7 +632,7 @@ impl<'a> ToolCall<'a> {
                 failure
             }
             _ => {
-                let wait = task_handles::wait_command(session.target(), id);
+                let wait = task_handles::wait_command(context, session.target(), id);
                 let failure = failure.cause(format!("the task continues; to get its result: {wait}"));
                 if failure.details().hint.is_none() { failure.hint(wait) } else { failure }
             }
