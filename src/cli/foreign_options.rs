@@ -9,19 +9,25 @@ struct ForeignOption {
     advice: &'static str,
     /// Whether a tool may well have an argument of this name.
     is_argument_name: bool,
+    /// Whether the advice is how to name a server or a kind of request, of no use where both are named.
+    names_request: bool,
 }
 
 const fn option(names: &'static [&'static str], advice: &'static str) -> ForeignOption {
-    ForeignOption { names, commands: &[], advice, is_argument_name: false }
+    ForeignOption { names, commands: &[], advice, is_argument_name: false, names_request: false }
 }
 
 const fn word(names: &'static [&'static str], advice: &'static str) -> ForeignOption {
-    ForeignOption { names, commands: &[], advice, is_argument_name: true }
+    ForeignOption { names, commands: &[], advice, is_argument_name: true, names_request: false }
 }
 
 impl ForeignOption {
     const fn of(self, commands: &'static [&'static str]) -> Self {
         ForeignOption { commands, ..self }
+    }
+
+    const fn naming_the_request(self) -> Self {
+        ForeignOption { names_request: true, ..self }
     }
 }
 
@@ -78,15 +84,18 @@ const FOREIGN_OPTIONS: &[ForeignOption] = &[
     option(
         &["--method", "--cli"],
         "use the command for it: list (tools/list), call (tools/call), read (resources/read), prompt (prompts/get)",
-    ),
+    )
+    .naming_the_request(),
     option(&["--tool-arg", "--tool-args", "--prompt-args", "--arg", "--param", "--parameter"], WORDS),
-    word(&["--uri"], "write the URI as a word: mcpipe read TARGET URI"),
+    word(&["--uri"], "write the URI as a word: mcpipe read TARGET URI").naming_the_request(),
     option(&["--prompt-name"], "name the prompt without an option: mcpipe prompt TARGET NAME"),
     word(
         &["--url", "--server-url", "--http-url", "--endpoint"],
         "write the URL as a word, as TARGET: mcpipe list https://HOST/PATH",
-    ),
-    word(&["--command", "--cmd", "--stdio"], "put the server's command after --: mcpipe list -- COMMAND"),
+    )
+    .naming_the_request(),
+    word(&["--command", "--cmd", "--stdio"], "put the server's command after --: mcpipe list -- COMMAND")
+        .naming_the_request(),
     word(&["--output", "--format", "--output-format", "-o"], "use --json for JSON; redirect stdout for a file: > FILE"),
     option(&["-j", "--yaml"], "use --json"),
     option(&["-t"], "use --transport KIND or --timeout TIME"),
@@ -120,6 +129,13 @@ pub fn replacement(option: &str, command: &str) -> Option<(&'static str, bool)> 
         entry.names.contains(&name) && (entry.commands.is_empty() || entry.commands.contains(&command))
     };
     FOREIGN_OPTIONS.iter().find(fits).map(|entry| (entry.advice, entry.is_argument_name && name.starts_with("--")))
+}
+
+/// Whether the option of another program names a server or a kind of request. After both it is an argument of a tool.
+#[must_use]
+pub fn names_request(option: &str) -> bool {
+    let name = option.split('=').next().unwrap_or(option);
+    FOREIGN_OPTIONS.iter().any(|entry| entry.names_request && entry.names.contains(&name))
 }
 
 /// The API of a model or product that is named in place of it.

@@ -107,6 +107,33 @@ pub fn translated_command_line(found: &str, words: &[&str], name: &str) -> Optio
     is_valid.then(|| quote_without_secrets(&line).join(" "))
 }
 
+/// The command line with every `--NAME VALUE` and `--NAME=VALUE` that is no option of the command as `NAME=VALUE`.
+/// `words` is the whole command line without mcpipe itself. `None` if one has no value, or if the line is not valid.
+#[must_use]
+pub fn line_without_dashes(words: &[&str], command: &clap::Command) -> Option<String> {
+    let mut line = vec!["mcpipe".to_owned()];
+    let mut rest = words.iter().copied();
+    while let Some(word) = rest.next() {
+        let (option, attached) = word.split_once('=').map_or((word, None), |(option, value)| (option, Some(value)));
+        match option_with_value(option, command) {
+            _ if word == "--" => {
+                line.push(word.to_owned());
+                line.extend(rest.by_ref().map(str::to_owned));
+            }
+            Some(None) => {
+                let name = option.strip_prefix("--").filter(|name| !name.is_empty())?;
+                let value =
+                    attached.or_else(|| rest.next().filter(|next| !next.starts_with('-') && !next.contains('=')));
+                line.push(format!("{name}={}", value.filter(|value| !value.starts_with('{'))?));
+            }
+            Some(Some(true)) if attached.is_none() => line.extend([word, rest.next()?].map(str::to_owned)),
+            _ => line.push(word.to_owned()),
+        }
+    }
+    let is_valid = cli::command().try_get_matches_from(&line).is_ok();
+    is_valid.then(|| quote_without_secrets(&line.iter().map(String::as_str).collect::<Vec<_>>()).join(" "))
+}
+
 impl<'a> Parts<'a> {
     fn read(words: &[&'a str], name: &str) -> Option<Self> {
         let mut root = cli::command();

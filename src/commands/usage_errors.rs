@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use clap::error::{ContextKind, ContextValue, ErrorKind as ClapErrorKind};
 
 use crate::cli::{self, foreign_options};
-use crate::commands::foreign_command_line::translated_command_line;
+use crate::commands::foreign_command_line::{line_without_dashes, translated_command_line};
 use crate::commands::missing_separator::{after_command, positionals, separated_command_line};
 use crate::config::Config;
 use crate::env::Environment;
@@ -195,13 +195,24 @@ fn suggest_option(found: &str, arguments: &[OsString]) -> Option<String> {
     if name == "list " && !found.starts_with('-') {
         return shorter_line(found, arguments).map(|line| format!("name one tool, or none: {line}"));
     }
+    let is_request_named = arguments_of.is_some() && names_request(found, &name, &command, arguments);
     let replacement = |option: &str| foreign_options::replacement(option, name.split(' ').next().unwrap_or_default());
     let long = long_option_with_one_dash(found, arguments);
     // What mcpipe has for the letter alone: it may be followed by its value, as in `-dtitle=x` of curl.
     let letter = long.as_deref().and_then(|_| Some((found, replacement(found)?.0)));
     let typed = found;
     let found = long.as_deref().unwrap_or(found);
-    let as_argument = || arguments_of.and_then(|whose| argument_syntax(whose, found, arguments));
+    let as_argument = || {
+        let words = arguments.iter().skip(1).map(|word| word.to_str()).collect::<Option<Vec<_>>>();
+        let line = words.filter(|_| is_request_named).and_then(|words| line_without_dashes(&words, &command));
+        arguments_of.and_then(|whose| match line {
+            Some(line) => Some(format!("{whose} arguments have no dashes: {line}")),
+            None => argument_syntax(whose, found, arguments),
+        })
+    };
+    if is_request_named && foreign_options::names_request(found) {
+        return as_argument();
+    }
     let replacement = replacement(found);
     if !(found.starts_with("--") && replacement.is_some())
         && let Some(way) = arguments_of.and_then(|_| suggest_dashed_tool(typed, arguments))
@@ -263,6 +274,16 @@ fn command_of_option(found: &str, name: &str, command: &clap::Command, arguments
 fn is_target_alone(option: &str, command: &clap::Command, arguments: &[OsString]) -> bool {
     let words: Vec<&str> = arguments.iter().skip(2).filter_map(|word| word.to_str()).collect();
     words.last() == Some(&option) && positionals(&words[..words.len() - 1], 0, command).len() == 1
+}
+
+/// Whether the words before an option name both a target and a tool or prompt.
+fn names_request(option: &str, name: &str, command: &clap::Command, arguments: &[OsString]) -> bool {
+    let words: Vec<&str> = arguments.iter().skip(1).filter_map(|word| word.to_str()).collect();
+    let typed = after_command(&words, name).unwrap_or_default();
+    let is_option = |word: &&str| word.split('=').next() == option.split('=').next();
+    let before = typed.iter().position(is_option).map_or(typed, |at| &typed[..at]);
+    let follows_separator = typed.contains(&"--");
+    positionals(before, 0, command).len() + usize::from(follows_separator) >= 2
 }
 
 /// The command line without a word, if it is valid.

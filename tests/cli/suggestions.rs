@@ -40,7 +40,7 @@ fn a_server_command_without_dashes_before_it_gets_them() {
     // A configured server of that name is meant, and so is an option of curl.
     let sandbox = Sandbox::new();
     sandbox.config("[servers.node]\ncommand = 'true'\n");
-    let name = "a tool's arguments have no dashes: name=x";
+    let name = "a tool's arguments have no dashes: mcpipe call node tool name=x";
     assert_hints(
         &sandbox,
         2,
@@ -293,9 +293,15 @@ fn a_command_line_of_another_client_gets_ours() {
     }
     // What may be an argument of the tool is none of the server.
     for (line, hint) in [
-        ("call ev run --command ls", "a tool's arguments have no dashes: command=ls\n"),
-        ("call ev open --url a://b", "a tool's arguments have no dashes: url=a://b\n"),
-        ("call ev t --uri a://b", "a tool's arguments have no dashes: uri=a://b\n"),
+        ("call ev run --command ls", "hint: a tool's arguments have no dashes: mcpipe call ev run command=ls\n"),
+        ("call ev open --url a://b", "hint: a tool's arguments have no dashes: mcpipe call ev open url=a://b\n"),
+        ("call ev t --uri a://b", "hint: a tool's arguments have no dashes: mcpipe call ev t uri=a://b\n"),
+        ("call ev t --method GET", "hint: a tool's arguments have no dashes: mcpipe call ev t method=GET\n"),
+        (
+            "call ev add --a 1 --dry-run --b=2",
+            "hint: a tool's arguments have no dashes: mcpipe call ev add a=1 --dry-run b=2\n",
+        ),
+        ("call ev add --a 1 --b", "hint: a tool's arguments have no dashes: a=1\n"),
         ("list --server ev --foo bar", "hint: name the server without an option: mcpipe list SERVER\n"),
     ] {
         sandbox.mcpipe(line.split(' ')).run().exits(2).stderr_contains(hint);

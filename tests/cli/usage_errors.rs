@@ -14,7 +14,7 @@ fn refused(words: &[&str]) -> Run {
 #[test]
 fn options_for_arguments_are_explained() {
     refused(&["call", "./s", "echo", "--message", "hello"])
-        .stderr_contains("hint: a tool's arguments have no dashes: message=hello");
+        .stderr_contains("hint: a tool's arguments have no dashes: mcpipe call ./s echo message=hello\n");
     refused(&["call", "./s", "echo", "--message=a b"]).stderr_contains("message='a b'");
     refused(&["call", "./s", "echo", "--message"]).stderr_contains("message=…");
     refused(&["prompt", "./s", "greet", "--who", "you"]).stderr_contains("who=you");
@@ -340,7 +340,7 @@ fn options_of_similar_programs_get_a_hint_to_ours() {
     }
     refused(&["list", "./s", "-L"]).stderr_contains("redirects to the same host are followed");
     refused(&["list", "./s", "-X", "POST"]).stderr_contains("omit it: MCP decides the HTTP method");
-    refused(&["call", "./s", "echo", "--method", "tools/call"]).stderr_contains("call (tools/call)");
+    refused(&["call", "--method"]).stderr_contains("call (tools/call)");
 }
 
 #[test]
