@@ -88,8 +88,8 @@ fn coerce_with<'a>(
         }
         match serde_json::from_str::<Value>(trimmed) {
             Ok(value) => readings.push(value),
-            // `[a,b]` is a mistake, not a string that is the only item.
-            Err(error) if trimmed.ends_with(close) => {
+            // `[a,b]` is a mistake, not a string that is the only item. An object is one also without its end.
+            Err(error) if trimmed.ends_with(close) || kind == TypeSet::OBJECT => {
                 why = Some(format!("not a JSON {name}: {}", json_fault_at(&error)))
             }
             Err(_) => {}
@@ -285,6 +285,8 @@ mod tests {
         assert_eq!(read(&object, r#"{"a":1}"#), Ok(json!({"a": 1})));
         assert!(read(&object, "{a:1}").unwrap_err().contains("not a JSON object"));
         assert_eq!(read(&object, "x"), Err("object".to_owned()));
+        let cut_short = "object; not a JSON object: it ends too early, at column 6";
+        assert_eq!(read(&object, r#"{"x":1"#), Err(cut_short.to_owned()));
         let either = json!({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]});
         assert_eq!(read(&either, "a"), Ok(json!("a")));
         assert_eq!(read(&either, r#"["a"]"#), Ok(json!(["a"])));
