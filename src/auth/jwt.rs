@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use crate::auth::crypto::base64url;
 use crate::config::oauth::SigningAlgorithm;
 use crate::error::{ErrorKind, Failure, Result};
+use crate::util::bounded_read::{self, MAX_FILE};
 use crate::util::home::shown_path;
 
 impl SigningAlgorithm {
@@ -54,7 +55,8 @@ impl JwtKey {
         let bad = |cause: String| {
             Failure::new(ErrorKind::Config, format!("cannot use the private key '{}'", shown_path(path))).cause(cause)
         };
-        let der = PrivateKeyDer::from_pem_file(path).map_err(|error| match error {
+        let pem = bounded_read::read(path, MAX_FILE).map_err(pem::Error::Io);
+        let der = pem.and_then(|pem| PrivateKeyDer::from_pem_slice(&pem)).map_err(|error| match error {
             pem::Error::Io(error) => bad(error.to_string()),
             pem::Error::NoItemsFound => bad("the file contains no unencrypted private key in PEM format".to_owned())
                 .hint("remove the password with: openssl pkey -in FILE -out NEW"),

@@ -3,6 +3,8 @@
 use crate::args::ArgumentReader;
 use crate::commands::context::Context;
 use crate::interrupt;
+use crate::transport::MAX_MESSAGE;
+use crate::util::bounded_read;
 
 /// Reads the files that arguments name; standard input is read once and kept.
 pub struct ArgumentFiles<'a> {
@@ -24,7 +26,7 @@ impl ArgumentReader for ArgumentFiles<'_> {
         if !std::fs::metadata(path)?.is_file() {
             interrupt::enter_blocking();
         }
-        std::fs::read(path)
+        bounded_read::read(path, MAX_MESSAGE as u64)
     }
 
     fn read_stdin(&mut self, what: &str) -> std::io::Result<Vec<u8>> {
@@ -35,8 +37,7 @@ impl ArgumentReader for ArgumentFiles<'_> {
         let _quiet = self.context.ui.pause_progress();
         self.context.note_awaited_input(what);
         interrupt::enter_blocking();
-        let mut all = Vec::new();
-        std::io::Read::read_to_end(&mut std::io::stdin(), &mut all)?;
+        let all = bounded_read::read_all(std::io::stdin(), MAX_MESSAGE as u64, 0)?;
         self.stdin = Some(all.clone());
         Ok(all)
     }

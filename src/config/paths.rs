@@ -34,7 +34,8 @@ pub fn explicit_file(environment: &Environment, flag: Option<&Path>) -> Option<P
         Some(path) => path.to_owned(),
         None => PathBuf::from(environment.expand_tilde(environment.get(env::CONFIG)?)),
     };
-    Some(absolute_path(environment, &named))
+    // `-` is not a file, and is refused when it is read.
+    Some(if named == Path::new("-") { named } else { absolute_path(environment, &named) })
 }
 
 /// Every location for this run, lowest layer first, whether or not a file exists.

@@ -7,11 +7,12 @@ use crate::config::file::tree::{self, ConfigNode};
 use crate::config::origin::{ConfigDiagnostic, ConfigFile, ConfigFormat, Layer};
 use crate::config::paths::ConfigPath;
 use crate::env::Environment;
+use crate::util::bounded_read::{self, MAX_FILE};
 
 /// Reads a file; `None` if it does not exist and is optional.
 pub(super) fn read_file(environment: &Environment, place: &ConfigPath) -> Result<Option<String>, ConfigDiagnostic> {
     let fault = |message: &str| ConfigDiagnostic::for_file(&environment.abbreviate_home(&place.path), message);
-    let bytes = match std::fs::read(&place.path) {
+    let bytes = match bounded_read::read(&place.path, MAX_FILE) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound && place.layer != Layer::Explicit => return Ok(None),
         // A file instead of a directory: there is nothing below it.

@@ -11,6 +11,7 @@ use crate::config::bearer::strip_bearer_scheme;
 use crate::env::Environment;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::secret::{REDACTED, Secret};
+use crate::util::bounded_read::{self, MAX_FILE};
 use crate::util::loopback;
 use crate::util::secret_words::hide_in_url;
 use crate::util::suggest::nearest_name;
@@ -28,7 +29,7 @@ pub fn parse_header_flag(text: &str, number: usize) -> Result<Vec<(String, Secre
         // Its content may be a secret, so it is named by its position.
         return parse_header_line(text, &format!("-H number {number}")).map(|header| vec![header]);
     };
-    let content = std::fs::read_to_string(file).map_err(|error| {
+    let content = bounded_read::read_to_string(file, MAX_FILE).map_err(|error| {
         Failure::new(ErrorKind::Usage, format!("cannot read the headers in '{file}'")).caused_by(&error)
     })?;
     let lines = content.lines().map(str::trim).enumerate();

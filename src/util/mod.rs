@@ -1,6 +1,7 @@
 //! Small functions that several parts share. They depend on no other part.
 
 pub mod atomic_write;
+pub mod bounded_read;
 pub mod busy_guard;
 pub mod count;
 pub mod duration;

@@ -6,6 +6,7 @@ mod documented_commands;
 mod documented_runs;
 mod exit_codes;
 mod generated_docs;
+mod input_limits;
 mod json_documents;
 mod messages;
 mod promises;

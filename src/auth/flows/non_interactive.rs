@@ -12,6 +12,7 @@ use crate::auth::registration::{self, ClientUse};
 use crate::config::oauth::{ClientAuthMethod, Grant};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::secret::Secret;
+use crate::util::bounded_read::{self, MAX_FILE};
 use crate::util::home::shown_path;
 
 const JWT_BEARER_GRANT: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
@@ -95,7 +96,7 @@ fn read_token_file(login: &LoginFlow<'_>, path: Option<&Path>, key: &str, what: 
             .hint(format!("set {key} in [servers.{}.auth]", login.context.target_name)));
     };
     let unreadable = || Failure::new(ErrorKind::Config, format!("cannot read the {what} in '{}'", shown_path(path)));
-    let text = std::fs::read_to_string(path).map_err(|error| unreadable().caused_by(&error))?;
+    let text = bounded_read::read_to_string(path, MAX_FILE).map_err(|error| unreadable().caused_by(&error))?;
     let token = text.trim();
     if token.is_empty() || token.contains(char::is_whitespace) {
         return Err(unreadable().cause("the file must contain one token and nothing else"));

@@ -2,13 +2,15 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufReader, Read};
 use std::path::Path;
 
 use tokio::sync::mpsc;
 
 use crate::commands::context::Context;
 use crate::error::{ErrorKind, Failure, Result};
+use crate::transport::MAX_MESSAGE;
+use crate::util::bounded_read;
 
 /// How many bytes are read at once; lines that are read together are passed on together.
 const BUFFER_SIZE: usize = 64 << 10;
@@ -42,10 +44,9 @@ async fn open_input(context: &Context, source: &Path, what: &str) -> Result<BufR
 /// # Errors
 /// [`ErrorKind::Usage`] if it cannot be read or is not UTF-8; when mcpipe is interrupted.
 pub async fn read_to_string(context: &Context, source: &Path, what: &str) -> Result<String> {
-    let mut reader = open_input(context, source, what).await?;
+    let reader = open_input(context, source, what).await?;
     let read = tokio::task::spawn_blocking(move || {
-        let mut text = String::new();
-        reader.read_to_string(&mut text).map(|_| text)
+        bounded_read::read_all(reader, MAX_MESSAGE as u64, 0).and_then(bounded_read::into_text)
     });
     let text =
         context.interrupt.run_until_interrupted(read).await?.unwrap_or_else(|error| Err(io::Error::other(error)));
@@ -71,8 +72,9 @@ impl LineStream {
         let (sender, receiver) = mpsc::channel(1);
         // On its own detached thread: a blocking read cannot be canceled.
         std::thread::spawn(move || {
+            let mut number = 0;
             loop {
-                let lines = match read_available_lines(&mut reader) {
+                let lines = match read_available_lines(&mut reader, &mut number) {
                     Ok(lines) if lines.is_empty() => return,
                     Ok(lines) => Ok(lines),
                     Err(error) => Err(read_failure(&source, &error)),
@@ -104,11 +106,11 @@ impl LineStream {
 }
 
 /// The next line, after waiting for it, and all that came with it; none at the end of the input.
-fn read_available_lines(reader: &mut BufReader<Box<dyn Read + Send>>) -> io::Result<Vec<Vec<u8>>> {
+fn read_available_lines(reader: &mut BufReader<Box<dyn Read + Send>>, number: &mut usize) -> io::Result<Vec<Vec<u8>>> {
     let mut lines = Vec::new();
     loop {
-        let mut line = Vec::new();
-        if reader.read_until(b'\n', &mut line)? > 0 {
+        let line = bounded_read::read_line(reader, MAX_MESSAGE as u64, number)?;
+        if !line.is_empty() {
             lines.push(line);
         }
         if !reader.buffer().contains(&b'\n') {

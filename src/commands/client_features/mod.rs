@@ -21,6 +21,7 @@ use crate::output::Ui;
 use crate::schema::{self, SchemaValidator, ValueProblem};
 use crate::session::client_handler::{ElicitationAnswer, ElicitationResponder, UrlElicitation};
 use crate::transport::BoxFuture;
+use crate::util::bounded_read::{self, MAX_FILE};
 use crate::util::secret_names::looks_secret;
 use crate::util::suggest::did_you_mean;
 
@@ -76,9 +77,9 @@ fn read_elicit_file(context: &Context, file: &Path) -> Result<Map<String, Value>
     }
     let text = if file == Path::new("-") {
         context.note_awaited_input("the values of --elicit as JSON");
-        std::io::read_to_string(std::io::stdin())
+        bounded_read::read_all(std::io::stdin(), MAX_FILE, 0).and_then(bounded_read::into_text)
     } else {
-        std::fs::read_to_string(file)
+        bounded_read::read_to_string(file, MAX_FILE)
     };
     let text = text.map_err(|error| failed().caused_by(&error))?;
     serde_json::from_str(&text).map_err(|error| failed().cause(format!("it is not a JSON object: {error}")))

@@ -17,6 +17,7 @@ use crate::env::{self, Environment};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::output::Terminal;
 use crate::target;
+use crate::util::bounded_read::{self, MAX_FILE};
 use crate::util::file_lock::FileLock;
 use crate::util::home::with_forward_slashes;
 use crate::util::quoting;
@@ -44,7 +45,7 @@ impl<'a> ConfigFileDraft<'a> {
         let shown = environment.abbreviate_home(&path);
         let lock = write::lock_for_edit(&path)?;
         let fail = || Failure::new(ErrorKind::Config, format!("cannot change {shown}"));
-        let (text, new) = match std::fs::read_to_string(&path) {
+        let (text, new) = match bounded_read::read_to_string(&path, MAX_FILE) {
             Ok(text) => (text, false),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => (String::new(), true),
             Err(error) => return Err(fail().caused_by(&error)),

@@ -19,6 +19,7 @@ use crate::env::REGISTRY;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::target::{TargetName, TargetOptions};
 use crate::transport::HttpMode;
+use crate::util::bounded_read::{self, MAX_FILE};
 use crate::util::json_error::json_fault_at;
 
 /// The registry that the MCP project runs.
@@ -67,7 +68,7 @@ fn read_document(context: &ConfigContext<'_>, args: &ConfigAddArgs, which: &str)
     let is_file = which.starts_with(['.', '/', '~']) || (which.ends_with(".json") && !which.contains("://"));
     let bytes = if is_file {
         let path = context.environment.expand_tilde(which);
-        std::fs::read(&path)
+        bounded_read::read(&path, MAX_FILE)
             .map_err(|error| Failure::new(ErrorKind::Config, format!("cannot read {path}")).cause(error.to_string()))?
     } else {
         let url = if which.contains("://") { which.to_owned() } else { registry_url(context, which) };

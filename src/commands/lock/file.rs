@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 
 use crate::error::{ErrorKind, Failure, Result};
 use crate::output::save::{FileData, write_file};
+use crate::util::bounded_read::{self, MAX_FILE};
 use crate::util::json_error::json_fault;
 use crate::util::quoting::quote;
 
@@ -29,7 +30,7 @@ impl LockFile {
     /// # Errors
     /// [`ErrorKind::Config`] if it cannot be read or is not a lock file, with file and line.
     pub fn read_if_exists(path: &Path) -> Result<Option<Self>> {
-        let text = match std::fs::read_to_string(path) {
+        let text = match bounded_read::read_to_string(path, MAX_FILE) {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(error) => {

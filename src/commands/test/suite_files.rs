@@ -15,6 +15,7 @@ use crate::config::{Config, LazyConfig};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::target::{Target, TargetOptions};
 use crate::transport::Endpoint;
+use crate::util::bounded_read::{self, MAX_FILE};
 use crate::util::quoting;
 
 /// The ending of the directories with snapshots.
@@ -87,7 +88,7 @@ pub(super) fn snapshot_path(suite: &Path, test: &str) -> PathBuf {
 /// [`ErrorKind::Config`], with the file and line of everything that is wrong.
 pub(super) async fn load(context: &Context, path: &Path) -> Result<Suite> {
     let shown = path.to_string_lossy().into_owned();
-    let text = std::fs::read_to_string(path).map_err(|error| {
+    let text = bounded_read::read_to_string(path, MAX_FILE).map_err(|error| {
         let failure = Failure::new(ErrorKind::Config, format!("cannot read {shown}")).caused_by(&error);
         match error.kind() {
             std::io::ErrorKind::NotFound => {

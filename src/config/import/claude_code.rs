@@ -10,6 +10,7 @@ use super::variables::VariableSyntax;
 use crate::config::file::client_forms::server_container;
 use crate::config::file::tree::{ConfigMember, ConfigNode, ConfigValue};
 use crate::config::import::clients::{ImportClient, client_files};
+use crate::util::bounded_read::{self, MAX_FILE};
 
 pub(crate) fn read(reading: &ClientFileReader<'_>, out: &mut ImportedFile) {
     let off = disabled_servers(reading);
@@ -62,7 +63,8 @@ fn disabled_servers(reading: &ClientFileReader<'_>) -> Vec<String> {
         if found.path == reading.file.path {
             continue;
         }
-        let Some(root) = std::fs::read_to_string(&found.path).ok().and_then(|text| super::jsonc::parse(&text).ok())
+        let Some(root) =
+            bounded_read::read_to_string(&found.path, MAX_FILE).ok().and_then(|text| super::jsonc::parse(&text).ok())
         else {
             continue;
         };

@@ -36,7 +36,7 @@ impl ImportSource {
     /// [`ErrorKind::Usage`] if it is neither, with the most similar client.
     pub fn parse(environment: &Environment, word: &str) -> Result<Self> {
         let path = Path::new(word);
-        let is_file = || crate::config::paths::absolute_path(environment, path).is_file();
+        let is_file = || word != "-" && crate::config::paths::absolute_path(environment, path).is_file();
         match ImportClient::parse(word) {
             Some(client) => Ok(ImportSource::Client(client)),
             None if word.contains(['/', '\\']) || word.starts_with('~') || path.extension().is_some() || is_file() => {

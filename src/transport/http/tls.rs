@@ -18,6 +18,7 @@ use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStor
 
 use crate::error::{ErrorKind, Failure, Result};
 use crate::transport::endpoint::TlsOptions;
+use crate::util::bounded_read::{self, MAX_FILE};
 use crate::util::home::shown_path;
 
 /// How many TLS sessions are kept for the next connection to the same host.
@@ -98,8 +99,8 @@ pub(super) fn client_config(tls: &TlsOptions, versions: HttpVersions) -> Result<
 }
 
 fn read_certificates(path: &Path, what: &str) -> Result<Vec<CertificateDer<'static>>> {
-    let all: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(path)
-        .and_then(Iterator::collect)
+    let all: Vec<CertificateDer<'static>> = read_pem(path)
+        .and_then(|pem| CertificateDer::pem_slice_iter(&pem).collect())
         .map_err(|error: pem::Error| unreadable_pem(path, what, &error))?;
     if all.is_empty() {
         return Err(unreadable_pem(path, what, &pem::Error::NoItemsFound));
@@ -113,8 +114,12 @@ fn read_certificates(path: &Path, what: &str) -> Result<Vec<CertificateDer<'stat
     }
 }
 
+fn read_pem(path: &Path) -> Result<Vec<u8>, pem::Error> {
+    bounded_read::read(path, MAX_FILE).map_err(pem::Error::Io)
+}
+
 fn read_private_key(path: &Path) -> Result<PrivateKeyDer<'static>> {
-    PrivateKeyDer::from_pem_file(path).map_err(|error| {
+    read_pem(path).and_then(|pem| PrivateKeyDer::from_pem_slice(&pem)).map_err(|error| {
         let failure = unreadable_pem(path, "client key", &error);
         match error {
             pem::Error::NoItemsFound => failure

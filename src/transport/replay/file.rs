@@ -19,12 +19,15 @@ use crate::protocol::views::ServerInfo;
 use crate::protocol::{meta, method};
 use crate::transport::connection::TransportKind;
 use crate::transport::message::{BrokenResponse, Certainty, UnexpectedResponse};
+use crate::util::bounded_read;
 use crate::util::json_error;
 
 /// What the first line of a recording says under `format`.
 pub const RECORDING_FORMAT: &str = "mcpipe recording";
 /// The version of the format.
 pub const RECORDING_VERSION: u64 = 1;
+/// The most bytes of a recording that is read, which are kept in memory.
+const MAX_RECORDING: u64 = 1 << 30;
 
 /// One line. Members that are not known here are ignored: a later mcpipe may add some without a new version.
 #[derive(Deserialize)]
@@ -202,7 +205,7 @@ impl From<ResponseLine> for UnexpectedResponse {
 /// named.
 pub(super) fn load(path: &Path, server: Option<&str>) -> Result<Script> {
     let shown = path.display();
-    let bytes = std::fs::read(path).map_err(|error| {
+    let bytes = bounded_read::read(path, MAX_RECORDING).map_err(|error| {
         let failure = Failure::new(ErrorKind::Config, format!("cannot read the recording '{shown}'")).caused_by(&error);
         match error.kind() {
             std::io::ErrorKind::NotFound => failure.hint("record a command first: add --record FILE to it"),

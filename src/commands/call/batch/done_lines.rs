@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::fs::File;
-use std::io::{BufRead, BufReader};
+use std::io::BufReader;
 use std::path::Path;
 
 use serde_json::value::RawValue;
@@ -11,6 +11,8 @@ use crate::commands::context::Context;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::protocol::json::{member, parse_value};
 use crate::protocol::views::is_error_result;
+use crate::transport::MAX_MESSAGE;
+use crate::util::bounded_read;
 
 /// The IDs of the lines that are done.
 #[derive(Default)]
@@ -25,10 +27,14 @@ impl DoneLines {
         let file = path.to_owned();
         let read = tokio::task::spawn_blocking(move || {
             let mut done = HashSet::new();
-            for line in BufReader::new(File::open(file)?).split(b'\n') {
-                done.extend(done_id(&line?));
+            let (mut reader, mut number) = (BufReader::new(File::open(file)?), 0);
+            loop {
+                let line = bounded_read::read_line(&mut reader, MAX_MESSAGE as u64, &mut number)?;
+                if line.is_empty() {
+                    return Ok(done);
+                }
+                done.extend(done_id(&line));
             }
-            Ok(done)
         });
         let read = context.interrupt.run_until_interrupted(read).await?;
         read.unwrap_or_else(|error| Err(std::io::Error::other(error))).map(DoneLines).map_err(|error| {
