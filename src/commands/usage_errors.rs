@@ -411,7 +411,11 @@ fn command_last(line: &str) -> String {
 /// How to call a tool whose name begins with a dash, if one follows the target.
 fn suggest_dashed_tool(found: &str, arguments: &[OsString]) -> Option<String> {
     let words: Vec<&str> = arguments.iter().skip(1).filter_map(|word| word.to_str()).collect();
+    // A server's command after `--` is the target, so the first word is the tool.
     let ["call", target, tool, ..] = words.as_slice() else { return None };
+    if words.contains(&"--") {
+        return None;
+    }
     let own = if found.starts_with("--") { *tool == found } else { tool.contains(found.trim_start_matches('-')) };
     if !own || !tool.starts_with('-') || target.starts_with('-') {
         return None;

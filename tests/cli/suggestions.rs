@@ -297,6 +297,7 @@ fn a_command_line_of_another_client_gets_ours() {
         ("call ev open --url a://b", "hint: a tool's arguments have no dashes: mcpipe call ev open url=a://b\n"),
         ("call ev t --uri a://b", "hint: a tool's arguments have no dashes: mcpipe call ev t uri=a://b\n"),
         ("call ev t --method GET", "hint: a tool's arguments have no dashes: mcpipe call ev t method=GET\n"),
+        ("call add --a 1 --b 2 -- ./s", "hint: a tool's arguments have no dashes: mcpipe call add a=1 b=2 -- ./s\n"),
         (
             "call ev add --a 1 --dry-run --b=2",
             "hint: a tool's arguments have no dashes: mcpipe call ev add a=1 --dry-run b=2\n",
