@@ -38,6 +38,34 @@ fn gathering(mcp: Mcp, count: usize) -> StdioServer {
     })
 }
 
+/// In a session, a message is a line; a server may send it over several.
+#[test]
+fn messages_over_several_lines_are_passed_on() {
+    for mcp in [Mcp::modern(), Mcp::legacy("2025-11-25")] {
+        let mcp = Arc::new(mcp.on("tools/call", |call| call.text("done")));
+        let server = StdioServer::start(move |process, event| match event {
+            ProcessEvent::Line(line) => {
+                let actions =
+                    mcp.handle(&serde_json::from_str(&line).unwrap()).into_iter().map(|action| match action {
+                        ServerAction::Send(message) => ServerAction::RawText(format!("{message:#}")),
+                        other => other,
+                    });
+                play_actions(&mcp, process, actions.collect());
+            }
+            ProcessEvent::Eof => process.exit(0),
+            ProcessEvent::Started | ProcessEvent::Signal(_) => {}
+        });
+        let sessions = Sessions::new();
+        sessions.start(&server.target());
+        for _ in 0..2 {
+            let words = ["call", &server.target(), "echo", "text=x"];
+            sessions.sandbox.mcpipe(words).allow_leftovers().run().succeeds().prints("done\n");
+        }
+        sessions.stop_all();
+        assert_eq!(server.processes().len(), 1);
+    }
+}
+
 #[test]
 fn calls_at_the_same_time_get_their_own_results_and_progress() {
     for mcp in [Mcp::modern(), Mcp::legacy("2025-11-25")] {

@@ -132,9 +132,7 @@ async fn write_json(
     stream: &mut (impl tokio::io::AsyncWrite + Unpin),
     value: &impl serde::Serialize,
 ) -> io::Result<()> {
-    let mut line = serde_json::to_string(value)?;
-    line.push('\n');
-    stream.write_all(line.as_bytes()).await
+    stream.write_all(kept::to_line(serde_json::to_string(value)?).as_bytes()).await
 }
 
 impl Keeper {

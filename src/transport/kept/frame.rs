@@ -111,15 +111,25 @@ fn invalid(why: &str) -> Failure {
 /// What came back from the server, as the line that a command reads.
 #[must_use]
 pub fn item_line(incoming: &Incoming) -> String {
-    match &incoming.item {
+    to_line(match &incoming.item {
         IncomingItem::Message(message, None) if incoming.request_id.is_none() && !has_retry_after(message) => {
-            message_json(message) + "\n"
+            message_json(message)
         }
         item => {
             let request = incoming.request_id.map(|id| format!(r#""request":{id},"#)).unwrap_or_default();
-            format!("{{{request}{}}}\n", item_members(item))
+            format!("{{{request}{}}}", item_members(item))
         }
+    })
+}
+
+/// A JSON text as one line. Servers may send messages over several lines; in a JSON string there are no line ends.
+#[must_use]
+pub fn to_line(mut json: String) -> String {
+    if memchr::memchr2(b'\n', b'\r', json.as_bytes()).is_some() {
+        json = json.replace(['\n', '\r'], " ");
     }
+    json.push('\n');
+    json
 }
 
 fn has_retry_after(message: &RpcMessage) -> bool {

@@ -22,7 +22,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use self::files::{KeptSession, SessionFiles};
-pub use self::frame::{FirstLine, FrameReader, Greeting, SessionStatus, item_line};
+pub use self::frame::{FirstLine, FrameReader, Greeting, SessionStatus, item_line, to_line};
 pub use self::launch::end_dead_session;
 use crate::error::{ErrorKind, Failure, Result, RetryAdvice};
 use crate::protocol::rpc::RawJson;
