@@ -192,6 +192,35 @@ fn cancellations_pass_in_both_directions() {
     assert!(!got.iter().any(|message| message["id"] == "q"), "a canceled request gets no response: {got:?}");
 }
 
+/// A server that has started again may use an ID for another request.
+#[test]
+fn a_response_belongs_to_the_last_request_with_its_id() {
+    let server = Mcp::legacy("2025-11-25")
+        .on("vendor/ask-twice", |call| {
+            let question = json!({"jsonrpc": "2.0", "id": "q", "method": "roots/list"});
+            let mut actions = vec![ServerAction::Send(question.clone()), ServerAction::Send(question)];
+            actions.extend(call.result(json!({})));
+            actions
+        })
+        .stdio();
+    let sandbox = Sandbox::new();
+    let mut client = BridgeClient::start(&sandbox, &[&server.target()]);
+    client.initialize(json!({"roots": {}}));
+    client.ask(1, "vendor/ask-twice", json!({}));
+    let (first, second) = (client.next(), client.next());
+    client.response(1);
+    for (question, name) in [(first, "old"), (second, "new")] {
+        let roots = json!({"roots": [{"uri": "file:///", "name": name}]});
+        client.send(&json!({"jsonrpc": "2.0", "id": question["id"], "result": roots}));
+    }
+    server.wait_for("a response", |all| all[0].messages().iter().any(|message| message["id"] == "q"));
+    client.end();
+    let got = server.single_process().messages();
+    let answers: Vec<_> = got.iter().filter(|message| message["id"] == "q").collect();
+    assert_eq!(answers.len(), 1, "{got:?}");
+    assert_eq!(answers[0]["result"]["roots"][0]["name"], "new");
+}
+
 #[test]
 fn a_cancellation_reaches_an_http_server_in_the_form_of_its_era() {
     for mcp in [Mcp::modern(), Mcp::legacy("2025-11-25")] {

@@ -280,9 +280,14 @@ impl Upstream {
                 }),
                 _ = connection.wait_closed() => None,
             };
-            if lock(&this.asked).remove(id.get()).is_none() {
-                // The server has canceled it, and expects no response (basic/utilities/cancellation).
-                return;
+            {
+                let mut open = lock(&this.asked);
+                if open.get(id.get()) != Some(&asked.id) {
+                    // The server has canceled it, and expects no response (basic/utilities/cancellation), or it has
+                    // started again and uses the same ID for another request.
+                    return;
+                }
+                open.remove(id.get());
             }
             match body {
                 Some(body) => _ = connection.send_one_way(body).await,
