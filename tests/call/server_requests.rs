@@ -192,6 +192,11 @@ fn an_answer_that_does_not_fit_the_form_is_not_sent() {
     call(&server, &["--elicit", r#"{"name": "Ada", "age": -1, "pin": 1234, "x": true}"#])
         .exits(8)
         .stderr_contains(r#"hint: correct the values: --elicit '{"name":"Ada","age":0,"pin":"…","x":true}'"#);
+    // What is in a file is not shown.
+    let sandbox = Sandbox::new();
+    sandbox.file("answers.json", r#"{"name": "Ada", "age": -1}"#);
+    let run = sandbox.mcpipe(["call", &server.target(), "ask", "--elicit", "@answers.json"]).run();
+    run.exits(8).stderr_contains("hint: correct these values in 'answers.json': {\"age\":0}\n");
     // In the modern era there is nothing to send.
     let server = modern(elicitation(&form())).stdio();
     call(&server, &["--elicit", "accept"]).exits(8).stderr_contains("name: required");

@@ -6,7 +6,7 @@ pub(crate) mod roots;
 pub(crate) mod sampling;
 pub(crate) mod terminal_input;
 pub(crate) mod url_page;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
@@ -56,10 +56,10 @@ pub fn elicitation_handler(
         }
         Some(ElicitOption::Ask) | None if may_prompt == MayPrompt::No => return Ok(None),
         Some(ElicitOption::Ask) => ElicitMode::Ask,
-        Some(ElicitOption::Accept) => ElicitMode::Values(Map::new()),
+        Some(ElicitOption::Accept) => ElicitMode::Values(Map::new(), None),
         Some(ElicitOption::Decline) => ElicitMode::Decline,
-        Some(ElicitOption::Values(values)) => ElicitMode::Values(values.clone()),
-        Some(ElicitOption::File(file)) => ElicitMode::Values(read_elicit_file(context, file)?),
+        Some(ElicitOption::Values(values)) => ElicitMode::Values(values.clone(), None),
+        Some(ElicitOption::File(file)) => ElicitMode::Values(read_elicit_file(context, file)?, Some(file.clone())),
         None if interactive => ElicitMode::Ask,
         None => return Ok(None),
     };
@@ -88,8 +88,8 @@ fn read_elicit_file(context: &Context, file: &Path) -> Result<Map<String, Value>
 enum ElicitMode {
     Ask,
     Decline,
-    /// Accept, with these values over the defaults of the form.
-    Values(Map<String, Value>),
+    /// Accept, with these values over the defaults of the form, and the file that they are from.
+    Values(Map<String, Value>, Option<PathBuf>),
 }
 
 struct ElicitationHandler {
@@ -111,8 +111,9 @@ impl ElicitationResponder for ElicitationHandler {
         Box::pin(async move {
             match &self.mode {
                 ElicitMode::Decline => Ok(ElicitationAnswer::Decline),
-                ElicitMode::Values(values) => {
-                    self.preset_content(message, schema, values).await.map(ElicitationAnswer::Accept)
+                ElicitMode::Values(values, file) => {
+                    let content = self.preset_content(message, schema, values, file.as_deref()).await;
+                    content.map(ElicitationAnswer::Accept)
                 }
                 ElicitMode::Ask => {
                     let _turn = self.one_at_a_time.lock().await;
@@ -139,6 +140,7 @@ impl ElicitationHandler {
         message: &str,
         form: &Value,
         values: &Map<String, Value>,
+        file: Option<&Path>,
     ) -> Result<Map<String, Value>> {
         let ui: &Ui = &self.prompter.ui;
         let fields: Vec<&str> = form
@@ -164,15 +166,17 @@ impl ElicitationHandler {
         let validator = SchemaValidator::new(form);
         let check = schema::check_form_content(&validator, &content);
         let problems = self.prompter.interrupt.run_until_interrupted(check).await?;
-        if problems.is_empty() { Ok(content) } else { Err(self.preset_failure(message, form, usable, &problems)) }
+        if problems.is_empty() { Ok(content) } else { Err(self.preset_failure(message, form, usable, file, &problems)) }
     }
 
-    /// The failure of the given values. Those of them that are `usable` are repeated in its hint.
+    /// The failure of the given values. Those of them that are `usable` are repeated in its hint, unless they are from a
+    /// file: what is in it is not shown.
     fn preset_failure(
         &self,
         message: &str,
         form: &Value,
         usable: Map<String, Value>,
+        file: Option<&Path>,
         problems: &[ValueProblem],
     ) -> Failure {
         let failure = Failure::new(ErrorKind::Refused, "cannot answer the server's request for input with --elicit")
@@ -181,7 +185,7 @@ impl ElicitationHandler {
         let is_wrong = |field: &form_field::FormField<'_>| {
             problems.iter().any(|problem| problem.path.first().is_some_and(|step| step.is_member(field.name)))
         };
-        let mut values = usable;
+        let mut values = if file.is_some() { Map::new() } else { usable };
         for (_, value) in values.iter_mut().filter(|(name, _)| looks_secret(name)) {
             *value = "…".into();
         }
@@ -189,6 +193,10 @@ impl ElicitationHandler {
             values.insert(field.name.to_owned(), field.example_value());
         }
         let values = Value::Object(values).to_string();
-        failure.hint(format!("correct the values: --elicit {}", crate::util::quoting::quote(&values)))
+        failure.hint(match file {
+            Some(file) if file == Path::new("-") => format!("correct these values on standard input: {values}"),
+            Some(file) => format!("correct these values in '{}': {values}", file.display()),
+            None => format!("correct the values: --elicit {}", crate::util::quoting::quote(&values)),
+        })
     }
 }
