@@ -124,7 +124,8 @@ pub fn line_without_dashes(words: &[&str], command: &clap::Command) -> Option<St
                 let name = option.strip_prefix("--").filter(|name| !name.is_empty())?;
                 let value =
                     attached.or_else(|| rest.next().filter(|next| !next.starts_with('-') && !next.contains('=')));
-                line.push(format!("{name}={}", value.filter(|value| !value.starts_with('{'))?));
+                // What begins with `@` is a file for some clients and a text for others.
+                line.push(format!("{name}={}", value.filter(|value| !value.starts_with(['{', '@']))?));
             }
             Some(Some(true)) if attached.is_none() => line.extend([word, rest.next()?].map(str::to_owned)),
             _ => line.push(word.to_owned()),
@@ -132,6 +133,12 @@ pub fn line_without_dashes(words: &[&str], command: &clap::Command) -> Option<St
     }
     let is_valid = cli::command().try_get_matches_from(&line).is_ok();
     is_valid.then(|| quote_without_secrets(&line.iter().map(String::as_str).collect::<Vec<_>>()).join(" "))
+}
+
+/// An argument whose value is a text for other clients, where mcpipe reads a file after `@`.
+fn literal_argument(name: &str, value: &str) -> String {
+    let escape = if value.starts_with('@') { "@" } else { "" };
+    format!("{name}={escape}{value}")
 }
 
 impl<'a> Parts<'a> {
@@ -160,7 +167,7 @@ impl<'a> Parts<'a> {
                     Some(None) => {
                         let name = option.strip_prefix("--").filter(|name| !name.is_empty())?;
                         let value = attached.or_else(|| rest.next().filter(|value| !value.starts_with("--")))?;
-                        parts.arguments.push(format!("{name}={value}"));
+                        parts.arguments.push(literal_argument(name, value));
                     }
                     Some(Some(true)) => parts.add_own(option, attached.or_else(|| rest.next())?),
                     Some(Some(false)) => parts.options.push(word.to_owned()),
@@ -201,7 +208,9 @@ impl<'a> Parts<'a> {
                 return Some(());
             }
             Meaning::Argument => {
-                self.arguments.push(value.to_owned());
+                let pair = value.split_once('=');
+                self.arguments
+                    .push(pair.map_or_else(|| value.to_owned(), |(name, value)| literal_argument(name, value)));
                 return Some(());
             }
             Meaning::Arguments => {

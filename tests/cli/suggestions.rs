@@ -284,6 +284,7 @@ fn a_command_line_of_another_client_gets_ours() {
         ("--cli https://h/mcp --transport http --method ping", "request https://h/mcp ping --transport http"),
         ("--cli --config m.json --server s --method tools/list", "list s --config m.json"),
         ("--mcp https://h/mcp --list-resources", "list https://h/mcp --resources"),
+        ("--mcp https://h/mcp t --name @ada", "call https://h/mcp t name=@@ada"),
         ("--mcp https://h/mcp --get-prompt p --prompt-arg a=1", "prompt https://h/mcp p a=1"),
         ("--mcp-stdio 'npx x' add --a 1", "call add a=1 -- npx x"),
         ("call t --params '{\"a\":1}' npx -y x", "call t --args '{\"a\":1}' -- npx -y x"),
@@ -303,6 +304,7 @@ fn a_command_line_of_another_client_gets_ours() {
             "hint: a tool's arguments have no dashes: mcpipe call ev add a=1 --dry-run b=2\n",
         ),
         ("call ev add --a 1 --b", "hint: a tool's arguments have no dashes: a=1\n"),
+        ("call ev add --a 1 --b @x", "hint: a tool's arguments have no dashes: a=1\n"),
         ("list --server ev --foo bar", "hint: name the server without an option: mcpipe list SERVER\n"),
     ] {
         sandbox.mcpipe(line.split(' ')).run().exits(2).stderr_contains(hint);
