@@ -123,12 +123,12 @@ impl<T: Fn(usize)> Batch<'_, T> {
             let prints = printing.is_none() && !answers.is_empty();
             // A slow reader of stdout delays new calls, and so do large results: not many of them must be in memory.
             let held = answers.iter().filter(|answer| printing.is_some() || answer.text.len() >= LARGE_ANSWER).count();
-            let may_start = lines.len() > 0 && running.len() + held < jobs;
+            let may_start = !lines.is_empty() && running.len() + held < jobs;
             let is_early = args.rate.is_some() && Instant::now() < due;
             let printed = tokio::select! {
                 biased;
                 // The running calls see it too, and end.
-                stop = &mut interrupted, if open || lines.len() > 0 => {
+                stop = &mut interrupted, if open || !lines.is_empty() => {
                     lines.discard();
                     more = more.and(Err(stop));
                     None
@@ -166,7 +166,7 @@ impl<T: Fn(usize)> Batch<'_, T> {
                     }
                     Some(printed.map(|()| 0))
                 }
-                read = lines.read(), if open && !prints && lines.len() < jobs => {
+                read = lines.read(), if open && !prints && !lines.is_full(jobs) => {
                     more = read;
                     None
                 }
