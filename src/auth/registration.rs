@@ -116,10 +116,11 @@ fn metadata_document_client(url: &str) -> Result<ClientRegistration> {
     Ok(ClientRegistration::new(url.to_owned(), ClientAuthMethod::None, ClientOrigin::Document))
 }
 
-/// Whether an earlier registration can be used: what the user states now is what it was made with.
+/// Whether an earlier registration can be used: what the user states now is what it was made with. Without a user no
+/// client is registered, so another name does not matter then.
 fn is_reusable(client: &ClientRegistration, settings: &OAuthSettings, client_use: ClientUse<'_>) -> bool {
     settings.token_endpoint_auth_method.is_none_or(|method| method == client.method)
-        && (settings.client_name.is_none() || settings.client_name == client.name)
+        && (settings.client_name.is_none() || settings.client_name == client.name || !client_use.grant.is_interactive())
         && client.origin == ClientOrigin::Registered
         && client.secret_expires_at.is_none_or(|at| client_use.now < at)
         && (client.redirect_uri.as_deref() == client_use.redirect_uri || client_use.redirect_uri.is_none())
@@ -373,6 +374,8 @@ mod tests {
         let named = |name: &str| OAuthSettings { client_name: Some(name.into()), ..OAuthSettings::default() };
         assert!(is_reusable(&client, &named("mcpipe"), CLIENT_USE));
         assert!(!is_reusable(&client, &named("my editor"), CLIENT_USE));
+        let jwt_bearer = ClientUse { grant: Grant::JwtBearer, ..CLIENT_USE };
+        assert!(is_reusable(&client, &named("my editor"), jwt_bearer), "no other is registered for it");
     }
 
     #[test]
