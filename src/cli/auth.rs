@@ -61,8 +61,7 @@ pub enum AuthCommand {
     /// Show which credentials are stored, and where
     ///
     /// Lists the stored logins with their issuer, scopes and expiry, but never the tokens. It does not connect, except
-    /// with
-    /// --check. With TARGET, the exit code is 4 if there is no valid login for it.
+    /// with --check. With TARGET, the exit code is 4 if there is no valid login for it.
     Status(AuthStatusArgs),
     /// Print the access token
     ///

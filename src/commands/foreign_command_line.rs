@@ -107,7 +107,8 @@ pub fn translated_command_line(found: &str, words: &[&str], name: &str) -> Optio
     is_valid.then(|| quote_without_secrets(&line).join(" "))
 }
 
-/// The command line with every `--NAME VALUE` and `--NAME=VALUE` that is no option of the command as `NAME=VALUE`.
+/// The command line in which `NAME=VALUE` replaces every `--NAME VALUE` and `--NAME=VALUE` that is no option of the
+/// command.
 /// `words` is the whole command line without mcpipe itself. `None` if one has no value, or if the line is not valid.
 #[must_use]
 pub fn line_without_dashes(words: &[&str], command: &clap::Command) -> Option<String> {

@@ -1,4 +1,4 @@
-//! The input of the `config` subcommands, and the report that each of them returns.
+//! The report that each `config` subcommand returns.
 
 use serde_json::Value;
 

@@ -46,9 +46,9 @@ impl Handshake {
         }
     }
 
-    /// Sends `initialize` (`ERA-15`), unless the connection is shared and its handshake is known. A server that refuses the offered revision is offered the newest one that it
-    /// names, else the next older one (2025-11-25, basic/lifecycle, "Version Negotiation"). If none is accepted, this
-    /// is the first refusal.
+    /// Sends `initialize` (`ERA-15`), unless the connection is shared and its handshake is known. A server that refuses
+    /// the offered revision is offered the newest one that it names, else the next older one (2025-11-25,
+    /// basic/lifecycle, "Version Negotiation"). If none is accepted, this is the first refusal.
     pub async fn initialize(&self, rpc: &RpcClient) -> RequestOutcome {
         rpc.accept_server_requests(true);
         if let Some(result) = rpc.transport().handshake_result() {
@@ -212,7 +212,8 @@ pub struct LegacyEra {
 }
 
 impl LegacyEra {
-    /// Sends `initialized`, unless the connection is shared and that was sent, and opens the stream for server requests if any are accepted.
+    /// Sends `initialized`, unless the connection is shared and that was sent, and opens the stream for server requests
+    /// if any are accepted.
     async fn send_initialized(&self, rpc: &RpcClient) {
         // If the server rejects or ignores the notification, the next request fails.
         let tell = rpc.notify(method::INITIALIZED, None, Vec::new());

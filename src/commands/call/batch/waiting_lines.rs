@@ -8,7 +8,7 @@ use crate::commands::call::batch::servers::BatchServers;
 use crate::commands::call::input_stream::LineStream;
 use crate::error::Result;
 
-/// With so many bytes waiting, no further line is read ahead.
+/// If the lines that wait have at least this many bytes, no further line is read ahead.
 const LARGE_LINES: usize = 64 << 10;
 
 /// Lines that were read and not started. What can be prepared is, so that they are sent as soon as it is their turn.

@@ -1,7 +1,8 @@
 //! One POST and its plain answer: heads, bodies, credentials, redirects.
 
-use reqwest::header::{AUTHORIZATION, HeaderName};
 use std::sync::atomic::{AtomicUsize, Ordering};
+
+use reqwest::header::{AUTHORIZATION, HeaderName};
 
 use super::*;
 use crate::error::{ErrorKind, Result};
