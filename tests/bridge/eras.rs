@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{BridgeClient, call, modern, text_of};
+use crate::support::stdio::ServerProcessLog;
 use crate::support::{Mcp, ProcessEvent, Sandbox, ServerAction, StdioServer};
 
 /// The `_meta` of requests to a modern server.
@@ -105,6 +106,54 @@ fn the_input_that_a_modern_server_requires_is_asked_of_the_client() {
         [&who["id"], &place["id"]]
     );
     client.end();
+}
+
+#[test]
+fn the_client_is_asked_nothing_if_one_of_the_questions_is_not_allowed() {
+    let server = Mcp::modern()
+        .on("tools/call", |call| {
+            call.result(json!({"resultType": "input_required", "inputRequests": {
+                "a": {"method": "elicitation/create", "params": {"message": "Who?"}},
+                "b": {"method": "tools/list"},
+            }}))
+        })
+        .stdio();
+    let sandbox = Sandbox::new();
+    let mut client = BridgeClient::start(&sandbox, &[&server.target()]);
+    client.initialize(json!({"elicitation": {}}));
+    client.ask(1, "tools/call", call("ask", json!({})));
+    let error = client.next();
+    assert_eq!(
+        (&error["id"], error["error"]["message"].as_str().unwrap()),
+        (&json!(1), "the server's request for input has the method tools/list, which is not allowed there")
+    );
+    client.end();
+}
+
+#[test]
+fn a_canceled_call_is_not_repeated_with_the_state_of_a_modern_server() {
+    let server = Mcp::modern()
+        .on("tools/call", |call| {
+            let tries = call.n;
+            if call.tool() == "canceled" || tries < 4 {
+                return call.result(json!({"resultType": "input_required", "requestState": "busy"}));
+            }
+            call.text("done")
+        })
+        .stdio();
+    let sandbox = Sandbox::new();
+    let mut client = BridgeClient::start(&sandbox, &[&server.target()]);
+    client.initialize(json!({}));
+    client.ask(1, "tools/call", call("canceled", json!({})));
+    server.wait_for("the call", |all| all[0].methods().contains(&"tools/call".to_owned()));
+    // Its response has come before that of the next request.
+    client.request(2, "tools/list", json!({}));
+    client.send(&json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 1}}));
+    assert_eq!(text_of(&client.request(3, "tools/call", call("other", json!({})))), "done");
+    client.end();
+    let got = server.single_process().messages();
+    let canceled = got.iter().filter(|message| message["params"]["name"] == "canceled").count();
+    assert_eq!(canceled, 1);
 }
 
 #[test]
@@ -229,6 +278,125 @@ fn a_client_without_a_handshake_reaches_a_server_with_one() {
     );
     let called = got.iter().find(|message| message["method"] == "tools/call").unwrap();
     assert_eq!(called["params"], json!({"name": "echo", "_meta": {"progressToken": 5}}));
+}
+
+#[test]
+fn a_cancellation_by_a_server_with_a_handshake_is_about_its_own_requests() {
+    let server = Mcp::legacy("2025-11-25").on("tools/call", |call| {
+        // The ID is that of the call at the server, but no request of the server has it.
+        let params = json!({"requestId": call.id()});
+        let canceled = json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": params});
+        [vec![ServerAction::Send(canceled)], call.text("hi")].into_iter().flatten().collect()
+    });
+    let server = server.stdio();
+    let sandbox = Sandbox::new();
+    let mut client = BridgeClient::start(&sandbox, &[&server.target()]);
+    client.initialize(json!({}));
+    client.ask(1, "tools/call", call("echo", json!({})));
+    let response = client.next();
+    assert_eq!((&response["id"], text_of(&response["result"])), (&json!(1), "hi"));
+    client.end();
+}
+
+/// A request of a server for input.
+fn question(id: &str, message: &str) -> Value {
+    json!({"jsonrpc": "2.0", "id": id, "method": "elicitation/create", "params": {"message": message}})
+}
+
+/// The parameters with which a modern client continues a call of `ask`.
+fn answer(asked: &Value, name: &str) -> Value {
+    let mut params = modern(call("ask", json!({})), json!({}));
+    params["requestState"] = asked["requestState"].clone();
+    params["inputResponses"] = json!({"question": {"action": "accept", "content": {"name": name}}});
+    params
+}
+
+#[test]
+fn a_question_that_the_server_cancels_is_not_answered() {
+    let server = Mcp::legacy("2025-11-25")
+        .on("tools/call", |_| {
+            let cancel =
+                |id: &str| json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": id}});
+            let sent = [question("a", "A?"), question("b", "B?"), question("c", "C?"), cancel("a"), cancel("b")];
+            sent.into_iter().map(ServerAction::Send).collect()
+        })
+        .on("vendor/end", |call| {
+            let response = json!({"jsonrpc": "2.0", "id": call.params()["call"], "result": {"content": []}});
+            [vec![ServerAction::Send(response)], call.result(json!({}))].into_iter().flatten().collect()
+        })
+        .stdio();
+    let sandbox = Sandbox::new();
+    let mut client = BridgeClient::start(&sandbox, &[&server.target()]);
+    let first = client.request(1, "tools/call", modern(call("ask", json!({})), json!({"elicitation": {}})));
+    assert_eq!(first["inputRequests"]["question"]["params"]["message"], "A?");
+    // So that the cancellations have been read.
+    client.request(2, "tools/list", modern(json!({}), json!({})));
+    let third = client.request(3, "tools/call", answer(&first, "Ada"));
+    assert_eq!(third["inputRequests"]["question"]["params"]["message"], "C?");
+    client.ask(4, "tools/call", answer(&third, "Cy"));
+    server
+        .wait_for("the answer", |all| all.iter().any(|one| one.messages().iter().any(|message| message["id"] == "c")));
+    let got = server.processes().into_iter().next_back().unwrap().messages();
+    let id = got.iter().find(|message| message["method"] == "tools/call").unwrap()["id"].clone();
+    client.ask(5, "vendor/end", modern(json!({"call": id}), json!({})));
+    assert_eq!(client.response(4)["result"], json!({"resultType": "complete", "content": []}));
+    client.response(5);
+    client.end();
+    let answered: Vec<Value> =
+        got.iter().filter(|one| one.get("method").is_none()).map(|one| one["id"].clone()).collect();
+    assert_eq!(answered, ["c"]);
+}
+
+#[test]
+fn a_server_cannot_fill_the_memory_with_questions() {
+    let server = Mcp::legacy("2025-11-25")
+        .on("tools/call", |call| match call.tool() {
+            "many" => (0..70).map(|n| ServerAction::Send(question(&format!("q{n}"), "Who?"))).collect(),
+            _ => (0..5).map(|n| ServerAction::Send(question(&format!("large{n}"), &"w".repeat(3 << 20)))).collect(),
+        })
+        .stdio();
+    for (tool, first, refused) in [("many", "Who?", 64..70), ("large", "www", 3..5)] {
+        let sandbox = Sandbox::new();
+        let mut client = BridgeClient::start(&sandbox, &[&server.target()]);
+        let asked = client.request(1, "tools/call", modern(call(tool, json!({})), json!({"elicitation": {}})));
+        let message = asked["inputRequests"]["question"]["params"]["message"].as_str().unwrap();
+        assert!(message.starts_with(first), "{}", message.len());
+        let errors = |all: &[ServerProcessLog]| {
+            let got = all.last().unwrap().messages();
+            got.iter().filter(|one| one.get("error").is_some()).cloned().collect::<Vec<_>>()
+        };
+        server.wait_for("the refusals", |all| errors(all).len() == refused.len());
+        let id = |n| if tool == "many" { format!("q{n}") } else { format!("large{n}") };
+        let expected: Vec<Value> = refused
+            .map(|n| {
+                let error = json!({"code": -32600, "message": "too many requests wait for the client's answer"});
+                json!({"jsonrpc": "2.0", "id": id(n), "error": error})
+            })
+            .collect();
+        assert_eq!(errors(&server.processes()), expected);
+        client.end();
+    }
+}
+
+#[test]
+fn a_question_that_comes_while_another_is_answered_is_asked_later() {
+    let server = Mcp::legacy("2025-11-25").on("tools/call", |call| {
+        let response = call.response(json!({"content": []}));
+        let ask = |id: &str, then| ServerAction::Request(question(id, id), then);
+        let last = ask("third", Box::new(|_| vec![ServerAction::Send(response)]));
+        vec![ServerAction::Send(question("first", "first")), ask("second", Box::new(|_| vec![last]))]
+    });
+    let server = server.stdio();
+    let sandbox = Sandbox::new();
+    let mut client = BridgeClient::start(&sandbox, &[&server.target()]);
+    let mut asked = client.request(1, "tools/call", modern(call("ask", json!({})), json!({"elicitation": {}})));
+    for (id, next) in [(2, "second"), (3, "third")] {
+        asked = client.request(id, "tools/call", answer(&asked, "Ada"));
+        assert_eq!(asked["inputRequests"]["question"]["params"]["message"], next);
+    }
+    let ended = client.request(4, "tools/call", answer(&asked, "Ada"));
+    assert_eq!(ended, json!({"resultType": "complete", "content": []}));
+    client.end();
 }
 
 #[test]

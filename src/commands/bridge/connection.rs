@@ -52,20 +52,31 @@ pub enum Pending {
     Client(ClientRequest),
 }
 
-/// A request of a legacy server that a modern client answers with its next request.
+/// A request of the client during which a legacy server asks for input, and which a modern client continues with its
+/// next request.
 pub struct HeldRequest {
-    /// Where it came from.
+    /// The server.
     pub connection: Arc<ServerConnection>,
     /// The ID of the client's request at the server.
     pub request_id: u64,
-    /// The ID of the server's request, as JSON.
-    pub server_request_id: String,
-    /// Other requests from the server meanwhile: ID, method and parameters.
-    pub further: VecDeque<(String, String, Option<RawJson>)>,
+    /// The ID, as JSON, of the server's request that the client has been sent; `None` if the server has canceled it.
+    pub asked: Option<String>,
+    /// Other requests from the server meanwhile.
+    pub further: VecDeque<ServerRequest>,
     /// What the client's request ended with meanwhile.
     pub ended: Option<(ClientRequest, RequestOutcome)>,
-    /// When it came.
+    /// When the client was sent the question.
     pub since: Instant,
+}
+
+/// A request of a legacy server that the client has not been sent yet.
+pub struct ServerRequest {
+    /// Its ID, as JSON.
+    pub id: String,
+    /// Its method.
+    pub method: String,
+    /// Its parameters.
+    pub params: Option<RawJson>,
 }
 
 /// One connection to a server.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::value::RawValue;
 use tokio::sync::mpsc;
 
-use super::connection::{ClientRequest, Pending, ServerConnection};
+use super::connection::{ClientRequest, Pending, ServerConnection, ServerRequest};
 use super::upstream::Upstream;
 use super::wire::{ParamsEdit, member_text};
 use crate::error::{ErrorKind, Failure};
@@ -223,6 +223,9 @@ impl Upstream {
                 if let Some(asked) = asked {
                     return self.client.cancel_asked(asked).await;
                 }
+                if !connection.is_modern() {
+                    return self.cancel_held_question(connection, &id);
+                }
                 // A modern server ends a subscription so (2026-07-28, basic/patterns/cancellation).
                 let Ok(request_id) = id.trim_matches('"').parse() else { return };
                 match connection.take(request_id) {
@@ -267,7 +270,8 @@ impl Upstream {
             return;
         }
         if self.client_introduction.is_modern() {
-            return self.hold_question(connection, on, id.get().to_owned(), name, params).await;
+            let request = ServerRequest { id: id.get().to_owned(), method: name.to_owned(), params };
+            return self.hold_question(connection, on, request).await;
         }
         let asked = self.client.ask(name, params.as_deref()).await;
         lock(&self.asked).insert(id.get().to_owned(), asked.id);

@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -10,7 +11,7 @@ use serde_json::value::RawValue;
 use tokio::sync::Notify;
 
 use super::client::Asked;
-use super::connection::{ClientRequest, HeldRequest, ServerConnection};
+use super::connection::{ClientRequest, HeldRequest, ServerConnection, ServerRequest};
 use super::forward::MAY_ASK;
 use super::upstream::Upstream;
 use super::wire::{ClientMessage, ParamsEdit, member_text, members_of, parse_line};
@@ -24,8 +25,11 @@ use crate::util::lock::lock;
 
 /// How many times a server may ask for input during one request.
 const MAX_ROUNDS: u32 = 32;
-/// How long a client may take to answer with its next request, and how many questions may wait for that.
-const HELD_LIMITS: (Duration, usize) = (Duration::from_secs(600), 64);
+/// How long a client may take to answer with its next request.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(600);
+/// How many questions may wait for that, and how many bytes their parameters may have that the client has not been sent
+/// yet.
+const MAX_HELD: (usize, usize) = (64, 8 << 20);
 /// The key of the only question in an `input_required` result of ours.
 const QUESTION: &str = "question";
 
@@ -70,9 +74,12 @@ impl Upstream {
             if state.is_none() {
                 return Err(broken("has neither inputRequests nor requestState"));
             }
-            tokio::time::sleep(STATE_RETRY_DELAY).await;
+            tokio::select! {
+                () = tokio::time::sleep(STATE_RETRY_DELAY) => {}
+                () = canceled.notified() => return Ok(None),
+            }
         }
-        let mut asked: Vec<(String, Asked)> = Vec::new();
+        let mut questions: Vec<(String, String, Option<&RawValue>)> = Vec::new();
         for (key, range) in requests_at {
             let question = &requests[range];
             let name: Option<String> = member_text(question, "method").and_then(|name| serde_json::from_str(name).ok());
@@ -84,6 +91,11 @@ impl Upstream {
             }
             let params: Option<&RawValue> =
                 member_text(question, "params").and_then(|params| serde_json::from_str(params).ok());
+            questions.push((key, name, params));
+        }
+        // Only now, so that the client is not asked in vain.
+        let mut asked: Vec<(String, Asked)> = Vec::new();
+        for (key, name, params) in questions {
             asked.push((key, self.client.ask(&name, params).await));
         }
         let mut responses = Vec::new();
@@ -126,43 +138,61 @@ impl Upstream {
         self: &Arc<Self>,
         connection: &Arc<ServerConnection>,
         on: Option<u64>,
-        server_request_id: String,
-        name: &str,
-        params: Option<RawJson>,
+        question: ServerRequest,
     ) {
-        let id = RawValue::from_string(server_request_id.clone()).unwrap_or_else(|_| RawValue::NULL.to_owned());
-        if name == method::PING {
+        let id = RawValue::from_string(question.id.clone()).unwrap_or_else(|_| RawValue::NULL.to_owned());
+        if question.method == method::PING {
             let _ = connection.send_one_way(rpc::response(&id, "{}")).await;
             return;
         }
-        self.drop_old_questions().await;
-        let request_id = connection.newest_client_request(on, &MAY_ASK);
-        let Some(request_id) = request_id.filter(|_| lock(&self.held).len() < HELD_LIMITS.1) else {
-            let message = "the client can be asked only during tools/call, prompts/get and resources/read";
-            let _ = connection.send_one_way(rpc::error_response(&id, code::INVALID_REQUEST, message)).await;
-            return;
+        let request_id = match connection.newest_client_request(on, &MAY_ASK) {
+            None => Err("the client can be asked only during tools/call, prompts/get and resources/read"),
+            Some(_) if !self.may_hold(&question) => Err("too many requests wait for the client's answer"),
+            Some(request_id) => Ok(request_id),
         };
-        let is_further = lock(&self.held).values_mut().find(|held| held.request_id == request_id).map(|held| {
-            held.further.push_back((server_request_id.clone(), name.to_owned(), params.clone()));
-        });
-        if is_further.is_some() {
-            return;
+        let request_id = match request_id {
+            Ok(request_id) => request_id,
+            Err(message) => {
+                let _ = connection.send_one_way(rpc::error_response(&id, code::INVALID_REQUEST, message)).await;
+                return;
+            }
+        };
+        if let Some(held) = lock(&self.held).values_mut().find(|held| held.request_id == request_id) {
+            return held.further.push_back(question);
         }
         let Some(client_id) = connection.reassign(request_id, String::new()) else { return };
-        let held = HeldRequest {
+        let state = self.hold(HeldRequest {
             connection: connection.clone(),
             request_id,
-            server_request_id,
+            asked: Some(question.id),
             further: VecDeque::new(),
             ended: None,
             since: Instant::now(),
-        };
-        self.pass_question(held, &client_id, name, params.as_deref()).await;
+        });
+        self.send_question(&client_id, state, &question.method, question.params.as_deref()).await;
     }
 
-    async fn pass_question(&self, held: HeldRequest, client_id: &str, name: &str, params: Option<&RawValue>) {
+    /// Whether there is room for another question.
+    fn may_hold(&self, question: &ServerRequest) -> bool {
+        let held = lock(&self.held);
+        let count: usize = held.values().map(|held| 1 + held.further.len()).sum();
+        let further = held.values().flat_map(|held| &held.further).chain([question]);
+        let bytes: usize = further.filter_map(|one| one.params.as_ref()).map(|params| params.get().len()).sum();
+        count < MAX_HELD.0 && bytes <= MAX_HELD.1
+    }
+
+    /// Holds a request until the client sends the state that is returned.
+    fn hold(self: &Arc<Self>, request: HeldRequest) -> String {
         let state = format!("mcpipe-{}-{}", self.name, self.next_id());
-        lock(&self.held).insert(state.clone(), held);
+        let mut held = lock(&self.held);
+        held.insert(state.clone(), request);
+        if !self.drops_held.swap(true, Ordering::Relaxed) {
+            drop(tokio::spawn(self.clone().drop_old_questions()));
+        }
+        state
+    }
+
+    async fn send_question(&self, client_id: &str, state: String, name: &str, params: Option<&RawValue>) {
         let params = params.map(|params| format!(r#","params":{}"#, params.get())).unwrap_or_default();
         let result = format!(
             r#"{{"resultType":"input_required","inputRequests":{{"{QUESTION}":{{"method":{}{params}}}}},"requestState":{}}}"#,
@@ -184,25 +214,39 @@ impl Upstream {
             let request = ClientRequest { client_id: message.id().to_owned(), ..request };
             return self.finish(&held.connection, held.request_id, request, outcome).await;
         }
-        let answer = message.param(&["inputResponses", QUESTION]);
-        let body = match (answer, RawValue::from_string(held.server_request_id.clone())) {
-            (Some(answer), Ok(id)) => rpc::response(&id, answer),
-            (None, Ok(id)) => rpc::error_response(&id, code::INTERNAL_ERROR, "the client did not answer"),
-            (_, Err(_)) => return,
-        };
-        let further = held.further.pop_front();
         let connection = held.connection.clone();
-        // Before the answer is sent, since the response may follow at once.
-        if further.is_none() && connection.reassign(held.request_id, message.id().to_owned()).is_none() {
-            let text = "the request has ended meanwhile";
-            return self.client.send_error(message.id(), code::INVALID_PARAMS, text).await;
+        let asked = held.asked.take().and_then(|id| RawValue::from_string(id).ok());
+        // Before the answer is sent, since the response or another question may follow at once.
+        let next = match held.further.pop_front() {
+            Some(next) => {
+                let held = HeldRequest { asked: Some(next.id.clone()), since: Instant::now(), ..held };
+                Some((self.hold(held), next))
+            }
+            None if connection.reassign(held.request_id, message.id().to_owned()).is_some() => None,
+            None => {
+                let text = "the request has ended meanwhile";
+                return self.client.send_error(message.id(), code::INVALID_PARAMS, text).await;
+            }
+        };
+        if let Some(id) = asked {
+            let body = match message.param(&["inputResponses", QUESTION]) {
+                Some(answer) => rpc::response(&id, answer),
+                None => rpc::error_response(&id, code::INTERNAL_ERROR, "the client did not answer"),
+            };
+            if let Err(failure) = connection.send_one_way(body).await {
+                self.options.trace.note(&format!("the server did not accept an answer: {failure}"));
+            }
         }
-        if let Err(failure) = connection.send_one_way(body).await {
-            self.options.trace.note(&format!("the server did not accept an answer: {failure}"));
+        if let Some((state, next)) = next {
+            self.send_question(message.id(), state, &next.method, next.params.as_deref()).await;
         }
-        if let Some((server_request_id, name, params)) = further {
-            let held = HeldRequest { server_request_id, since: Instant::now(), ..held };
-            self.pass_question(held, message.id(), &name, params.as_deref()).await;
+    }
+
+    /// Forgets a question that the server has canceled: it expects no response (basic/utilities/cancellation).
+    pub(super) fn cancel_held_question(&self, connection: &Arc<ServerConnection>, id: &str) {
+        for held in lock(&self.held).values_mut().filter(|held| Arc::ptr_eq(&held.connection, connection)) {
+            held.further.retain(|question| question.id != id);
+            held.asked.take_if(|asked| asked == id);
         }
     }
 
@@ -213,16 +257,26 @@ impl Upstream {
         }
     }
 
-    /// Cancels requests whose questions the client has not answered in time.
-    async fn drop_old_questions(&self) {
-        let old: Vec<HeldRequest> = {
-            let mut held = lock(&self.held);
-            held.extract_if(|_, held| held.since.elapsed() > HELD_LIMITS.0).map(|(_, held)| held).collect()
-        };
-        for held in old {
-            drop(held.connection.take(held.request_id));
-            let params = rpc::cancelled_params(held.request_id, Some("no answer to a question"));
-            let _ = held.connection.send_one_way(rpc::notification(method::CANCELLED, Some(&params))).await;
+    /// Cancels requests whose questions the client has not answered in time, until none is held.
+    async fn drop_old_questions(self: Arc<Self>) {
+        loop {
+            let oldest = {
+                let held = lock(&self.held);
+                let oldest = held.values().map(|held| held.since).min();
+                self.drops_held.store(oldest.is_some(), Ordering::Relaxed);
+                oldest
+            };
+            let Some(oldest) = oldest else { return };
+            tokio::time::sleep_until((oldest + ANSWER_TIMEOUT).into()).await;
+            let old: Vec<HeldRequest> = {
+                let mut held = lock(&self.held);
+                held.extract_if(|_, held| held.since.elapsed() >= ANSWER_TIMEOUT).map(|(_, held)| held).collect()
+            };
+            for held in old {
+                drop(held.connection.take(held.request_id));
+                let params = rpc::cancelled_params(held.request_id, Some("no answer to a question"));
+                let _ = held.connection.send_one_way(rpc::notification(method::CANCELLED, Some(&params))).await;
+            }
         }
     }
 }

@@ -52,8 +52,10 @@ pub struct Upstream {
     pub subscribed: Mutex<SubscribedItems>,
     /// Notified when [`Upstream::subscribed`] changes.
     pub wanted_changed: Notify,
-    /// The server's questions that a modern client answers with its next request, by their state.
+    /// The requests that a modern client continues with an answer to the server's question, by their state.
     pub held: Mutex<HashMap<String, HeldRequest>>,
+    /// Whether a task drops those that are not continued in time.
+    pub drops_held: AtomicBool,
     /// Requests from the server that the client is being asked: their ID at the client, by the ID at the server.
     pub asked: Mutex<HashMap<String, u64>>,
     /// The client's requests that wait for its own answers, by their ID at the client.
@@ -109,6 +111,7 @@ impl Upstream {
             subscribed: Mutex::default(),
             wanted_changed: Notify::new(),
             held: Mutex::default(),
+            drops_held: AtomicBool::new(false),
             asked: Mutex::default(),
             asking: Mutex::default(),
             cancellations: Arc::new(Semaphore::new(MAX_CANCELLATIONS)),
