@@ -277,7 +277,7 @@ impl CallFormParser {
     fn error_here(&self, message: &str) -> ValueProblem {
         match self.peek() {
             Some(c) => self.error_at(self.position, message).with_text(&c.to_string()),
-            None => ValueProblem::new(&[], format!("invalid call form at the end: {message}")),
+            None => ValueProblem::new(&[], format!("invalid call form: it ends too early: {message}")),
         }
     }
 

@@ -452,7 +452,7 @@ fn a_tool_name_is_no_call_form() {
 fn bad_call_forms_say_where() {
     let wrong = |word: &str| parse_call_form(word).unwrap().unwrap_err().to_string();
     assert_eq!(wrong("t(a: 1 b: 2)"), "invalid call form at character 8: expected , or ), got 'b'");
-    assert_eq!(wrong("t(a: 1"), "invalid call form at the end: expected , or )");
+    assert_eq!(wrong("t(a: 1"), "invalid call form: it ends too early: expected , or )");
     assert_eq!(wrong("t(a:)"), "invalid call form at character 5: expected a value, got ')'");
     assert_eq!(
         wrong("t(a: foo)"),

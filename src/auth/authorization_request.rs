@@ -116,7 +116,7 @@ impl AuthorizationRequest {
     pub fn verify_pasted(&self, text: &str) -> Result<Secret> {
         match pasted_code(text, &self.state) {
             Some(_) if self.expects_iss => Err(Failure::new(ErrorKind::Auth, "the code alone cannot be verified")
-                .cause(format!("the metadata of {} promises an 'iss' (issuer) with it", self.issuer))
+                .cause(format!("according to its metadata, {} sends an 'iss' (issuer) with each code", self.issuer))
                 .hint("paste the whole URL to which the browser was redirected")),
             Some(code) => Ok(Secret::new(code)),
             None => self.verify_response(pasted_query(text)?),

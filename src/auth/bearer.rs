@@ -130,7 +130,7 @@ impl BearerProvider {
         let (Some(url), Some(token)) = (&self.variables.github_url, &self.variables.github_token) else {
             return Err(failed()
                 .cause("ACTIONS_ID_TOKEN_REQUEST_URL and ACTIONS_ID_TOKEN_REQUEST_TOKEN are not both set")
-                .hint("run it in a job of GitHub Actions that has `permissions: id-token: write`"));
+                .hint("run it in a job of GitHub Actions that has the permission `id-token: write`"));
         };
         let mut asked = Url::parse(url)
             .map_err(|error| failed().cause(format!("ACTIONS_ID_TOKEN_REQUEST_URL is not a URL: {error}")))?;

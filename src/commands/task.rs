@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::cli::{TaskArgs, TaskCommand, TaskIdArgs, TaskListArgs, TaskWaitArgs};
 use crate::commands::context::{Context, Exit};
 use crate::commands::task_handles::{
-    TaskHandle, TaskHandles, progress_text, remove_canceled_handle, remove_handle, task_timeout,
+    TaskHandle, TaskHandles, mark_canceled, mark_result_printed, progress_text, task_timeout,
 };
 use crate::commands::tool_result::{ResultOptions, try_print_tool_result};
 use crate::error::{ErrorKind, Failure, Result};
@@ -123,7 +123,7 @@ async fn wait(context: &Context, args: TaskWaitArgs) -> Result<Exit> {
             session.detach().await;
         } else if left.is_some() {
             // Its session ends now, and with it the task.
-            remove_handle(context, session, &id);
+            mark_result_printed(context, session, &id);
         }
         printed?
     };
@@ -145,7 +145,7 @@ async fn cancel(context: &Context, one: TaskIdArgs) -> Result<Exit> {
     let session = context.session(target, Some(progress.clone()))?.resume(left);
     let operation = async |session: &Session| {
         let answer = forget_if_unknown(context, session, &id, session.cancel_task(&id).await)?;
-        remove_canceled_handle(context, session, &id);
+        mark_canceled(context, session, &id);
         if context.ui.is_json() {
             context.ui.print_document(answer.into())?;
         } else if Task::parse(&answer).is_some_and(|task| task.status == "cancelled") {

@@ -305,17 +305,17 @@ pub fn save_handle(
 }
 
 /// Removes the handle of a task that was followed by the command that started it.
-pub fn discard_handle(context: &Context, session: &Session, id: &str) {
+pub fn remove_handle(context: &Context, session: &Session, id: &str) {
     TaskHandles::open(&context.env).remove(id, &session.target().name);
 }
 
-/// Removes the handle of a task whose result was fetched.
-pub fn remove_handle(context: &Context, session: &Session, id: &str) {
+/// Marks the task of a handle as ended: its result was printed.
+pub fn mark_result_printed(context: &Context, session: &Session, id: &str) {
     TaskHandles::open(&context.env).finish(id, &session.target().name, TaskEnd::Printed);
 }
 
-/// Removes the handle of a task that was canceled.
-pub fn remove_canceled_handle(context: &Context, session: &Session, id: &str) {
+/// Marks the task of a handle as ended: it was canceled.
+pub fn mark_canceled(context: &Context, session: &Session, id: &str) {
     TaskHandles::open(&context.env).finish(id, &session.target().name, TaskEnd::Canceled);
 }
 

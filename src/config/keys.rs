@@ -226,7 +226,7 @@ pub const SERVER_KEYS: &[ConfigKey] = &[
     )
     .details(
         "file:PATH is read again when the file changes. github-oidc:AUDIENCE requests an ID token of GitHub Actions, for \
-         which the job needs `permissions: id-token: write`. gitlab-oidc:AUDIENCE uses the ID token with this audience \
+         which the job needs the permission `id-token: write`. gitlab-oidc:AUDIENCE uses the ID token with this audience \
          that the job defines with `id_tokens`. Stored logins are not used then. It cannot be combined with bearer_env or \
          an Authorization header.",
     ),

@@ -7,11 +7,7 @@ use tokio::sync::mpsc;
 
 use crate::error::Failure;
 use crate::protocol::rpc::RpcMessage;
-use crate::util::page_title::{is_page, page_title};
-use crate::util::shorten::shorten;
 
-/// How much of a body a message quotes, in characters.
-const MAX_BODY_TEXT: usize = 300;
 /// The longest message accepted, in bytes (`STD-09`, `SEC-07`).
 pub const MAX_MESSAGE: usize = 256 << 20;
 
@@ -117,17 +113,4 @@ pub struct UnexpectedResponse {
     pub body: String,
     /// Whether the request carried a session ID.
     pub had_session_id: bool,
-}
-
-impl UnexpectedResponse {
-    /// What the body says: its first line, or the title if it is an HTML page.
-    #[must_use]
-    pub fn body_text(&self) -> Option<String> {
-        let line = if is_page(&self.body) {
-            page_title(&self.body)?
-        } else {
-            self.body.lines().map(str::trim).find(|line| !line.is_empty())?.to_owned()
-        };
-        Some(shorten(&line, MAX_BODY_TEXT))
-    }
 }

@@ -72,9 +72,9 @@ struct JobProgress {
 
 impl KeychainWorker {
     /// A worker for the keychain that `opener` opens.
-    pub fn new(opener: KeychainOpener, patience: KeychainTimeouts, say: Notifier) -> Self {
+    pub fn new(opener: KeychainOpener, timeouts: KeychainTimeouts, notifier: Notifier) -> Self {
         let (jobs, opened) = (Mutex::default(), watch::Sender::new(false));
-        KeychainWorker { opener, timeouts: patience, notifier: say, jobs, opened, progress: Arc::default() }
+        KeychainWorker { opener, timeouts, notifier, jobs, opened, progress: Arc::default() }
     }
 
     /// Whether the user is at a terminal and can unlock the keychain.

@@ -610,7 +610,7 @@ impl<'a> ToolCall<'a> {
         let id = task.id.clone();
         match session.await_task(&id, Some(task), task_handles::task_timeout(context), &on_update).await {
             Ok(result) => {
-                task_handles::discard_handle(context, session, &id);
+                task_handles::remove_handle(context, session, &id);
                 Ok(result)
             }
             Err(failure) => Err(self.abandon_task(&id, failure).await),
@@ -624,11 +624,11 @@ impl<'a> ToolCall<'a> {
         match failure.kind() {
             kind if kind.is_interrupt() || kind == ErrorKind::Timeout => {
                 session.cancel_task_on_exit(id).await;
-                task_handles::discard_handle(context, session, id);
+                task_handles::remove_handle(context, session, id);
                 failure
             }
             ErrorKind::Failed => {
-                task_handles::discard_handle(context, session, id);
+                task_handles::remove_handle(context, session, id);
                 failure
             }
             _ => {

@@ -11,13 +11,30 @@ use crate::transport::message::UnexpectedResponse;
 use crate::transport::url::{redacted_url, url_for_trace};
 use crate::util::duration::format_duration;
 use crate::util::http_date::parse_http_date;
+use crate::util::page_title::{is_page, page_title};
+use crate::util::shorten::shorten;
 
 /// The nonce for the next DPoP proof (RFC 9449 §8).
 pub(super) const DPOP_NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
 /// How much of a body is kept, in bytes.
 const MAX_BODY_HEAD: usize = 4096;
+/// How much of a body a message quotes, in characters.
+const MAX_BODY_TEXT: usize = 300;
 /// How long the body of an error response may take; what has arrived by then is kept.
 pub(super) const BODY_TIMEOUT: Duration = Duration::from_secs(5);
+
+impl UnexpectedResponse {
+    /// What the body says: its first line, or the title if it is an HTML page.
+    #[must_use]
+    pub fn body_text(&self) -> Option<String> {
+        let line = if is_page(&self.body) {
+            page_title(&self.body)?
+        } else {
+            self.body.lines().map(str::trim).find(|line| !line.is_empty())?.to_owned()
+        };
+        Some(shorten(&line, MAX_BODY_TEXT))
+    }
+}
 
 /// A response without its body.
 pub(super) fn from_head(response: &Response, url: &Url, in_session: bool) -> UnexpectedResponse {
