@@ -43,7 +43,7 @@ pub use prompt::PromptArgs;
 pub use read::ReadArgs;
 pub use replay::ReplayArgs;
 pub use request::RequestArgs;
-pub use root::{Cli, Command, command};
+pub use root::{Cli, Command, command, valid_line};
 pub use session::{SessionArgs, SessionCommand, SessionListArgs, SessionLogsArgs, SessionStartArgs, SessionStopArgs};
 pub use task::{TaskArgs, TaskCommand, TaskIdArgs, TaskListArgs, TaskWaitArgs};
 pub use test::TestArgs;

@@ -18,6 +18,7 @@ use crate::cli::request::RequestArgs;
 use crate::cli::session::SessionArgs;
 use crate::cli::task::TaskArgs;
 use crate::cli::test::TestArgs;
+use crate::util::quoting::quote_without_secrets;
 
 /// The maximum width of help texts, in columns.
 const HELP_WIDTH: usize = 100;
@@ -69,6 +70,15 @@ pub fn command() -> clap::Command {
     };
     // The last occurrence of an option counts, since an alias or a script may contain an earlier one.
     Cli::command().mut_args(shown).args_override_self(true)
+}
+
+/// A command line for a hint, quoted and without secrets; `None` if it is not a valid one. Its first word is the program
+/// and is shown as `mcpipe`.
+#[must_use]
+pub fn valid_line(line: &[&str]) -> Option<String> {
+    let line = [&["mcpipe"], line.get(1..)?].concat();
+    let is_valid = command().try_get_matches_from(&line).is_ok();
+    is_valid.then(|| quote_without_secrets(&line).join(" "))
 }
 
 /// The command line for use when the first word is a command. mcpipe's own options need not be defined then, which

@@ -4,7 +4,7 @@
 use crate::cli;
 use crate::commands::missing_separator::{after_command, option_with_value};
 use crate::env::launchers::is_launcher;
-use crate::util::quoting::{quote_without_secrets, split};
+use crate::util::quoting::split;
 
 /// What an option of another client means.
 #[derive(Clone, Copy, PartialEq)]
@@ -103,8 +103,7 @@ pub fn translated_command_line(found: &str, words: &[&str], name: &str) -> Optio
         line.extend(parts.server.iter().map(String::as_str));
     }
     let has_one_server = parts.target.is_some() == parts.server.is_empty();
-    let is_valid = has_one_server && cli::command().try_get_matches_from(&line).is_ok();
-    is_valid.then(|| quote_without_secrets(&line).join(" "))
+    cli::valid_line(&line).filter(|_| has_one_server)
 }
 
 /// The command line in which `NAME=VALUE` replaces every `--NAME VALUE` and `--NAME=VALUE` that is no option of the
@@ -132,8 +131,7 @@ pub fn line_without_dashes(words: &[&str], command: &clap::Command) -> Option<St
             _ => line.push(word.to_owned()),
         }
     }
-    let is_valid = cli::command().try_get_matches_from(&line).is_ok();
-    is_valid.then(|| quote_without_secrets(&line.iter().map(String::as_str).collect::<Vec<_>>()).join(" "))
+    cli::valid_line(&line.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
 /// An argument whose value is a text for other clients, where mcpipe reads a file after `@`.

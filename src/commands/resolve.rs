@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::sync::Arc;
 
+use crate::cli;
 use crate::commands::context::Context;
 use crate::commands::usage_errors::{joined_tool_hint, unknown_target_hint};
 use crate::config::value::secrets::Secrets;
@@ -11,7 +12,6 @@ use crate::error::{Failure, Result};
 use crate::interrupt;
 use crate::target::{self, Target, TargetFlags, TargetName, TargetOptions, TargetReference};
 use crate::transport::Endpoint;
-use crate::util::quoting::quote_without_secrets;
 
 impl Context {
     /// The target of a command line and the words that follow it; see [`TargetName::split_off`].
@@ -136,8 +136,7 @@ fn swapped_words(arguments: &[OsString], first: &str, second: &str) -> Option<St
     let at = arguments.windows(2).position(|pair| pair[0] == first && pair[1] == second)?;
     let mut line: Vec<&str> = arguments.iter().map(|word| word.to_str()).collect::<Option<_>>()?;
     line.swap(at, at + 1);
-    line[0] = "mcpipe";
-    Some(quote_without_secrets(&line).join(" "))
+    cli::valid_line(&line)
 }
 
 /// Unpacks the bundle of a target that will be connected to.

@@ -12,7 +12,7 @@ use crate::env::Environment;
 use crate::env::launchers::is_launcher;
 use crate::error::{ErrorKind, Failure};
 use crate::target::{TargetWord, classify_word};
-use crate::util::quoting::{HIDDEN, quote, quote_without_secrets};
+use crate::util::quoting::{self, HIDDEN, quote, quote_without_secrets};
 use crate::util::secret_words::hide_in_url;
 use crate::util::suggest::did_you_mean;
 
@@ -266,8 +266,7 @@ fn command_of_option(found: &str, name: &str, command: &clap::Command, arguments
     line.push(word);
     line.extend(after_command(&words, name)?.iter().filter(|word| **word != found));
     line.extend(option);
-    let is_valid = cli::command().try_get_matches_from(&line).is_ok();
-    is_valid.then(|| quote_without_secrets(&line).join(" "))
+    cli::valid_line(&line)
 }
 
 /// Whether the only word besides an option is the target.
@@ -288,11 +287,9 @@ fn names_request(option: &str, name: &str, command: &clap::Command, arguments: &
 
 /// The command line without a word, if it is valid.
 fn shorter_line(word: &str, arguments: &[OsString]) -> Option<String> {
-    let mut line: Vec<&str> = arguments.iter().skip(1).map(|word| word.to_str()).collect::<Option<_>>()?;
+    let mut line: Vec<&str> = arguments.iter().map(|word| word.to_str()).collect::<Option<_>>()?;
     line.remove(line.iter().rposition(|other| *other == word)?);
-    line.insert(0, "mcpipe");
-    let is_valid = cli::command().try_get_matches_from(&line).is_ok();
-    is_valid.then(|| quote_without_secrets(&line).join(" "))
+    cli::valid_line(&line)
 }
 
 /// How to write an argument that was typed like an option: arguments of tools and prompts have no dashes.
@@ -351,6 +348,19 @@ fn position_after_program(words: &[&str], word: &str) -> Option<usize> {
     words.iter().skip(1).position(|other| *other == word).map(|at| at + 1)
 }
 
+/// The command line with another target instead of `word`: that of `list_command`, `mcpipe list` with a target. `None` if
+/// that is not a valid command line.
+#[must_use]
+pub fn line_with_target_of(list_command: &str, word: &str, arguments: &[OsString]) -> Option<String> {
+    let mut target = quoting::split(list_command)?.split_off(2);
+    let command = target.iter().position(|word| word == "--").map(|at| target.split_off(at)).unwrap_or_default();
+    let mut line: Vec<&str> = arguments.iter().map(|word| word.to_str()).collect::<Option<_>>()?;
+    let at = position_after_program(&line, word)?;
+    line.splice(at..=at, target.iter().map(String::as_str));
+    line.extend(command.iter().map(String::as_str));
+    cli::valid_line(&line)
+}
+
 /// What to type instead of a command line whose target is not configured; `None` if it was not meant otherwise. If a
 /// configured name `is_similar`, the target is that name with a typing error, not a program.
 #[must_use]
@@ -389,9 +399,7 @@ pub fn joined_tool_hint(word: &str, config: &Config, arguments: &[OsString]) -> 
     let mut line: Vec<&str> = arguments.iter().map(|word| word.to_str()).collect::<Option<_>>()?;
     let at = position_after_program(&line, word)?;
     line.splice(at..=at, [server, tool]);
-    line[0] = "mcpipe";
-    let is_valid = cli::command().try_get_matches_from(&line).is_ok();
-    is_valid.then(|| quote_without_secrets(&line).join(" "))
+    cli::valid_line(&line)
 }
 
 /// The failure for `--locked FILE`, which is `--locked=FILE` since FILE may be omitted; `words` are the tool's
@@ -490,8 +498,7 @@ fn command_first(words: &[&str], name: &str, command: &clap::Command) -> Option<
     command.find_subcommand(typed[at])?;
     let mut line: Vec<&str> = std::iter::once("mcpipe").chain(name.split_terminator(' ')).chain([typed[at]]).collect();
     line.extend(typed.iter().enumerate().filter(|(place, _)| *place != at).map(|(_, word)| *word));
-    let is_valid = cli::command().try_get_matches_from(&line).is_ok();
-    is_valid.then(|| quote_without_secrets(&line).join(" "))
+    cli::valid_line(&line)
 }
 
 /// The command line with the words that were typed in place of TARGET, TOOL and the like.

@@ -72,7 +72,7 @@ fn the_name_of_a_session_is_not_a_target() {
     sessions.run(&["session", "start", "--name", "shop", "-q", "--", &words[0], &words[1]]).succeeds();
     let run = sessions.run(&["call", "shop", "echo", "text=hi"]);
     run.exits(3);
-    let hint = format!("mcpipe list -- {} {}", words[0], words[1]);
+    let hint = format!("mcpipe call echo text=hi -- {} {}", words[0], words[1]);
     assert_eq!(
         run.stderr(),
         format!(

@@ -1,6 +1,7 @@
 //! Which session a command uses.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,6 +12,7 @@ use crate::commands::client_features;
 use crate::commands::context::Context;
 use crate::commands::recording::recorded_server_name;
 use crate::commands::timeouts::DEFAULT_IDLE;
+use crate::commands::usage_errors::line_with_target_of;
 use crate::config::Config;
 use crate::config::redact::{Sensitivity, redact_arguments, redact_value};
 use crate::error::{Failure, Result};
@@ -145,7 +147,11 @@ impl Context {
                         "its server is no longer configured here; to stop the session: mcpipe session stop {}",
                         quote(word)
                     ),
-                    line => format!("name the target of the session: {line}"),
+                    line => {
+                        let arguments: Vec<OsString> = std::env::args_os().collect();
+                        let own = line_with_target_of(line, word, &arguments);
+                        format!("name the target of the session: {}", own.as_deref().unwrap_or(line))
+                    }
                 }),
             None => failure,
         }
