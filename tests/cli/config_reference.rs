@@ -89,7 +89,7 @@ const EXPANSION: &[Block] = &[
             "What the command LINE prints, without line breaks at the end. No shell is run. The time limit is 30 seconds, \
              or the connect timeout.",
         ),
-        ("$${", "A literal ${."),
+        ("$${", "A literal ${. In TEXT it needs a } of its own, which does not end TEXT."),
     ]),
     Block::Text(
         "Secrets that come from a reference are removed from messages, logs and traces. `keychain` and `command` are \

@@ -2,7 +2,8 @@
 //! value is used.
 //!
 //! `$${` is a literal `${`. A default is used if the variable is unset or empty, as in a shell, and may itself contain
-//! references. A command line is taken as it is, and its braces must be balanced.
+//! references; the `}` of a `$${` does not end it, as in Compose files. A command line is taken as it is, and its
+//! braces must be balanced.
 
 use super::secrets::{SecretError, SecretReference};
 use crate::env::{Environment, is_same_variable};
@@ -118,14 +119,13 @@ pub fn parse_template(text: &str) -> Result<Vec<TemplatePart<'_>>, ExpandError> 
 }
 
 /// The position of the brace that closes the one before `text`. In a command line all braces are matched, elsewhere
-/// only those of references, which contain up to `levels` more within each other.
+/// only those of references and of `$${`, which contain up to `levels` more within each other.
 fn closing_brace(text: &str, levels: usize) -> Result<usize, ExpandError> {
     let command = text.starts_with(COMMAND_PREFIX);
     let (mut at, mut depth) = (0, 0usize);
     while at < text.len() {
         let opens = text[at..].starts_with("${");
         match text.as_bytes()[at] {
-            _ if !command && text[at..].starts_with("$${") => at += 2,
             _ if opens && !command => {
                 let levels = levels.checked_sub(1).ok_or(ExpandError::TooDeep)?;
                 at += 2 + closing_brace(&text[at + 2..], levels)?;
@@ -286,8 +286,10 @@ mod tests {
             ("${NONE:-${command:awk '{print}'}}y", "[awk '{print}']y"),
             ("${A:-${keychain:gone}}", "1"),
             ("$${keychain:k} $${command:x}", "${keychain:k} ${command:x}"),
-            ("${NONE:-$${A}x", "${Ax"),
-            ("${NONE:-$${}", "${"),
+            ("${NONE:-$${A}}x", "${A}x"),
+            ("${A:-$${B}}x", "1x"),
+            ("${NONE:-$${x${A}}}", "${x1}"),
+            ("${NONE:-$$${A}}", "$${A}"),
         ] {
             assert_eq!(expand_text(text).unwrap(), expected, "{text}");
         }
@@ -309,7 +311,9 @@ mod tests {
     fn errors_name_what_is_wrong() {
         assert_eq!(expand_text("${NONE}"), Err(ExpandError::UnsetVariable("NONE".into())));
         assert_eq!(expand_text("${NONE:-${ALSO}}"), Err(ExpandError::UnsetVariable("ALSO".into())));
-        assert_eq!(expand_text("x${A"), Err(ExpandError::Unclosed));
+        for text in ["x${A", "${A:-$${B}", "${A:-$${}"] {
+            assert_eq!(expand_text(text), Err(ExpandError::Unclosed), "{text}");
+        }
         assert_eq!(
             expand_text("${keychain:gone}"),
             Err(ExpandError::Secret(SecretError::new("there is no secret 'gone'")))
