@@ -28,7 +28,7 @@ pub fn missing_program_hint(program: &str, args: &[String]) -> String {
     }
     let line = shown.join(" ");
     if assigned == words.len() {
-        return "put arguments before --; the server's command follows it".to_owned();
+        return "put arguments before --, and the server's command after --".to_owned();
     }
     if needs_shell(words[assigned], args) {
         return format!("no shell is run; to use one, replace the command with: -- sh -c {}", quote(&line));
@@ -91,7 +91,7 @@ mod tests {
             ),
             (&["cd x && y"], &with_shell),
             (&["A=1 y"], "no shell is run; set variables with -e A=1, or replace the command with: -- env A=1 y"),
-            (&["a=2", "b:=3"], "put arguments before --; the server's command follows it"),
+            (&["a=2", "b:=3"], "put arguments before --, and the server's command after --"),
         ] {
             assert_eq!(hint(line), expected, "{line:?}");
         }

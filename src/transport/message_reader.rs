@@ -84,7 +84,7 @@ impl MessageReader {
                         Some(InputText::TooLong) => return Err(too_long_failure()),
                         Some(InputText::End) | None => continue,
                     }
-                    self.trace.note("the server uses Content-Length headers in place of lines");
+                    self.trace.note("the server puts a Content-Length header before each message; over stdio, a message is one line");
                 }
                 (None, _) => body_length = None,
             }

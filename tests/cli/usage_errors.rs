@@ -422,7 +422,7 @@ fn what_only_a_shell_understands_gets_a_hint() {
         (
             &["call", "demo", "get-sum", "--", "a=2", "b:=3"],
             "cannot start 'a=2'",
-            "put arguments before --; the server's command follows it",
+            "put arguments before --, and the server's command after --",
         ),
         (
             &["list", "--", "no-such-server"],

@@ -48,7 +48,7 @@ pub async fn run(context: &Context, args: LockArgs) -> Result<Exit> {
     } else if args.targets.is_empty() {
         if !compares {
             return Err(Failure::new(ErrorKind::Usage, "no target was given")
-                .hint("name the servers: mcpipe lock TARGET; the servers in the file: mcpipe lock --update"));
+                .hint("name the servers: mcpipe lock TARGET; or update those in the file: mcpipe lock --update"));
         }
         lock.servers.keys().map(|name| (vec![name.clone()], Vec::new())).collect()
     } else {

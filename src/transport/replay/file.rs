@@ -380,7 +380,7 @@ impl RecordingReader {
                     format!("the recording '{shown}' has the exchange with {} servers", names.len()),
                 )
                 .cause(format!("the servers are {}", names.join(", ")))
-                .hint(format!("name one: replay:{shown}#{first}")));
+                .hint(format!("choose one of them: replay:{shown}#{first}")));
             }
             (Some(name), names) => names.iter().position(|known| *known == name).ok_or_else(|| {
                 Failure::new(ErrorKind::Config, format!("the recording '{shown}' has no server '{name}'"))
