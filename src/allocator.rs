@@ -76,13 +76,13 @@ const SMALL_SIZES: usize = 32;
 const MAX_KEPT: u16 = 48;
 
 /// The blocks of one size that a thread keeps: a list that is linked through the blocks themselves.
-struct Kept {
+struct KeptBlocks {
     first: Cell<*mut u8>,
     count: Cell<u16>,
 }
 
 thread_local! {
-    static KEPT: [Kept; SIZES] = const { [const { Kept { first: Cell::new(ptr::null_mut()), count: Cell::new(0) } }; SIZES] };
+    static KEPT: [KeptBlocks; SIZES] = const { [const { KeptBlocks { first: Cell::new(ptr::null_mut()), count: Cell::new(0) } }; SIZES] };
     static KEEPS: Cell<bool> = const { Cell::new(false) };
 }
 
@@ -119,7 +119,7 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for Keeping<A> {
             return unsafe { self.0.alloc(layout) };
         };
         KEPT.with(|kept| {
-            let Kept { first, count } = &kept[number];
+            let KeptBlocks { first, count } = &kept[number];
             let block = first.get();
             if block.is_null() {
                 // SAFETY: as above; the size is not zero.
@@ -138,7 +138,7 @@ unsafe impl<A: GlobalAlloc> GlobalAlloc for Keeping<A> {
             return unsafe { self.0.dealloc(block, layout) };
         };
         KEPT.with(|kept| {
-            let Kept { first, count } = &kept[number];
+            let KeptBlocks { first, count } = &kept[number];
             if count.get() == MAX_KEPT || !KEEPS.get() {
                 // SAFETY: this is the layout that it was allocated with.
                 return unsafe { self.0.dealloc(block, Self::rounded(layout, number)) };

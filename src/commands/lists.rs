@@ -75,10 +75,10 @@ pub async fn fetch_entries(
     let entries = if kind == ListKind::Tools {
         let ToolList { mut entries, denied, .. } = tools::fetch_tools(context, session, CachePolicy::Bypass).await?;
         if !denied.is_empty() {
-            let are = if denied.len() == 1 { "tool is" } else { "tools are" };
+            let tools_are = if denied.len() == 1 { "tool is" } else { "tools are" };
             let name = &session.target().name;
             context.ui.note(&format!(
-                "{name}: {} {are} not allowed by the configuration (allow_tools, deny_tools)",
+                "{name}: {} {tools_are} not allowed by the configuration (allow_tools, deny_tools)",
                 denied.len()
             ));
         }
@@ -86,10 +86,10 @@ pub async fn fetch_entries(
         entries.retain(|entry| filter.include_app_only || !tools::is_app_only(entry));
         let left_out = all - entries.len();
         if left_out > 0 {
-            let (name, are) = (&session.target().name, if left_out == 1 { "tool is" } else { "tools are" });
-            context
-                .ui
-                .note(&format!("{name}: {left_out} more {are} meant only for its app UI; add --hidden to list them"));
+            let (name, tools_are) = (&session.target().name, if left_out == 1 { "tool is" } else { "tools are" });
+            context.ui.note(&format!(
+                "{name}: {left_out} more {tools_are} meant only for its app UI; add --hidden to list them"
+            ));
         }
         entries.into_iter().map(ListItem::from).collect()
     } else {

@@ -7,7 +7,7 @@ use crate::commands::context::{Context, Exit};
 use crate::commands::task_handles::{
     TaskHandle, TaskHandles, mark_canceled, mark_result_printed, progress_text, task_timeout,
 };
-use crate::commands::tool_result::{ResultOptions, try_print_tool_result};
+use crate::commands::tool_result::{ResultOptions, try_print_and_check_tool_result};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::output::save::ensure_directory_writable;
 use crate::output::{Cell, Column, Table};
@@ -117,7 +117,7 @@ async fn wait(context: &Context, args: TaskWaitArgs) -> Result<Exit> {
         };
         let options =
             ResultOptions { structured_only: args.structured, save: args.save.as_deref(), ..ResultOptions::default() };
-        let printed = try_print_tool_result(context, session, result, &options, None);
+        let printed = try_print_and_check_tool_result(context, session, result, &options, None);
         if printed.is_err() {
             // The result can be fetched again, as long as the session of the task exists.
             session.detach().await;

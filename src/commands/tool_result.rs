@@ -30,28 +30,28 @@ pub struct ResultOptions<'a> {
     pub expectations: &'a [String],
 }
 
-/// Prints the result of a tool.
+/// Prints the result of a tool, and checks whether the call succeeded and meets what was expected.
 ///
 /// # Errors
 /// When it cannot be printed, the tool failed, the user declined the server's request for input, or, if that is strict,
 /// the result does not match the output schema; when an expectation is not met; or when the result is malformed, after
 /// what of it is good.
-pub fn print_tool_result(
+pub fn print_and_check_tool_result(
     context: &Context,
     session: &Session,
     result: RawJson,
     shown: &ResultOptions<'_>,
     misfit: Option<Failure>,
 ) -> Result<Exit> {
-    try_print_tool_result(context, session, result, shown, misfit)?
+    try_print_and_check_tool_result(context, session, result, shown, misfit)?
 }
 
-/// As [`print_tool_result`], but what the printed result means for the exit code is returned apart: the outer failure
-/// is that it could not be printed.
+/// As [`print_and_check_tool_result`], but what the printed result means for the exit code is returned apart: the outer
+/// failure is that it could not be printed.
 ///
 /// # Errors
 /// When it cannot be printed.
-pub fn try_print_tool_result(
+pub fn try_print_and_check_tool_result(
     context: &Context,
     session: &Session,
     result: RawJson,
@@ -61,7 +61,7 @@ pub fn try_print_tool_result(
     let failure = result_failure(session, &result);
     let has_structured = || find_member(result.get(), "structuredContent").is_some_and(|json| json != "null");
     let structured_only = shown.structured_only && (failure.is_none() || has_structured());
-    let expected = print_and_check(&context.ui, result, &ResultOptions { structured_only, ..*shown })?;
+    let expected = print_and_check_expectations(&context.ui, result, &ResultOptions { structured_only, ..*shown })?;
     let printed = check_printed_result(session, failure);
     Ok(printed.and_then(|()| match misfit {
         Some(misfit) if shown.strict => Err(misfit),
@@ -103,7 +103,7 @@ pub fn check_printed_result(session: &Session, failure: Option<Failure>) -> Resu
 
 /// Prints a result, and checks what is expected of it. The result is held only once: the filter and the expectations
 /// read the same value, in the memory of its text.
-fn print_and_check(ui: &Ui, result: RawJson, shown: &ResultOptions<'_>) -> Result<Result<()>> {
+fn print_and_check_expectations(ui: &Ui, result: RawJson, shown: &ResultOptions<'_>) -> Result<Result<()>> {
     if shown.expectations.is_empty() {
         return print(ui, result.into(), shown).map(Ok);
     }

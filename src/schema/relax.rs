@@ -58,10 +58,10 @@ pub(super) fn relax(schema: &Value, keywords: &[UnusableKeyword]) -> Option<(Val
     let mut unchecked: Vec<UncheckedArguments> = Vec::new();
     for unusable in keywords {
         let (owner, keyword) = owning_subschema(schema, &unusable.path)?;
-        relaxer.removed_keywords.entry(address(owner)).or_default().push(keyword);
+        relaxer.removed_keywords.entry(node_identity(owner)).or_default().push(keyword);
         let dependents = graph.dependents_of(owner);
         let part = UncheckedArguments {
-            extent: unchecked_extent(schema, &dependents, address(owner)),
+            extent: unchecked_extent(schema, &dependents, node_identity(owner)),
             reason: unusable.reason.clone(),
         };
         relaxer.weakened.extend(dependents);
@@ -72,7 +72,8 @@ pub(super) fn relax(schema: &Value, keywords: &[UnusableKeyword]) -> Option<(Val
     Some((relaxer.relax_schema(schema), unchecked))
 }
 
-fn address(value: &Value) -> *const Value {
+/// Tells a node of the schema from others with the same content.
+fn node_identity(value: &Value) -> *const Value {
     std::ptr::from_ref(value)
 }
 
@@ -108,18 +109,20 @@ fn owning_subschema<'a>(schema: &'a Value, path: &[String]) -> Option<(&'a Value
 
 /// Which arguments a removed keyword leaves unchecked: the parameters whose schemas depend on its owner.
 fn unchecked_extent(root: &Value, dependents: &HashSet<*const Value>, owner: *const Value) -> UncheckedExtent {
-    if !dependents.contains(&address(root)) {
+    if !dependents.contains(&node_identity(root)) {
         // It is in an unused definition.
         return UncheckedExtent::Parameters(Vec::new());
     }
     let mut names = Vec::new();
     for (keyword, value) in root.as_object().into_iter().flatten() {
-        let uses = || subschemas(keyword, value).iter().any(|schema| dependents.contains(&address(schema)));
+        let uses = || subschemas(keyword, value).iter().any(|schema| dependents.contains(&node_identity(schema)));
         match keyword.as_str() {
             "properties" => {
                 let members = value.as_object().into_iter().flatten();
                 names.extend(
-                    members.filter(|(_, schema)| dependents.contains(&address(schema))).map(|(name, _)| name.clone()),
+                    members
+                        .filter(|(_, schema)| dependents.contains(&node_identity(schema)))
+                        .map(|(name, _)| name.clone()),
                 );
             }
             "$defs" | "definitions" => {}
@@ -134,7 +137,7 @@ fn unchecked_extent(root: &Value, dependents: &HashSet<*const Value>, owner: *co
 /// Which subschemas apply which others.
 struct SubschemaGraph<'a> {
     document: SchemaDocument<'a>,
-    /// By address of a subschema: the subschemas that apply it.
+    /// By identity of a subschema: the subschemas that apply it.
     dependents: HashMap<*const Value, Vec<*const Value>>,
 }
 
@@ -142,22 +145,22 @@ impl<'a> SubschemaGraph<'a> {
     /// Recursion is safe: the survey has limited the size and depth of the schema.
     fn add_schema(&mut self, schema: &'a Value) {
         if let Some(target) = self.document.ref_target(schema) {
-            self.dependents.entry(address(target)).or_default().push(address(schema));
+            self.dependents.entry(node_identity(target)).or_default().push(node_identity(schema));
         }
         for (keyword, value) in schema.as_object().into_iter().flatten() {
             for inner in subschemas(keyword, value).iter() {
                 if !matches!(keyword.as_str(), "$defs" | "definitions") {
-                    self.dependents.entry(address(inner)).or_default().push(address(schema));
+                    self.dependents.entry(node_identity(inner)).or_default().push(node_identity(schema));
                 }
                 self.add_schema(inner);
             }
         }
     }
 
-    /// The subschema and all that depend on it, by address.
+    /// The subschema and all that depend on it, by identity.
     fn dependents_of(&self, from: &Value) -> HashSet<*const Value> {
-        let mut reached = HashSet::from([address(from)]);
-        let mut waiting = vec![address(from)];
+        let mut reached = HashSet::from([node_identity(from)]);
+        let mut waiting = vec![node_identity(from)];
         while let Some(schema) = waiting.pop() {
             for user in self.dependents.get(&schema).into_iter().flatten() {
                 if reached.insert(*user) {
@@ -171,7 +174,7 @@ impl<'a> SubschemaGraph<'a> {
 
 struct SchemaRelaxer {
     dialect: Dialect,
-    /// By address of a subschema: the keywords to remove; `None` stands for the whole subschema.
+    /// By identity of a subschema: the keywords to remove; `None` stands for the whole subschema.
     removed_keywords: HashMap<*const Value, Vec<Option<String>>>,
     /// The subschemas that accept more than before.
     weakened: HashSet<*const Value>,
@@ -179,7 +182,7 @@ struct SchemaRelaxer {
 
 impl SchemaRelaxer {
     fn relax_schema(&self, schema: &Value) -> Value {
-        let removed = self.removed_keywords.get(&address(schema)).map(Vec::as_slice).unwrap_or_default();
+        let removed = self.removed_keywords.get(&node_identity(schema)).map(Vec::as_slice).unwrap_or_default();
         if removed.contains(&None) {
             return Value::Bool(true);
         }
@@ -190,13 +193,14 @@ impl SchemaRelaxer {
         let open = gone("properties") || gone("patternProperties");
         let mut kept = Map::new();
         for (keyword, value) in members {
-            let weaker = || subschemas(keyword, value).iter().any(|schema| self.weakened.contains(&address(schema)));
+            let weaker =
+                || subschemas(keyword, value).iter().any(|schema| self.weakened.contains(&node_identity(schema)));
             let keeps = match keyword.as_str() {
                 keyword if gone(keyword) => false,
                 "$schema" | "$id" | "id" | "$defs" | "definitions" => true,
                 _ if bare => false,
                 "not" | "if" | "contains" => !weaker(),
-                "unevaluatedProperties" | "unevaluatedItems" => !self.weakened.contains(&address(schema)),
+                "unevaluatedProperties" | "unevaluatedItems" => !self.weakened.contains(&node_identity(schema)),
                 "additionalProperties" => !open,
                 "oneOf" if weaker() => {
                     if !members.contains_key("anyOf") {

@@ -17,7 +17,7 @@ const MIN_RETRY_DELAY: Duration = Duration::from_millis(2);
 const MAX_RETRY_DELAY: Duration = Duration::from_millis(40);
 
 /// After this time, a lock file that is not locked was left by a killed run.
-const LEFTOVER_AGE: Duration = Duration::from_secs(24 * 3600);
+const ABANDONED_AGE: Duration = Duration::from_secs(24 * 3600);
 
 /// A lock that is held; dropping it releases it.
 #[derive(Debug)]
@@ -108,11 +108,11 @@ impl FileLock {
 }
 
 /// Removes the lock files in `directory` that killed runs left: those that are old, and not locked.
-pub fn remove_leftovers(directory: &Path) {
+pub fn remove_abandoned_locks(directory: &Path) {
     for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
         let path = entry.path();
         let written = entry.metadata().and_then(|metadata| metadata.modified());
-        let is_old = written.is_ok_and(|time| time.elapsed().is_ok_and(|age| age > LEFTOVER_AGE));
+        let is_old = written.is_ok_and(|time| time.elapsed().is_ok_and(|age| age > ABANDONED_AGE));
         if is_old && path.extension().is_some_and(|extension| extension == "lock") {
             // Its release deletes the file.
             drop(FileLock::try_acquire(&path));

@@ -157,7 +157,7 @@ pub async fn lock_key(lock_dir: &Path, scope: Option<&Path>, key: &str) -> Resul
     };
     let path = lock_dir.join(format!("{name}.lock"));
     let lock = lock::acquire(&path, LOCK_TIMEOUT, &format!("the credentials for {key}")).await?;
-    file_lock::remove_leftovers(lock_dir);
+    file_lock::remove_abandoned_locks(lock_dir);
     Ok(lock)
 }
 

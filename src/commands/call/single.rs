@@ -8,7 +8,7 @@ use crate::commands::call::tool_call::{CallContext, CallOutcome, RawArguments, T
 use crate::commands::context::{Context, Exit};
 use crate::commands::expect;
 use crate::commands::task_handles::{self, TaskHandle, TaskOrigin};
-use crate::commands::tool_result::{ResultOptions, print_tool_result};
+use crate::commands::tool_result::{ResultOptions, print_and_check_tool_result};
 use crate::commands::tools::{ToolCache, is_read_only};
 use crate::commands::usage_errors::separate_lock_file_failure;
 use crate::error::{ErrorKind, Failure, Result};
@@ -94,7 +94,7 @@ pub async fn run(context: &Context, args: &CallArgs) -> Result<Exit> {
                     expectations: &args.expect,
                 };
                 let typed = typed.as_deref().filter(|_| content::has_binary(&result)).unwrap_or_default();
-                let printed = print_tool_result(context, session, result, &shown, misfit);
+                let printed = print_and_check_tool_result(context, session, result, &shown, misfit);
                 suggest_saving(call_context, &raw_arguments.tool, typed).await;
                 printed
             }

@@ -104,7 +104,9 @@ fn causes(error: &(dyn Error + 'static), is_unwritten: bool) -> Vec<String> {
     let is_unknown_issuer =
         matches!(find_tls_error(error), Some(rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer)));
     if is_unknown_issuer {
-        causes.extend(tls::system_roots_error().map(|error| format!("the system's certificate authorities: {error}")));
+        causes.extend(
+            tls::system_roots_read_error().map(|error| format!("the system's certificate authorities: {error}")),
+        );
     }
     causes
 }

@@ -149,7 +149,7 @@ static BUNDLE_ROOTS: OnceLock<SystemRoots> = OnceLock::new();
 static ALL_ROOTS: OnceLock<SystemRoots> = OnceLock::new();
 
 /// Why the system's authorities could not be read, where that has been seen.
-pub(super) fn system_roots_error() -> Option<&'static str> {
+pub(super) fn system_roots_read_error() -> Option<&'static str> {
     let of = |cell: &'static OnceLock<SystemRoots>| cell.get().and_then(|system| system.read_error.as_deref());
     of(&BUNDLE_ROOTS).or_else(|| of(&ALL_ROOTS))
 }
