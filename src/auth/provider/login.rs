@@ -7,6 +7,7 @@ use crate::auth::credentials::{ClientRegistration, Credentials, Ownership};
 use crate::auth::discovery::{self, DiscoveryResult};
 use crate::auth::flows;
 use crate::auth::login_context::{LoginRequest, RegistrationKeeper};
+use crate::auth::metadata::is_same_issuer;
 use crate::auth::scopes;
 use crate::auth::store::CredentialSummary;
 use crate::config::oauth::{Grant, OAuthSettings};
@@ -118,12 +119,13 @@ impl ProviderInner {
     ) -> Result<Option<Credentials>> {
         let issuer = &discovery.authorization_server.issuer;
         let loaded = state.loaded.as_ref().map(|loaded| loaded.credentials.clone());
-        if loaded.as_ref().is_some_and(|credentials| credentials.issuer == *issuer) {
+        if loaded.as_ref().is_some_and(|credentials| is_same_issuer(&credentials.issuer, issuer)) {
             return Ok(loaded);
         }
         let (server, owner) = (self.server_id(), &self.context.owner);
         let matches = |summary: &CredentialSummary| {
-            summary.resource == server && summary.issuer == *issuer && owner.ownership(summary) == Some(Ownership::Own)
+            let is_own = owner.ownership(summary) == Some(Ownership::Own);
+            is_own && summary.resource == server && is_same_issuer(&summary.issuer, issuer)
         };
         match self.store.list()?.into_iter().find(matches) {
             Some(summary) => Ok(self.read_stored(&summary.key).await?.or(loaded)),
@@ -232,7 +234,7 @@ fn scopes_to_request(
     match reason {
         LoginReason::InsufficientScope { requested_scopes, .. } => {
             let before = known
-                .filter(|known| known.issuer == discovery.authorization_server.issuer)
+                .filter(|known| is_same_issuer(&known.issuer, &discovery.authorization_server.issuer))
                 .map(|known| known.asked.as_slice());
             scopes::union(before.unwrap_or_default(), requested_scopes)
         }

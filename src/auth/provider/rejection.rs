@@ -8,6 +8,7 @@ use url::Url;
 
 use super::state::{LoginReason, ProviderInner, ProviderState, TokenSource};
 use crate::auth::clock::unix_seconds;
+use crate::auth::metadata::is_same_issuer;
 use crate::auth::{dpop, scopes};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::protocol::challenge::{self, Challenge};
@@ -116,10 +117,8 @@ impl ProviderInner {
     /// Whether the server now accepts tokens of another issuer (`AUT-13`).
     async fn has_issuer_changed(&self, state: &ProviderState, challenge: Option<&Challenge>) -> Result<bool> {
         let discovery = self.discover(state, challenge).await?;
-        Ok(state
-            .loaded
-            .as_ref()
-            .is_some_and(|loaded| loaded.credentials.issuer != discovery.authorization_server.issuer))
+        let issuer = &discovery.authorization_server.issuer;
+        Ok(state.loaded.as_ref().is_some_and(|loaded| !is_same_issuer(&loaded.credentials.issuer, issuer)))
     }
 
     /// The token is valid, but lacks scopes for this request (`AUT-21`).

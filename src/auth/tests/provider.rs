@@ -361,3 +361,20 @@ async fn damaged_credentials_are_reported_without_their_content() {
     assert_eq!(failure.kind(), ErrorKind::Config);
     assert!(!format!("{failure:?}").contains("hunter2"));
 }
+
+#[tokio::test]
+async fn an_issuer_with_a_final_slash_is_the_same_one() {
+    let world = AuthTestEnv::new().await;
+    let person = TestUser::new(UserAction::LogIn);
+    let gate = world.provider(When::Always, &person);
+    assert!(gate.handle_rejection(&world.refusal(401, "Bearer scope=\"a\"")).await.unwrap());
+    *world.script.metadata.lock().unwrap() = json!({"issuer": format!("{}/", world.server.origin)});
+    world.authorization_header(&gate).await;
+    let failure = gate.handle_rejection(&world.refusal(401, BEARER)).await.unwrap_err();
+    assert!(failure.to_string().contains("refuses the token of the new login"), "{failure}");
+    let step_up = world.refusal(403, "Bearer error=\"insufficient_scope\", scope=\"b\"");
+    assert!(gate.handle_rejection(&step_up).await.unwrap());
+    let opened = person.opened_urls.lock().unwrap().clone();
+    assert!(opened.len() == 2 && opened[1].contains("&scope=a+b"), "{opened:?}");
+    assert_eq!(world.store.list().unwrap().len(), 1, "the earlier login is replaced");
+}
