@@ -277,7 +277,7 @@ impl ProviderInner {
     /// issuer.
     pub(super) async fn replace_login(&self, credentials: &Credentials) -> Result<()> {
         let key = credentials.store_key();
-        let _guard = self.store.lock(&key).await?;
+        let guard = self.store.lock(&key).await?;
         self.store_credentials(credentials).await?;
         let server = self.context.http.server();
         let own = match_server(&credentials.summary(None), server);
@@ -321,6 +321,10 @@ mod tests {
             for secret in [format!("access-{number}"), format!("refresh-{number}")] {
                 assert_eq!(known.contains(&secret), number > 22, "{secret}");
             }
+        // Two logins at once that each hold their own lock would wait for the lock of the other.
+        drop(guard);
         }
     }
 }
+                // A process that refreshes it stores it again at the end.
+                let _guard = self.store.lock(&summary.key).await.ok();

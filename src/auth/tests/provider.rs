@@ -378,3 +378,32 @@ async fn an_issuer_with_a_final_slash_is_the_same_one() {
     assert!(opened.len() == 2 && opened[1].contains("&scope=a+b"), "{opened:?}");
     assert_eq!(world.store.list().unwrap().len(), 1, "the earlier login is replaced");
 }
+
+/// A process that refreshes the replaced login stores it again.
+#[tokio::test]
+async fn aut_13_a_replaced_login_is_removed_when_no_other_process_refreshes_it() {
+    let world = AuthTestEnv::new().await;
+    world.log_in().await;
+    let mut old = world.stored_credentials().await.unwrap();
+    assert!(world.store.delete(&old.store_key()).await.unwrap());
+    old.issuer = "https://old.example".into();
+    let (key, record) = (old.store_key(), old.to_stored().unwrap());
+    let refreshed = old.summary(Some("srv"));
+    old.tokens = None;
+    world.store.put(&key, &old.summary(Some("srv")), &old.to_stored().unwrap()).await.unwrap();
+
+    let refreshing = world.store.lock(&key).await.unwrap();
+    let gate = world.provider(When::Always, &TestUser::new(UserAction::LogIn));
+    let refusal = world.refusal(401, BEARER);
+    let refresh = async {
+        while world.store.list().unwrap().iter().all(|stored| stored.key == key || stored.lacks_tokens) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        world.store.put(&key, &refreshed, &record).await.unwrap();
+        drop(refreshing);
+    };
+    let (login, ()) = tokio::join!(gate.handle_rejection(&refusal), refresh);
+    assert!(login.unwrap());
+    let left = world.store.list().unwrap();
+    assert!(left.len() == 1 && left[0].issuer == world.server.origin, "{left:?}");
+}
