@@ -7,7 +7,6 @@ use serde_json::{Value, json};
 
 use super::{BridgeClient, call, text_of};
 use crate::support::http::Request;
-use crate::support::oauth::ProtectedServer;
 use crate::support::{
     Feed, HttpServer, LegacyHttpOptions, Mcp, ProcessEvent, Reply, Sandbox, StdioServer, WebSocketEvent,
     WebSocketServer,
@@ -335,64 +334,4 @@ fn calls_at_the_same_time_survive_a_forgotten_session() {
     }
     client.end();
     assert_eq!(server.requests().iter().filter(|request| request.rpc_method() == "initialize").count(), 5);
-}
-
-/// Logs in with what calls require.
-fn log_in(server: &ProtectedServer, sandbox: &Sandbox) {
-    sandbox.mcpipe(["auth", "login", &server.url(), "--scope", "read call"]).with_browser().run().exits(0);
-}
-
-#[test]
-fn a_token_that_is_rejected_in_between_is_renewed_once() {
-    let server = ProtectedServer::start();
-    let sandbox = Sandbox::new();
-    log_in(&server, &sandbox);
-    let mut client = BridgeClient::start(&sandbox, &[&server.url()]);
-    client.initialize(json!({}));
-    client.request(1, "tools/call", call("add", json!({"a": 1, "b": 2})));
-    let grants = server.requested_grants().len();
-    let is_first = std::sync::atomic::AtomicBool::new(true);
-    server.at_server(move |request| {
-        let rejects = request.rpc_method() == "tools/call" && is_first.swap(false, Ordering::SeqCst);
-        rejects.then(|| Reply::status(401).header("WWW-Authenticate", "Bearer error=\"invalid_token\""))
-    });
-    let result = client.request(2, "tools/call", call("add", json!({"a": 1, "b": 2})));
-    assert_eq!(result["structuredContent"]["total"], 3);
-    client.end();
-    assert_eq!(server.requested_grants()[grants..], ["refresh_token"]);
-}
-
-#[test]
-fn an_expired_token_is_renewed_once_for_requests_at_the_same_time() {
-    let server = ProtectedServer::start();
-    let sandbox = Sandbox::new();
-    let before = server.log_in_with_expired_token_by(&sandbox, || log_in(&server, &sandbox));
-    let mut client = BridgeClient::start(&sandbox, &[&server.url()]);
-    client.initialize(json!({}));
-    for id in 1..=20 {
-        client.ask(id, "tools/call", call("add", json!({"a": id, "b": 0})));
-    }
-    let mut totals: Vec<i64> =
-        (0..20).map(|_| client.next()["result"]["structuredContent"]["total"].as_i64().unwrap()).collect();
-    totals.sort_unstable();
-    assert_eq!(totals, (1..=20).collect::<Vec<i64>>());
-    client.end();
-    assert_eq!(server.requested_grants()[before..], ["refresh_token"]);
-}
-
-#[test]
-fn without_a_login_the_error_names_the_command_for_it() {
-    let server = ProtectedServer::start();
-    let sandbox = Sandbox::new();
-    sandbox.config(&format!("[servers.api]\nurl = \"{}\"\n", server.url()));
-    let mut client = BridgeClient::start(&sandbox, &["api"]);
-    let error = client.error(
-        1,
-        "initialize",
-        json!({"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "t", "version": "1"}}),
-    );
-    assert_eq!(error["data"]["class"], "auth");
-    let message = error["message"].as_str().unwrap();
-    assert!(message.contains("mcpipe auth login api"), "{message}");
-    client.end();
 }

@@ -2,6 +2,7 @@
 
 mod eras;
 mod joined;
+mod logins;
 mod lost_connections;
 mod pass_through;
 mod policy;

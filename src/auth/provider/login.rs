@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::state::{LoadedCredentials, LoginReason, ProviderInner, ProviderState, TokenSource};
+use super::state::{LoginReason, ProviderInner, ProviderState, TokenSource};
 use crate::auth::credentials::{ClientRegistration, Credentials, Ownership};
 use crate::auth::discovery::{self, DiscoveryResult};
 use crate::auth::flows;
@@ -37,13 +37,16 @@ impl ProviderInner {
         Ok(found)
     }
 
-    /// Logs in, if the login mode allows it.
+    /// Takes the tokens that another process has obtained in the meantime, or logs in, if the login mode allows it.
     pub(super) async fn log_in(
         &self,
         state: &mut ProviderState,
         reason: LoginReason,
         challenge: Option<&Challenge>,
     ) -> Result<()> {
+        if self.load_other_tokens(state).await? {
+            return Ok(());
+        }
         if self.effective_settings(state).grant.is_interactive() {
             let allowed = match self.context.login_mode {
                 When::Always => true,
@@ -105,8 +108,7 @@ impl ProviderInner {
             let why = failure.with_hint();
             self.context.user.warn_always(&format!("could not store the login, it is valid for this run only: {why}"));
         }
-        state.loaded = Some(LoadedCredentials::new(credentials)?);
-        state.mark_obtained(TokenSource::Login);
+        self.replace_tokens(state, credentials, TokenSource::Login)?;
         Ok(())
     }
 
@@ -135,7 +137,7 @@ impl ProviderInner {
 
     /// Warns, once, that the login has ended and the server also accepts requests without it.
     pub(super) fn warn_if_unauthenticated(&self, state: &mut ProviderState) {
-        if !state.sent_without_token || state.has_warned_of_ended_login {
+        if state.sent_without_token.is_none() || state.has_warned_of_ended_login {
             return;
         }
         let Some(why) = &state.ended_reason else { return };

@@ -8,7 +8,7 @@ mod state;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use reqwest::header::{AUTHORIZATION, HeaderName};
 use url::Url;
@@ -56,7 +56,7 @@ impl TokenProvider {
     pub async fn tokens(&self) -> Result<TokenSet> {
         let mut state = self.0.state.lock().await;
         self.0.ensure_fresh(&mut state).await?;
-        if state.tokens().is_none() {
+        if state.valid_tokens().is_none() {
             if self.0.effective_settings(&state).grant.is_interactive() {
                 return Err(match state.login_reason() {
                     // The server was not asked: it may accept requests without a login.
@@ -66,7 +66,7 @@ impl TokenProvider {
             }
             self.0.log_in(&mut state, LoginReason::NotLoggedIn, None).await?;
         }
-        state.tokens().cloned().ok_or_else(|| self.0.not_logged_in_failure())
+        state.valid_tokens().cloned().ok_or_else(|| self.0.not_logged_in_failure())
     }
 
     /// An ID that differs for each login; `None` without a login. Does not open the keychain.
@@ -135,11 +135,14 @@ impl ProviderInner {
         self.ensure_fresh(&mut state).await?;
         state.is_token_used = true;
         self.warn_if_unauthenticated(&mut state);
-        state.sent_without_token = state.ended_reason.is_some() && state.tokens().is_none();
-        let Some(loaded) = &state.loaded else { return Ok(Vec::new()) };
-        let Some(tokens) = &loaded.credentials.tokens else { return Ok(Vec::new()) };
-        match (&loaded.dpop_key, tokens.dpop) {
-            (Some(key), true) => {
+        if state.valid_tokens().is_some() {
+            (state.ended_reason, state.sent_without_token) = (None, None);
+        } else if state.ended_reason.is_some() {
+            state.sent_without_token.get_or_insert_with(Instant::now);
+        }
+        let Some(tokens) = state.valid_tokens() else { return Ok(Vec::new()) };
+        match state.loaded.as_ref().and_then(|loaded| loaded.dpop_key.as_ref()) {
+            Some(key) if tokens.dpop => {
                 let target = ProofTarget { method, url, access_token: Some(&tokens.access) };
                 let proof = key.dpop_proof(target, &self.context.http.dpop_nonces, unix_seconds())?;
                 let token = Secret::new(format!("DPoP {}", tokens.access.reveal()));

@@ -1,6 +1,7 @@
 //! The credentials of a provider: loaded on first use, refreshed under a lock across processes (`AUT-23`), stored.
 
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use super::state::{LoadedCredentials, ProviderInner, ProviderState, TokenSource};
 use crate::auth::clock::unix_seconds;
@@ -16,6 +17,8 @@ use crate::util::lock::lock;
 
 /// How long before it expires a token is refreshed, in seconds.
 const REFRESH_MARGIN_SECS: u64 = 30;
+/// How long requests are sent without a token, if the server accepts that, until an ended login is tried again.
+const ENDED_LOGIN_RETRY_DELAY: Duration = Duration::from_secs(30);
 /// How many replaced tokens are still redacted: until it expires, a replaced token may still be valid.
 const MAX_REPLACED_TOKENS: usize = 8;
 
@@ -41,22 +44,52 @@ impl ProviderInner {
         if state.is_loaded {
             return Ok(());
         }
-        if let Some(summary) = self.select_stored()?
-            && let Some(mut credentials) = self.read_stored(&summary.key).await?
-            // An earlier version of mcpipe did not distinguish queries.
-            && resource_covers_server(&credentials.resource, self.context.http.server())
-        {
-            self.register_secrets(&credentials);
-            if self.settings.is_default() {
-                state.stored_settings = Some(credentials.effective_settings());
-            }
-            if self.context.force_login || !self.matches_settings(&credentials) {
-                credentials.tokens = None;
-            }
+        if let Some(credentials) = self.find_stored().await? {
+            self.take_settings(state, &credentials);
             state.loaded = Some(LoadedCredentials::new(credentials)?);
         }
         state.is_loaded = true;
         Ok(())
+    }
+
+    /// Loads the credentials again if another process has stored other tokens. Returns whether it has.
+    pub(super) async fn load_other_tokens(&self, state: &mut ProviderState) -> Result<bool> {
+        let Some(stored) = self.find_stored().await? else { return Ok(false) };
+        let is_usable = |tokens: &&TokenSet| tokens.refresh.is_some() || !tokens.is_expired(unix_seconds());
+        let Some(tokens) = stored.tokens.as_ref().filter(is_usable) else { return Ok(false) };
+        let is_other = state.loaded.as_ref().is_none_or(|LoadedCredentials { credentials: known, .. }| {
+            // Tokens that could not be stored are newer than those that are.
+            let is_older = state.store_failure.is_some() && stored.logged_in_at <= known.logged_in_at;
+            !is_older && known.tokens.as_ref().is_none_or(|known| known.access != tokens.access)
+        });
+        if is_other {
+            self.take_settings(state, &stored);
+            self.replace_tokens(state, stored, TokenSource::Store)?;
+            state.store_failure = None;
+        }
+        Ok(is_other)
+    }
+
+    /// The settings of this login are used if this run has none of its own.
+    fn take_settings(&self, state: &mut ProviderState, credentials: &Credentials) {
+        if self.settings.is_default() {
+            state.stored_settings = Some(credentials.effective_settings());
+        }
+    }
+
+    /// Reads the stored credentials, without tokens that this run does not use.
+    async fn find_stored(&self) -> Result<Option<Credentials>> {
+        let Some(summary) = self.select_stored()? else { return Ok(None) };
+        let Some(mut credentials) = self.read_stored(&summary.key).await? else { return Ok(None) };
+        // An earlier version of mcpipe did not distinguish queries.
+        if !resource_covers_server(&credentials.resource, self.context.http.server()) {
+            return Ok(None);
+        }
+        self.register_secrets(&credentials);
+        if self.context.force_login || !self.matches_settings(&credentials) {
+            credentials.tokens = None;
+        }
+        Ok(Some(credentials))
     }
 
     /// Reads the credentials stored under this key.
@@ -114,25 +147,30 @@ impl ProviderInner {
         }
     }
 
-    /// Loads the tokens, and refreshes them if they are about to expire.
+    /// Loads the tokens, and refreshes them if they are about to expire. Those that could not be refreshed remain in
+    /// `state`, for a later attempt.
     pub(super) async fn ensure_fresh(self: &Arc<Self>, state: &mut ProviderState) -> Result<()> {
         self.load_credentials(state).await?;
+        let is_needed = state.sent_without_token.is_none();
+        if let Some(since) = state.sent_without_token {
+            if since.elapsed() < ENDED_LOGIN_RETRY_DELAY {
+                return Ok(());
+            }
+            state.sent_without_token = Some(Instant::now());
+            self.load_other_tokens(state).await?;
+        }
         let Some(tokens) = state.tokens() else { return Ok(()) };
         let now = unix_seconds();
         let (needs_refresh, expired) = (tokens.needs_refresh(now, REFRESH_MARGIN_SECS), tokens.is_expired(now));
         if needs_refresh && tokens.refresh.is_some() {
             match self.refresh(state).await {
-                Ok(true) => return Ok(()),
-                Ok(false) => {}
-                Err(failure) if expired => return Err(failure),
-                // The token is still valid, and a later refresh may succeed.
+                Ok(_) => {}
+                Err(failure) if expired && is_needed => return Err(failure),
+                // The token is still valid, or the server accepts requests without one; a later refresh may succeed.
                 Err(failure) => self.context.http.trace().note(&format!("could not refresh the token yet: {failure}")),
             }
         } else if expired {
             state.ended_reason = Some(Failure::new(ErrorKind::Auth, "the token has expired"));
-        }
-        if expired && let Some(loaded) = &mut state.loaded {
-            loaded.credentials.tokens = None;
         }
         Ok(())
     }
@@ -167,17 +205,7 @@ impl ProviderInner {
         }
         match outcome {
             TokenOutcome::Granted(credentials) => {
-                let replaced = state.loaded.as_mut().and_then(|loaded| loaded.credentials.tokens.take());
-                match &mut state.loaded {
-                    Some(loaded) if loaded.credentials.dpop_key == credentials.dpop_key => {
-                        loaded.credentials = *credentials;
-                    }
-                    // A login by another process brought another key.
-                    loaded => *loaded = Some(LoadedCredentials::new(*credentials)?),
-                }
-                state.mark_obtained(TokenSource::Refresh);
-                state.replaced_tokens.extend(replaced);
-                self.forget_old_tokens(state);
+                self.replace_tokens(state, *credentials, TokenSource::Refresh)?;
                 Ok(true)
             }
             TokenOutcome::LoginRequired(credentials, failure) => {
@@ -193,6 +221,20 @@ impl ProviderInner {
                 Ok(false)
             }
         }
+    }
+
+    /// Uses these credentials, which have new tokens, from now on.
+    pub(super) fn replace_tokens(
+        &self,
+        state: &mut ProviderState,
+        credentials: Credentials,
+        source: TokenSource,
+    ) -> Result<()> {
+        let replaced = state.loaded.replace(LoadedCredentials::new(credentials)?);
+        state.mark_obtained(source);
+        state.replaced_tokens.extend(replaced.and_then(|replaced| replaced.credentials.tokens));
+        self.forget_old_tokens(state);
+        Ok(())
     }
 
     /// Forgets tokens that were replaced several refreshes ago: a bridge or a session may run for months.
@@ -279,11 +321,15 @@ impl ProviderInner {
         let key = credentials.store_key();
         let guard = self.store.lock(&key).await?;
         self.store_credentials(credentials).await?;
+        // Two logins at once that each hold their own lock would wait for the lock of the other.
+        drop(guard);
         let server = self.context.http.server();
         let own = match_server(&credentials.summary(None), server);
         for summary in self.store.list()? {
             let is_same_server = own.is_some() && match_server(&summary, server) == own;
             if summary.key != key && is_same_server && self.context.owner.replaces(&summary) {
+                // A process that refreshes it stores it again at the end.
+                let _guard = self.store.lock(&summary.key).await.ok();
                 self.store.delete(&summary.key).await?;
             }
         }
@@ -299,6 +345,11 @@ fn secrets(tokens: &TokenSet) -> impl Iterator<Item = &Secret> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::time::Instant;
+
+    use serde_json::json;
+
+    use super::ENDED_LOGIN_RETRY_DELAY;
     use crate::auth::testing::{TestUser, UserAction};
     use crate::auth::tests::AuthTestEnv;
     use crate::util::lock::lock;
@@ -321,10 +372,25 @@ mod tests {
             for secret in [format!("access-{number}"), format!("refresh-{number}")] {
                 assert_eq!(known.contains(&secret), number > 22, "{secret}");
             }
-        // Two logins at once that each hold their own lock would wait for the lock of the other.
-        drop(guard);
         }
     }
+
+    #[tokio::test]
+    async fn an_ended_login_is_tried_again_if_the_server_accepts_requests_without_it() {
+        let world = AuthTestEnv::new().await;
+        world.log_in().await;
+        world.expire_tokens().await;
+        let provider = world.provider(When::Never, &TestUser::new(UserAction::Ignore));
+        for (number, answer) in [(1, (400, json!({"error": "unauthorized_client"}))), (2, (503, json!({})))] {
+            *world.script.refresh_error.lock().unwrap() = Some(answer);
+            for _ in 0..3 {
+                assert_eq!(world.authorization_header(&provider).await, None);
+            }
+            assert_eq!(world.grant_types().len(), 1 + number);
+            let mut state = provider.0.state.lock().await;
+            state.sent_without_token = Instant::now().checked_sub(ENDED_LOGIN_RETRY_DELAY);
+        }
+        *world.script.refresh_error.lock().unwrap() = None;
+        assert_eq!(world.authorization_header(&provider).await.as_deref(), Some("Bearer access-2"));
+    }
 }
-                // A process that refreshes it stores it again at the end.
-                let _guard = self.store.lock(&summary.key).await.ok();

@@ -31,7 +31,7 @@ impl ProviderInner {
         let challenges = challenge::parse_challenges(&response.challenges);
         let challenge = challenge::select_oauth_challenge(&challenges);
         let mut state = self.state.lock().await;
-        state.sent_without_token = false;
+        state.sent_without_token = None;
         let names = |scheme: &str| challenges.iter().any(|challenge| challenge.scheme == scheme);
         state.requires_dpop |= names("dpop") && !names("bearer");
         state.store_metadata_challenge(challenge);
@@ -85,6 +85,8 @@ impl ProviderInner {
         let expired = state.tokens().is_some_and(|tokens| tokens.is_expired(unix_seconds()));
         let reason = match state.tokens() {
             None => state.login_reason(),
+            // It was not sent: refreshing it has failed just now.
+            Some(_) if expired && state.ended_reason.is_some() => state.login_reason(),
             Some(_)
                 if !expired
                     && state.is_recently_obtained(TokenSource::Login)

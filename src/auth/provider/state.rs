@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use tokio::task::JoinHandle;
 
+use crate::auth::clock::unix_seconds;
 use crate::auth::credentials::{Credentials, TokenSet};
 use crate::auth::dpop::DpopKey;
 use crate::auth::login_context::LoginContext;
@@ -45,10 +46,10 @@ pub(super) struct ProviderState {
     pub requires_dpop: bool,
     /// The last challenge with the address of metadata.
     pub metadata_challenge: Option<Challenge>,
-    /// Why the earlier tokens are no longer valid.
+    /// Why the earlier tokens are no longer valid, or could not be refreshed when they were needed.
     pub ended_reason: Option<Failure>,
-    /// A request was sent without a token after the login ended, and has not been refused yet.
-    pub sent_without_token: bool,
+    /// When a request was sent without a token after the login ended, if none has been refused yet.
+    pub sent_without_token: Option<Instant>,
     /// Whether the user has been warned that the login ended.
     pub has_warned_of_ended_login: bool,
     /// The tokens that were replaced by a refresh, the newest last.
@@ -61,6 +62,8 @@ pub(super) struct ProviderState {
 pub(super) enum TokenSource {
     Refresh,
     Login,
+    /// Another process obtained them in the meantime.
+    Store,
 }
 
 /// Credentials with their DPoP key, parsed.
@@ -91,7 +94,12 @@ impl ProviderState {
         self.loaded.as_ref().and_then(|loaded| loaded.credentials.tokens.as_ref())
     }
 
-    /// Why a login is required if there are no tokens.
+    /// The tokens, unless they have expired.
+    pub fn valid_tokens(&self) -> Option<&TokenSet> {
+        self.tokens().filter(|tokens| !tokens.is_expired(unix_seconds()))
+    }
+
+    /// Why a login is required if there are no valid tokens.
     pub fn login_reason(&self) -> LoginReason {
         self.ended_reason.clone().map_or(LoginReason::NotLoggedIn, LoginReason::LoginEnded)
     }
