@@ -154,3 +154,17 @@ fn a_refresh_that_was_refused_for_another_reason_is_tried_again() {
     client.end();
     assert_eq!(server.requested_grants()[before..], ["refresh_token", "refresh_token"]);
 }
+
+#[test]
+fn logins_that_fail_do_not_prevent_later_ones() {
+    let (sandbox, server) = (Sandbox::new(), ProtectedServer::start());
+    let mut client = bridge_to_api(&server, &sandbox, &["--login", "always"]);
+    for _ in 0..4 {
+        server.deny_token_requests(400, "access_denied");
+        let message = refused_initialize(&mut client);
+        assert!(message.contains("said access_denied"), "{message}");
+    }
+    client.initialize(json!({}));
+    client.end();
+    assert_eq!(server.requested_grants(), ["authorization_code"; 5]);
+}

@@ -1,6 +1,6 @@
 //! Starting a login from a provider: whether it is allowed, with which scopes, and how often.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::state::{LoginReason, ProviderInner, ProviderState, TokenSource};
 use crate::auth::credentials::{ClientRegistration, Credentials, Ownership};
@@ -79,16 +79,14 @@ impl ProviderInner {
         challenge: Option<&Challenge>,
         discovery: DiscoveryResult,
     ) -> Result<()> {
-        if state.last_obtained.is_some_and(|(_, when)| when.elapsed() > CONSECUTIVE_LOGIN_WINDOW) {
-            state.consecutive_logins = 0;
-        }
-        if state.consecutive_logins >= MAX_CONSECUTIVE_LOGINS {
+        let recent = state.consecutive_logins.filter(|(_, last)| last.elapsed() <= CONSECUTIVE_LOGIN_WINDOW);
+        let refused_logins = recent.map_or(0, |(count, _)| count);
+        if refused_logins >= MAX_CONSECUTIVE_LOGINS {
             return Err(Failure::new(
                 ErrorKind::Auth,
                 format!("{} still requires a login after {MAX_CONSECUTIVE_LOGINS} logins", self.context.target_name),
             ));
         }
-        state.consecutive_logins += 1;
         let _busy = BusyGuard::new(&self.busy_count);
         let known = self.reusable_credentials(state, &discovery).await?;
         let settings = self.effective_settings(state).clone();
@@ -109,6 +107,7 @@ impl ProviderInner {
             self.context.user.warn_always(&format!("could not store the login, it is valid for this run only: {why}"));
         }
         self.replace_tokens(state, credentials, TokenSource::Login)?;
+        state.consecutive_logins = Some((refused_logins + 1, Instant::now()));
         Ok(())
     }
 

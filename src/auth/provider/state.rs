@@ -38,8 +38,9 @@ pub(super) struct ProviderState {
     pub last_obtained: Option<(TokenSource, Instant)>,
     /// Whether the current tokens have been sent: an earlier refusal is about other tokens.
     pub is_token_used: bool,
-    /// Logins without a token that the server accepted between them.
-    pub consecutive_logins: usize,
+    /// How many logins were completed in a row, each because the server refused the token of the one before, and when
+    /// the last one was.
+    pub consecutive_logins: Option<(usize, Instant)>,
     /// Whether a login was begun; the user has seen its outcome.
     pub has_tried_login: bool,
     /// Whether the server challenged for tokens that are bound to a key, and for no others.
