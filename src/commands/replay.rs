@@ -10,6 +10,7 @@ use crate::commands::call::input_stream::LineStream;
 use crate::commands::context::{Context, Exit};
 use crate::error::Result;
 use crate::protocol::code;
+use crate::protocol::json::join_lines;
 use crate::protocol::rpc;
 use crate::transport::replay::{Recording, ReplayServer, ReplayedOutput};
 
@@ -51,7 +52,7 @@ fn print(context: &Context, output: Option<ReplayedOutput>) -> Result<ControlFlo
         None => return Ok(ControlFlow::Continue(())),
         Some(ReplayedOutput::End) => return Ok(ControlFlow::Break(())),
         // A line feed may only end a message (2025-11-25, basic/transports, stdio).
-        Some(ReplayedOutput::Message(raw)) => raw.get().replace(['\n', '\r'], " "),
+        Some(ReplayedOutput::Message(raw)) => join_lines(raw.get()).into_owned(),
         Some(ReplayedOutput::Failure { id, message }) => match serde_json::from_str::<&RawValue>(&id) {
             Ok(id) => rpc::error_response(id, code::INTERNAL_ERROR, &message),
             Err(_) => return Ok(ControlFlow::Continue(())),

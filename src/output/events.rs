@@ -10,10 +10,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::value::RawValue;
 
-use super::json::join_lines;
 use super::trace_writer::create_private_file;
 use super::ui::{EventOutput, Ui};
 use crate::error::Result;
+use crate::protocol::json::join_lines;
 use crate::protocol::rpc;
 use crate::util::lock::lock;
 
@@ -57,7 +57,7 @@ impl Ui {
             EventOutput::Stdout => drop(self.print_json_line(&line)),
             EventOutput::File(file, failed) => {
                 // One write for each line: a reader never sees half of one.
-                let line = format!("{}\n", join_lines(&line));
+                let line = format!("{}\n", join_lines(line));
                 if lock(file).write_all(line.as_bytes()).is_err() && !failed.swap(true, Ordering::Relaxed) {
                     self.warn("the events file is incomplete: it cannot be written");
                 }

@@ -6,11 +6,12 @@ use std::ops::RangeInclusive;
 use serde_json::value::RawValue;
 
 use super::escape::make_visible;
-use super::json::{escape_unsafe, join_lines};
+use super::json::escape_unsafe;
 use super::redact;
 use super::style::Style;
 use super::ui::Ui;
 use crate::error::{ErrorKind, Failure, FailureDetails};
+use crate::protocol::json::join_lines;
 use crate::protocol::json_string::encode_string;
 use crate::protocol::rpc::{RawJson, RpcError, RpcErrorDefect};
 use crate::util::lock::lock;

@@ -4,8 +4,6 @@
 
 use std::fmt::Write;
 
-use memchr::memchr2;
-
 use super::escape::is_harmful;
 use super::style::Style;
 
@@ -156,14 +154,6 @@ pub fn escape_unsafe(text: &str) -> String {
         }
     }
     out
-}
-
-/// The JSON text on one line: between tokens, line ends become blanks. In a string there are none.
-#[must_use]
-pub fn join_lines(text: &str) -> std::borrow::Cow<'_, str> {
-    let text = text.trim();
-    let has_line_end = memchr2(b'\n', b'\r', text.as_bytes()).is_some();
-    if has_line_end { text.replace(['\n', '\r'], " ").into() } else { text.into() }
 }
 
 #[cfg(test)]

@@ -6,8 +6,8 @@ use serde_json::Value;
 
 use super::details::ServerView;
 use super::failure::failure_json;
-use super::json::join_lines;
 use crate::output::list_tables::{ServerRow, ServerState};
+use crate::protocol::json::join_lines;
 use crate::protocol::json_string::encode_string;
 use crate::protocol::views::{ListItem, ListKind};
 

@@ -8,10 +8,10 @@ use std::sync::{Arc, Mutex};
 use std::time::SystemTime;
 
 use super::Ui;
-use super::json::join_lines;
 use super::redact::{KnownSecrets, redact_members};
 use super::trace_writer::{create_private_file, rfc3339};
 use crate::error::Result;
+use crate::protocol::json::join_lines;
 use crate::protocol::json_string::encode_string;
 use crate::transport::recorder::RecordSink;
 use crate::transport::replay::{RECORDING_FORMAT, RECORDING_VERSION};
@@ -73,7 +73,7 @@ impl RecordSink for RecordingWriter {
         let line = lock(&self.ui.known_secrets).hide_json(&line).into_owned();
         let line = lock(&self.secrets).hide_json(&line).into_owned();
         // After the others are redacted: a time has no secrets, and begins the line as in a trace.
-        let rest = join_lines(&line);
+        let rest = join_lines(line);
         let rest = rest.strip_prefix('{').unwrap_or(&rest);
         self.write_line(&format!("{{\"time\":{},{rest}\n", encode_string(&rfc3339(SystemTime::now()))));
     }

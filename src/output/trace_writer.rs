@@ -13,10 +13,10 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde_json::value::RawValue;
 
 use super::Ui;
-use super::json::join_lines;
 use super::redact::{redact_members, redact_url as safe_url};
 use super::style::Style;
 use crate::error::{ErrorKind, Failure, Result};
+use crate::protocol::json::join_lines;
 use crate::protocol::json_string::encode_string;
 use crate::secret::REDACTED;
 use crate::transport::trace::{Trace, TraceEvent, TraceSink};
@@ -132,11 +132,11 @@ impl TraceWriter {
         let body = self.ui.redacted_message(text);
         if self.file.is_some() {
             let is_json = serde_json::from_str::<&RawValue>(body.trim()).is_ok();
-            let value = if is_json { join_lines(&body) } else { encode_string(&body).into() };
+            let value = if is_json { join_lines(body.trim()) } else { encode_string(&body).into() };
             self.write_to_file(&[&format!(r#""dir":"{direction}","message":"#), &value]);
         }
         if self.ui.options.verbose > 0 {
-            self.ui.write_err(&[&arrow, " ", &self.ui.fit_err(&join_lines(&body))]);
+            self.ui.write_err(&[&arrow, " ", &self.ui.fit_err(&join_lines(body.trim()))]);
         }
     }
 

@@ -23,7 +23,7 @@ use super::table::Table;
 use super::terminal::{OutputStream, Terminal};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::interrupt;
-use crate::protocol::json::JsonText;
+use crate::protocol::json::{JsonText, join_lines};
 use crate::protocol::json_string::encode_string;
 use crate::util::lock::lock;
 use crate::util::when::When;
@@ -312,7 +312,7 @@ impl Ui {
     pub fn print_json_lines<'a>(&self, texts: impl IntoIterator<Item = &'a str>) -> Result<()> {
         let mut parts = Vec::new();
         for text in texts {
-            let line = json::join_lines(text);
+            let line = join_lines(text.trim());
             let is_escaped = self.terminal.stdout_is_tty;
             parts.extend([if is_escaped { json::escape_unsafe(&line).into() } else { line }, Cow::Borrowed("\n")]);
         }

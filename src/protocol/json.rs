@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 
+use memchr::memchr2;
 use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -78,6 +79,17 @@ pub fn members(raw: &RawValue) -> Option<Vec<(String, &RawValue)>> {
 #[must_use]
 pub fn member<'a>(raw: &'a RawValue, name: &str) -> Option<&'a RawValue> {
     find_member(raw.get(), name).and_then(|text| serde_json::from_str(text).ok())
+}
+
+/// The JSON text on one line; it is copied only if it has several. Line ends become blanks: in a string there are none
+/// (RFC 8259 §7).
+#[must_use]
+pub fn join_lines<'a>(text: impl Into<Cow<'a, str>>) -> Cow<'a, str> {
+    let text = text.into();
+    match memchr2(b'\n', b'\r', text.as_bytes()) {
+        Some(_) => text.replace(['\n', '\r'], " ").into(),
+        None => text,
+    }
 }
 
 /// How deep objects and lists are nested in a JSON text.
@@ -162,6 +174,15 @@ mod tests {
             assert_eq!(parse_truncated(text), None, "{text}");
         }
         assert!(matches!(replace_lone_surrogates(r#""\ud83d\ude00""#), Cow::Borrowed(_)));
+    }
+
+    #[test]
+    fn only_a_text_of_several_lines_is_copied() {
+        assert_eq!(join_lines("{\r\n \"a\":\n\"\\n\"}\r"), "{   \"a\": \"\\n\"} ");
+        assert!(matches!(join_lines("[1, 2]"), Cow::Borrowed("[1, 2]")));
+        let text = "[1, 2]".to_owned();
+        let address = text.as_ptr();
+        assert_eq!(join_lines(text).as_ptr(), address);
     }
 
     #[test]

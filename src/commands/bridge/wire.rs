@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use serde_json::value::RawValue;
 
-use crate::protocol::json::members;
+use crate::protocol::json::{join_lines, members};
 use crate::protocol::meta;
 use crate::protocol::rpc::{ParseError, RawMessage};
 
@@ -140,7 +140,7 @@ impl ClientMessage {
         for (range, new) in edits {
             text.replace_range(range, &new);
         }
-        if text.contains(['\n', '\r']) { text.replace(['\n', '\r'], " ") } else { text }
+        join_lines(text).into_owned()
     }
 }
 

@@ -11,6 +11,7 @@ use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
 
 use crate::error::{ErrorKind, Failure, Result};
+use crate::protocol::json::join_lines;
 use crate::protocol::rpc::{MessageText, RawJson, RpcMessage};
 use crate::transport::connection::TransportKind;
 use crate::transport::message::{Incoming, IncomingItem, MAX_MESSAGE};
@@ -122,14 +123,10 @@ pub fn item_line(incoming: &Incoming) -> String {
     })
 }
 
-/// A JSON text as one line. Servers may send messages over several lines; in a JSON string there are no line ends.
+/// A JSON text as one line, with its end. Servers may send messages over several lines.
 #[must_use]
-pub fn to_line(mut json: String) -> String {
-    if memchr::memchr2(b'\n', b'\r', json.as_bytes()).is_some() {
-        json = json.replace(['\n', '\r'], " ");
-    }
-    json.push('\n');
-    json
+pub fn to_line(json: String) -> String {
+    join_lines(json).into_owned() + "\n"
 }
 
 fn has_retry_after(message: &RpcMessage) -> bool {
