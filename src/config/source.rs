@@ -3,6 +3,7 @@
 use std::io;
 use std::path::Path;
 
+use crate::config::file::jsonc;
 use crate::config::file::tree::{self, ConfigNode};
 use crate::config::origin::{ConfigDiagnostic, ConfigFile, ConfigFormat, Layer};
 use crate::config::paths::ConfigPath;
@@ -36,7 +37,7 @@ pub(super) fn read_file(environment: &Environment, place: &ConfigPath) -> Result
 pub fn parse_file(source: &ConfigFile) -> Result<ConfigNode, ConfigDiagnostic> {
     let (parsed, language) = match source.format {
         ConfigFormat::Toml => (tree::parse_toml(&source.text), "TOML"),
-        ConfigFormat::Json => (tree::parse_json(&source.text), "JSON"),
+        ConfigFormat::Json => (jsonc::parse(&source.text), "JSON"),
     };
     parsed.map_err(|error| {
         let fault = ConfigDiagnostic::at(source, error.offset, format!("this is not {language}")).cause(error.message);
@@ -44,8 +45,12 @@ pub fn parse_file(source: &ConfigFile) -> Result<ConfigNode, ConfigDiagnostic> {
     })
 }
 
-/// A file given by the user may have either format; TOML never begins with a brace.
+/// A file given by the user may have either format; TOML begins neither with a brace nor with a slash.
 pub(super) fn detect_format(path: &Path, text: &str) -> ConfigFormat {
-    let json = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"));
-    if json || text.trim_start().starts_with('{') { ConfigFormat::Json } else { ConfigFormat::Toml }
+    let has_extension = |name| path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case(name));
+    if has_extension("json") || has_extension("jsonc") || text.trim_start().starts_with(['{', '/']) {
+        ConfigFormat::Json
+    } else {
+        ConfigFormat::Toml
+    }
 }

@@ -330,6 +330,18 @@ fn a_json_file_without_servers_differs_from_an_empty_one() {
 }
 
 #[test]
+fn json_of_other_clients_may_have_comments_and_trailing_commas() {
+    let text =
+        "// Shared by all clients.\n{\"mcpServers\": {\n  /* the docs */\n  \"a\": {\"url\": \"https://a/\"},\n},}\n";
+    let world = ConfigTestEnv::new().with_mcp_json(text).with_file("c.jsonc", text).with_file("noext", text);
+    assert_eq!(world.load().unwrap().server("a").unwrap().origin().to_string(), "~/project/.mcp.json:4");
+    for name in ["c.jsonc", "noext"] {
+        let config = Config::load(&world.environment(), Some(&world.home().join(name))).unwrap();
+        assert_eq!(config.server("a").unwrap().origin().to_string(), format!("~/{name}:4"));
+    }
+}
+
+#[test]
 fn a_project_file_that_runs_or_sends_needs_trust_until_it_is_granted_and_again_after_a_change() {
     let world = ConfigTestEnv::new().with_mcp_json("{\"mcpServers\": {\"x\": {\"command\": \"evil\"}}}");
     let failure = world.settings("x").unwrap_err();

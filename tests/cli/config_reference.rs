@@ -69,7 +69,7 @@ const PRECEDENCE: &[Block] = &[
     ),
     Block::Text(
         "`.mcp.json` is the format that other MCP clients share: an object `mcpServers` (or `servers`) with one member \
-         for each server, or the members without that object. Keys that mcpipe does not know are ignored, and \
+         for each server, or the members without that object. It may contain comments and trailing commas. Keys that mcpipe does not know are ignored, and \
          `mcpipe config check` lists them. ${CLAUDE_PROJECT_DIR} and ${CLAUDE_PLUGIN_ROOT} are the directory of the file, \
          unless the environment sets them.",
     ),

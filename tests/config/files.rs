@@ -342,7 +342,7 @@ fn help_version_and_config_work_while_a_file_is_broken() {
 fn a_broken_file_of_a_strange_project_disables_nobody_elses_servers() {
     let server = Mcp::modern().http();
     for (name, text, fault) in [
-        (".mcp.json", "{\"mcpServers\": {},}", ".mcp.json:1:19: this is not JSON"),
+        (".mcp.json", "{\"mcpServers\": {,}}", ".mcp.json:1:17: this is not JSON"),
         (".mcp.json", "[]", ".mcp.json:1: expected an object"),
         (".mcpipe.toml", "[servers\n", ".mcpipe.toml:1:9: this is not TOML"),
         (".mcpipe.toml", "serverz = 1\n", ".mcpipe.toml:1: unknown key 'serverz'"),

@@ -437,7 +437,7 @@ fn failures_say_what_was_looked_for() {
         --- stderr
         nothing to write
         mcpipe: error: ~/.cursor/mcp.json:1:17: this is not JSON
-          Unexpected token in object
+          unexpected token in object
     "#]]
     .assert_eq(&import(&["cursor"]));
     // One broken file does not prevent importing the others, and is reported.
@@ -452,7 +452,7 @@ fn failures_say_what_was_looked_for() {
         wrote 1 server to ~/.config/mcpipe/config.toml
         'x' cannot be used yet: program 'x' not found in PATH
         mcpipe: error: ~/.cursor/mcp.json:1:17: this is not JSON
-          Unexpected token in object
+          unexpected token in object
     "#]]
     .assert_eq(&import(&["--yes"]));
     assert!(user_file(&sandbox).exists());

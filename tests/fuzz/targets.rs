@@ -8,8 +8,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use mcpipe::args::{ArgumentInput, ArgumentReader, Validation, assemble_arguments, parse_call_form};
-use mcpipe::config::file::{mcp_json, rewrite, tree};
-use mcpipe::config::import::{ClientFile, ImportClient, jsonc, read_client_file, recognize_file, render};
+use mcpipe::config::file::{jsonc, mcp_json, rewrite, tree};
+use mcpipe::config::import::{ClientFile, ImportClient, read_client_file, recognize_file, render};
 use mcpipe::config::origin::{ConfigFile, ConfigFormat, Layer};
 use mcpipe::env::Environment;
 use mcpipe::models::reply::parse_reply;
@@ -125,8 +125,8 @@ fn source(text: &str, format: ConfigFormat) -> ConfigFile {
 /// A file is still valid after a server was added, removed or renamed, and has no server of the old name.
 pub fn config_file(data: &[u8]) {
     let text = String::from_utf8_lossy(data);
-    let _ = tree::duplicate_keys(&text);
-    if let Ok(root) = tree::parse_json(&text) {
+    let _ = jsonc::duplicate_keys(&text);
+    if let Ok(root) = jsonc::parse(&text) {
         let _ = mcp_json::translate_file(&source(&text, ConfigFormat::Json), &root);
     }
     let Ok(root) = tree::parse_toml(&text) else { return };
@@ -150,11 +150,6 @@ pub fn config_file(data: &[u8]) {
 pub fn import(data: &[u8]) {
     let folder = tempfile::tempdir().expect("a folder for the file to import");
     let directory = folder.path();
-    let text = String::from_utf8_lossy(data);
-    let strict = tree::parse_json(&text);
-    if let (Ok(strict), Ok(lenient)) = (&strict, jsonc::parse(&text)) {
-        assert!(strict.is_equivalent(&lenient), "valid JSON is read differently as JSON with comments");
-    }
     let environment = Environment::new([("HOME", "/home/user"), ("NAME", "value")], directory);
     for name in ["mcp.json", "config.toml", "config.yaml"] {
         let path = directory.join(name);

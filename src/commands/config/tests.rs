@@ -302,7 +302,7 @@ fn check_finds_what_use_would_find() {
         .with_file("project/.mcp.json", "{\"mcpServers\": {}");
     let said = world.run(&["check"]);
     for part in [
-        "error\t~/project/.mcp.json:1:17\tthis is not JSON",
+        "error\t~/project/.mcp.json:1:1\tthis is not JSON: unterminated object",
         "error\t~/.config/mcpipe/config.toml:2\tprogram 'no-such-program' not found in PATH",
         "config.toml:4\tthe variable NOPE is not set",
         "config.toml:6\tunsupported URL scheme 'ftp'",

@@ -85,7 +85,7 @@ pub fn issuer_of(url: &str) -> Option<String> {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::config::file::tree::parse_json;
+    use crate::config::file::jsonc::parse;
 
     #[test]
     fn servers_are_found_in_both_forms() {
@@ -100,7 +100,7 @@ mod tests {
             (r#"{"a": {"command": "x"}, "editor.tabSize": 2}"#, None),
             (r#"{"$schema": "https://s/"}"#, None),
         ] {
-            let found = server_container(&parse_json(text).unwrap());
+            let found = server_container(&parse(text).unwrap());
             let found = found
                 .map(|one| one.value.members().iter().map(|member| member.key.clone()).collect::<Vec<_>>().join(" "));
             assert_eq!(found.as_deref(), names, "{text}");

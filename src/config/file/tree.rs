@@ -1,13 +1,6 @@
 //! A configuration file as a tree in which every key and value has its position.
 //!
-//! TOML and JSON are parsed into the same tree, so that everything after parsing exists once.
-
-use std::fmt;
-
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
-use serde_json::value::RawValue;
-
-use crate::util::json_error::json_fault;
+//! TOML and JSON (`jsonc`) are parsed into the same tree, so that everything after parsing exists once.
 
 /// A value and the byte at which it begins.
 #[derive(Clone, Debug, PartialEq)]
@@ -187,124 +180,11 @@ fn node_from_value(value: &toml_edit::Value, key_at: usize) -> ConfigNode {
     ConfigNode { value, offset: at }
 }
 
-/// Parses JSON; of two equal keys the last one counts, as in other parsers.
-///
-/// # Errors
-/// The position and the reason if it is not valid JSON.
-pub fn parse_json(text: &str) -> Result<ConfigNode, SyntaxError> {
-    let raw: &RawValue = serde_json::from_str(text).map_err(|error| syntax_error(text, 0, &error))?;
-    node_from_json(text, raw)
-}
-
-fn syntax_error(text: &str, base: usize, error: &serde_json::Error) -> SyntaxError {
-    let before: usize =
-        text[base..].split_inclusive('\n').take(error.line().saturating_sub(1)).map(str::len).sum::<usize>();
-    let mut message = json_fault(error);
-    let at = (base + before + error.column().saturating_sub(1)).min(text.len());
-    // A frequent mistake, which the parser reports as a wrong name.
-    let at_brace = text.get(at..).is_some_and(|rest| rest.starts_with('}'));
-    if at_brace && text.get(..at).is_some_and(|before| before.trim_end().ends_with(',')) {
-        message = "trailing comma".to_owned();
-    }
-    SyntaxError { offset: at, message }
-}
-
-/// The position of a slice of `text` in it.
-fn offset(text: &str, part: &str) -> usize {
-    (part.as_ptr() as usize).saturating_sub(text.as_ptr() as usize)
-}
-
-fn node_from_json(text: &str, raw: &RawValue) -> Result<ConfigNode, SyntaxError> {
-    let json = raw.get();
-    let at = offset(text, json);
-    let broken = |error: serde_json::Error| syntax_error(text, at, &error);
-    let value = match json.as_bytes().first() {
-        Some(b'{') => {
-            let mut members: Vec<ConfigMember> = Vec::new();
-            let JsonMembers(pairs) = serde_json::from_str(json).map_err(broken)?;
-            for (key, value) in pairs {
-                let value = node_from_json(text, value)?;
-                let at = key_offset(text, &key, value.offset);
-                members.retain(|member| member.key != key);
-                members.push(ConfigMember { key, offset: at, value });
-            }
-            ConfigValue::Table(members)
-        }
-        Some(b'[') => {
-            let items: Vec<&RawValue> = serde_json::from_str(json).map_err(broken)?;
-            ConfigValue::Array(items.into_iter().map(|item| node_from_json(text, item)).collect::<Result<_, _>>()?)
-        }
-        Some(b'"') => ConfigValue::String(serde_json::from_str(json).map_err(broken)?),
-        Some(b't') => ConfigValue::Bool(true),
-        Some(b'f') => ConfigValue::Bool(false),
-        Some(b'n') => ConfigValue::Unsupported("null"),
-        _ => match json.parse::<i64>() {
-            Ok(whole) => ConfigValue::Integer(whole),
-            Err(_) => ConfigValue::Float(json.parse().unwrap_or(f64::NAN)),
-        },
-    };
-    Ok(ConfigNode { value, offset: at })
-}
-
-/// The duplicate keys in one object of a JSON text, and the position of each duplicate.
-#[must_use]
-pub fn duplicate_keys(text: &str) -> Vec<(usize, String)> {
-    let mut found = Vec::new();
-    if let Ok(raw) = serde_json::from_str(text) {
-        collect_duplicates(text, raw, &mut found);
-    }
-    found
-}
-
-fn collect_duplicates(text: &str, raw: &RawValue, found: &mut Vec<(usize, String)>) {
-    let json = raw.get();
-    if let Ok(items) = serde_json::from_str::<Vec<&RawValue>>(json) {
-        items.into_iter().for_each(|item| collect_duplicates(text, item, found));
-    } else if let Ok(JsonMembers(pairs)) = serde_json::from_str(json) {
-        for (index, (key, value)) in pairs.iter().enumerate() {
-            if pairs[..index].iter().any(|(other, _)| other == key) {
-                found.push((key_offset(text, key, offset(text, value.get())), key.clone()));
-            }
-            collect_duplicates(text, value, found);
-        }
-    }
-}
-
-/// The opening quote of the key before the value at `value_at`; the value's position if the key contains escapes.
-fn key_offset(text: &str, key: &str, value_at: usize) -> usize {
-    let quoted = serde_json::to_string(key).unwrap_or_default();
-    text[..value_at].rfind(&quoted).unwrap_or(value_at)
-}
-
-/// The members of a JSON object in order, with unparsed values.
-struct JsonMembers<'a>(Vec<(String, &'a RawValue)>);
-
-impl<'de> Deserialize<'de> for JsonMembers<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct MembersVisitor;
-        impl<'de> Visitor<'de> for MembersVisitor {
-            type Value = JsonMembers<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<JsonMembers<'de>, A::Error> {
-                let mut pairs = Vec::new();
-                while let Some(pair) = map.next_entry::<String, &'de RawValue>()? {
-                    pairs.push(pair);
-                }
-                Ok(JsonMembers(pairs))
-            }
-        }
-        deserializer.deserialize_map(MembersVisitor)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use crate::config::file::jsonc;
 
     fn line(text: &str, at: usize) -> usize {
         text[..at].matches('\n').count() + 1
@@ -337,19 +217,8 @@ mod tests {
             }
         }
         let toml = parse_toml("a = 'x'\nb = [1, 2.5, true]\n[c]\nd = 'y'\n").unwrap();
-        let json = parse_json("{\"a\": \"x\", \"b\": [1, 2.5, true],\n \"c\": {\"d\": \"\\u0079\"}}").unwrap();
+        let json = jsonc::parse("{\"a\": \"x\", \"b\": [1, 2.5, true],\n \"c\": {\"d\": \"\\u0079\"}}").unwrap();
         assert_eq!(bare(&toml), bare(&json));
-    }
-
-    #[test]
-    fn json_keys_and_values_have_line_numbers() {
-        let text = "{\n \"s\": {\n  \"x\": {\n   \"url\": \"x\",\n   \"args\": [\n    \"x\"]}}}";
-        let tree = parse_json(text).unwrap();
-        let x = tree.get("s").unwrap().value.get("x").unwrap();
-        assert_eq!(line(text, x.offset), 3);
-        assert_eq!(line(text, x.value.get("args").unwrap().offset), 5);
-        let ConfigValue::Array(items) = &x.value.get("args").unwrap().value.value else { panic!("no list") };
-        assert_eq!(line(text, items[0].offset), 6);
     }
 
     #[test]
@@ -357,18 +226,5 @@ mod tests {
         let text = "a = 1\nb = = 2\n";
         let error = parse_toml(text).unwrap_err();
         assert_eq!(line(text, error.offset), 2);
-        let text = "{\n \"a\": 1,\n}";
-        let error = parse_json(text).unwrap_err();
-        assert_eq!((line(text, error.offset), error.message.as_str()), (3, "trailing comma"));
-        let error = parse_json("").unwrap_err();
-        assert_eq!(error.offset, 0);
-        assert!(parse_json("{\"é\": tru}").is_err());
-    }
-
-    #[test]
-    fn the_last_of_two_equal_json_keys_counts() {
-        let tree = parse_json("{\"a\": 1, \"a\": 2}").unwrap();
-        assert_eq!(tree.members().len(), 1);
-        assert_eq!(tree.get("a").unwrap().value.value, ConfigValue::Integer(2));
     }
 }

@@ -8,6 +8,7 @@ use super::client_file::{ClientFileReader, ImportedFile};
 use super::draft::ServerDraft;
 use super::variables::VariableSyntax;
 use crate::config::file::client_forms::server_container;
+use crate::config::file::jsonc;
 use crate::config::file::tree::{ConfigMember, ConfigNode, ConfigValue};
 use crate::config::import::clients::{ImportClient, client_files};
 use crate::util::bounded_read::{self, MAX_FILE};
@@ -64,7 +65,7 @@ fn disabled_servers(reading: &ClientFileReader<'_>) -> Vec<String> {
             continue;
         }
         let Some(root) =
-            bounded_read::read_to_string(&found.path, MAX_FILE).ok().and_then(|text| super::jsonc::parse(&text).ok())
+            bounded_read::read_to_string(&found.path, MAX_FILE).ok().and_then(|text| jsonc::parse(&text).ok())
         else {
             continue;
         };

@@ -6,12 +6,11 @@ use std::sync::Arc;
 
 use super::clients::{ClientFile, Platform};
 use super::draft::ServerDraft;
-use super::jsonc;
 use super::secrets::{self, FoundSecret};
 use super::variables::{VariableContext, VariableSyntax};
 use crate::config::ConfiguredServer;
 use crate::config::file::mcp_json;
-use crate::config::file::tree::{ConfigMember, ConfigNode, ConfigValue, parse_toml};
+use crate::config::file::tree::{ConfigMember, ConfigNode, ConfigValue};
 use crate::config::origin::{ConfigDiagnostic, ConfigFile, ConfigFormat, Layer};
 use crate::config::paths::ConfigPath;
 use crate::config::source::read_file;
@@ -69,17 +68,6 @@ pub(super) fn open_file(environment: &Environment, path: &Path) -> Result<Config
     let toml = path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("toml"));
     let format = if toml { ConfigFormat::Toml } else { ConfigFormat::Json };
     Ok(ConfigFile::new(path.to_owned(), environment.abbreviate_home(path), text, Layer::Explicit, format))
-}
-
-pub(super) fn parse_file(source: &ConfigFile) -> Result<ConfigNode> {
-    let (parsed, language) = match source.format {
-        ConfigFormat::Toml => (parse_toml(&source.text), "TOML"),
-        ConfigFormat::Json => (jsonc::parse(&source.text), "JSON"),
-    };
-    parsed.map_err(|error| {
-        let fault = ConfigDiagnostic::at(source, error.offset, format!("this is not {language}")).cause(error.message);
-        ConfigDiagnostic { column: source.column_at(error.offset), ..fault }.into()
-    })
 }
 
 /// A name that `config add` would accept: letters, digits, `_`, `-`, `.` and `/`, beginning with a letter or digit.

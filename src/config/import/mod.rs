@@ -14,7 +14,6 @@ mod draft;
 mod finish;
 mod gemini;
 mod generic;
-pub mod jsonc;
 mod mcporter;
 mod opencode;
 pub mod plan;
@@ -35,9 +34,10 @@ pub use crate::config::import::clients::{
     ClientFile, ImportClient, Platform, client_files, discover_files, searched_paths,
 };
 use crate::config::paths::absolute_path;
+use crate::config::source::parse_file;
 use crate::env::Environment;
 use crate::error::{ErrorKind, Failure, Result};
-use client_file::{ClientFileReader, open_file, parse_file};
+use client_file::{ClientFileReader, open_file};
 
 /// Translates a file of another client.
 ///

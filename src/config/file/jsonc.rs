@@ -1,7 +1,8 @@
-//! JSON with comments and trailing commas, as editors write it, parsed into the common configuration tree.
+//! JSON as other clients write it, with comments and trailing commas, parsed into the common configuration tree.
 
 use jsonc_parser::ast;
 use jsonc_parser::common::Ranged;
+use jsonc_parser::errors::ParseErrorKind;
 use jsonc_parser::{CollectOptions, ParseOptions, parse_to_ast};
 
 use crate::config::file::tree::{ConfigMember, ConfigNode, ConfigValue, SyntaxError};
@@ -26,12 +27,35 @@ const PARSE_OPTIONS: ParseOptions = ParseOptions {
 /// # Errors
 /// The position and the reason if it is not valid JSON with these extensions.
 pub fn parse(text: &str) -> Result<ConfigNode, SyntaxError> {
-    let parsed = parse_to_ast(text, &CollectOptions::default(), &PARSE_OPTIONS)
-        .map_err(|error| SyntaxError { offset: error.range().start, message: error.kind().to_string() })?;
-    Ok(parsed.value.map_or(ConfigNode { value: ConfigValue::Table(Vec::new()), offset: 0 }, to_node))
+    parse_noting_duplicates(text, &mut Vec::new())
 }
 
-fn to_node(value: ast::Value<'_>) -> ConfigNode {
+/// The duplicate keys in one object, and the position of each duplicate; none in a file that is not valid.
+#[must_use]
+pub fn duplicate_keys(text: &str) -> Vec<(usize, String)> {
+    let mut found = Vec::new();
+    let _ = parse_noting_duplicates(text, &mut found);
+    found.sort_by_key(|(offset, _)| *offset);
+    found
+}
+
+fn parse_noting_duplicates(text: &str, duplicates: &mut Vec<(usize, String)>) -> Result<ConfigNode, SyntaxError> {
+    let parsed = parse_to_ast(text, &CollectOptions::default(), &PARSE_OPTIONS)
+        .map_err(|error| SyntaxError { offset: error.range().start, message: fault(error.kind()) })?;
+    let empty = ConfigNode { value: ConfigValue::Table(Vec::new()), offset: 0 };
+    Ok(parsed.value.map_or(empty, |value| to_node(value, duplicates)))
+}
+
+/// What is wrong, worded like other causes.
+fn fault(kind: &ParseErrorKind) -> String {
+    let mut message = kind.to_string();
+    if let Some(first) = message.get_mut(..1) {
+        first.make_ascii_lowercase();
+    }
+    message
+}
+
+fn to_node(value: ast::Value<'_>, duplicates: &mut Vec<(usize, String)>) -> ConfigNode {
     let at = value.range().start;
     let value = match value {
         ast::Value::StringLit(text) => ConfigValue::String(text.value.into_owned()),
@@ -41,14 +65,19 @@ fn to_node(value: ast::Value<'_>) -> ConfigNode {
         },
         ast::Value::BooleanLit(flag) => ConfigValue::Bool(flag.value),
         ast::Value::NullKeyword(_) => ConfigValue::Unsupported("null"),
-        ast::Value::Array(array) => ConfigValue::Array(array.elements.into_iter().map(to_node).collect()),
+        ast::Value::Array(array) => {
+            ConfigValue::Array(array.elements.into_iter().map(|element| to_node(element, duplicates)).collect())
+        }
         ast::Value::Object(object) => {
             let mut members: Vec<ConfigMember> = Vec::new();
             for property in object.properties {
                 let at = property.range.start;
                 let key = property.name.into_string();
-                members.retain(|member| member.key != key);
-                members.push(ConfigMember { key, offset: at, value: to_node(property.value) });
+                if let Some(earlier) = members.iter().position(|member| member.key == key) {
+                    members.remove(earlier);
+                    duplicates.push((at, key.clone()));
+                }
+                members.push(ConfigMember { key, offset: at, value: to_node(property.value, duplicates) });
             }
             ConfigValue::Table(members)
         }
@@ -60,7 +89,6 @@ fn to_node(value: ast::Value<'_>) -> ConfigNode {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::config::file::tree;
 
     #[test]
     fn comments_and_trailing_commas_are_skipped_and_offsets_kept() {
@@ -74,10 +102,13 @@ mod tests {
     }
 
     #[test]
-    fn plain_json_is_read_as_the_json_reader_reads_it() {
-        let text =
-            r#"{"a": {"b": [true, -3, 1e3, "q\"\u0041"], "b2": {}}, "a": {"c": "d"}, "n": 12345678901234567890}"#;
-        assert_eq!(parse(text).unwrap(), tree::parse_json(text).unwrap());
+    fn the_last_of_two_equal_keys_counts() {
+        let text = r#"{"a": {"b": 1}, "n": [{"c": true, "\u0063": 12345678901234567890}], "a": "q\"\u0041"}"#;
+        let tree = parse(text).unwrap();
+        assert_eq!(tree.get("a").unwrap().value.as_str(), Some("q\"A"));
+        assert_eq!(tree.members().iter().map(|member| member.key.as_str()).collect::<Vec<_>>(), ["n", "a"]);
+        assert_eq!(duplicate_keys(text), [(34, "c".to_owned()), (68, "a".to_owned())]);
+        assert!(duplicate_keys("{\"a\": 1, \"a\": 2").is_empty());
         assert_eq!(parse("  \n").unwrap().members().len(), 0);
     }
 
