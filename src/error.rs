@@ -180,6 +180,9 @@ impl RetryAdvice {
     }
 }
 
+/// The cause of failures because of it, and the beginning of notes about it.
+pub const NO_HOME_DIRECTORY: &str = "there is no home directory";
+
 /// An error for the user. Boxed inside, so that `Result<T>` is small.
 #[derive(Clone, Debug)]
 pub struct Failure(Box<FailureDetails>);
@@ -237,6 +240,13 @@ pub enum ConnectStep {
 }
 
 impl Failure {
+    /// Something is to be stored, and there is no home directory; `instead` is what helps besides setting it.
+    #[must_use]
+    pub fn no_home_directory(message: impl Into<String>, instead: &str) -> Self {
+        let home = if cfg!(windows) { "USERPROFILE" } else { "HOME" };
+        Failure::new(ErrorKind::Config, message).cause(NO_HOME_DIRECTORY).hint(format!("set {home}, or {instead}"))
+    }
+
     /// An error of this kind.
     pub fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
         Failure(Box::new(FailureDetails {

@@ -111,9 +111,7 @@ pub fn untrust_file(environment: &Environment, path: &Path) -> Result<bool> {
 
 fn update(environment: &Environment, change: impl FnOnce(&mut BTreeMap<String, String>)) -> Result<()> {
     let Some(file) = store_file(environment) else {
-        return Err(Failure::new(ErrorKind::Config, "cannot save the list of trusted files")
-            .cause("there is no home directory")
-            .hint("set HOME or XDG_STATE_HOME"));
+        return Err(Failure::no_home_directory("cannot save the list of trusted files", "set XDG_STATE_HOME"));
     };
     let _lock = write::lock_for_edit(&file)?;
     write::check_writable(environment, &file)?;

@@ -3,7 +3,7 @@
 //! Servers without logins need no store, and a login is still valid for the run that obtained it.
 
 use crate::auth::store::types::{CredentialStore, CredentialSummary};
-use crate::error::{ErrorKind, Failure, Result};
+use crate::error::{Failure, NO_HOME_DIRECTORY, Result};
 use crate::secret::Secret;
 use crate::transport::BoxFuture;
 use crate::util::file_lock::FileLock;
@@ -13,9 +13,7 @@ pub struct NullStore;
 
 impl NullStore {
     fn unavailable() -> Failure {
-        Failure::new(ErrorKind::Config, "no location to store credentials")
-            .cause("there is no home directory")
-            .hint("set HOME, or name a file in MCPIPE_CREDENTIALS_FILE")
+        Failure::no_home_directory("no location to store credentials", "name a file in MCPIPE_CREDENTIALS_FILE")
     }
 }
 
@@ -37,7 +35,7 @@ impl CredentialStore for NullStore {
     }
 
     fn location(&self) -> String {
-        "nowhere (there is no home directory)".to_owned()
+        format!("nowhere ({NO_HOME_DIRECTORY})")
     }
 
     /// Nothing is shared with other processes, so there is nothing to lock.

@@ -120,9 +120,7 @@ pub(super) fn file_to_change(context: &ConfigContext<'_>, project: bool) -> Resu
         return found.ok_or_else(|| Failure::new(ErrorKind::Config, "the working directory does not exist"));
     }
     paths::explicit_file(environment, context.config_file).or_else(|| paths::user_file(environment)).ok_or_else(|| {
-        Failure::new(ErrorKind::Config, "no location for the configuration file")
-            .cause("there is no home directory")
-            .hint("set HOME, or name a file with --config")
+        Failure::no_home_directory("no location for the configuration file", "name a file with --config")
     })
 }
 

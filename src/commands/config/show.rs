@@ -23,7 +23,7 @@ use crate::config::settings::Defaults;
 use crate::config::value::secrets::Secrets;
 use crate::config::{Config, ConfiguredServer};
 use crate::env::Environment;
-use crate::error::Result;
+use crate::error::{NO_HOME_DIRECTORY, Result};
 use crate::output::Column;
 use crate::target;
 use crate::transport::{HttpMode, TransportKind};
@@ -371,7 +371,7 @@ pub(super) fn path(context: &ConfigContext<'_>) -> ConfigReport {
     let mut report = ConfigReport::new(json!({ "files": files }), ReportBody::Table(columns, rows));
     report.notes = notes;
     if config.paths.is_empty() {
-        report.notes.push("there is no home directory, so no configuration file is read".to_owned());
+        report.notes.push(format!("{NO_HOME_DIRECTORY}, so no configuration file is read"));
     } else if !config.paths.iter().any(|place| place.layer == Layer::User) {
         report.notes.push("only this file is read, because of --config or MCPIPE_CONFIG".to_owned());
     }

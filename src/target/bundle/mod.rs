@@ -114,9 +114,10 @@ impl Bundle {
         let mut file = File::open(&path).map_err(unreadable)?;
         let sha256 = copy_and_hash(&mut file, &mut io::sink()).map_err(unreadable)?;
         let Some(cache) = environment.cache_dir() else {
-            return Err(Failure::new(ErrorKind::Config, format!("cannot unpack the bundle {display_path}"))
-                .cause("there is no home directory")
-                .hint("set HOME or MCPIPE_CACHE_DIR"));
+            return Err(Failure::no_home_directory(
+                format!("cannot unpack the bundle {display_path}"),
+                "set MCPIPE_CACHE_DIR",
+            ));
         };
         // The server is started in this directory, so the path has to be absolute.
         let directory = absolute_path(environment, &cache).join("bundles").join(&sha256);
