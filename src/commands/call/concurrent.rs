@@ -62,7 +62,7 @@ pub async fn run_prepared_call(
     number: u64,
 ) -> FinishedCall {
     let questions = Arc::new(ServerRequestLog::default());
-    let prepared = prepared.map(|ready| ready.with_log(&questions));
+    let prepared = prepared.map(|ready| ready.with_server_request_log(&questions));
     let got = ToolCall::concurrent(way, given, &questions, number).run(prepared).await;
     let (finished, misfit) = finish(way, take_failed_question(way, &questions), got);
     misfit.iter().for_each(|misfit| way.context.ui.warn(&misfit.to_string()));
@@ -86,7 +86,8 @@ pub async fn repeat_call(
     known: impl Fn(&RawJson) -> bool,
 ) -> RepeatedCall {
     let questions = Arc::new(ServerRequestLog::default());
-    let (call, ready) = (ToolCall::concurrent(way, given, &questions, 1), ready.clone().with_log(&questions));
+    let (call, ready) =
+        (ToolCall::concurrent(way, given, &questions, 1), ready.clone().with_server_request_log(&questions));
     let sent = call.send(&ready).await;
     let failed_question = take_failed_question(way, &questions);
     if failed_question.is_none() && sent.as_ref().is_ok_and(known) {

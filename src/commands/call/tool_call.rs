@@ -168,7 +168,7 @@ pub struct ReadyCall {
 impl ReadyCall {
     /// The same call with a log of its own for the server's requests.
     #[must_use]
-    pub fn with_log(mut self, server_requests: &Arc<ServerRequestLog>) -> Self {
+    pub fn with_server_request_log(mut self, server_requests: &Arc<ServerRequestLog>) -> Self {
         self.operation.server_requests = Some(server_requests.clone());
         self
     }
