@@ -205,11 +205,25 @@ pub fn name_ending(naming: FileNaming<'_>, extension: &str) -> String {
     }
 }
 
+/// Refuses `-` where it would be the name of a file: for other options it is standard output.
+///
+/// # Errors
+/// [`ErrorKind::Usage`] for `-`; `needs` is what the option needs, and `usage` is the option with its value.
+pub fn refuse_dash(path: &Path, needs: &str, usage: &str) -> Result<()> {
+    if path != Path::new("-") {
+        return Ok(());
+    }
+    let option = usage.split(' ').next().unwrap_or_default();
+    Err(Failure::new(ErrorKind::Usage, format!("{option} needs a {needs}: standard output is for the results"))
+        .hint(format!("name a {needs}: {usage}")))
+}
+
 /// Checks that files can be created in a directory, before the operation whose results are saved there.
 ///
 /// # Errors
 /// [`ErrorKind::Usage`] if they cannot.
 pub fn ensure_directory_writable(directory: &Path) -> Result<()> {
+    refuse_dash(directory, "directory", "--save DIR")?;
     let usage = |what: &str, error: &std::io::Error| {
         Failure::new(ErrorKind::Usage, format!("cannot create {what} '{}'", directory.display()))
             .caused_by(error)

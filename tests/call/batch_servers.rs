@@ -271,6 +271,12 @@ fn lines_that_are_done_are_skipped() {
     let calls = calls.to_str().unwrap();
     let words = ["call", &server.target(), "--batch", calls, "--ordered", "--skip-done", "done.ndjson"];
     sandbox.mcpipe(words).run().exits(2).prints("").stderr_contains("cannot read done.ndjson");
+    sandbox.file("-", "");
+    let dash = sandbox.mcpipe(words.map(|word| if word == "done.ndjson" { "-" } else { word })).run();
+    dash.exits(2).prints("").stderr_is(
+        "mcpipe: error: --skip-done needs a file, not standard input\n\
+         hint: name the file with the output of an earlier run: --skip-done FILE\n",
+    );
     assert_eq!(server.processes().len(), 0);
     sandbox.file("done.ndjson", "");
     let first = sandbox.mcpipe(words).run();

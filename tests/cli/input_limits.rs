@@ -58,3 +58,15 @@ fn a_dash_is_not_a_file() {
         .exits(2)
         .stderr_contains("'-' is neither a known client nor a file");
 }
+    for words in [
+        &["call", "./server", "tool", "--save", "-"][..],
+        &["read", "./server", "a://b", "--save", "-"],
+        &["call", "./server", "tool", "--repeat", "2", "--html", "-"],
+    ] {
+        let option = words[words.len() - 2];
+        let (needs, value) = if option == "--save" { ("directory", "DIR") } else { ("file", "FILE") };
+        sandbox.mcpipe(words).run().exits(2).prints("").stderr_is(&format!(
+            "mcpipe: error: {option} needs a {needs}: standard output is for the results\n\
+             hint: name a {needs}: {option} {value}\n"
+        ));
+    }

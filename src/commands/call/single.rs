@@ -13,7 +13,7 @@ use crate::commands::tools::{ToolCache, is_read_only};
 use crate::commands::usage_errors::separate_lock_file_failure;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::output::content;
-use crate::output::save::{ensure_directory_writable, ensure_file_writable, format_name_warning};
+use crate::output::save::{ensure_directory_writable, ensure_file_writable, format_name_warning, refuse_dash};
 use crate::session::Session;
 use crate::session::tasks::Task;
 use crate::transport::Endpoint;
@@ -40,6 +40,7 @@ pub async fn run(context: &Context, args: &CallArgs) -> Result<Exit> {
         return Err(failure);
     }
     let raw_arguments = RawArguments::parse(&target, tool, words, args.object.clone())?;
+    args.html.as_deref().map_or(Ok(()), |path| refuse_dash(path, "file", "--html FILE"))?;
     if let Some(directory) = args.save.as_deref().filter(|_| !args.dry_run) {
         // Checked before the call: a usage error after it would make scripts call again.
         ensure_directory_writable(directory)?;

@@ -9,6 +9,7 @@ use crate::commands::test::html;
 use crate::commands::test::report::{Outcome, TestReport, TestResult, failure_text};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::output::Ui;
+use crate::output::save::refuse_dash;
 
 /// The variable that GitHub Actions sets in every step.
 const GITHUB_ACTIONS: &str = "GITHUB_ACTIONS";
@@ -57,10 +58,7 @@ pub(super) fn write(context: &Context, reports: &[TestReport], options: &ExportO
 pub(super) fn check(options: &ExportOptions<'_>) -> Result<()> {
     let files = [("--junit", options.junit), ("--markdown", options.markdown), ("--html", options.html)];
     for (option, path) in files.into_iter().filter_map(|(option, path)| Some((option, path?))) {
-        if path == Path::new("-") {
-            let message = format!("{option} needs a file: standard output is for the results");
-            return Err(Failure::new(ErrorKind::Usage, message).hint(format!("name a file: {option} FILE")));
-        }
+        refuse_dash(path, "file", &format!("{option} FILE"))?;
         let directory = path.parent().filter(|directory| !directory.as_os_str().is_empty());
         if let Some(directory) = directory.filter(|directory| !directory.is_dir()) {
             return Err(Failure::new(ErrorKind::Usage, format!("cannot write {}", path.display()))

@@ -24,6 +24,10 @@ impl DoneLines {
     /// # Errors
     /// [`ErrorKind::Usage`] if it cannot be read; when mcpipe is interrupted.
     pub async fn read(context: &Context, path: &Path) -> Result<Self> {
+        if path == Path::new("-") {
+            return Err(Failure::new(ErrorKind::Usage, "--skip-done needs a file, not standard input")
+                .hint("name the file with the output of an earlier run: --skip-done FILE"));
+        }
         let file = path.to_owned();
         let read = tokio::task::spawn_blocking(move || {
             let mut done = HashSet::new();
