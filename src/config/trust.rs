@@ -18,6 +18,7 @@ use crate::config::value::expand;
 use crate::config::value::secrets::SecretReference;
 use crate::env::Environment;
 use crate::error::{ErrorKind, Failure, Result};
+use crate::util::bounded_read::{self, MAX_FILE};
 use crate::util::hex::hex;
 use crate::util::json_error::json_fault_at;
 use crate::util::quoting;
@@ -45,7 +46,7 @@ impl TrustStore {
         let Some(path) = store_file(environment) else { return Ok(TrustStore::default()) };
         let fault =
             || ConfigDiagnostic::for_file(&environment.abbreviate_home(&path), "cannot read the list of trusted files");
-        match std::fs::read_to_string(&path) {
+        match bounded_read::read_to_string(&path, MAX_FILE) {
             Ok(text) => serde_json::from_str(&text).map_err(|error| {
                 fault().cause(json_fault_at(&error)).hint("remove the file and run `mcpipe config trust` again")
             }),

@@ -39,6 +39,31 @@ fn an_endless_file_is_refused() {
 }
 
 #[test]
+fn an_endless_list_of_trusted_files_is_refused() {
+    let sandbox = Sandbox::new();
+    sandbox.file("../home/.local/state/mcpipe/trust.json", "");
+    let list = sandbox.path().join("home/.local/state/mcpipe/trust.json");
+    std::fs::remove_file(&list).unwrap();
+    std::os::unix::fs::symlink("/dev/zero", &list).unwrap();
+    sandbox.file(".mcp.json", "{\"mcpServers\": {\"a\": {\"command\": \"x\"}}}");
+    let run = sandbox.mcpipe(["list", "a"]).run();
+    run.exits(3)
+        .prints("")
+        .stderr_contains("cannot read the list of trusted files")
+        .stderr_contains("it is longer than 64 MiB");
+}
+
+#[test]
+fn a_file_that_became_endless_in_the_editor_is_refused() {
+    let sandbox = Sandbox::new();
+    sandbox.file(".mcpipe.toml", "[servers.a]\nurl = \"https://a.example/\"\n");
+    sandbox.mcpipe(["config", "trust", "--yes"]).run().exits(0);
+    let editor = sandbox.script("editor", "ln -sf /dev/zero \"$1\"");
+    let run = sandbox.mcpipe(["config", "edit", "--project"]).env("VISUAL", &editor).run();
+    run.exits(3).prints("").stderr_contains(".mcpipe.toml\n  it is longer than 64 MiB\n");
+}
+
+#[test]
 fn a_dash_is_not_a_file() {
     let sandbox = Sandbox::new();
     sandbox.file("-", "x = 1\n");
@@ -52,12 +77,6 @@ fn a_dash_is_not_a_file() {
         run.exits(code).prints("");
         assert_eq!(run.stderr(), format!("mcpipe: error: {message}\n  {why}\n"));
     }
-    sandbox
-        .mcpipe(["config", "import", "-"])
-        .run()
-        .exits(2)
-        .stderr_contains("'-' is neither a known client nor a file");
-}
     for words in [
         &["call", "./server", "tool", "--save", "-"][..],
         &["read", "./server", "a://b", "--save", "-"],
@@ -70,3 +89,9 @@ fn a_dash_is_not_a_file() {
              hint: name a {needs}: {option} {value}\n"
         ));
     }
+    sandbox
+        .mcpipe(["config", "import", "-"])
+        .run()
+        .exits(2)
+        .stderr_contains("'-' is neither a known client nor a file");
+}

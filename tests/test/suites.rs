@@ -345,6 +345,13 @@ fn snapshots_are_written_and_compared() {
     missing
         .exits(9)
         .stdout_contains("the snapshot suite.snapshots/says--it.json does not exist; write it with --update");
+    let snapshot = sandbox.file("suite.snapshots/says--it.json", "");
+    std::fs::remove_file(&snapshot).unwrap();
+    std::os::unix::fs::symlink("/dev/zero", &snapshot).unwrap();
+    suite_in(&sandbox, &server, &suite("one"), &[]).exits(9).stdout_contains(
+        "the snapshot suite.snapshots/says--it.json cannot be read (it is longer than 256 MiB); write it with --update",
+    );
+    std::fs::remove_file(&snapshot).unwrap();
     let written = suite_in(&sandbox, &server, &suite("one"), &["--update"]);
     written.exits(0).prints("suite.toml\tok\tsays: it\tsnapshot written\n");
     let stored = std::fs::read_to_string(sandbox.work().join("suite.snapshots/says--it.json")).unwrap();

@@ -215,7 +215,7 @@ pub(super) fn edit(context: &ConfigContext<'_>, project: bool) -> Result<ConfigR
         draft.write(TEMPLATE)?;
     }
     let trusted = project
-        && std::fs::read_to_string(&path)
+        && bounded_read::read_to_string(&path, MAX_FILE)
             .is_ok_and(|text| trust::TrustStore::load(environment).is_ok_and(|store| store.is_trusted(&path, &text)));
     let failed = || Failure::new(ErrorKind::Config, format!("the editor '{}' failed", editor.join(" ")));
     if trusted {
@@ -232,7 +232,8 @@ pub(super) fn edit(context: &ConfigContext<'_>, project: bool) -> Result<ConfigR
     }
     if trusted {
         // A file that the user edited has been seen by the user.
-        let text = std::fs::read_to_string(&path).map_err(|error| failed().caused_by(&error))?;
+        let text = bounded_read::read_to_string(&path, MAX_FILE)
+            .map_err(|error| Failure::new(ErrorKind::Config, format!("cannot read {shown}")).caused_by(&error))?;
         trust::trust_file(environment, &path, text.strip_prefix('\u{feff}').unwrap_or(&text))?;
     }
     let mut report = check::check(context, None)?;

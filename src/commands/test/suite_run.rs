@@ -35,6 +35,8 @@ use crate::protocol::views::is_error_result;
 use crate::session::operation::Operation;
 use crate::session::{CachePolicy, Session};
 use crate::target::Target;
+use crate::transport::MAX_MESSAGE;
+use crate::util::bounded_read;
 use crate::util::duration::format_duration;
 use crate::util::quoting::quote;
 
@@ -427,8 +429,8 @@ impl Attempt {
                 return Ok(());
             }
         };
-        let stored = std::fs::read_to_string(&path).ok();
-        if stored.as_deref() == Some(&kept) {
+        let stored = bounded_read::read_to_string(&path, MAX_MESSAGE as u64);
+        if stored.as_ref().is_ok_and(|stored| *stored == kept) {
             return Ok(());
         }
         if update {
@@ -441,12 +443,15 @@ impl Attempt {
             return Ok(());
         }
         match stored {
-            None => self.problem(
-                line,
-                format!("the snapshot {} does not exist; write it with --update", path.display()),
-                Vec::new(),
-            ),
-            Some(stored) => {
+            Err(error) => {
+                let why = match error.kind() {
+                    std::io::ErrorKind::NotFound => "does not exist".to_owned(),
+                    _ => format!("cannot be read ({error})"),
+                };
+                let message = format!("the snapshot {} {why}; write it with --update", path.display());
+                self.problem(line, message, Vec::new());
+            }
+            Ok(stored) => {
                 let message = format!("the result differs from {}; accept it with --update", path.display());
                 self.problem(line, message, different_lines(&stored, &kept));
             }
