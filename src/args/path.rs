@@ -20,6 +20,8 @@ pub enum Validation {
 
 /// The most members in one name; a longer name is taken literally.
 const MAX_DEPTH: usize = 64;
+/// The largest position in an array: an argument for each item before it would be needed.
+const MAX_INDEX: usize = 99_999;
 
 /// The most schemas of one place that are considered.
 const MAX_SCHEMAS: usize = 64;
@@ -76,7 +78,7 @@ impl<'a> ArgPath<'a> {
         let name = dotted.as_deref().unwrap_or(name);
         match document {
             Some(document) => place.descend(document, name, can_split_at_dots(name))?,
-            None => place.descend_without_schema(name, can_split_at_dots(name)),
+            None => place.descend_without_schema(name, can_split_at_dots(name))?,
         }
         Ok(place)
     }
@@ -84,33 +86,46 @@ impl<'a> ArgPath<'a> {
     /// The position that a name begins with, and the rest of the name, if there may be an array here. `[0]` is a
     /// position unless the schema rules out an array, a bare `0` only if the schema requires one.
     fn leading_index<'n>(&self, document: SchemaDocument<'a>, name: &'n str) -> Option<(usize, Option<&'n str>)> {
+        let (digits, tail) = self.leading_digits(document, name)?;
+        Some((parse_index(digits)?, tail))
+    }
+
+    /// As [`ArgPath::leading_index`], also digits that are no position.
+    fn leading_digits<'n>(&self, document: SchemaDocument<'a>, name: &'n str) -> Option<(&'n str, Option<&'n str>)> {
         let (head, tail) = split_first_step(name);
         let kinds = document.types_of_any(&self.schemas);
         let open = self.schemas.is_empty() || kinds == TypeSet::ALL;
         let digits = match bracketed_index(head) {
             Some(digits) if open || kinds.contains(TypeSet::ARRAY) => digits,
-            None if !open && kinds.contains(TypeSet::ARRAY) => head,
+            None if !open && kinds.contains(TypeSet::ARRAY) && is_digits(head) => head,
             _ => return None,
         };
-        if self.steps.is_empty() || !is_index(digits) {
-            return None;
-        }
-        Some((digits.parse().ok()?, tail))
+        (!self.steps.is_empty()).then_some((digits, tail))
+    }
+
+    /// Why digits at a place for a position are none.
+    fn invalid_index(&self, digits: &str) -> ArgPathError {
+        let why = match digits.starts_with('0') {
+            true => "it begins with 0".to_owned(),
+            false => format!("the largest one is {MAX_INDEX}"),
+        };
+        ArgPathError(ValueProblem::new(&self.steps, format!("{digits} is not a position in an array: {why}")))
     }
 
     /// Adds all steps of a name that no schema describes.
-    fn descend_without_schema(&mut self, name: &str, splits: bool) {
+    fn descend_without_schema(&mut self, name: &str, splits: bool) -> Result<(), ArgPathError> {
         if !splits {
-            return self.push_step(PathStep::member(name), Vec::new());
+            self.push_step(PathStep::member(name), Vec::new());
+            return Ok(());
         }
         for step in name.split('.') {
-            let position = bracketed_index(step).filter(|digits| is_index(digits) && !self.steps.is_empty());
-            let step = match position.and_then(|digits| digits.parse().ok()) {
-                Some(position) => PathStep::Item(position),
+            let step = match bracketed_index(step).filter(|_| !self.steps.is_empty()) {
+                Some(digits) => PathStep::Item(parse_index(digits).ok_or_else(|| self.invalid_index(digits))?),
                 None => PathStep::member(step),
             };
             self.push_step(step, Vec::new());
         }
+        Ok(())
     }
 
     fn descend(&mut self, document: SchemaDocument<'a>, name: &str, splits: bool) -> Result<(), ArgPathError> {
@@ -128,6 +143,11 @@ impl<'a> ArgPath<'a> {
                 None => Ok(()),
             };
         }
+        let digits = self.leading_digits(document, name).map(|(digits, _)| digits);
+        let may_be_name = document.types_of_any(&self.schemas).contains(TypeSet::OBJECT) && !name.starts_with('[');
+        if let Some(digits) = digits.filter(|_| splits && !may_be_name) {
+            return Err(self.invalid_index(digits));
+        }
         if let Some(digits) = bracketed_index(split_first_step(name).0).filter(|_| splits && !self.steps.is_empty()) {
             return Err(ArgPathError(self.no_such_child(document, "item", digits)));
         }
@@ -139,7 +159,7 @@ impl<'a> ArgPath<'a> {
             let objects = parts.iter().any(|part| document.types(part).contains(TypeSet::OBJECT));
             self.push_step(PathStep::member(head), parts);
             if !objects
-                && self.leading_index(document, tail).is_none()
+                && self.leading_digits(document, tail).is_none()
                 && bracketed_index(split_first_step(tail).0).is_none()
             {
                 return Err(ArgPathError(self.no_such_child(document, "member", tail)));
@@ -151,10 +171,7 @@ impl<'a> ArgPath<'a> {
             Property::Declared(parts) | Property::Allowed(parts) => {
                 self.push_step(PathStep::member(head), parts);
                 match tail {
-                    Some(tail) if self.schemas.is_empty() => {
-                        self.descend_without_schema(tail, splits);
-                        Ok(())
-                    }
+                    Some(tail) if self.schemas.is_empty() => self.descend_without_schema(tail, splits),
                     Some(tail) => self.descend(document, tail, splits),
                     None => Ok(()),
                 }
@@ -391,7 +408,7 @@ fn split_first_step(name: &str) -> (&str, Option<&str>) {
 /// The digits of a step in brackets (`[0]`).
 fn bracketed_index(step: &str) -> Option<&str> {
     let digits = step.strip_prefix('[')?.strip_suffix(']')?;
-    (!digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())).then_some(digits)
+    is_digits(digits).then_some(digits)
 }
 
 /// Whether dots in a name may lead to members.
@@ -399,7 +416,12 @@ fn can_split_at_dots(name: &str) -> bool {
     name.split('.').count() <= MAX_DEPTH && name.split('.').all(|segment| !segment.is_empty())
 }
 
-/// Whether this is a position in an array.
-fn is_index(text: &str) -> bool {
-    text == "0" || (!text.starts_with('0') && text.len() < 6 && text.bytes().all(|byte| byte.is_ascii_digit()))
+fn is_digits(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
+/// A position in an array.
+fn parse_index(digits: &str) -> Option<usize> {
+    let is_canonical = digits == "0" || (is_digits(digits) && !digits.starts_with('0'));
+    digits.parse().ok().filter(|index| is_canonical && *index <= MAX_INDEX)
 }

@@ -136,7 +136,14 @@ fn items_of_arrays_are_given_by_their_position() {
         assert_eq!(stderr.matches("edits[2]: the items before it are missing").count(), 1, "{stderr}");
     }
     call(&server, &["edits[x].oldText=a"]).exits(2).stderr_contains("edits[x]");
-    call(&server, &["edits[99999999999999999999].oldText=a"]).exits(2).stderr_contains("edits");
+    for (name, why) in [
+        ("edits[100000].oldText", "100000 is not a position in an array: the largest one is 99999"),
+        ("edits.99999999.oldText", "99999999 is not a position in an array: the largest one is 99999"),
+        ("edits[99999999999999999999].oldText", "99999999999999999999 is not a position in an array: the largest"),
+        ("edits[01].oldText", "01 is not a position in an array: it begins with 0"),
+    ] {
+        call(&server, &[&format!("{name}=a")]).exits(2).prints("").stderr_contains(&format!("\n  edits: {why}"));
+    }
 }
 
 /// An invalid word does not hide the mistakes beside it: one run shows everything that has to be changed.
@@ -245,6 +252,8 @@ fn a_position_in_brackets_makes_an_array() {
     call(&open, &["any[1]=x"]).exits(2).prints("").stderr_contains("any[1]: the items before it are missing");
     let bare = server(json!({"type": "object"}));
     call(&bare, &["l[0].name=x", "l[1].name=y"]).succeeds().prints("{\"l\":[{\"name\":\"x\"},{\"name\":\"y\"}]}\n");
+    call(&bare, &["l[100000].name=x"]).exits(2).stderr_contains("l: 100000 is not a position in an array: the largest");
+    call(&open, &["either.100000=x"]).succeeds().prints("{\"either\":{\"100000\":\"x\"}}\n");
     call(&bare, &["l[x]=1", "[0]=2"]).succeeds().prints("{\"l[x]\":\"1\",\"[0]\":\"2\"}\n");
     call(&editor(), &["l[0].name=x", "--no-validate"]).succeeds().prints("{\"l\":[{\"name\":\"x\"}]}\n");
     call(&editor(), &["edit[0].oldText=x"]).exits(2).stderr_contains("edit: no such parameter; did you mean edits?");
