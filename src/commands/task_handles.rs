@@ -12,9 +12,11 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+use tempfile::NamedTempFile;
 
 use crate::commands::context::Context;
 use crate::env::Environment;
+use crate::error::{ErrorKind, Failure, NO_HOME_DIRECTORY, Result};
 use crate::protocol::revision::Revision;
 use crate::secret::Secret;
 use crate::session::Session;
@@ -196,13 +198,18 @@ impl TaskHandles {
     /// # Errors
     /// When it cannot be written.
     pub fn save(&self, handle: &TaskHandle) -> std::io::Result<()> {
-        let Some(dir) = &self.dir else { return Ok(()) };
         let _ = self.read_all();
-        // The ID may be all that is needed to fetch the result.
-        create_private_dir(dir)?;
-        let mut file = temporary_in(dir).tempfile_in(dir)?;
+        let (dir, mut file) = self.new_file()?;
         file.write_all(&serde_json::to_vec(handle)?)?;
         replace_file(file, &handle.path(dir))
+    }
+
+    /// The directory, and a file in it that is removed unless it gets a name.
+    fn new_file(&self) -> std::io::Result<(&Path, NamedTempFile)> {
+        let dir = self.dir.as_deref().ok_or_else(|| std::io::Error::other(NO_HOME_DIRECTORY))?;
+        // The ID may be all that is needed to fetch the result.
+        create_private_dir(dir)?;
+        Ok((dir, temporary_in(dir).tempfile_in(dir)?))
     }
 
     /// All whose task is not over, oldest first.
@@ -287,6 +294,18 @@ pub struct TaskOrigin<'a> {
     pub target_options: &'a TargetOptions,
     /// The tool.
     pub tool: &'a str,
+}
+
+/// Checks that handles can be saved, before a call whose task is found only with the session ID in its handle.
+///
+/// # Errors
+/// [`ErrorKind::Config`] if they cannot.
+pub fn require_writable(context: &Context) -> Result<()> {
+    TaskHandles::open(&context.env).new_file().map(drop).map_err(|error| {
+        Failure::new(ErrorKind::Config, "cannot save the session of the task, which is needed to get its result")
+            .caused_by(&error)
+            .hint("omit --detach, or name a directory that can be written in the variable XDG_STATE_HOME")
+    })
 }
 
 /// Saves a handle for a new task.

@@ -390,6 +390,24 @@ fn the_hint_names_the_target_of_a_task_that_is_found_only_with_it() {
     sandbox.mcpipe(["task", "wait", &url, "t-1"]).run().succeeds().prints("later\n");
 }
 
+/// A legacy server may know the task only in the HTTP session of the call.
+#[test]
+fn a_task_whose_session_cannot_be_saved_is_not_started() {
+    let server = legacy("required").http();
+    let sandbox = Sandbox::new();
+    let file = sandbox.file("file", "");
+    let call = ["call", &server.url("/mcp"), "work", "--detach", "--protocol", "legacy"];
+    let run = sandbox.mcpipe(call).env("XDG_STATE_HOME", file).run();
+    run.exits(3).prints("").stderr_is(
+        "mcpipe: error: cannot save the session of the task, which is needed to get its result\n  \
+         Not a directory (os error 20)\n\
+         hint: omit --detach, or name a directory that can be written in the variable XDG_STATE_HOME\n",
+    );
+    let exchanges = server.exchanges();
+    assert!(!exchanges.contains(&"POST tools/call".to_owned()), "{exchanges:?}");
+    assert_eq!(exchanges.last().map(String::as_str), Some("DELETE"), "{exchanges:?}");
+}
+
 #[test]
 fn detached_and_found_again_by_its_id() {
     let server = modern(vec![state("t-1", "working"), state("t-1", "working"), completed()]).http();

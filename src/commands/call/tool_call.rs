@@ -457,6 +457,9 @@ impl<'a> ToolCall<'a> {
                 .cause("the server does not run it as a task")
                 .hint("omit --detach"));
         }
+        if args.detach && session.has_http_session().await {
+            task_handles::require_writable(context)?;
+        }
         let mut reply = session.send(operation).await?;
         if matches!(&reply, RequestOutcome::Error(error, _) if error.code == Some(code::HEADER_MISMATCH)) {
             // The schema has changed: the headers are built again, once (HTM-07). The call was rejected before

@@ -170,6 +170,14 @@ impl Session {
         Some(DetachedSession { session_id, revision: connection.era.revision() })
     }
 
+    /// Whether the server is found again only with the ID of the HTTP session that was opened: a legacy server may know
+    /// a task only there.
+    pub async fn has_http_session(&self) -> bool {
+        let open = self.connection.lock().await;
+        let http = open.as_ref().and_then(|connection| connection.rpc.transport().legacy_session());
+        http.is_some_and(|http| http.session_id().is_some())
+    }
+
     /// Whether the server's tasks end with this connection.
     pub async fn ends_with_connection(&self) -> bool {
         !self.is_kept_by_keeper()
