@@ -76,6 +76,30 @@ struct Parts<'a> {
     words: Vec<&'a str>,
 }
 
+/// A resource or a prompt that mcptools takes instead of a tool: `call resource:URI` and `call prompt:NAME`.
+fn resource_or_prompt(word: &str) -> Option<(Meaning, &str)> {
+    let resource = word.strip_prefix("resource:").map(|uri| (Meaning::Uri, uri));
+    let found = resource.or_else(|| Some((Meaning::Prompt, word.strip_prefix("prompt:")?)));
+    found.filter(|(_, value)| !value.is_empty())
+}
+
+/// The command and its words for `call resource:URI` and `call prompt:NAME` of mcptools.
+#[must_use]
+pub fn resource_or_prompt_command(word: &str) -> Option<(&'static str, &str)> {
+    resource_or_prompt(word).map(|(meaning, value)| (if meaning == Meaning::Uri { "read" } else { "prompt" }, value))
+}
+
+/// The command line of mcpipe for `call resource:URI` and `call prompt:NAME` of mcptools, in which `word` is the first
+/// of these words. `words` and `name` are those of [`translated_command_line`].
+#[must_use]
+pub fn resource_or_prompt_line(word: &str, words: &[&str], name: &str) -> Option<String> {
+    let (command, value) = resource_or_prompt_command(word).filter(|_| name == "call ")?;
+    translate(words, name).or_else(|| {
+        let words = ["mcpipe", command, "TARGET", value];
+        Some(quote_without_secrets(&words).join(" "))
+    })
+}
+
 /// The command line of mcpipe for one of another client, if `found` is one of its options. `words` is the whole command
 /// line without mcpipe itself, `name` the command in it, followed by a space.
 #[must_use]
@@ -83,6 +107,10 @@ pub fn translated_command_line(found: &str, words: &[&str], name: &str) -> Optio
     if !is_foreign(found) || !matches!(name, "" | "call " | "list " | "read " | "prompt ") {
         return None;
     }
+    translate(words, name)
+}
+
+fn translate(words: &[&str], name: &str) -> Option<String> {
     let mut parts = Parts::read(after_command(words, name)?, name)?;
     parts.place_words(name)?;
     let (command, option) = parts.command(name)?;
@@ -239,6 +267,12 @@ impl<'a> Parts<'a> {
         let is_named = named.iter().any(Option::is_some) || !self.server.is_empty();
         if is_named && !name.is_empty() && rest.len() > 1 {
             return None;
+        }
+        if name == "call "
+            && let Some((meaning, value)) = rest.peek().and_then(|word| resource_or_prompt(word))
+        {
+            self.add(meaning, value)?;
+            rest.next();
         }
         // `call TOOL --params JSON COMMAND...` of mcptools, and `--cli COMMAND... --method M` of the Inspector.
         let has_target = self.target.is_some() || !self.server.is_empty();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::cli;
 use crate::commands::context::Context;
-use crate::commands::usage_errors::{joined_tool_hint, unknown_target_hint};
+use crate::commands::usage_errors::{joined_tool_hint, resource_or_prompt_hint, unknown_target_hint};
 use crate::config::value::secrets::Secrets;
 use crate::config::{Config, LazyConfig};
 use crate::error::{Failure, Result};
@@ -122,7 +122,8 @@ fn explain_unknown_target(failure: Failure, name: &TargetName, words: &[String],
     {
         return failure.hint(format!("use {line}"));
     }
-    if let Some(line) = joined_tool_hint(name, config, &arguments) {
+    if let Some(line) = joined_tool_hint(name, config, &arguments).or_else(|| resource_or_prompt_hint(name, &arguments))
+    {
         return failure.hint(format!("use {line}"));
     }
     match unknown_target_hint(name, !config.suggest(name).is_empty(), &arguments) {

@@ -11,6 +11,7 @@ use serde_json::{Map, Value};
 use tokio::sync::Mutex;
 
 use crate::commands::context::Context;
+use crate::commands::foreign_command_line::resource_or_prompt_command;
 use crate::commands::lock::file::LockFile;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::protocol::views::{ListItem, ListKind};
@@ -19,6 +20,7 @@ use crate::session::client_handler::ClientCapability;
 use crate::session::tasks::TaskSupport;
 use crate::session::{CachePolicy, Listing, Session};
 use crate::target::Target;
+use crate::util::quoting::quote;
 use crate::util::suggest::did_you_mean;
 
 /// The tools that may be used, and why others may not.
@@ -146,6 +148,9 @@ impl ToolList {
             return Failure::new(ErrorKind::Failed, "the server offers no tools");
         }
         let failure = Failure::new(ErrorKind::Failed, format!("the server has no tool '{name}'"));
+        if let Some((command, value)) = resource_or_prompt_command(name) {
+            return failure.hint(format!("use {}", target.command_line(command, &[&*quote(value)])));
+        }
         let undeclared = session.undeclared_capabilities();
         let options = undeclared.iter().map(|one| one.option()).collect::<Vec<_>>().join(", ");
         match did_you_mean(name, self.entries.iter().map(|tool| tool.name())) {

@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use clap::error::{ContextKind, ContextValue, ErrorKind as ClapErrorKind};
 
 use crate::cli::{self, foreign_options};
-use crate::commands::foreign_command_line::{line_without_dashes, translated_command_line};
+use crate::commands::foreign_command_line::{line_without_dashes, resource_or_prompt_line, translated_command_line};
 use crate::commands::missing_separator::{after_command, positionals, separated_command_line};
 use crate::config::Config;
 use crate::env::Environment;
@@ -382,6 +382,13 @@ pub fn unknown_target_hint(target: &str, is_similar: bool, arguments: &[OsString
         return None;
     }
     with_separator(&name, &command, arguments).map(|line| command_last(&line))
+}
+
+/// The command line for `call resource:URI` and `call prompt:NAME` of mcptools; `word` is the first of these words.
+#[must_use]
+pub fn resource_or_prompt_hint(word: &str, arguments: &[OsString]) -> Option<String> {
+    let words: Vec<&str> = arguments.iter().skip(1).map(|word| word.to_str()).collect::<Option<_>>()?;
+    resource_or_prompt_line(word, &words, &typed_command(arguments).0)
 }
 
 /// The command line for `SERVER/TOOL`, `SERVER:TOOL` and `SERVER__TOOL` of other programs, if the server is configured.

@@ -288,9 +288,23 @@ fn a_command_line_of_another_client_gets_ours() {
         ("--mcp https://h/mcp --get-prompt p --prompt-arg a=1", "prompt https://h/mcp p a=1"),
         ("--mcp-stdio 'npx x' add --a 1", "call add a=1 -- npx x"),
         ("call t --params '{\"a\":1}' npx -y x", "call t --args '{\"a\":1}' -- npx -y x"),
+        ("call prompt:p --server ev", "prompt ev p"),
     ] {
         let words = shlex::split(line).unwrap();
         sandbox.mcpipe(&words).run().exits(2).prints("").stderr_contains(&format!("hint: use mcpipe {hint}\n"));
+    }
+    for (line, hint) in [
+        ("call resource:a://b npx -y x", "read a://b -- npx -y x"),
+        ("call resource:file:///a https://h/mcp", "read https://h/mcp file:///a"),
+        ("call prompt:p npx -y x", "prompt p -- npx -y x"),
+        ("call resource:a://b", "read TARGET a://b"),
+    ] {
+        sandbox
+            .mcpipe(line.split(' '))
+            .run()
+            .exits(3)
+            .prints("")
+            .stderr_contains(&format!("hint: use mcpipe {hint}\n"));
     }
     // What may be an argument of the tool is none of the server.
     for (line, hint) in [
