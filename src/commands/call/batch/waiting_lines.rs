@@ -17,35 +17,52 @@ pub(super) struct WaitingLines<'a> {
     servers: &'a BatchServers<'a>,
     /// What an earlier run has done.
     done: DoneLines,
-    waiting: VecDeque<WaitingLine>,
-    /// How many bytes the lines that wait have.
-    bytes: usize,
+    waiting: LineQueue,
     /// How many lines were read.
     count: u64,
     /// How many of them were done before.
     pub skipped: usize,
 }
 
-struct WaitingLine {
-    line: BatchLine,
-    action: Result<LineAction>,
+/// Lines in their order, each with its length.
+#[derive(Default)]
+struct LineQueue {
+    lines: VecDeque<(usize, BatchLine, Result<LineAction>)>,
+    /// How many bytes they have together.
     bytes: usize,
+}
+
+impl LineQueue {
+    fn is_full(&self, count: usize) -> bool {
+        self.lines.len() >= count || self.bytes >= LARGE_LINES
+    }
+
+    fn push(&mut self, bytes: usize, line: BatchLine, action: Result<LineAction>) {
+        self.bytes += bytes;
+        self.lines.push_back((bytes, line, action));
+    }
+
+    fn pop(&mut self) -> Option<(BatchLine, Result<LineAction>)> {
+        let (bytes, line, action) = self.lines.pop_front()?;
+        self.bytes -= bytes;
+        Some((line, action))
+    }
 }
 
 impl<'a> WaitingLines<'a> {
     /// Nothing is read yet.
     pub fn new(lines: LineStream, servers: &'a BatchServers<'a>, done: DoneLines) -> Self {
-        WaitingLines { lines, servers, done, waiting: VecDeque::new(), bytes: 0, count: 0, skipped: 0 }
+        WaitingLines { lines, servers, done, waiting: LineQueue::default(), count: 0, skipped: 0 }
     }
 
     /// Whether none waits.
     pub fn is_empty(&self) -> bool {
-        self.waiting.is_empty()
+        self.waiting.lines.is_empty()
     }
 
     /// Whether this many lines wait, or fewer that are large: not many of those must be in memory.
     pub fn is_full(&self, count: usize) -> bool {
-        self.waiting.len() >= count || self.bytes >= LARGE_LINES
+        self.waiting.is_full(count)
     }
 
     /// Reads one more line. Returns whether there may be others.
@@ -66,8 +83,7 @@ impl<'a> WaitingLines<'a> {
                 if let Ok(action) = parsed {
                     self.servers.prepare_ahead(&line, action);
                 }
-                self.bytes += bytes;
-                self.waiting.push_back(WaitingLine { line, action, bytes });
+                self.waiting.push(bytes, line, action);
             }
         }
         Ok(true)
@@ -75,14 +91,37 @@ impl<'a> WaitingLines<'a> {
 
     /// The line whose turn it is.
     pub fn take(&mut self) -> Option<(BatchLine, Result<LineAction>)> {
-        let WaitingLine { line, action, bytes } = self.waiting.pop_front()?;
-        self.bytes -= bytes;
-        Some((line, action))
+        self.waiting.pop()
     }
 
     /// Forgets the lines that wait: they are not started.
     pub fn discard(&mut self) {
-        self.waiting.clear();
-        self.bytes = 0;
+        self.waiting = LineQueue::default();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn push(queue: &mut LineQueue, bytes: usize) {
+        let (line, action) = BatchLine::parse(br#"{"tool":"t"}"#, 1);
+        queue.push(bytes, line, action);
+    }
+
+    #[test]
+    fn large_lines_fill_the_queue_before_their_number_does() {
+        let mut queue = LineQueue::default();
+        push(&mut queue, LARGE_LINES - 1);
+        assert!(!queue.is_full(8) && queue.is_full(1));
+        push(&mut queue, 1);
+        assert!(queue.is_full(8));
+        assert!(queue.pop().is_some());
+        assert!(!queue.is_full(8) && queue.bytes == 1);
+        for _ in 1..8 {
+            assert!(!queue.is_full(8));
+            push(&mut queue, 1);
+        }
+        assert!(queue.is_full(8));
     }
 }
