@@ -4,7 +4,7 @@
 use crate::cli;
 use crate::commands::missing_separator::{after_command, option_with_value};
 use crate::env::launchers::is_launcher;
-use crate::util::quoting::split;
+use crate::util::quoting::{quote_without_secrets, split};
 
 /// What an option of another client means.
 #[derive(Clone, Copy, PartialEq)]
