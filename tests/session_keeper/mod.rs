@@ -1,12 +1,14 @@
 //! Sessions: servers that keep running between commands.
 
 mod crashes;
+mod handshake;
 mod http;
 mod identity;
 mod lifecycle;
 mod routing;
 
 use crate::support::{Run, Sandbox, process};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
 /// A sandbox whose sessions are stopped at the end; nothing may be left then.
@@ -61,5 +63,21 @@ impl Sessions {
         let run = self.run(&["session", "list", "--json"]);
         run.succeeds();
         run.json()["sessions"].as_array().unwrap().clone()
+    }
+}
+
+/// Opened once.
+#[derive(Clone, Default)]
+struct Gate(Arc<(Mutex<bool>, Condvar)>);
+
+impl Gate {
+    fn open(&self) {
+        *self.0.0.lock().unwrap() = true;
+        self.0.1.notify_all();
+    }
+
+    fn wait(&self) {
+        let waited = self.0.1.wait_timeout_while(self.0.0.lock().unwrap(), Duration::from_secs(30), |open| !*open);
+        assert!(!waited.unwrap().1.timed_out());
     }
 }

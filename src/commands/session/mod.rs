@@ -17,6 +17,8 @@ mod resolution;
 #[cfg(unix)]
 mod router;
 #[cfg(unix)]
+mod shared_handshake;
+#[cfg(unix)]
 mod shared_settings;
 
 use crate::cli::SessionArgs;

@@ -18,6 +18,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::timeout;
 
 use crate::cli::LogLevel;
+use crate::commands::session::shared_handshake::SharedHandshake;
 use crate::commands::session::shared_settings::SharedSettings;
 use crate::error::Failure;
 use crate::protocol::json::{member, parse_truncated};
@@ -26,7 +27,7 @@ use crate::protocol::rpc::{self, RawJson, RpcError, RpcMessage, RpcResponse};
 use crate::protocol::{code, method};
 use crate::session::client_handler::{ClientCapabilities, ClientCapability, ClientHandler, Root};
 use crate::transport::kept::item_line;
-use crate::transport::{Incoming, IncomingItem, OutgoingKind, OutgoingMessage, Transport};
+use crate::transport::{Certainty, Incoming, IncomingItem, OutgoingKind, OutgoingMessage, Transport, TransportKind};
 use crate::util::lock::lock;
 
 /// The bits of a request ID that count the requests of one command. IDs stay below 2^53, which every JSON library
@@ -75,17 +76,6 @@ struct Client {
     sending: Arc<Semaphore>,
     /// The HTTP headers of the next message.
     headers: HttpHeaders,
-}
-
-/// The handshake of a legacy server, which is carried out once.
-#[derive(Default)]
-enum SharedHandshake {
-    #[default]
-    New,
-    /// `initialize` was sent with this ID; the requests of other commands wait for its result.
-    Running { id: u64, waiting: Vec<u64> },
-    /// The result of `initialize`, and whether the server knows that it was received.
-    Done { result: RawJson, is_confirmed: bool },
 }
 
 #[derive(Default)]
@@ -173,23 +163,24 @@ impl Router {
 
     /// Removes a command that has disconnected: its requests are cancelled, and what the server asked it is refused.
     pub(super) async fn remove_client(&self, client: u64, upstream: &Arc<KeptConnection>) {
-        let (requests, asked, is_legacy, unsubscribed) = {
+        let (handshakes, requests, asked, is_legacy, unsubscribed) = {
             let mut state = lock(&self.state);
             // The connection to the server has ended, and with it what the command left there.
             if state.clients.remove(&client).is_none() {
                 return;
             }
-            let requests: Vec<(u64, String)> = state.pending.extract_if(|id, _| client_of(*id) == client).collect();
+            let requests = state.pending.extract_if(|id, _| client_of(*id) == client);
+            let (handshakes, requests): (Vec<(u64, String)>, Vec<(u64, String)>) =
+                requests.partition(|(_, name)| name == method::INITIALIZE);
             let asked: Vec<(String, u64)> = state.asked.extract_if(|_, other| *other == client).collect();
-            let handshake = lock(&upstream.handshake);
-            if matches!(&*handshake, SharedHandshake::Running { id, .. } if client_of(*id) == client) {
-                // Its response is still wanted.
-                state.pending.extend(requests.iter().filter(|(_, name)| name == method::INITIALIZE).cloned());
-            }
             let unsubscribed = state.settings.remove(client);
-            (requests, asked, matches!(*handshake, SharedHandshake::Done { .. }), unsubscribed)
+            let is_legacy = matches!(*lock(&upstream.handshake), SharedHandshake::Done { .. });
+            (handshakes, requests, asked, is_legacy, unsubscribed)
         };
-        for (id, name) in requests.into_iter().filter(|(_, name)| name != method::INITIALIZE) {
+        for (id, _) in handshakes {
+            self.abandon(upstream, id);
+        }
+        for (id, name) in requests {
             if is_legacy || !upstream.transport.kind().is_http() {
                 let params = rpc::cancelled_params(id, Some(&format!("{name}: the client disconnected")));
                 send_one_way(upstream, method::CANCELLED, rpc::notification(method::CANCELLED, Some(&params)));
@@ -201,6 +192,30 @@ impl Router {
         }
         for uri in unsubscribed {
             self.unsubscribe(upstream, &uri).await;
+        }
+    }
+
+    /// Notes that a command no longer waits for the response to a request, which is abandoned unless it is the
+    /// handshake and its result is still wanted.
+    fn abandon(&self, upstream: &KeptConnection, id: u64) {
+        let mut state = lock(&self.state);
+        state.pending.remove(&id);
+        let mut handshake = lock(&upstream.handshake);
+        let ended = if handshake.concerns(id) {
+            handshake.leave(id, upstream.transport.kind() == TransportKind::Http)
+        } else {
+            Some(id)
+        };
+        match (&*handshake, ended) {
+            (_, Some(id)) => {
+                state.pending.remove(&id);
+                upstream.transport.abandon(id);
+            }
+            // Its response is still wanted.
+            (SharedHandshake::Running { id, .. }, None) => {
+                state.pending.insert(*id, method::INITIALIZE.to_owned());
+            }
+            _ => {}
         }
     }
 
@@ -234,8 +249,7 @@ impl Router {
         }
         let Ok(parsed) = serde_json::from_str::<ReceivedLine<'_>>(&line) else { return };
         if let Some(id) = parsed.abandon.filter(|id| client_of(*id) == client) {
-            lock(&self.state).pending.remove(&id);
-            return upstream.transport.abandon(id);
+            return self.abandon(upstream, id);
         }
         if let Some(headers) = parsed.headers {
             if let Some(client) = lock(&self.state).clients.get_mut(&client) {
@@ -310,14 +324,12 @@ impl Router {
                     outcome: Err(error),
                 }));
             }
-            (SharedHandshake::Running { waiting, .. }, method::INITIALIZE) => {
-                waiting.push(id);
-                return RouterAction::Nothing;
-            }
-            (handshake @ SharedHandshake::New, method::INITIALIZE) => {
-                *handshake = SharedHandshake::Running { id, waiting: Vec::new() };
+            (handshake, method::INITIALIZE) => {
                 state.pending.insert(id, name.to_owned());
-                return message(method::INITIALIZE, initialize_request(id, params));
+                if handshake.join(id) {
+                    return message(method::INITIALIZE, initialize_request(id, params));
+                }
+                return RouterAction::Nothing;
             }
             _ => {}
         }
@@ -395,44 +407,34 @@ impl Router {
     pub(super) async fn route(&self, upstream: &Arc<KeptConnection>, arrived: Incoming) {
         let on = arrived.request_id;
         let receivers = match &arrived.item {
-            IncomingItem::Message(RpcMessage::Response(response), status) => {
-                let id = self.answered(response.id).or(on);
-                let waiting = id.map(|id| self.finish(upstream, id, &response.outcome, *status)).unwrap_or_default();
-                for id in waiting {
-                    let response = RpcResponse { id: Some(id), ..response.clone() };
-                    self.deliver(client_of(id), response_lines(response)).await;
-                }
-                id.map_or_else(|| self.waiting_clients(), |id| vec![client_of(id)])
-            }
+            IncomingItem::Message(RpcMessage::Response(response), status) => match self.answered(response.id).or(on) {
+                Some(id) => self.finish_with_response(upstream, id, response, *status).await,
+                None => self.note_possible_response(upstream, None),
+            },
             IncomingItem::Message(RpcMessage::Request { id, method, .. }, _) => {
                 return self.route_request(upstream, on, id, method, &arrived).await;
             }
             IncomingItem::Message(RpcMessage::Notification { method, params }, _) => {
                 self.notified_clients(on, method, params.as_deref())
             }
-            IncomingItem::EmbeddedResponse(RpcMessage::Response(RpcResponse { id: Some(id), .. })) => {
-                vec![client_of(*id)]
+            IncomingItem::EmbeddedResponse(RpcMessage::Response(response @ RpcResponse { id: Some(id), .. })) => {
+                // Without a request that waits for it, it is a log.
+                let is_awaited = lock(&self.state).pending.contains_key(id);
+                if is_awaited {
+                    self.finish_with_response(upstream, *id, response, None).await
+                } else {
+                    vec![client_of(*id)]
+                }
             }
-            IncomingItem::BrokenResponse(broken) => {
-                broken.id.or(on).map_or_else(|| self.waiting_clients(), |id| vec![client_of(id)])
-            }
+            IncomingItem::BrokenResponse(broken) => match (broken.id.or(on), broken.certainty) {
+                (Some(id), Certainty::Certain) => {
+                    self.finish_with_failure(upstream, id, &IncomingItem::Failed(broken.failure.clone())).await
+                }
+                (id, _) => self.note_possible_response(upstream, id),
+            },
             IncomingItem::UnexpectedResponse(_) | IncomingItem::Failed(_) => {
                 let Some(id) = on else { return };
-                let status = match &arrived.item {
-                    IncomingItem::UnexpectedResponse(response) => Some(response.status),
-                    _ => None,
-                };
-                for id in self.finish(upstream, id, &Err(RpcError::default()), status) {
-                    let item = match &arrived.item {
-                        IncomingItem::UnexpectedResponse(response) => {
-                            IncomingItem::UnexpectedResponse(response.clone())
-                        }
-                        IncomingItem::Failed(failure) => IncomingItem::Failed(failure.clone()),
-                        _ => continue,
-                    };
-                    self.deliver(client_of(id), item_line(&Incoming { request_id: Some(id), item })).await;
-                }
-                vec![client_of(id)]
+                self.finish_with_failure(upstream, id, &arrived.item).await
             }
             IncomingItem::EmbeddedResponse(_) | IncomingItem::Warning(_) => self.all_clients(),
         };
@@ -440,6 +442,45 @@ impl Router {
         // The memory of a large result is not held twice.
         drop(arrived);
         self.deliver_to_all(&receivers, text).await;
+    }
+
+    /// Notes that a request has its response, which is passed on to the other commands that wait for the same one.
+    /// Returns the command that it belongs to.
+    async fn finish_with_response(
+        &self,
+        upstream: &Arc<KeptConnection>,
+        id: u64,
+        response: &RpcResponse,
+        status: Option<u16>,
+    ) -> Vec<u64> {
+        for id in self.finish(upstream, id, &response.outcome, status) {
+            let response = RpcResponse { id: Some(id), ..response.clone() };
+            self.deliver(client_of(id), response_lines(response)).await;
+        }
+        vec![client_of(id)]
+    }
+
+    /// As [`Router::finish_with_response`], for a request that has failed.
+    async fn finish_with_failure(&self, upstream: &Arc<KeptConnection>, id: u64, item: &IncomingItem) -> Vec<u64> {
+        let status = match item {
+            IncomingItem::UnexpectedResponse(response) => Some(response.status),
+            _ => None,
+        };
+        for id in self.finish(upstream, id, &Err(RpcError::default()), status) {
+            let item = match item {
+                IncomingItem::UnexpectedResponse(response) => IncomingItem::UnexpectedResponse(response.clone()),
+                IncomingItem::Failed(failure) => IncomingItem::Failed(failure.clone()),
+                _ => continue,
+            };
+            self.deliver(client_of(id), item_line(&Incoming { request_id: Some(id), item })).await;
+        }
+        vec![client_of(id)]
+    }
+
+    /// Notes that something came which a request may take for its response. Returns the commands that it may be for.
+    fn note_possible_response(&self, upstream: &KeptConnection, id: Option<u64>) -> Vec<u64> {
+        lock(&upstream.handshake).note_possible_response(id);
+        id.map_or_else(|| self.waiting_clients(), |id| vec![client_of(id)])
     }
 
     async fn deliver_to_all(&self, receivers: &[u64], text: String) {
@@ -457,7 +498,7 @@ impl Router {
         id.filter(|id| state.pending.contains_key(id) || state.clients.contains_key(&client_of(*id)))
     }
 
-    /// Notes that a request has its response. Returns the requests that wait for the same one.
+    /// Notes that a request has its response. Returns the other requests that wait for the same one.
     fn finish(
         &self,
         upstream: &Arc<KeptConnection>,
@@ -469,8 +510,7 @@ impl Router {
         state.pending.remove(&id);
         state.was_ready |= outcome.is_ok();
         let mut handshake = lock(&upstream.handshake);
-        let is_running = matches!(&*handshake, SharedHandshake::Running { id: running, .. } if *running == id);
-        if !is_running {
+        let Some(mut waiting) = handshake.finish(id, outcome.as_ref().ok()) else {
             // The server has forgotten its session (2025-11-25, basic/transports, "Session Management"). The next
             // command opens another one.
             let is_lost = status == Some(404) && matches!(*handshake, SharedHandshake::Done { .. });
@@ -478,19 +518,14 @@ impl Router {
                 *handshake = SharedHandshake::New;
             }
             return Vec::new();
-        }
-        let next = match outcome {
-            Ok(result) => SharedHandshake::Done { result: result.clone(), is_confirmed: false },
-            Err(_) => SharedHandshake::New,
         };
         if let (Ok(result), Some(http)) = (outcome, upstream.transport.legacy_session()) {
             let name = member(result, "protocolVersion").and_then(|raw| serde_json::from_str::<String>(raw.get()).ok());
             http.set_revision(name.and_then(|name| Revision::parse(&name)).unwrap_or(Revision::LATEST_LEGACY));
         }
-        match std::mem::replace(&mut *handshake, next) {
-            SharedHandshake::Running { waiting, .. } => waiting,
-            SharedHandshake::New | SharedHandshake::Done { .. } => Vec::new(),
-        }
+        state.pending.retain(|id, _| !waiting.contains(id));
+        waiting.retain(|other| *other != id);
+        waiting
     }
 
     /// Answers a request from the server, or passes it to the command that it is about.
