@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::Sessions;
+use super::{Gate, Sessions};
 use crate::support::mcp::play_actions;
 use crate::support::{Mcp, ProcessEvent, ServerAction, StdioServer};
 
@@ -273,5 +273,37 @@ fn a_command_that_stops_watching_a_resource_does_not_stop_another() {
     second.signal(rustix::process::Signal::KILL);
     second.wait();
     server.wait_for("the end of the subscription", |_| count("resources/unsubscribe") == 1);
+    sessions.stop_all();
+}
+
+#[test]
+fn a_command_that_does_not_read_is_disconnected_and_its_request_is_canceled() {
+    let gate = Gate::default();
+    let shared = gate.clone();
+    let mcp = Mcp::legacy("2025-11-25").on("tools/call", move |call| match call.argument("text").as_str() {
+        Some("flood") => {
+            shared.wait();
+            let params = json!({"level": "info", "data": "x".repeat(1 << 20)});
+            let log = json!({"jsonrpc": "2.0", "method": "notifications/message", "params": params});
+            (0..12).map(|_| ServerAction::Send(log.clone())).collect()
+        }
+        _ => call.text("fine"),
+    });
+    let (server, sessions) = (mcp.stdio(), Sessions::new());
+    sessions.start(&server.target());
+    let stuck = sessions.sandbox.mcpipe(["call", &server.target(), "echo", "text=flood"]).allow_leftovers().start();
+    let sent = |method: &str| {
+        let messages = server.processes()[0].messages();
+        messages.into_iter().filter(|message| message["method"] == method).collect::<Vec<_>>()
+    };
+    server.wait_for("the call", |_| sent("tools/call").len() == 1);
+    stuck.signal(rustix::process::Signal::STOP);
+    gate.open();
+    // What is for it holds up the others only for a while.
+    sessions.run(&["call", &server.target(), "echo", "text=x"]).succeeds().prints("fine\n");
+    server.wait_for("the cancellation", |_| sent("notifications/cancelled").len() == 1);
+    assert_eq!(sent("notifications/cancelled")[0]["params"]["requestId"], sent("tools/call")[0]["id"]);
+    stuck.signal(rustix::process::Signal::KILL);
+    stuck.wait();
     sessions.stop_all();
 }

@@ -23,7 +23,7 @@ use crate::commands::context::{Context, CredentialStores, Exit};
 use crate::commands::session::connection::{KeeperOptions, list_command};
 use crate::commands::session::log::LogFile;
 use crate::commands::session::resolution::Resolution;
-use crate::commands::session::router::{KeptConnection, QueuedLine, Router};
+use crate::commands::session::router::{AddedClient, KeptConnection, QueuedLine, Router};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::transport::http::SseConnectError;
 use crate::transport::kept::files::{SessionFiles, SessionRecord};
@@ -50,14 +50,6 @@ struct KeeperInput {
     target: String,
     idle_ms: u64,
     resolution: Value,
-}
-
-/// A command that uses the session.
-struct AddedClient {
-    number: u64,
-    /// What to write to it.
-    lines: mpsc::UnboundedReceiver<QueuedLine>,
-    upstream: Arc<KeptConnection>,
 }
 
 struct Keeper {
@@ -284,7 +276,7 @@ impl Keeper {
         let added = self.add_client(first).await;
         self.connecting.fetch_sub(1, Ordering::Relaxed);
         let mut greeting = Greeting { pid: self.record.pid, ..Greeting::default() };
-        let AddedClient { number, lines, upstream } = match added {
+        let (upstream, AddedClient { number, lines, stuck }) = match added {
             Ok(added) => added,
             Err(error) => {
                 greeting.has_no_stream = matches!(error, SseConnectError::NoStream(_));
@@ -299,8 +291,14 @@ impl Keeper {
         if write_json(&mut write_half, &greeting).await.is_ok() {
             let writer = tokio::spawn(write_lines(write_half, lines));
             // An unreadable line ends the connection like its end does.
-            while let Ok(Some(line)) = reader.next_line().await {
-                self.router.handle_client_line(number, &upstream, line).await;
+            let reading = async {
+                while let Ok(Some(line)) = reader.next_line().await {
+                    self.router.handle_client_line(number, &upstream, line).await;
+                }
+            };
+            tokio::select! {
+                () = reading => {}
+                () = stuck.notified() => {}
             }
             writer.abort();
         }
@@ -308,7 +306,10 @@ impl Keeper {
     }
 
     /// Adds a command to the connection to the server, which is opened if there is none.
-    async fn add_client(self: &Arc<Self>, first: &FirstLine) -> Result<AddedClient, SseConnectError> {
+    async fn add_client(
+        self: &Arc<Self>,
+        first: &FirstLine,
+    ) -> Result<(Arc<KeptConnection>, AddedClient), SseConnectError> {
         let mut open = self.upstream.lock().await;
         let upstream = match &*open {
             Some(upstream) if !first.needs_sse || upstream.transport.kind() == TransportKind::Sse => upstream.clone(),
@@ -326,8 +327,7 @@ impl Keeper {
                 open.insert(upstream).clone()
             }
         };
-        let (number, lines) = self.router.add_client();
-        Ok(AddedClient { number, lines, upstream })
+        Ok((upstream, self.router.add_client()))
     }
 
     async fn connect(&self, first: &FirstLine) -> Result<ConnectedTransport, SseConnectError> {

@@ -14,7 +14,7 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::timeout;
 
 use crate::cli::LogLevel;
@@ -70,8 +70,18 @@ pub(super) struct QueuedLine {
     pub(super) permit: Option<OwnedSemaphorePermit>,
 }
 
+/// A command that was added.
+pub(super) struct AddedClient {
+    pub(super) number: u64,
+    /// What to write to it.
+    pub(super) lines: mpsc::UnboundedReceiver<QueuedLine>,
+    /// Notified when it is disconnected because it does not read.
+    pub(super) stuck: Arc<Notify>,
+}
+
 struct Client {
     queue: mpsc::UnboundedSender<QueuedLine>,
+    stuck: Arc<Notify>,
     room: Arc<Semaphore>,
     sending: Arc<Semaphore>,
     /// The HTTP headers of the next message.
@@ -145,30 +155,30 @@ impl Router {
         lock(&self.state).requests
     }
 
-    /// Adds a command. Returns its number, and what is to be written to it.
-    pub(super) fn add_client(&self) -> (u64, mpsc::UnboundedReceiver<QueuedLine>) {
+    /// Adds a command.
+    pub(super) fn add_client(&self) -> AddedClient {
         let (queue, lines) = mpsc::unbounded_channel();
+        let stuck = Arc::new(Notify::new());
         let mut state = lock(&self.state);
         state.last_client += 1;
         let number = state.last_client;
         let client = Client {
             queue,
+            stuck: stuck.clone(),
             room: Arc::new(Semaphore::new(MAX_QUEUED as usize)),
             sending: Arc::new(Semaphore::new(MAX_SENDING)),
             headers: Vec::new(),
         };
         state.clients.insert(number, client);
-        (number, lines)
+        AddedClient { number, lines, stuck }
     }
 
     /// Removes a command that has disconnected: its requests are cancelled, and what the server asked it is refused.
     pub(super) async fn remove_client(&self, client: u64, upstream: &Arc<KeptConnection>) {
         let (handshakes, requests, asked, is_legacy, unsubscribed) = {
             let mut state = lock(&self.state);
-            // The connection to the server has ended, and with it what the command left there.
-            if state.clients.remove(&client).is_none() {
-                return;
-            }
+            // If the connection to the server has ended, or the command did not read, it is already removed.
+            state.clients.remove(&client);
             let requests = state.pending.extract_if(|id, _| client_of(*id) == client);
             let (handshakes, requests): (Vec<(u64, String)>, Vec<(u64, String)>) =
                 requests.partition(|(_, name)| name == method::INITIALIZE);
@@ -618,7 +628,11 @@ impl Router {
         let size = u32::try_from(text.len()).unwrap_or(u32::MAX).min(MAX_QUEUED);
         match timeout(STUCK_TIMEOUT, room.acquire_many_owned(size)).await {
             Ok(permit) => drop(queue.send(QueuedLine { text, permit: permit.ok() })),
-            Err(_) => drop(lock(&self.state).clients.remove(&client)),
+            Err(_) => {
+                if let Some(client) = lock(&self.state).clients.remove(&client) {
+                    client.stuck.notify_one();
+                }
+            }
         }
     }
 
