@@ -307,3 +307,43 @@ fn a_command_that_does_not_read_is_disconnected_and_its_request_is_canceled() {
     stuck.wait();
     sessions.stop_all();
 }
+
+#[test]
+fn the_end_of_a_subscription_by_a_modern_server_is_passed_on() {
+    let ended = Arc::new(Mutex::new(None));
+    let listening = ended.clone();
+    let mcp = Mcp::modern()
+        .capabilities(json!({"resources": {"subscribe": true}}))
+        .on("subscriptions/listen", move |call| {
+            listening.lock().unwrap().get_or_insert(call.id());
+            let meta = json!({"io.modelcontextprotocol/subscriptionId": call.id()});
+            let params = json!({"notifications": call.params()["notifications"], "_meta": meta});
+            let method = "notifications/subscriptions/acknowledged";
+            vec![ServerAction::Send(json!({"jsonrpc": "2.0", "method": method, "params": params}))]
+        })
+        .on("resources/read", move |call| {
+            let mut actions = call.result(json!({"contents": [{"uri": "demo://hello", "text": "hello"}]}));
+            if call.n == 0 {
+                let params = json!({"requestId": *ended.lock().unwrap()});
+                let end = json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": params});
+                actions.push(ServerAction::Send(end));
+            }
+            actions
+        });
+    let (server, sessions) = (mcp.stdio(), Sessions::new());
+    sessions.start(&server.target());
+    let watch = sessions.sandbox.mcpipe(["read", &server.target(), "demo://hello", "--watch"]);
+    let watch = watch.allow_leftovers().start();
+    let sent = |method: &str| {
+        let messages = server.processes()[0].messages();
+        messages.into_iter().filter(|message| message["method"] == method).collect::<Vec<_>>()
+    };
+    server.wait_for("another subscription", |_| sent("subscriptions/listen").len() == 2);
+    watch.signal(rustix::process::Signal::INT);
+    watch.wait().exits(130).stderr_contains("the server ended the subscription; retrying in ");
+    // The one that the server ended is not canceled.
+    let canceled: Vec<Value> =
+        sent("notifications/cancelled").iter().map(|message| message["params"]["requestId"].clone()).collect();
+    assert_eq!(canceled, [sent("subscriptions/listen")[1]["id"].clone()]);
+    sessions.stop_all();
+}

@@ -592,7 +592,14 @@ impl Router {
             method::PROGRESS => number("progressToken").or(on).map(client_of).into_iter().collect(),
             method::CANCELLED => {
                 let id = params.and_then(|params| member(params, "requestId")).map(RawValue::get);
-                id.and_then(|id| lock(&self.state).asked.remove(id)).into_iter().collect()
+                let mut state = lock(&self.state);
+                if let Some(client) = id.and_then(|id| state.asked.remove(id)) {
+                    return vec![client];
+                }
+                // A modern server ends a subscription with its ID (2026-07-28, basic/patterns/subscriptions).
+                let subscription = number("requestId")
+                    .filter(|id| state.pending.get(id).is_some_and(|name| name == method::SUBSCRIPTIONS_LISTEN));
+                subscription.inspect(|id| drop(state.pending.remove(id))).map(client_of).into_iter().collect()
             }
             method::LOG_MESSAGE => {
                 let level = params.and_then(|params| member(params, "level")).map(RawValue::get);
