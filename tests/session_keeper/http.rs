@@ -125,6 +125,34 @@ fn an_http_session_that_the_server_forgets_fails_the_call_and_the_next_opens_ano
 }
 
 #[test]
+fn the_log_level_is_set_again_in_a_new_session_of_the_server() {
+    let mcp = Mcp::legacy("2025-11-25")
+        .capabilities(json!({"tools": {}, "logging": {}}))
+        .on("logging/setLevel", |call| call.result(json!({})));
+    let script = mcp.http_script(LegacyHttpOptions { session_id: Some("s"), ..LegacyHttpOptions::default() });
+    let forgets = Arc::new(AtomicBool::new(false));
+    let shared = forgets.clone();
+    let server = HttpServer::start(move |request| match request.rpc_method().as_str() {
+        "tools/call" if shared.swap(false, Ordering::SeqCst) => {
+            Reply::text("text/plain", "Session not found").with_status(404)
+        }
+        _ => script(request),
+    });
+    let (sessions, url) = (Sessions::new(), server.url("/mcp"));
+    sessions.start(&url);
+    let call = || sessions.run(&["call", &url, "echo", "text=hi", "--log-level", "debug"]);
+    let set = || methods(&server).iter().filter(|name| *name == "logging/setLevel").count();
+    call().succeeds();
+    call().succeeds();
+    assert_eq!(set(), 1);
+    forgets.store(true, Ordering::SeqCst);
+    call().exits(5);
+    call().succeeds();
+    assert_eq!(set(), 2);
+    sessions.stop_all();
+}
+
+#[test]
 fn a_question_over_http_goes_to_the_command_on_whose_stream_it_comes() {
     let ask = |call: &crate::support::ClientMessage<'_>| {
         let params = json!({"message": "who?", "requestedSchema": {"type": "object", "properties": {}}});

@@ -526,6 +526,7 @@ impl Router {
             let is_lost = status == Some(404) && matches!(*handshake, SharedHandshake::Done { .. });
             if is_lost && upstream.transport.legacy_session().is_some_and(|http| http.forget_session()) {
                 *handshake = SharedHandshake::New;
+                state.settings.forget_server();
             }
             return Vec::new();
         };

@@ -47,6 +47,12 @@ impl SharedSettings {
         self.level.is_none() || level >= own.unwrap_or(DEFAULT_LEVEL)
     }
 
+    /// Forgets what the server has: it has forgotten it itself.
+    pub(super) fn forget_server(&mut self) {
+        self.subscribers.clear();
+        self.level = None;
+    }
+
     /// Forgets a command. Returns the resources to which no other command is subscribed.
     pub(super) fn remove(&mut self, client: u64) -> Vec<String> {
         self.levels.remove(&client);
