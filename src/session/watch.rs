@@ -104,7 +104,7 @@ impl ModernEra {
             };
             tokio::select! {
                 biased;
-                Some(notice) = notices.recv() => {
+                Some(notice) = notices.recv(), if !events.is_closed() => {
                     if notice.method == method::CANCELLED && is_request_id(notice.params.get("requestId"), id) {
                         rpc.cancel(id, CancelMode::CloseStream, "").await;
                         return SubscriptionEnd::Failed(ended_by_server());
@@ -232,7 +232,7 @@ impl LegacyEra {
             let renewed = self.session_renewed.notified();
             tokio::select! {
                 biased;
-                Some(notice) = notices.recv() => {
+                Some(notice) = notices.recv(), if !events.is_closed() => {
                     if let Some(change) = interest.matching_change(&notice) {
                         let _ = events.send(WatchEvent::Changed(change)).await;
                     }
@@ -359,7 +359,8 @@ impl Session {
                 *stood |= matches!(heard, WatchEvent::Subscribed(_));
                 if let Err(failure) = on(heard).await {
                     if self.options.transport.interrupt.raised_failure().is_some() {
-                        // Informs the server, which does not take long.
+                        // Informs the server, which does not take long. Changes are not taken any more.
+                        drop(events);
                         subscription.await;
                     }
                     return Err(failure);

@@ -451,6 +451,42 @@ fn lists_are_printed_when_they_are_different() {
     assert_eq!(listen["params"]["notifications"], json!({"promptsListChanged": true}));
 }
 
+/// Many changes arrive during a read that is never answered.
+#[test]
+fn an_interrupt_ends_a_watch_whose_changes_come_faster_than_they_are_read() {
+    for mcp in [Mcp::legacy("2025-11-25"), Mcp::modern()] {
+        let last = if mcp.modern { "notifications/cancelled" } else { "resources/unsubscribe" };
+        let server = counting(mcp)
+            .on("resources/subscribe", |call| call.result(json!({})))
+            .on("resources/unsubscribe", |call| call.result(json!({})))
+            .on("subscriptions/listen", |call| {
+                vec![ServerAction::Send(acknowledged(&call.id(), call.params()["notifications"].clone()))]
+            })
+            .on("resources/read", |_| {
+                let params = json!({"level": "error", "data": "all sent"});
+                let log = json!({"jsonrpc": "2.0", "method": "notifications/message", "params": params});
+                let changes = (0..200).map(|_| updated("demo://a"));
+                changes.chain([log]).map(ServerAction::Send).collect()
+            })
+            .stdio();
+        for (signal, code) in [(Signal::INT, 130), (Signal::TERM, 143)] {
+            let args = ["read", &server.target(), "demo://a", "--watch", "--log-level", "error"];
+            let run = Sandbox::new().mcpipe(args).start();
+            let end = std::time::Instant::now() + Duration::from_secs(10);
+            while !run.stderr_so_far().contains("all sent") {
+                assert!(std::time::Instant::now() < end, "the changes did not arrive: {}", run.stderr_so_far());
+                std::thread::sleep(Duration::from_millis(2));
+            }
+            run.signal(signal);
+            run.wait().exits(code).prints("");
+        }
+        for seen in server.wait_until_all_ended() {
+            let methods = seen.methods();
+            assert!(methods.iter().rev().take(2).any(|method| method == last), "{methods:?}");
+        }
+    }
+}
+
 #[test]
 fn a_file_is_written_anew() {
     let server = counting(Mcp::legacy("2025-11-25"))
