@@ -17,7 +17,7 @@ use crate::session::era::Era;
 use crate::session::era::legacy::LegacyEra;
 use crate::session::era::modern::ModernEra;
 use crate::session::mcp_session::Session;
-use crate::session::notifications::ServerNotification;
+use crate::session::notifications::{Received, ServerNotification};
 use crate::session::operation::Operation;
 use crate::session::request::{CancelMode, OutgoingRequest, RequestOutcome};
 use crate::session::rpc_client::RpcClient;
@@ -104,7 +104,11 @@ impl ModernEra {
             };
             tokio::select! {
                 biased;
-                Some(notice) = notices.recv(), if !events.is_closed() => {
+                Some(received) = notices.recv(), if !events.is_closed() => {
+                    let Received::Notification(notice) = received else {
+                        let _ = events.send(WatchEvent::Missed).await;
+                        continue;
+                    };
                     if notice.method == method::CANCELLED && is_request_id(notice.params.get("requestId"), id) {
                         rpc.cancel(id, CancelMode::CloseStream, "").await;
                         return SubscriptionEnd::Failed(ended_by_server());
@@ -232,9 +236,13 @@ impl LegacyEra {
             let renewed = self.session_renewed.notified();
             tokio::select! {
                 biased;
-                Some(notice) = notices.recv(), if !events.is_closed() => {
-                    if let Some(change) = interest.matching_change(&notice) {
-                        let _ = events.send(WatchEvent::Changed(change)).await;
+                Some(received) = notices.recv(), if !events.is_closed() => {
+                    let event = match received {
+                        Received::Notification(notice) => interest.matching_change(&notice).map(WatchEvent::Changed),
+                        Received::Missed => Some(WatchEvent::Missed),
+                    };
+                    if let Some(event) = event {
+                        let _ = events.send(event).await;
                     }
                 }
                 failure = rpc.wait_interrupted() => {

@@ -487,6 +487,45 @@ fn an_interrupt_ends_a_watch_whose_changes_come_faster_than_they_are_read() {
     }
 }
 
+/// More changes of one resource arrive during a read than are kept, and then the only one of another.
+#[test]
+fn a_change_is_not_lost_among_many_of_another_resource() {
+    let server = counting(Mcp::legacy("2025-11-25"))
+        .on("resources/subscribe", |call| call.result(json!({})))
+        .on("resources/unsubscribe", |call| call.result(json!({})))
+        .on("resources/read", |call| {
+            let uri = call.params()["uri"].as_str().unwrap();
+            let text = match (uri, call.n) {
+                ("demo://a", _) => "a\n",
+                (_, 1) => "old b\n",
+                _ => "new b\n",
+            };
+            let mut outs = Vec::new();
+            if call.n == 2 {
+                outs.extend((0..1200).map(|_| ServerAction::Send(updated("demo://a"))));
+                outs.push(ServerAction::Send(updated("demo://b")));
+            }
+            outs.extend(call.result(json!({"contents": [{"uri": uri, "text": text}]})));
+            if call.n == 1 {
+                outs.push(ServerAction::Send(updated("demo://a")));
+            }
+            outs
+        })
+        .stdio();
+    let args = ["read", &server.target(), "demo://a", "demo://b", "--watch", "--protocol", "legacy"];
+    let run = Sandbox::new().mcpipe(args).start();
+    let end = std::time::Instant::now() + Duration::from_secs(30);
+    while !run.stdout_so_far().contains("new b\n") {
+        assert!(std::time::Instant::now() < end, "the change was lost: {}", run.stderr_so_far());
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    run.signal(Signal::INT);
+    let run = run.wait();
+    run.exits(130);
+    assert!(run.stdout().starts_with("a\nold b\na\n"), "{}", run.stdout());
+    assert_eq!(run.stdout().matches("new b").count(), 1);
+}
+
 #[test]
 fn a_file_is_written_anew() {
     let server = counting(Mcp::legacy("2025-11-25"))

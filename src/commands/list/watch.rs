@@ -20,7 +20,7 @@ pub async fn run(context: &Context, session: &Session, args: &ListArgs, kinds: &
         .watch(&interest, async |news| {
             match news {
                 WatchEvent::Subscribed(mute) => warn_unwatched(context, &mute),
-                WatchEvent::Changed(_) => {}
+                WatchEvent::Changed(_) | WatchEvent::Missed => {}
                 WatchEvent::Disconnected(failure, pause) => return note_connection_lost(context, &failure, pause),
             }
             let lists = match lists::fetch_lists(context, session, kinds, lists::ListFilter::from_args(args)).await {

@@ -11,8 +11,8 @@ use crate::protocol::rpc::RawJson;
 use crate::session::Session;
 use crate::session::watch::{WatchEvent, WatchFilter, WatchedChange};
 
-/// Watches resources: prints one document for each change notification. After a lost connection, one for each resource
-/// that differs from what was printed last.
+/// Watches resources: prints one document for each change notification. After a lost connection, or if notifications
+/// come faster than they are handled, one for each resource that differs from what was printed last.
 ///
 /// # Errors
 /// When the first read fails, or the server sends no change notifications.
@@ -38,9 +38,7 @@ impl ResourceWatch<'_> {
         match news {
             WatchEvent::Subscribed(mute) => {
                 warn_unwatched(self.context, &mute);
-                for uri in self.uris {
-                    self.read_and_print(uri, false).await?;
-                }
+                self.print_different().await?;
                 if !self.has_started {
                     note_watching(self.context);
                 }
@@ -49,8 +47,17 @@ impl ResourceWatch<'_> {
             }
             WatchEvent::Changed(WatchedChange::Resource(uri)) => self.read_and_print(&uri, true).await,
             WatchEvent::Changed(WatchedChange::Lists) => Ok(()),
+            WatchEvent::Missed => self.print_different().await,
             WatchEvent::Disconnected(failure, pause) => note_connection_lost(self.context, &failure, pause),
         }
+    }
+
+    /// Prints each resource that differs from what was printed last.
+    async fn print_different(&mut self) -> Result<()> {
+        for uri in self.uris {
+            self.read_and_print(uri, false).await?;
+        }
+        Ok(())
     }
 
     /// Reads a resource and prints it; unless `always`, only if it differs from what was printed last.

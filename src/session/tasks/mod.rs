@@ -23,6 +23,7 @@ use crate::protocol::{code, method};
 use crate::session::era::legacy::DetachedSession;
 use crate::session::lists::CachePolicy;
 use crate::session::mcp_session::Session;
+use crate::session::notifications::{Received, ServerNotification};
 use crate::session::operation::Operation;
 pub use crate::session::operation::{TaskRequest, TaskSupport};
 use crate::session::request::RequestDeadline;
@@ -79,14 +80,19 @@ impl Session {
             tokio::select! {
                 biased;
                 reply = &mut outcome => break reply,
-                Some(notice) = notices.recv() => match notice.method.as_str() {
-                    method::PROGRESS => lock(&clock).extend(Instant::now()),
-                    method::TASK_STATUS | method::TASK_STATE => {
-                        let state = RawValue::from_string(notice.params.to_string()).ok();
+                Some(received) = notices.recv() => match received {
+                    Received::Notification(notice) if notice.method == method::PROGRESS => {
+                        lock(&clock).extend(Instant::now());
+                    }
+                    Received::Notification(ServerNotification { method, params })
+                        if [method::TASK_STATUS, method::TASK_STATE].contains(&method.as_str()) =>
+                    {
+                        let state = RawValue::from_string(params.to_string()).ok();
                         let task = state.and_then(|state| Task::parse(&state));
                         task.filter(|task| task.id == id).iter().for_each(&note);
                     }
-                    _ => {}
+                    // The state of the task is polled too.
+                    Received::Notification(_) | Received::Missed => {}
                 },
                 () = late => {
                     // A user who is being asked takes as long as they need.
