@@ -125,6 +125,22 @@ fn a_server_without_skills_is_not_asked_for_them() {
     }
 }
 
+/// EXT-01: a server may declare an extension only to a client that declares it, also on first contact.
+#[test]
+fn the_first_request_declares_that_skills_are_supported() {
+    let server = || {
+        serving(Mcp::modern(), vec![whole()], honest).on("server/discover", |call| {
+            let declared = &call.params()["_meta"]["io.modelcontextprotocol/clientCapabilities"]["extensions"];
+            let capabilities = json!({"resources": {}, "extensions": declared});
+            call.result(json!({"supportedVersions": ["2026-07-28"], "capabilities": capabilities, "ttlMs": 0,
+                "cacheScope": "private"}))
+        })
+    };
+    let list = |target: &str| Sandbox::new().mcpipe(["list", target, "--skills", "--json"]).run();
+    assert_eq!(list(&server().stdio().target()).succeeds().json(), json!({"skills": [whole()]}));
+    assert_eq!(list(&server().http().url("/mcp")).succeeds().json(), json!({"skills": [whole()]}));
+}
+
 #[test]
 fn listing_everything_includes_skills() {
     let server = serving(Mcp::modern(), vec![whole()], honest).http();

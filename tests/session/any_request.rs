@@ -173,3 +173,26 @@ fn parameters_that_are_empty_are_named() {
         .exits(2)
         .stderr_is("mcpipe: error: PARAMS is not JSON: it ends too early, at column 1\n");
 }
+
+/// On first contact mcpipe sends the same method to find out the era; that request does not replace one with parameters.
+#[test]
+fn the_parameters_of_a_discovery_are_sent_on_first_contact() {
+    let discoveries = |sent: &[Value]| -> Vec<Value> {
+        let all = sent.iter().filter(|message| message["method"] == "server/discover");
+        all.map(|message| json!([message["params"]["x"], message["params"]["_meta"]["k"]])).collect()
+    };
+    for (given, sent) in [
+        (None, json!([[null, null]])),
+        (Some(r#"{"x":1}"#), json!([[null, null], [1, null]])),
+        (Some(r#"{"_meta":{"k":1}}"#), json!([[null, null], [null, 1]])),
+    ] {
+        let server = Mcp::modern().stdio();
+        let run = Sandbox::new().mcpipe(["request", &server.target(), "server/discover"]).args(given).run();
+        assert_eq!(run.succeeds().json()["supportedVersions"], json!(["2026-07-28"]));
+        assert_eq!(json!(discoveries(&server.single_process().messages())), sent);
+        let server = Mcp::modern().http();
+        Sandbox::new().mcpipe(["request", &server.url("/mcp"), "server/discover"]).args(given).run().succeeds();
+        let requests: Vec<Value> = server.requests().iter().map(|request| request.json()).collect();
+        assert_eq!(json!(discoveries(&requests)), sent);
+    }
+}

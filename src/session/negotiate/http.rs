@@ -1,8 +1,6 @@
 //! Detects the era of a server behind a URL. Nothing is connected before a request is sent, and each request has its
 //! own response, so that several requests can be tried at the same time.
 
-use serde_json::Map;
-
 use crate::error::{ErrorKind, Failure, Result};
 use crate::protocol::method;
 use crate::protocol::revision::{Revision, RevisionPin};
@@ -126,7 +124,7 @@ impl Negotiator<'_> {
         if rpc.transport_kind() == TransportKind::Sse {
             return Ok((self.negotiate_legacy(rpc).await?, None));
         }
-        let discover = Operation::read_only(method::DISCOVER, Map::new());
+        let (discover, wants_discovery) = Self::discovery(first);
         let probe = if is_list(first.method) { first } else { &discover };
         let (probe, reply) = match self.probe_http(&rpc, probe, &discover).await {
             HttpProbe::Answered(reply) => (probe, reply),
@@ -138,7 +136,7 @@ impl Negotiator<'_> {
                 return self.complete_handshake(self.handshake(), rpc, &result).await.map(|open| (open, None));
             }
         };
-        let wanted = probe.method == first.method;
+        let wanted = if is_list(first.method) { probe.method == first.method } else { wants_discovery };
         match classify_reply(&reply, probe, &rpc) {
             EraEvidence::Modern(server) => {
                 let era = self.modern_era(server);

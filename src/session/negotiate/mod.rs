@@ -9,6 +9,8 @@ pub(crate) mod stream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use serde_json::Map;
+
 use crate::error::{ErrorKind, Failure, FailureDetails, Result};
 use crate::protocol::method;
 use crate::protocol::revision::RevisionPin;
@@ -179,6 +181,16 @@ impl Negotiator<'_> {
             }
             (RevisionPin::Auto, Some(profile)) => self.negotiate_cached_legacy(first, &profile).await,
             (RevisionPin::Auto, None) => self.negotiate_uncached(first).await,
+        }
+    }
+
+    /// The `server/discover` that finds out the era, and whether it is the request that the caller wants. One with
+    /// parameters is not: they could be refused for another reason than the era.
+    pub(super) fn discovery(first: &Operation) -> (Operation, bool) {
+        if first.method == method::DISCOVER && first.params.is_empty() {
+            (first.clone(), true)
+        } else {
+            (Operation::read_only(method::DISCOVER, Map::new()), false)
         }
     }
 

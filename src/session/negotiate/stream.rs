@@ -1,8 +1,6 @@
 //! Detects the era of a server behind a stream: a child process or a socket. A server may ignore a request that it
 //! does not know, or exit; it is restarted at most once.
 
-use serde_json::Map;
-
 use crate::error::{ErrorKind, Failure, FailureDetails, Result};
 use crate::protocol::json::member;
 use crate::protocol::{code, method};
@@ -21,7 +19,7 @@ impl Negotiator<'_> {
         first: &Operation,
     ) -> Result<(NegotiatedConnection, Option<RequestOutcome>)> {
         let rpc = self.connect().await?;
-        let discover = Operation::read_only(method::DISCOVER, Map::new());
+        let (discover, wanted) = Self::discovery(first);
         let reply = self.probe_stream(&rpc, &discover).await;
         // This may be the response to `initialize`: only a DiscoverResult names its versions.
         if let RequestOutcome::Result(result) = &reply
@@ -33,7 +31,6 @@ impl Negotiator<'_> {
         match classify_reply(&reply, &discover, &rpc) {
             EraEvidence::Modern(server) => {
                 let era = self.modern_era(server);
-                let wanted = first.method == method::DISCOVER;
                 Ok((NegotiatedConnection::confirmed(rpc, era), wanted.then_some(reply)))
             }
             EraEvidence::Inconclusive => self.close_with_failure(rpc, reply, method::DISCOVER).await,
