@@ -221,7 +221,7 @@ impl ToolCache {
         {
             return Ok(Some(other.clone()));
         }
-        if !seen.is_cached && !is_old && !session.have_lists_changed() {
+        if !seen.is_cached && !is_old && !session.has_list_changed(ListKind::Tools) {
             return Ok(None);
         }
         let fresh = Rc::new(fetch_tools(context, session, CachePolicy::Bypass).await?);

@@ -24,6 +24,21 @@ pub enum ListKind {
 }
 
 impl ListKind {
+    /// All kinds.
+    pub const ALL: [ListKind; 5] =
+        [ListKind::Tools, ListKind::Resources, ListKind::Templates, ListKind::Prompts, ListKind::Skills];
+
+    /// The lists that a notification reports as changed; none if it is about something else. Skills are resources.
+    #[must_use]
+    pub fn changed_by(notification: &str) -> &'static [ListKind] {
+        match notification {
+            super::method::TOOLS_CHANGED => &[ListKind::Tools],
+            super::method::RESOURCES_CHANGED => &[ListKind::Resources, ListKind::Templates, ListKind::Skills],
+            super::method::PROMPTS_CHANGED => &[ListKind::Prompts],
+            _ => &[],
+        }
+    }
+
     /// The method that lists them.
     #[must_use]
     pub fn list_method(self) -> &'static str {

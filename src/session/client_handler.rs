@@ -5,7 +5,7 @@
 //! with the error that the protocol defines (`MSG-13`, `ELI-02`).
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use serde_json::value::RawValue;
@@ -16,6 +16,7 @@ use url::Url;
 
 use crate::error::Result;
 use crate::protocol::revision::Revision;
+use crate::protocol::views::ListKind;
 use crate::protocol::{meta, method};
 use crate::session::notifications::NotificationBroadcaster;
 use crate::session::server_requests::ServerRequestLog;
@@ -189,7 +190,8 @@ pub struct ClientHandler {
     pub(crate) active_inputs: AtomicUsize,
     /// The pages that are being visited, by `elicitationId`.
     pub(crate) page_visits: Mutex<HashMap<String, Arc<Notify>>>,
-    lists_changed: AtomicBool,
+    /// The lists that changed since they were last fetched.
+    changed_lists: Mutex<Vec<ListKind>>,
     notifications: NotificationBroadcaster,
     /// The log of server requests that belong to no request with a log of its own.
     pub(crate) server_requests: ServerRequestLog,
@@ -203,7 +205,7 @@ impl ClientHandler {
             capabilities: abilities,
             active_inputs: AtomicUsize::new(0),
             page_visits: Mutex::default(),
-            lists_changed: AtomicBool::new(false),
+            changed_lists: Mutex::default(),
             notifications: NotificationBroadcaster::default(),
             server_requests: ServerRequestLog::default(),
         }
@@ -281,15 +283,15 @@ impl ClientHandler {
         &self.notifications
     }
 
-    /// Whether the server said that one of its lists changed (`MSG-11`).
+    /// The lists that the server said have changed since they were last fetched (`MSG-11`).
     #[must_use]
-    pub fn have_lists_changed(&self) -> bool {
-        self.lists_changed.load(Ordering::Relaxed)
+    pub fn changed_lists(&self) -> Vec<ListKind> {
+        lock(&self.changed_lists).clone()
     }
 
-    /// Records that lists changed, or that they were fetched again.
-    pub fn set_lists_changed(&self, changed: bool) {
-        self.lists_changed.store(changed, Ordering::Relaxed);
+    /// Records that a list is fetched again.
+    pub fn clear_list_change(&self, kind: ListKind) {
+        lock(&self.changed_lists).retain(|changed| *changed != kind);
     }
 
     /// The log of a request: its own, or the shared one.
@@ -305,8 +307,9 @@ impl ClientHandler {
 
     /// Handles a notification; unknown ones are ignored.
     pub fn handle_notification(&self, name: &str, params: Option<&RawValue>, value: &Value) {
-        if name.ends_with("/list_changed") {
-            self.set_lists_changed(true);
+        for kind in ListKind::changed_by(name) {
+            self.clear_list_change(*kind);
+            lock(&self.changed_lists).push(*kind);
         }
         self.notifications.publish(name, value);
         let text = |key: &str| value.get(key).and_then(Value::as_str);

@@ -27,9 +27,7 @@ impl Session {
             }
             outcome = Some(closed);
         }
-        if self.client_handler.have_lists_changed() {
-            self.cache.expire_lists();
-        }
+        self.cache.expire_lists(&self.client_handler.changed_lists());
         outcome
     }
 

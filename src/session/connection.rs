@@ -8,6 +8,7 @@ use serde_json::Map;
 
 use crate::error::{ErrorKind, Failure, Result, RetryAdvice};
 use crate::protocol::method;
+use crate::protocol::views::ListKind;
 use crate::session::era::Era;
 use crate::session::failure::failure_from_outcome;
 use crate::session::mcp_session::{Connection, Session};
@@ -221,7 +222,7 @@ impl Session {
 
     /// Removes the cached lists after they turned out to be wrong.
     pub fn expire_cached_lists(&self) {
-        self.cache.expire_lists();
+        self.cache.expire_lists(&ListKind::ALL);
     }
 
     /// Clears the profile if a time-out or a malformed response may come from a wrong profile: some servers ignore

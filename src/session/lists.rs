@@ -99,7 +99,7 @@ impl Session {
         {
             return Ok(none);
         }
-        self.client_handler.set_lists_changed(false);
+        self.client_handler.clear_list_change(kind);
         let reply = match reply {
             Some(reply) => self.retry_in_other_era(&connection, &first, reply).await,
             None => self.send(&first).await?,
@@ -119,7 +119,7 @@ impl Session {
         };
         let items = self.fetch_all_pages(&first, kind.result_member(), first_page, from, look).await?;
         // A list that changed while it was fetched is not fresh.
-        let ttl = if self.client_handler.have_lists_changed() { Duration::ZERO } else { ttl };
+        let ttl = if self.has_list_changed(kind) { Duration::ZERO } else { ttl };
         self.cache.store_list(kind, &items, ttl, shared);
         Ok(Listing { raw_items: items, is_offered: true, is_cached: false, lacks_cache_hints })
     }

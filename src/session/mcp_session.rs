@@ -367,10 +367,10 @@ impl Session {
         }
     }
 
-    /// Whether the server reported a changed list since the lists were last fetched (`MSG-11`).
+    /// Whether the server said that this list has changed since it was last fetched (`MSG-11`).
     #[must_use]
-    pub fn have_lists_changed(&self) -> bool {
-        self.client_handler.have_lists_changed()
+    pub fn has_list_changed(&self, kind: ListKind) -> bool {
+        self.client_handler.changed_lists().contains(&kind)
     }
 
     /// What is known of the server's requests, apart from those that belong to a call with a log of its own.

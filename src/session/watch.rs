@@ -37,12 +37,7 @@ const EVENT_BACKLOG: usize = 64;
 impl WatchFilter {
     /// The watched item that a notification is about.
     fn matching_change(&self, notice: &ServerNotification) -> Option<WatchedChange> {
-        let list =
-            |kinds: &[ListKind]| self.lists.iter().any(|kind| kinds.contains(kind)).then_some(WatchedChange::Lists);
         match notice.method.as_str() {
-            method::TOOLS_CHANGED => list(&[ListKind::Tools]),
-            method::RESOURCES_CHANGED => list(&[ListKind::Resources, ListKind::Templates]),
-            method::PROMPTS_CHANGED => list(&[ListKind::Prompts]),
             method::RESOURCE_UPDATED => {
                 let uri = notice.params.get("uri").and_then(Value::as_str)?;
                 // It may be a part of the subscribed resource, or the same URI in another notation.
@@ -52,7 +47,10 @@ impl WatchFilter {
                 let found = exact.or_else(|| self.uris.iter().filter(part).max_by_key(|watched| watched.len()));
                 found.or(only).cloned().map(WatchedChange::Resource)
             }
-            _ => None,
+            other => {
+                let changed = ListKind::changed_by(other);
+                self.lists.iter().any(|kind| changed.contains(kind)).then_some(WatchedChange::Lists)
+            }
         }
     }
 

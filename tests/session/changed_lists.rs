@@ -70,3 +70,30 @@ fn a_cached_list_is_dropped_after_a_failed_call() {
         assert_eq!(run.stderr(), "mcpipe: error: the tool reported an error\n");
     }
 }
+
+/// MSG-11: the server announces one change before each of its lists is fetched.
+#[test]
+fn a_change_of_one_list_is_remembered_while_another_is_fetched() {
+    for (kind, fetched) in [("tools", 2), ("prompts", 1)] {
+        let server = Mcp::legacy("2025-11-25")
+            .on("resources/list", move |call| {
+                let changed = json!({"jsonrpc": "2.0", "method": format!("notifications/{kind}/list_changed")});
+                let mut outs = vec![crate::support::ServerAction::Send(changed)];
+                outs.extend(call.result(json!({"resources": []})));
+                outs
+            })
+            .stdio();
+        let sandbox = Sandbox::new();
+        let count = || {
+            let all = server.wait_until_all_ended();
+            all.iter().flat_map(|one| one.methods()).filter(|method| method == "tools/list").count()
+        };
+        let call = || sandbox.mcpipe(["call", &server.target(), "echo", "text=a"]).run();
+        call().succeeds();
+        assert_eq!(count(), 1);
+        // The templates are fetched after the resources.
+        sandbox.mcpipe(["read", &server.target()]).run().succeeds();
+        call().succeeds();
+        assert_eq!(count(), fetched, "{kind}");
+    }
+}

@@ -415,7 +415,7 @@ impl<'a> ToolCall<'a> {
         while Instant::now() < end {
             let pause = tokio::time::sleep(LIST_CHANGE_INTERVAL);
             context.interrupt.run_until_interrupted(pause).await?;
-            if session.have_lists_changed() || Instant::now() >= next_list.min(end) {
+            if session.has_list_changed(ListKind::Tools) || Instant::now() >= next_list.min(end) {
                 let tools = tool_cache.reload(context, session).await?;
                 if tools.find(name).is_some() {
                     return Ok(Some(tools));

@@ -245,7 +245,7 @@ impl ServerCache {
         if let Some(path) = self.profile_path() {
             let _ = fs::remove_file(path);
         }
-        self.expire_lists();
+        self.expire_lists(&ListKind::ALL);
     }
 
     /// A list that is still fresh, as raw items.
@@ -335,10 +335,10 @@ impl ServerCache {
         }
     }
 
-    /// Marks all lists of this identity as stale (`MSG-11`).
-    pub fn expire_lists(&self) {
-        for kind in [ListKind::Tools, ListKind::Resources, ListKind::Templates, ListKind::Prompts, ListKind::Skills] {
-            let all = self.list_files_of_all_identities(kind).into_iter().map(|(_, path)| path);
+    /// Marks these lists of this identity as stale (`MSG-11`).
+    pub fn expire_lists(&self, kinds: &[ListKind]) {
+        for kind in kinds {
+            let all = self.list_files_of_all_identities(*kind).into_iter().map(|(_, path)| path);
             for path in all.filter(|path| self.is_own_list(path)) {
                 let Some(mut file) = read_json::<CachedListFile>(&path).filter(|file| file.expires > 0) else {
                     continue;
