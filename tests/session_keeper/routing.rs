@@ -347,3 +347,62 @@ fn the_end_of_a_subscription_by_a_modern_server_is_passed_on() {
     assert_eq!(canceled, [sent("subscriptions/listen")[1]["id"].clone()]);
     sessions.stop_all();
 }
+
+/// A server that sends no log messages and refuses the first of these levels.
+fn logging(refused: &'static str) -> Mcp {
+    Mcp::legacy("2025-11-25").capabilities(json!({"tools": {}, "logging": {}})).on("logging/setLevel", move |call| {
+        match call.params()["level"].as_str() {
+            Some(level) if level == refused && call.n == 0 => call.error(-32603, "not now"),
+            _ => call.result(json!({})),
+        }
+    })
+}
+
+/// The levels that were set.
+fn levels(server: &StdioServer) -> Vec<String> {
+    let messages = server.processes()[0].messages().into_iter();
+    let set = messages.filter(|message| message["method"] == "logging/setLevel");
+    set.map(|message| message["params"]["level"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn a_log_level_that_the_server_refused_does_not_count_as_set() {
+    let (server, sessions) = (logging("debug").stdio(), Sessions::new());
+    sessions.start(&server.target());
+    let call = || sessions.run(&["call", &server.target(), "echo", "text=hi", "--log-level", "debug"]);
+    call().exits(0).prints("hi\n").stderr_contains("rejected the log level debug: not now");
+    let second = call();
+    second.succeeds().prints("hi\n").stderr_is("");
+    call().succeeds();
+    assert_eq!(levels(&server), ["debug", "debug"]);
+    sessions.stop_all();
+}
+
+#[test]
+fn the_server_gets_the_most_verbose_level_that_a_command_needs() {
+    let mcp = logging("").on("tools/call", |call| match call.argument("text").as_str() {
+        Some("stuck") => Vec::new(),
+        _ => call.text("fine"),
+    });
+    let (server, sessions) = (mcp.stdio(), Sessions::new());
+    sessions.start(&server.target());
+    let count = |method: &str| {
+        let seen = server.processes();
+        seen[0].messages().into_iter().filter(|message| message["method"] == method).count()
+    };
+    let start = |level: &str, calls: usize| {
+        let words = ["call", &server.target(), "echo", "text=stuck", "--log-level", level].map(ToOwned::to_owned);
+        let run = sessions.sandbox.mcpipe(words).allow_leftovers().start();
+        server.wait_for("the call", |_| count("tools/call") == calls);
+        run
+    };
+    let (first, second) = (start("debug", 1), start("info", 2));
+    first.signal(rustix::process::Signal::KILL);
+    first.wait();
+    server.wait_for("the cancellation", |_| count("notifications/cancelled") == 1);
+    sessions.run(&["call", &server.target(), "echo", "text=x", "--log-level", "error"]).succeeds();
+    assert_eq!(levels(&server), ["debug", "info"]);
+    second.signal(rustix::process::Signal::KILL);
+    second.wait();
+    sessions.stop_all();
+}

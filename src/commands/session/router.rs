@@ -103,6 +103,17 @@ struct RouterState {
     requests: u64,
 }
 
+impl RouterState {
+    /// Forgets a request, and what it should have set at the server. Returns whether it had no response.
+    fn end_request(&mut self, id: u64, has_succeeded: bool) -> bool {
+        let name = self.pending.remove(&id);
+        if !has_succeeded && name.as_deref() == Some(method::LOGGING_SET_LEVEL) {
+            self.settings.forget_level();
+        }
+        name.is_some()
+    }
+}
+
 pub(super) struct Router {
     state: Mutex<RouterState>,
     roots: Vec<Root>,
@@ -182,6 +193,9 @@ impl Router {
             let requests = state.pending.extract_if(|id, _| client_of(*id) == client);
             let (handshakes, requests): (Vec<(u64, String)>, Vec<(u64, String)>) =
                 requests.partition(|(_, name)| name == method::INITIALIZE);
+            if requests.iter().any(|(_, name)| name == method::LOGGING_SET_LEVEL) {
+                state.settings.forget_level();
+            }
             let asked: Vec<(String, u64)> = state.asked.extract_if(|_, other| *other == client).collect();
             let unsubscribed = state.settings.remove(client);
             let is_legacy = matches!(*lock(&upstream.handshake), SharedHandshake::Done { .. });
@@ -209,7 +223,7 @@ impl Router {
     /// handshake and its result is still wanted.
     fn abandon(&self, upstream: &KeptConnection, id: u64) {
         let mut state = lock(&self.state);
-        state.pending.remove(&id);
+        state.end_request(id, false);
         let mut handshake = lock(&upstream.handshake);
         let ended = if handshake.concerns(id) {
             handshake.leave(id, upstream.transport.kind() == TransportKind::Http)
@@ -310,7 +324,7 @@ impl Router {
         id: u64,
         name: &str,
         params: Option<RawJson>,
-        line: String,
+        mut line: String,
     ) -> RouterAction {
         let mut state = lock(&self.state);
         let mut handshake = lock(&upstream.handshake);
@@ -352,7 +366,13 @@ impl Router {
             }
             (method::RESOURCES_UNSUBSCRIBE, Some(uri), _) => state.settings.unsubscribe(client_of(id), &uri),
             (method::LOGGING_SET_LEVEL, _, Some(level)) => {
-                state.settings.set_level(client_of(id), LogLevel::from_name(&level))
+                let needed = state.settings.set_level(client_of(id), LogLevel::from_name(&level));
+                if let Some(needed) = needed.filter(|needed| needed.as_str() != level) {
+                    let mut params = object(params.as_ref());
+                    params.insert("level".to_owned(), needed.as_str().into());
+                    line = rpc::request(id, method::LOGGING_SET_LEVEL, Some(&Value::Object(params).to_string()));
+                }
+                needed.is_some()
             }
             _ => true,
         };
@@ -393,7 +413,7 @@ impl Router {
             }
             (method::CANCELLED, _) => {
                 let id = params.and_then(|params| member(params, "requestId")?.get().parse::<u64>().ok());
-                let is_own = id.is_some_and(|id| client_of(id) == client && state.pending.remove(&id).is_some());
+                let is_own = id.is_some_and(|id| client_of(id) == client && state.end_request(id, false));
                 if !is_own {
                     return RouterAction::Nothing;
                 }
@@ -517,7 +537,7 @@ impl Router {
         status: Option<u16>,
     ) -> Vec<u64> {
         let mut state = lock(&self.state);
-        state.pending.remove(&id);
+        state.end_request(id, outcome.is_ok());
         state.was_ready |= outcome.is_ok();
         let mut handshake = lock(&upstream.handshake);
         let Some(mut waiting) = handshake.finish(id, outcome.as_ref().ok()) else {
@@ -670,14 +690,18 @@ fn response_lines(response: RpcResponse) -> String {
     item_line(&Incoming { request_id: None, item: IncomingItem::Message(RpcMessage::Response(response), None) })
 }
 
+/// The members of parameters.
+fn object(params: Option<&RawJson>) -> Map<String, Value> {
+    match params.and_then(|raw| parse_truncated(raw.get())) {
+        Some((Value::Object(params), _)) => params,
+        _ => Map::new(),
+    }
+}
+
 /// `initialize` of the session: it declares everything that commands can do, since the server learns it only once. What
 /// a command cannot do is refused when the server asks for it.
 fn initialize_request(id: u64, params: Option<RawJson>) -> String {
-    let params = params.as_ref().and_then(|raw| parse_truncated(raw.get())).map_or(Value::Null, |(value, _)| value);
-    let mut params = match params {
-        Value::Object(params) => params,
-        _ => Map::new(),
-    };
+    let mut params = object(params.as_ref());
     let revision = params.get("protocolVersion").and_then(Value::as_str).and_then(Revision::parse);
     let all = ClientHandler::new(ClientCapabilities {
         declared_for_lists: ClientCapability::ALL.to_vec(),

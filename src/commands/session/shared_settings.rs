@@ -15,6 +15,8 @@ pub(super) struct SharedSettings {
     levels: BTreeMap<u64, LogLevel>,
     /// The level that the server has, if one was set.
     level: Option<LogLevel>,
+    /// Whether a command set one, also if the server has forgotten or refused it.
+    is_level_set: bool,
 }
 
 impl SharedSettings {
@@ -33,24 +35,30 @@ impl SharedSettings {
         is_last
     }
 
-    /// Sets the level of a command. Returns whether the server has to know: it sends less than some command needs, or
-    /// more than any does.
-    pub(super) fn set_level(&mut self, client: u64, level: LogLevel) -> bool {
+    /// Sets the level of a command. Returns the level to set at the server if that sends less than some command needs,
+    /// or more than any does.
+    pub(super) fn set_level(&mut self, client: u64, level: LogLevel) -> Option<LogLevel> {
         self.levels.insert(client, level);
+        self.is_level_set = true;
         let needed = self.levels.values().min().copied();
-        std::mem::replace(&mut self.level, needed) != needed
+        needed.filter(|_| std::mem::replace(&mut self.level, needed) != needed)
+    }
+
+    /// Forgets the level of the server, which is not known: it has not confirmed it.
+    pub(super) fn forget_level(&mut self) {
+        self.level = None;
     }
 
     /// Whether a command is to get log messages of this level.
     pub(super) fn wants_log(&self, client: u64, level: LogLevel) -> bool {
         let own = self.levels.get(&client).copied();
-        self.level.is_none() || level >= own.unwrap_or(DEFAULT_LEVEL)
+        !self.is_level_set || level >= own.unwrap_or(DEFAULT_LEVEL)
     }
 
     /// Forgets what the server has: it has forgotten it itself.
     pub(super) fn forget_server(&mut self) {
         self.subscribers.clear();
-        self.level = None;
+        self.forget_level();
     }
 
     /// Forgets a command. Returns the resources to which no other command is subscribed.
@@ -81,12 +89,14 @@ mod tests {
     fn the_server_has_the_most_verbose_level_and_each_command_gets_its_own() {
         let mut settings = SharedSettings::default();
         assert!(settings.wants_log(1, LogLevel::Debug), "without a level, the server decides");
-        assert!(settings.set_level(1, LogLevel::Error));
-        assert!(settings.set_level(2, LogLevel::Debug));
-        assert!(!settings.set_level(3, LogLevel::Warning));
+        assert_eq!(settings.set_level(1, LogLevel::Error), Some(LogLevel::Error));
+        assert_eq!(settings.set_level(2, LogLevel::Debug), Some(LogLevel::Debug));
+        assert_eq!(settings.set_level(3, LogLevel::Warning), None);
         assert!(settings.wants_log(2, LogLevel::Debug) && !settings.wants_log(1, LogLevel::Warning));
         settings.remove(2);
         assert!(!settings.wants_log(4, LogLevel::Debug) && settings.wants_log(4, LogLevel::Info));
-        assert!(settings.set_level(1, LogLevel::Error), "no command needs more any longer");
+        assert_eq!(settings.set_level(1, LogLevel::Error), Some(LogLevel::Warning), "no command needs more any longer");
+        settings.forget_level();
+        assert_eq!(settings.set_level(1, LogLevel::Error), Some(LogLevel::Warning));
     }
 }
