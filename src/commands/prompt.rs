@@ -1,5 +1,7 @@
 //! `prompt`: one prompt with its arguments, or completions of an argument.
 
+use std::sync::Arc;
+
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
@@ -16,6 +18,7 @@ use crate::protocol::views::{ListItem, ListKind};
 use crate::protocol::{code, method};
 use crate::schema::{PathStep, ValueProblem, invalid_arguments_failure, path_text};
 use crate::session::operation::Operation;
+use crate::session::server_requests::ServerRequestLog;
 use crate::session::{CachePolicy, Listing, Session};
 use crate::util::quoting::{quote, quote_without_secrets};
 use crate::util::suggest::nearest_names;
@@ -53,7 +56,7 @@ pub async fn run(context: &Context, args: PromptArgs) -> Result<Exit> {
                 let prompt = json!({"type": "ref/prompt", "name": name});
                 return progress.show_during(wanted.print_completions(context, session, prompt, arguments)).await;
             }
-            let result = progress.show_during(get_prompt(context, session, name, arguments)).await?;
+            let result = progress.show_during(get_prompt(context, session, name, arguments, None)).await?;
             match args.form {
                 Some(form) => print_prompt_messages(context, &result, form)?,
                 None if context.ui.is_json() => context.ui.print_document(result.into())?,
@@ -64,7 +67,8 @@ pub async fn run(context: &Context, args: PromptArgs) -> Result<Exit> {
         .await
 }
 
-/// Gets a prompt, after its arguments were checked.
+/// Gets a prompt, after its arguments were checked. `log` is the log of the server's requests during it, if it is not
+/// that of the session.
 ///
 /// # Errors
 /// When an argument is missing, or the server has no result.
@@ -73,9 +77,11 @@ pub async fn get_prompt(
     session: &Session,
     name: &str,
     arguments: &Map<String, Value>,
+    log: Option<&Arc<ServerRequestLog>>,
 ) -> Result<RawJson> {
     check_arguments(context, session, name, arguments).await?;
-    match session.request(&get_prompt_call(name, arguments)).await {
+    let operation = Operation { server_requests: log.cloned(), ..get_prompt_call(name, arguments) };
+    match session.request(&operation).await {
         Ok(result) => Ok(result),
         Err(failure) => Err(explain_failure(session, name, arguments, failure).await),
     }

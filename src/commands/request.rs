@@ -1,5 +1,7 @@
 //! `request`: any request or notification, and the result as it came.
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value};
 
 use crate::args::{ArgumentReader, parse_json};
@@ -15,6 +17,7 @@ use crate::protocol::rpc::RawJson;
 use crate::session::Session;
 use crate::session::operation::Operation;
 use crate::session::request::RequestOutcome;
+use crate::session::server_requests::ServerRequestLog;
 use crate::util::quoting::quote_without_secrets;
 
 /// Sends a request, and prints its result.
@@ -46,7 +49,7 @@ pub async fn run(context: &Context, args: RequestArgs) -> Result<Exit> {
         let call_args = CallArgs { yes: args.yes, ..CallArgs::default() };
         let (tool_cache, target) = (ToolCache::default(), args.target.as_deref());
         let call_context = CallContext { context, session, tool_cache: &tool_cache, args: &call_args, target };
-        let result = progress.show_during(send(call_context, &method, params)).await?;
+        let result = progress.show_during(send(call_context, &method, params, None)).await?;
         print_result(context, session, &method, result)
     };
     context.with_session(session, exchange).await
@@ -72,16 +75,23 @@ fn verbatim_operation(name: &str, params: Map<String, Value>) -> Operation {
     }
 }
 
-/// Sends the request; a tool call only if it is allowed.
+/// Sends the request; a tool call only if it is allowed. `log` is the log of the server's requests during it, if it is
+/// not that of the session.
 ///
 /// # Errors
 /// When it may not be sent, or has no result.
-pub async fn send(call_context: CallContext<'_>, method: &str, params: Map<String, Value>) -> Result<RawJson> {
+pub async fn send(
+    call_context: CallContext<'_>,
+    method: &str,
+    params: Map<String, Value>,
+    log: Option<&Arc<ServerRequestLog>>,
+) -> Result<RawJson> {
     let session = call_context.session;
-    let operation = permitted_operation(call_context, method, params).await?;
+    let mut operation = permitted_operation(call_context, method, params).await?;
+    operation.server_requests = log.cloned();
     match session.send(&operation).await? {
         RequestOutcome::Result(result) => Ok(result),
-        reply => Err(session.failure_from(reply, operation.method)),
+        reply => Err(session.operation_failure(reply, &operation)),
     }
 }
 

@@ -104,7 +104,7 @@ async fn wait(context: &Context, args: TaskWaitArgs) -> Result<Exit> {
         let report = |task: &Task| progress.set_message(&progress_text(task));
         // The first request shows whether the task exists, and how often to poll.
         let result = match forget_if_unknown(context, session, &id, session.get_task(&id).await) {
-            Ok(task) => session.await_task(&id, Some(task), task_timeout(context), &report).await,
+            Ok(task) => session.await_task(&id, Some(task), task_timeout(context), &report, None).await,
             Err(failure) => Err(failure),
         };
         let result = match result {

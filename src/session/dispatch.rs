@@ -198,12 +198,16 @@ impl RpcState {
     }
 
     /// The log of the request that the server request belongs to: over HTTP the request on whose stream it came,
-    /// otherwise the only pending one. `None` if that request has no log or there are several.
+    /// otherwise that of all pending ones. `None` if they have none, or not the same.
     fn server_request_log(&self, on: Option<u64>) -> Option<Arc<ServerRequestLog>> {
         let pending = lock(&self.pending);
         self.client_handler.server_requests.set_concurrency(pending.len());
-        let known = on.and_then(|on| pending.get(&on));
-        known.or_else(|| pending.values().next().filter(|_| pending.len() == 1))?.server_requests.clone()
+        if let Some(known) = on.and_then(|on| pending.get(&on)) {
+            return known.server_requests.clone();
+        }
+        let mut logs = pending.values().map(|pending| pending.server_requests.as_ref());
+        let log = logs.next()??;
+        logs.all(|other| other.is_some_and(|other| Arc::ptr_eq(other, log))).then(|| log.clone())
     }
 
     /// Cancels all pending requests at a legacy server, or only that one, and fails them.

@@ -197,12 +197,12 @@ impl Session {
     /// If there is no result, with what that means for the user.
     pub async fn request(&self, operation: &Operation) -> Result<RawJson> {
         match self.send(operation).await? {
-            RequestOutcome::Result(result) => match self.server_requests().take_unanswered() {
+            RequestOutcome::Result(result) => match self.request_log(operation).take_unanswered() {
                 // The response does not have the structure of the requested result. That of a declined request has.
                 Some(failure) => Err(failure.server(&self.target.name)),
                 None => self.check_result_shape(operation.method, result),
             },
-            reply => Err(self.failure_from(reply, operation.method)),
+            reply => Err(self.operation_failure(reply, operation)),
         }
     }
 
@@ -224,9 +224,18 @@ impl Session {
         self.failure_with_log(reply, asked, self.server_requests())
     }
 
-    /// As [`Session::failure_from`], for a request with a server request log of its own.
+    /// As [`Session::failure_from`], for an operation that may have a log of its own.
     #[must_use]
-    pub fn failure_with_log(&self, reply: RequestOutcome, asked: &str, questions: &ServerRequestLog) -> Failure {
+    pub fn operation_failure(&self, reply: RequestOutcome, operation: &Operation) -> Failure {
+        self.failure_with_log(reply, operation.method, self.request_log(operation))
+    }
+
+    fn request_log<'a>(&'a self, operation: &'a Operation) -> &'a ServerRequestLog {
+        self.client_handler.request_log(operation.server_requests.as_ref())
+    }
+
+    /// As [`Session::failure_from`], with the log of the server's requests during the request.
+    pub(super) fn failure_with_log(&self, reply: RequestOutcome, asked: &str, questions: &ServerRequestLog) -> Failure {
         let ours = matches!(reply, RequestOutcome::Failed(_));
         let failure = failure_from_outcome(reply, asked, &self.target);
         match questions.take_failure() {

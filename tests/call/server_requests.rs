@@ -583,6 +583,66 @@ fn declined_input_exits_8_even_if_the_tool_succeeds() {
     assert_eq!(batch.exits(1).json()["error"]["class"], "refused");
 }
 
+/// Each of several resources has its own outcome: a declined request is not the reason why another cannot be read.
+#[test]
+fn a_declined_request_counts_for_the_resource_that_it_was_about() {
+    let server = Mcp::modern()
+        .on("resources/read", |call| match (call.params()["uri"].as_str(), call.params().get("inputResponses")) {
+            (Some("demo://a"), None) => {
+                call.result(json!({"resultType": "input_required", "inputRequests": elicitation(&form())}))
+            }
+            (Some("demo://a"), Some(_)) => {
+                call.result(json!({"contents": [{"uri": "demo://a", "text": "then not\n"}]}))
+            }
+            _ => call.error(-32602, "Resource not found"),
+        })
+        .stdio();
+    let read = |words: &[&str]| {
+        Sandbox::new().mcpipe(["read", &server.target(), "demo://a"]).args(words).args(["--elicit", "decline"]).run()
+    };
+    let run = read(&["demo://b"]);
+    run.exits(8).prints("then not\n").stderr_contains("resources/read: Resource not found (code -32602)\n");
+    assert_eq!(run.stderr().matches("the server's request for input was declined\n").count(), 1, "{}", run.stderr());
+    let run = read(&["demo://b", "--json"]);
+    let document: Value = serde_json::from_str(run.exits(8).stdout()).unwrap();
+    assert_eq!(document["results"][0]["result"]["contents"][0]["text"], "then not\n");
+    assert_eq!(document["results"][1]["error"]["rpc"]["code"], -32602);
+    let batch = Sandbox::new()
+        .mcpipe(["call", &server.target(), "--batch", "-", "--elicit", "decline"])
+        .stdin("{\"read\":\"demo://a\"}\n{\"read\":\"demo://b\"}\n")
+        .run();
+    let lines: Vec<Value> = batch.exits(1).stdout().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let class = |id: u64| lines.iter().find(|line| line["id"] == id).unwrap()["error"]["class"].clone();
+    assert_eq!((class(1), class(2)), (json!("refused"), json!("failed")));
+    read(&[]).exits(8).prints("then not\n").stderr_is("mcpipe: error: the server's request for input was declined\n");
+}
+
+/// Over a shared stream a legacy server does not say which request it asks for.
+#[test]
+fn an_answer_that_does_not_fit_takes_no_result_from_another_request() {
+    let first = std::sync::Arc::new(std::sync::Mutex::new(Value::Null));
+    let server = Mcp::legacy("2025-11-25")
+        .on("resources/read", move |call| {
+            if call.n == 0 {
+                *first.lock().unwrap() = call.id();
+                return Vec::new();
+            }
+            let (one, other) = (call.id(), first.lock().unwrap().clone());
+            let contents = |id: Value, text: &str| {
+                let result = json!({"contents": [{"uri": "demo://x", "text": text}]});
+                ServerAction::Send(json!({"jsonrpc": "2.0", "id": id, "result": result}))
+            };
+            let request = json!({"jsonrpc": "2.0", "id": "q", "method": "elicitation/create", "params": form()});
+            let done = move |_: Value| vec![contents(one, "b\n"), contents(other, "a\n")];
+            vec![ServerAction::Request(request, Box::new(done))]
+        })
+        .stdio();
+    let args = ["read", &server.target(), "demo://a", "demo://b", "--protocol", "legacy", "--elicit", "accept"];
+    let run = Sandbox::new().mcpipe(args).run();
+    run.exits(8).prints("a\nb\n").stderr_contains("with --elicit");
+    assert_eq!(run.stderr().matches("mcpipe: error: ").count(), 1, "{}", run.stderr());
+}
+
 #[test]
 fn elicit_ask_without_a_terminal_is_a_usage_error() {
     let server = legacy("2025-11-25", "elicitation/create", form()).stdio();

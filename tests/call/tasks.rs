@@ -222,6 +222,43 @@ fn a_task_that_comes_to_nothing() {
 }
 
 #[test]
+fn input_that_a_task_of_a_batch_was_refused_counts_for_its_line() {
+    let asks = json!({"k": {"method": "elicitation/create", "params": {"mode": "form", "message": "Who?",
+        "requestedSchema": {"type": "object", "properties": {"name": {"type": "string"}}}}}});
+    let server = modern(vec![with(state("t-1", "input_required"), "inputRequests", asks), completed()]).stdio();
+    let run = Sandbox::new()
+        .mcpipe(["call", &server.target(), "--batch", "-", "--elicit", "decline", "--jobs", "1"])
+        .stdin(r#"{"tool":"work"}"#)
+        .run();
+    assert_eq!(run.exits(1).json()["error"]["class"], "refused");
+    assert!(!run.stderr().contains("which of the running calls"), "{}", run.stderr());
+}
+
+/// The state of a legacy task is queried while its result is awaited, so there are two requests that the server may mean.
+#[test]
+fn input_that_a_legacy_task_of_a_batch_was_refused_counts_for_its_line() {
+    let server = legacy("required")
+        .on("tasks/get", |_| Vec::new())
+        .on("tasks/result", |call| {
+            let id = call.id();
+            let params =
+                json!({"mode": "form", "message": "Who?", "requestedSchema": {"type": "object", "properties": {}}});
+            let request = json!({"jsonrpc": "2.0", "id": "q", "method": "elicitation/create", "params": params});
+            let result = json!({"content": [{"type": "text", "text": "later"}]});
+            let done = move |_: Value| vec![ServerAction::Send(json!({"jsonrpc": "2.0", "id": id, "result": result}))];
+            vec![
+                ServerAction::Pause(std::time::Duration::from_millis(200)),
+                ServerAction::Request(request, Box::new(done)),
+            ]
+        })
+        .stdio();
+    let args = ["call", &server.target(), "--batch", "-", "--elicit", "decline", "--jobs", "1", "--protocol", "legacy"];
+    let run = Sandbox::new().mcpipe(args).stdin(r#"{"tool":"work"}"#).run();
+    assert_eq!(run.exits(1).json()["error"]["class"], "refused");
+    assert!(!run.stderr().contains("which of the running calls"), "{}", run.stderr());
+}
+
+#[test]
 fn input_that_nobody_gives_leaves_the_task_alone() {
     let asks = json!({"k": {"method": "elicitation/create", "params": {"message": "Who?"}}});
     let server = modern(vec![with(state("t-1", "input_required"), "inputRequests", asks)]).stdio();

@@ -223,6 +223,44 @@ fn failures_show_what_was_seen_where_and_how_to_repeat_it() {
     assert_eq!(outcomes, ["FAIL", "skip", "skip", "skip", "skip", "skip"]);
 }
 
+/// A test that is declined input fails with that, and the next one has its own failure.
+#[test]
+fn declined_input_counts_for_the_test_that_it_was_asked_for() {
+    let ask = json!({"q": {"method": "elicitation/create", "params": {"message": "Who?",
+        "requestedSchema": {"type": "object", "properties": {"name": {"type": "string"}}}}}});
+    let server = Mcp::modern()
+        .on("resources/read", move |call| match (call.params()["uri"].as_str(), call.params().get("inputResponses")) {
+            (Some("demo://a"), None) => call.result(json!({"resultType": "input_required", "inputRequests": ask})),
+            (Some("demo://a"), Some(_)) => call.result(json!({"contents": [{"uri": "demo://a", "text": "without"}]})),
+            _ => call.error(-32602, "Resource not found"),
+        })
+        .stdio();
+    let suite = r#"
+[[test]]
+read = "demo://a"
+fails = "refused"
+message = "was declined"
+
+[[test]]
+read = "demo://b"
+fails = "failed"
+message = "Resource not found"
+
+[[test]]
+request = "resources/read"
+args = { uri = "demo://a" }
+fails = "refused"
+message = "was declined"
+
+[[test]]
+call = "echo"
+args = { text = "x" }
+"#;
+    let run = run_suite(&server, suite, &["--elicit", "decline"]);
+    run.exits(0);
+    assert!(!run.stderr().contains("which of the running calls"), "{}", run.stderr());
+}
+
 /// The command that repeats a test is not the advice: that has a line of its own, in every report.
 #[test]
 fn a_failed_test_has_the_hint_of_its_failure_and_the_command_that_repeats_it() {

@@ -98,8 +98,8 @@ pub async fn repeat_call(
     RepeatedCall::Finished(finished, misfit)
 }
 
-/// Why a request from the server during a call was not answered as configured, if one was not.
-fn take_failed_question(way: CallContext<'_>, questions: &ServerRequestLog) -> Option<Failure> {
+/// Why a request from the server during a call, or another request, was not answered as configured, if one was not.
+pub fn take_failed_question(way: CallContext<'_>, questions: &ServerRequestLog) -> Option<Failure> {
     if let Some(unclear) = way.session.server_requests().take_failure() {
         let unclear = format!("{unclear}; the server did not say which of the running calls it was for");
         way.context.ui.warn(&unclear);

@@ -21,10 +21,10 @@ use crate::commands::context::Context;
 use crate::commands::task_handles::{self, TaskOrigin};
 use crate::commands::tools::{self, SchemaUse, Tool, ToolCache, ToolList};
 use crate::error::{ErrorKind, Failure, Result};
+use crate::protocol::code;
 use crate::protocol::result_shape::ToolResultShape;
 use crate::protocol::rpc::RawJson;
 use crate::protocol::views::ListKind;
-use crate::protocol::{code, method};
 use crate::schema::{self, SchemaValidator};
 use crate::session::Session;
 use crate::session::operation::Operation;
@@ -473,10 +473,7 @@ impl<'a> ToolCall<'a> {
         }
         match reply {
             RequestOutcome::Result(result) => Ok(result),
-            reply => Err(match &operation.server_requests {
-                Some(own) => session.failure_with_log(reply, method::TOOLS_CALL, own),
-                None => session.failure_from(reply, method::TOOLS_CALL),
-            }),
+            reply => Err(session.operation_failure(reply, operation)),
         }
     }
 
@@ -611,7 +608,8 @@ impl<'a> ToolCall<'a> {
         let observer = self.on_task_update;
         let on_update = |task: &Task| observer.iter().for_each(|observer| observer(task));
         let id = task.id.clone();
-        match session.await_task(&id, Some(task), task_handles::task_timeout(context), &on_update).await {
+        let (timeout, log) = (task_handles::task_timeout(context), self.server_requests.as_ref());
+        match session.await_task(&id, Some(task), timeout, &on_update, log).await {
             Ok(result) => {
                 task_handles::remove_handle(context, session, &id);
                 Ok(result)

@@ -6,6 +6,7 @@ mod template;
 mod watch;
 
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::{join, join_all};
@@ -24,6 +25,7 @@ use crate::output::save::{self, FileNaming};
 use crate::protocol::rpc::RawJson;
 use crate::protocol::views::ListKind;
 use crate::session::Session;
+use crate::session::server_requests::ServerRequestLog;
 use crate::target::Target;
 use crate::util::suggest::nearest_names;
 
@@ -77,7 +79,7 @@ pub async fn run(context: &Context, args: ReadArgs) -> Result<Exit> {
             }
             let results = progress.show_during(read_all(context, session, &args, &uris)).await?;
             let mime = match &results[..] {
-                [Ok(ReadOutcome::Resource(result))] if args.max_bytes.is_some() => content::resource_mime(result),
+                [Ok(ReadOutcome::Resource(result, _))] if args.max_bytes.is_some() => content::resource_mime(result),
                 _ => None,
             };
             let naming = match &uris[..] {
@@ -98,8 +100,8 @@ pub async fn run(context: &Context, args: ReadArgs) -> Result<Exit> {
 
 /// What a URI yields.
 enum ReadOutcome {
-    /// A resource.
-    Resource(RawJson),
+    /// A resource; and the failure after a request of the server during the read was declined.
+    Resource(RawJson, Option<Failure>),
     /// A whole skill.
     Skill(skills::ExportedSkill),
 }
@@ -124,7 +126,12 @@ async fn read_all(
     }
     let got = skills.into_iter().zip(uris).map(async |(skill, uri)| match skill {
         Some(skill) => skill.map(ReadOutcome::Skill),
-        None => skills::read_verified(context, session, uri).await.map(ReadOutcome::Resource),
+        None => {
+            // One that is read alone uses the log of the session.
+            let log = (uris.len() > 1).then(Arc::<ServerRequestLog>::default);
+            let result = skills::read_verified(context, session, uri, log.as_ref()).await?;
+            Ok(ReadOutcome::Resource(result, log.and_then(|log| log.take_failure())))
+        }
     });
     // Boxed: it stores each of its futures twice.
     Box::pin(read_concurrently(session, got.collect())).await
@@ -212,7 +219,9 @@ fn print_outcomes(
     let mut exit = Exit::Done;
     for result in results {
         let printed = result.and_then(|got| match got {
-            ReadOutcome::Resource(result) => print_resource(context, args, result),
+            ReadOutcome::Resource(result, declined) => {
+                print_resource(context, args, result).and(declined.map_or(Ok(()), Err))
+            }
             ReadOutcome::Skill(skill) => skill.print(context),
         });
         match printed {
@@ -259,12 +268,10 @@ fn print_json(context: &Context, args: &ReadArgs, uris: &[String], results: Vec<
         let uri = Value::String(uri.clone());
         match result {
             Ok(ReadOutcome::Skill(skill)) => text.push_str(&format!(r#"{{"uri":{uri},"export":{}}}"#, skill.json())),
-            Ok(ReadOutcome::Resource(result)) => {
+            Ok(ReadOutcome::Resource(result, declined)) => {
                 let saved =
                     args.save.as_ref().map(|directory| context.ui.save_resource_in_directory(&result, directory));
-                if let Some(Err(failure)) = saved {
-                    failed(&failure);
-                }
+                saved.and_then(Result::err).iter().chain(&declined).for_each(&mut failed);
                 text.push_str(&format!(r#"{{"uri":{uri},"result":{}}}"#, result.get()));
             }
             Err(failure) => {

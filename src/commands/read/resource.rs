@@ -1,5 +1,7 @@
 //! Reads one resource; if it does not exist, suggests the nearest ones.
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value};
 
 use crate::error::Failure;
@@ -8,19 +10,21 @@ use crate::protocol::rpc::RawJson;
 use crate::protocol::views::{ListItem, ListKind};
 use crate::protocol::{code, method};
 use crate::session::operation::Operation;
+use crate::session::server_requests::ServerRequestLog;
 use crate::session::{CachePolicy, Session};
 use crate::target::Target;
 use crate::util::quoting::quote;
 use crate::util::suggest::nearest_names;
 
-/// Reads one resource.
+/// Reads one resource. `log` is the log of the server's requests during it, if it is not that of the session.
 ///
 /// # Errors
 /// When it cannot be read.
-pub async fn read_resource(session: &Session, uri: &str) -> Result<RawJson> {
+pub async fn read_resource(session: &Session, uri: &str, log: Option<&Arc<ServerRequestLog>>) -> Result<RawJson> {
     let mut params = Map::new();
     params.insert("uri".into(), Value::String(uri.to_owned()));
     let call = Operation::read_only(method::RESOURCES_READ, params).with_mcp_name(uri).with_progress();
+    let call = Operation { server_requests: log.cloned(), ..call };
     match session.request(&call).await {
         Ok(result) => Ok(result),
         Err(mut failure) => {

@@ -1,6 +1,7 @@
 //! Skills: files verified against the digests of the server, and whole skills exported to a folder.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use futures_util::future::join_all;
 use serde_json::{Value, json};
@@ -13,6 +14,7 @@ use crate::output::folder_export;
 use crate::output::folder_export::FolderExport;
 use crate::protocol::rpc::RawJson;
 use crate::session::Session;
+use crate::session::server_requests::ServerRequestLog;
 use crate::session::skills::{Skill, SkillFile};
 
 /// How many files of a skill are read at once.
@@ -23,27 +25,38 @@ fn may_be_skill_uri(uri: &str) -> bool {
     uri.starts_with("skill:") || uri.ends_with("/SKILL.md")
 }
 
-/// Reads a resource; a file of a skill is returned only if it matches its digest.
+/// Reads a resource; a file of a skill is returned only if it matches its digest. `log` is the log of the server's
+/// requests during it, if it is not that of the session.
 ///
 /// # Errors
 /// When it cannot be read, or does not match its digest.
-pub async fn read_verified(context: &Context, session: &Session, uri: &str) -> Result<RawJson> {
+pub async fn read_verified(
+    context: &Context,
+    session: &Session,
+    uri: &str,
+    log: Option<&Arc<ServerRequestLog>>,
+) -> Result<RawJson> {
     if !may_be_skill_uri(uri) || !session.offers_skills().await? {
-        return read_resource(session, uri).await;
+        return read_resource(session, uri, log).await;
     }
     let skill = session.find_skill_of_file(uri).await?;
     if skill.as_ref().is_none_or(|skill| skill.files.is_none()) {
         context.ui.warn(&format!("cannot verify '{uri}': the server has no digest for it"));
     }
     match skill {
-        Some(skill) => Ok(read_verified_file(session, &skill, uri).await?.0),
-        None => read_resource(session, uri).await,
+        Some(skill) => Ok(read_verified_file(session, &skill, uri, log).await?.0),
+        None => read_resource(session, uri, log).await,
     }
 }
 
 /// One file of a skill, verified: the result as it came, and the bytes in it.
-async fn read_verified_file(session: &Session, skill: &Skill, uri: &str) -> Result<(RawJson, Vec<u8>)> {
-    let result = read_resource(session, uri).await?;
+async fn read_verified_file(
+    session: &Session,
+    skill: &Skill,
+    uri: &str,
+    log: Option<&Arc<ServerRequestLog>>,
+) -> Result<(RawJson, Vec<u8>)> {
+    let result = read_resource(session, uri, log).await?;
     let bytes = content::resource_bytes(&result)?;
     skill.verify(uri, &bytes).map_err(|failure| {
         failure.hint("it may have changed in the meantime: try again; if that does not help, do not use the skill")
@@ -120,7 +133,7 @@ pub async fn export(
     files.sort_by_key(|(uri, _)| **uri != skill.uri);
     let mut export = FolderExport::new(directory, &skill.name)?;
     for some in split_after_first(&files).into_iter().flat_map(|part| part.chunks(MAX_CONCURRENT_READS)) {
-        let read = join_all(some.iter().map(|(uri, _)| read_verified_file(session, &skill, uri))).await;
+        let read = join_all(some.iter().map(|(uri, _)| read_verified_file(session, &skill, uri, None))).await;
         for (result, (_, path)) in read.into_iter().zip(some) {
             export.add(path, &result?.1)?;
         }

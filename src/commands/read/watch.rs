@@ -1,6 +1,7 @@
 //! `read --watch`: prints resources now, and again at each change, until interrupted.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use crate::cli::ReadArgs;
 use crate::commands::context::{Context, Exit};
@@ -62,7 +63,8 @@ impl ResourceWatch<'_> {
 
     /// Reads a resource and prints it; unless `always`, only if it differs from what was printed last.
     async fn read_and_print(&mut self, uri: &str, always: bool) -> Result<()> {
-        let result = match skills::read_verified(self.context, self.session, uri).await {
+        let log = Arc::default();
+        let result = match skills::read_verified(self.context, self.session, uri, Some(&log)).await {
             Ok(result) => result,
             // A resource may disappear and come back.
             Err(failure) if self.has_started && is_transient(&failure) => {
@@ -77,6 +79,7 @@ impl ResourceWatch<'_> {
             self.print(uri, &result)?;
             self.last_printed.insert(uri.to_owned(), result);
         }
+        log.take_failure().iter().for_each(|failure| self.context.ui.report_failure(failure));
         Ok(())
     }
 

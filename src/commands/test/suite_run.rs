@@ -33,6 +33,7 @@ use crate::protocol::method;
 use crate::protocol::rpc::RawJson;
 use crate::protocol::views::is_error_result;
 use crate::session::operation::Operation;
+use crate::session::server_requests::ServerRequestLog;
 use crate::session::{CachePolicy, Session};
 use crate::target::Target;
 use crate::transport::MAX_MESSAGE;
@@ -344,6 +345,8 @@ impl SuiteSession {
         locked: Option<&Path>,
     ) -> (Option<RawJson>, Option<Failure>) {
         let session = &self.session;
+        let log = Arc::<ServerRequestLog>::default();
+        let logged = |operation: Operation| Operation { server_requests: Some(log.clone()), ..operation };
         let arguments = captures.fill_table(&test.args);
         let text_param = |name: &str, text: &str| -> Map<String, Value> {
             std::iter::once((name.to_owned(), Value::String(text.to_owned()))).collect()
@@ -366,14 +369,14 @@ impl SuiteSession {
             TestAction::Read(uri) => {
                 let uri = captures.fill_text(uri);
                 let read = Operation::read_only(method::RESOURCES_READ, text_param("uri", &uri));
-                session.request(&read.with_mcp_name(&uri).with_progress()).await
+                session.request(&logged(read.with_mcp_name(&uri).with_progress())).await
             }
             TestAction::Prompt(name) => {
                 let name = captures.fill_text(name);
                 let mut params = text_param("name", &name);
                 params.insert("arguments".to_owned(), Value::Object(arguments));
                 let get = Operation::read_only(method::PROMPTS_GET, params);
-                session.request(&get.with_mcp_name(&name).with_progress()).await
+                session.request(&logged(get.with_mcp_name(&name).with_progress())).await
             }
             TestAction::List(kind) => match session.list(*kind, CachePolicy::Bypass).await {
                 Ok(listing) => {
@@ -388,13 +391,13 @@ impl SuiteSession {
                 let args = CallArgs { yes: true, ..CallArgs::default() };
                 let call_context = CallContext { context, session, tool_cache: &self.tools, args: &args, target: None };
                 match permitted_operation(call_context, &captures.fill_text(name), arguments).await {
-                    Ok(operation) => session.request(&operation).await,
+                    Ok(operation) => session.request(&logged(operation)).await,
                     Err(failure) => Err(failure),
                 }
             }
         };
         match asked {
-            Ok(result) => (Some(result), None),
+            Ok(result) => (Some(result), log.take_failure().map(|failure| failure.server(&session.target().name))),
             Err(failure) => (None, Some(failure)),
         }
     }

@@ -1,9 +1,11 @@
 //! Tasks of 2025-11-25: requested by the client; `tasks/result` waits for the end.
 
+use std::sync::Arc;
+
 use serde_json::Value;
 
 use super::task::{
-    DEFAULT_POLL_INTERVAL, MAX_LOST_REQUESTS, ProgressCallback, Task, TaskProtocol, task_operation, was_lost,
+    DEFAULT_POLL_INTERVAL, MAX_LOST_REQUESTS, ProgressCallback, Task, TaskProtocol, followed_task_operation, was_lost,
 };
 use crate::protocol::json::member;
 use crate::protocol::revision::Revision;
@@ -11,9 +13,10 @@ use crate::protocol::rpc::RawJson;
 use crate::protocol::{code, method};
 use crate::session::era::Era;
 use crate::session::era::legacy::LegacyEra;
-use crate::session::operation::TaskRequest;
+use crate::session::operation::{Operation, TaskRequest};
 use crate::session::request::{CancelMode, OutgoingRequest, RequestOutcome};
 use crate::session::rpc_client::RpcClient;
+use crate::session::server_requests::ServerRequestLog;
 use crate::transport::BoxFuture;
 
 impl TaskProtocol for LegacyEra {
@@ -33,8 +36,9 @@ impl TaskProtocol for LegacyEra {
         id: &'a str,
         seen: Option<Task>,
         told: ProgressCallback<'a>,
+        log: Option<&'a Arc<ServerRequestLog>>,
     ) -> BoxFuture<'a, RequestOutcome> {
-        Box::pin(self.poll_until_result(rpc, id, seen, told))
+        Box::pin(self.poll_until_result(rpc, id, seen, told, log))
     }
 
     fn supports_task_list(&self) -> bool {
@@ -65,12 +69,15 @@ impl LegacyEra {
         id: &str,
         seen: Option<Task>,
         told: ProgressCallback<'_>,
+        log: Option<&Arc<ServerRequestLog>>,
     ) -> RequestOutcome {
+        let operation = |method| followed_task_operation(method, id, log);
+        let (fetch, query) = (operation(method::TASKS_RESULT), operation(method::TASKS_GET));
         let mut pause = seen.as_ref().map_or(DEFAULT_POLL_INTERVAL, |task| task.poll_interval);
         if let Some(task) = &seen {
             told(task);
         }
-        let mut result = std::pin::pin!(self.fetch_task_result(rpc, id, pause));
+        let mut result = std::pin::pin!(self.fetch_task_result(rpc, &fetch, pause));
         let mut polls = true;
         let mut refusal: Option<RequestOutcome> = None;
         loop {
@@ -81,7 +88,7 @@ impl LegacyEra {
                 if let Err(failure) = rpc.sleep(pause).await {
                     return RequestOutcome::Failed(failure);
                 }
-                self.request(rpc, &task_operation(method::TASKS_GET, id)).await
+                self.request(rpc, &query).await
             };
             tokio::select! {
                 biased;
@@ -98,7 +105,7 @@ impl LegacyEra {
                         pause = task.poll_interval;
                         polls = !task.is_finished();
                         if matches!(task.status.as_str(), "completed" | "input_required") && refusal.take().is_some() {
-                            result.set(self.fetch_task_result(rpc, id, pause));
+                            result.set(self.fetch_task_result(rpc, &fetch, pause));
                         }
                         if let Some(refusal) = refusal.take_if(|_| !polls) {
                             return refusal;
@@ -119,15 +126,19 @@ impl LegacyEra {
     }
 
     /// `tasks/result`, which blocks until the task is finished; sent again if the response was lost.
-    async fn fetch_task_result(&self, rpc: &RpcClient, id: &str, pause: std::time::Duration) -> RequestOutcome {
-        let call = task_operation(method::TASKS_RESULT, id);
+    async fn fetch_task_result(
+        &self,
+        rpc: &RpcClient,
+        fetch: &Operation,
+        pause: std::time::Duration,
+    ) -> RequestOutcome {
         for _ in 0..MAX_LOST_REQUESTS {
             // The task continues when the wait ends, so the server is not informed.
             let reply = rpc
                 .request(OutgoingRequest {
                     timeout: None,
                     cancel_mode: CancelMode::CloseStream,
-                    ..self.encode_request(rpc, &call)
+                    ..self.encode_request(rpc, fetch)
                 })
                 .await;
             if !was_lost(&reply, rpc) {
@@ -140,7 +151,7 @@ impl LegacyEra {
         rpc.request(OutgoingRequest {
             timeout: None,
             cancel_mode: CancelMode::CloseStream,
-            ..self.encode_request(rpc, &call)
+            ..self.encode_request(rpc, fetch)
         })
         .await
     }

@@ -8,7 +8,7 @@ mod legacy;
 mod modern;
 pub(crate) mod task;
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::Map;
@@ -28,6 +28,7 @@ use crate::session::operation::Operation;
 pub use crate::session::operation::{TaskRequest, TaskSupport};
 use crate::session::request::RequestDeadline;
 use crate::session::request::RequestOutcome;
+use crate::session::server_requests::ServerRequestLog;
 use crate::transport::TransportKind;
 use crate::util::duration::format_duration;
 use crate::util::lock::lock;
@@ -49,7 +50,7 @@ impl Session {
     }
 
     /// Follows a task to its end and returns the result of its call. `patience` limits the time without a sign of
-    /// life, up to the limit for requests with progress.
+    /// life, up to the limit for requests with progress. `log` is that of the call that created the task.
     ///
     /// # Errors
     /// If it failed, was canceled, cannot be queried, or `patience` is over; the task continues then.
@@ -59,6 +60,7 @@ impl Session {
         seen: Option<Task>,
         patience: Option<Duration>,
         told: ProgressCallback<'_>,
+        log: Option<&Arc<ServerRequestLog>>,
     ) -> Result<RawJson> {
         let (connection, _) = self.connection_for(&task_operation(method::TASKS_GET, id)).await?;
         // Any message about the task shows that it is alive, even if its status is unchanged.
@@ -68,7 +70,7 @@ impl Session {
             told(task);
         };
         let mut notices = self.client_handler.notifications().subscribe();
-        let mut outcome = connection.era.await_task(&connection.rpc, id, seen, &note);
+        let mut outcome = connection.era.await_task(&connection.rpc, id, seen, &note, log);
         let reply = loop {
             let deadline = lock(&clock).deadline();
             let late = async {
@@ -112,7 +114,7 @@ impl Session {
         };
         match reply {
             RequestOutcome::Result(result) => Ok(result),
-            reply => Err(self.task_failure(reply, id)),
+            reply => Err(self.task_failure(reply, id, log)),
         }
     }
 
@@ -139,7 +141,7 @@ impl Session {
     async fn send_task_operation(&self, method: &'static str, id: &str) -> Result<RawJson> {
         match self.send(&task_operation(method, id)).await? {
             RequestOutcome::Result(result) => Ok(result),
-            reply => Err(self.task_failure(reply, id)),
+            reply => Err(self.task_failure(reply, id, None)),
         }
     }
 
@@ -195,13 +197,13 @@ impl Session {
                 .is_some_and(|connection| connection.rpc.transport_kind() != TransportKind::Http)
     }
 
-    fn task_failure(&self, reply: RequestOutcome, id: &str) -> Failure {
+    fn task_failure(&self, reply: RequestOutcome, id: &str, log: Option<&Arc<ServerRequestLog>>) -> Failure {
         match reply {
             RequestOutcome::Error(error, _) if error.code == Some(code::METHOD_NOT_FOUND) => {
                 Failure::new(ErrorKind::Failed, "the server does not support tasks").rpc(error)
             }
             RequestOutcome::Failed(failure) => failure,
-            reply => self.failure_from(reply, &format!("the task '{id}'")),
+            reply => self.failure_with_log(reply, &format!("the task '{id}'"), self.client_handler.request_log(log)),
         }
         .server(&self.target.name)
     }

@@ -1,11 +1,12 @@
 //! Tasks of the extension `io.modelcontextprotocol/tasks`: polled (ext-tasks).
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
 use super::task::{
-    DEFAULT_POLL_INTERVAL, MAX_LOST_REQUESTS, ProgressCallback, Task, TaskProtocol, task_operation, was_lost,
+    DEFAULT_POLL_INTERVAL, MAX_LOST_REQUESTS, ProgressCallback, Task, TaskProtocol, followed_task_operation, was_lost,
 };
 use crate::error::{ErrorKind, Failure, Result};
 use crate::protocol::json::{JsonText, MAX_DEPTH, member, parse_value};
@@ -17,7 +18,7 @@ use crate::session::era::modern::ModernEra;
 use crate::session::operation::TaskRequest;
 use crate::session::request::RequestOutcome;
 use crate::session::rpc_client::RpcClient;
-use crate::session::server_requests::MAX_INPUT_ROUNDS;
+use crate::session::server_requests::{MAX_INPUT_ROUNDS, ServerRequestLog};
 use crate::transport::BoxFuture;
 
 impl TaskProtocol for ModernEra {
@@ -36,8 +37,9 @@ impl TaskProtocol for ModernEra {
         id: &'a str,
         seen: Option<Task>,
         told: ProgressCallback<'a>,
+        log: Option<&'a Arc<ServerRequestLog>>,
     ) -> BoxFuture<'a, RequestOutcome> {
-        Box::pin(async move { self.poll_until_finished(rpc, id, seen, told).await.unwrap_or_else(|why| why) })
+        Box::pin(async move { self.poll_until_finished(rpc, id, seen, told, log).await.unwrap_or_else(|why| why) })
     }
 
     fn supports_task_list(&self) -> bool {
@@ -53,7 +55,9 @@ impl ModernEra {
         id: &str,
         seen: Option<Task>,
         told: ProgressCallback<'_>,
+        log: Option<&Arc<ServerRequestLog>>,
     ) -> Result<RequestOutcome, RequestOutcome> {
+        let query = followed_task_operation(method::TASKS_GET, id, log);
         let mut answered = HashSet::new();
         let (mut lost, mut rounds) = (0, 0);
         let mut task = seen;
@@ -64,12 +68,12 @@ impl ModernEra {
                     "completed" => return Ok(task_result(task)),
                     "failed" => return Err(RequestOutcome::Error(task_error(task), None)),
                     "cancelled" => return Err(RequestOutcome::Failed(cancelled_failure(task))),
-                    "input_required" => self.answer_task_inputs(rpc, task, &mut answered, &mut rounds).await?,
+                    "input_required" => self.answer_task_inputs(rpc, task, &mut answered, &mut rounds, log).await?,
                     _ => {}
                 }
                 rpc.sleep(task.poll_interval).await.map_err(RequestOutcome::Failed)?;
             }
-            match self.request(rpc, &task_operation(method::TASKS_GET, id)).await {
+            match self.request(rpc, &query).await {
                 RequestOutcome::Result(state) => {
                     lost = 0;
                     let broken =
@@ -94,6 +98,7 @@ impl ModernEra {
         task: &Task,
         answered: &mut HashSet<String>,
         rounds: &mut usize,
+        log: Option<&Arc<ServerRequestLog>>,
     ) -> Result<(), RequestOutcome> {
         let requests = member(&task.raw, "inputRequests").map(|raw| parse_value(raw.get()));
         let requests = match requests {
@@ -107,6 +112,7 @@ impl ModernEra {
                 return Err(RequestOutcome::Failed(Failure::new(ErrorKind::Protocol, what)));
             }
         };
+        let questions = self.client_handler.request_log(log);
         let mut responses = Map::new();
         for (key, request) in requests {
             if answered.contains(&key) {
@@ -114,8 +120,7 @@ impl ModernEra {
             }
             let name = request.get("method").and_then(Value::as_str).unwrap_or_default();
             let params = request.get("params").unwrap_or(&Value::Null);
-            let answer =
-                self.client_handler.handle_server_request(name, params, &self.client_handler.server_requests).await;
+            let answer = self.client_handler.handle_server_request(name, params, questions).await;
             responses.insert(key, answer.map_err(|refusal| RequestOutcome::Failed(refusal.into_failure()))?);
         }
         if responses.is_empty() {
@@ -123,10 +128,10 @@ impl ModernEra {
         }
         *rounds += 1;
         if *rounds > MAX_INPUT_ROUNDS {
-            return Err(RequestOutcome::Failed(self.client_handler.server_requests.too_many_requests()));
+            return Err(RequestOutcome::Failed(questions.too_many_requests()));
         }
         answered.extend(responses.keys().cloned());
-        let mut call = task_operation(method::TASKS_UPDATE, &task.id);
+        let mut call = followed_task_operation(method::TASKS_UPDATE, &task.id, log);
         call.params.insert("inputResponses", Value::Object(responses));
         match self.request(rpc, &call).await {
             RequestOutcome::Result(_) => Ok(()),

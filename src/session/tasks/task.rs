@@ -1,5 +1,6 @@
 //! What a task is, and how an era handles tasks.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::value::RawValue;
@@ -13,6 +14,7 @@ use crate::session::failure::retry_advice;
 use crate::session::operation::{Operation, TaskRequest};
 use crate::session::request::RequestOutcome;
 use crate::session::rpc_client::RpcClient;
+use crate::session::server_requests::ServerRequestLog;
 use crate::transport::BoxFuture;
 
 /// The poll interval if the server does not set one.
@@ -80,13 +82,15 @@ pub trait TaskProtocol {
     /// The task that a call returned.
     fn created_task(&self, result: &RawJson) -> Option<Task>;
 
-    /// Follows a task to its end: the result of its call, or why there is none. `seen` is its last known state.
+    /// Follows a task to its end: the result of its call, or why there is none. `seen` is its last known state, `log`
+    /// that of the server's requests during its call.
     fn await_task<'a>(
         &'a self,
         rpc: &'a RpcClient,
         id: &'a str,
         seen: Option<Task>,
         told: ProgressCallback<'a>,
+        log: Option<&'a Arc<ServerRequestLog>>,
     ) -> BoxFuture<'a, RequestOutcome>;
 
     /// Whether the server can list its tasks.
@@ -102,6 +106,15 @@ pub(super) fn task_operation(method: &'static str, id: &str) -> Operation {
     let call =
         Operation::read_only(method, params).with_mcp_name(id).with_extensions(&[extension::TASKS]).with_effects();
     Operation { is_idempotent: true, ..call }
+}
+
+/// The same with the log of the call that created the task.
+pub(super) fn followed_task_operation(
+    method: &'static str,
+    id: &str,
+    log: Option<&Arc<ServerRequestLog>>,
+) -> Operation {
+    Operation { server_requests: log.cloned(), ..task_operation(method, id) }
 }
 
 /// Whether the request may be repeated: it was lost on the way.

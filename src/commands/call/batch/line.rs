@@ -1,9 +1,11 @@
 //! One line of a batch: what it asks for, and the line that answers it.
 
+use std::sync::Arc;
+
 use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use crate::commands::call::concurrent::{FinishedCall, run_prepared_call};
+use crate::commands::call::concurrent::{FinishedCall, run_prepared_call, take_failed_question};
 use crate::commands::call::tool_call::{CallContext, RawArguments, ReadyCall};
 use crate::commands::context::Context;
 use crate::commands::read::skills::read_verified;
@@ -13,6 +15,7 @@ use crate::protocol::json_cursor::JsonCursor;
 use crate::protocol::json_string::JsonText;
 use crate::protocol::json_string::encode_string;
 use crate::protocol::method;
+use crate::session::server_requests::ServerRequestLog;
 use crate::util::json_error::json_fault_at;
 use crate::util::suggest::did_you_mean;
 
@@ -160,6 +163,8 @@ impl BatchLine {
             if !matches!(action, LineAction::Call(..)) && !args.dry_run {
                 tool_cache.ensure_connected(session).await?;
             }
+            // A call has a log of its own already.
+            let log = (!matches!(action, LineAction::Call(..))).then(Arc::<ServerRequestLog>::default);
             let is_tool_call = matches!(&action, LineAction::Request(method, _) if method == method::TOOLS_CALL);
             let result = match action {
                 LineAction::Call(given, prepared) => {
@@ -175,13 +180,17 @@ impl BatchLine {
                 }
                 LineAction::Request(method, params) if args.dry_run => return dry_run(&method, params),
                 // Boxed, so that the future of a call, which most lines are, is not larger than it has to be.
-                LineAction::Read(uri) => Box::pin(read_verified(context, session, &uri)).await?,
+                LineAction::Read(uri) => Box::pin(read_verified(context, session, &uri, log.as_ref())).await?,
                 LineAction::Prompt(name, arguments) => {
-                    Box::pin(prompt::get_prompt(context, session, &name, &arguments)).await?
+                    Box::pin(prompt::get_prompt(context, session, &name, &arguments, log.as_ref())).await?
                 }
-                LineAction::Request(method, params) => Box::pin(request::send(call_context, &method, params)).await?,
+                LineAction::Request(method, params) => {
+                    Box::pin(request::send(call_context, &method, params, log.as_ref())).await?
+                }
             };
-            let failure = if is_tool_call { session.malformed_tool_result(&result) } else { None };
+            let failed_question = log.and_then(|log| take_failed_question(call_context, &log));
+            let malformed = || session.malformed_tool_result(&result).filter(|_| is_tool_call);
+            let failure = failed_question.or_else(malformed).map(|failure| failure.server(&session.target().name));
             Ok(FinishedCall { failure, ..FinishedCall::from_result(result) })
         };
         done.await.unwrap_or_else(|failure: Failure| FinishedCall::from_failure(failure.server(&session.target().name)))
