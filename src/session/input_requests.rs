@@ -58,6 +58,29 @@ impl InputError {
     }
 }
 
+/// The rounds of input requests that one request of ours, or its task, has led to in the modern era.
+#[derive(Default)]
+pub(super) struct InputRounds(usize);
+
+impl InputRounds {
+    /// Counts a round with these requests, unless a person answers one of them.
+    ///
+    /// # Errors
+    /// If it exceeds the limit (`MRT-04`).
+    pub(super) fn count<'a>(
+        &mut self,
+        mut requests: impl Iterator<Item = &'a Value>,
+        handler: &ClientHandler,
+        questions: &ServerRequestLog,
+    ) -> Result<()> {
+        if requests.any(|request| request["method"].as_str().is_some_and(|name| handler.asks_person(name))) {
+            return Ok(());
+        }
+        self.0 += 1;
+        if self.0 > MAX_INPUT_ROUNDS { Err(questions.too_many_requests()) } else { Ok(()) }
+    }
+}
+
 /// When the wait for a visited page ends.
 enum VisitWait<'a> {
     /// At once: the server is informed that the user agreed and continues (`elicitation/create` in 2025-11-25).
@@ -162,6 +185,9 @@ impl ClientHandler {
             _ => rpc::error_response(id, code::INTERNAL_ERROR, &failure.details().message),
         };
         let answer = match params {
+            Ok(_) if self.exceeds_limit(name, questions) => {
+                Err(InputError::TooManyRequests(questions.too_many_requests()))
+            }
             Ok(params) => self.handle_server_request(name, &params, questions).await,
             Err(rejection) => Err(rejection),
         };
@@ -178,6 +204,20 @@ impl ClientHandler {
             }
             Err(InputError::TooManyRequests(failure)) => (Some(failed(&failure)), Some(failure)),
         }
+    }
+
+    /// Whether a person answers this request: they see what happens and can stop it.
+    pub(super) fn asks_person(&self, name: &str) -> bool {
+        name == method::ELICITATION_CREATE
+            && self.capabilities.elicitation.as_ref().is_some_and(|inputs| inputs.is_interactive())
+    }
+
+    /// Counts an elicitation of a legacy server. In the modern era the rounds are counted.
+    fn exceeds_limit(&self, name: &str, questions: &ServerRequestLog) -> bool {
+        name == method::ELICITATION_CREATE
+            && self.capabilities.elicitation.is_some()
+            && questions.count_elicitation()
+            && !self.asks_person(name)
     }
 
     fn roots_result(&self) -> Value {
@@ -223,10 +263,6 @@ impl ClientHandler {
         // A missing mode means form (ELI-02).
         let mode = params.get("mode").filter(|mode| !mode.is_null()).map_or(Some("form"), Value::as_str);
         let message = text("message").unwrap_or_default();
-        // A user sees what happens and can stop it; without a user the requests are counted.
-        if questions.count_elicitation() && !inputs.is_interactive() {
-            return Err(InputError::TooManyRequests(questions.too_many_requests()));
-        }
         let _busy = BusyGuard::new(&self.active_inputs);
         let answer = match mode {
             Some("form") => {

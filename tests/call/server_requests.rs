@@ -643,6 +643,16 @@ fn an_answer_that_does_not_fit_takes_no_result_from_another_request() {
     assert_eq!(run.stderr().matches("mcpipe: error: ").count(), 1, "{}", run.stderr());
 }
 
+/// MRT-04: in the modern era the rounds are limited, not what one of them asks for.
+#[test]
+fn mrt_04_one_round_may_ask_for_many_things() {
+    let small = json!({"message": "again", "requestedSchema": {"type": "object", "properties": {}}});
+    let requests: serde_json::Map<String, Value> =
+        (0..11).map(|n| (format!("q{n:02}"), json!({"method": "elicitation/create", "params": small}))).collect();
+    let run = call(&modern(Value::Object(requests)).stdio(), &["--elicit", "accept", "--json"]);
+    assert_eq!(run.succeeds().stdout().matches("accept").count(), 11, "{}", run.stdout());
+}
+
 #[test]
 fn elicit_ask_without_a_terminal_is_a_usage_error() {
     let server = legacy("2025-11-25", "elicitation/create", form()).stdio();

@@ -380,6 +380,55 @@ fn in_the_modern_era_the_person_says_when_they_are_done() {
     assert!(server.single_process().text().contains(r#""inputResponses":{"who":{"action":"accept"}}"#));
 }
 
+/// MRT-04: requests that a person answers are not limited.
+#[test]
+fn mrt_04_a_person_may_answer_more_requests_than_an_option() {
+    let asks = |n: usize| {
+        let params = json!({"message": format!("Step {n}"), "requestedSchema": {"type": "object", "properties": {}}});
+        json!({format!("q{n}"): {"method": "elicitation/create", "params": params}})
+    };
+    let rounds = Mcp::modern().tools(one_tool()).on("tools/call", move |call| match call.n {
+        12 => call.text("all done"),
+        n => call.result(json!({"resultType": "input_required", "inputRequests": asks(n)})),
+    });
+    let polls = Mcp::modern()
+        .tools(one_tool())
+        .on("tools/call", |call| {
+            call.result(json!({"resultType": "task", "taskId": "t", "status": "working", "pollIntervalMs": 1}))
+        })
+        .on("tasks/update", |call| call.result(json!({})))
+        .on("tasks/get", move |call| {
+            let mut task =
+                json!({"taskId": "t", "status": "input_required", "pollIntervalMs": 1, "inputRequests": asks(call.n)});
+            if call.n == 12 {
+                task["status"] = "completed".into();
+                task["result"] = json!({"content": [{"type": "text", "text": "all done"}]});
+            }
+            call.result(task)
+        });
+    for server in [rounds.stdio(), polls.stdio()] {
+        let sandbox = Sandbox::new();
+        let mut terminal = at(&sandbox, &server, &[]);
+        let steps: Vec<String> = (0..12).map(|n| format!("Step {n}")).collect();
+        for step in &steps {
+            dialogue_from(&mut terminal, step, "[c]ancel: ", "a\n");
+        }
+        let seen = terminal.wait();
+        seen.exits(0);
+        assert!(seen.final_screen().ends_with("all done"), "{}", seen.final_screen());
+    }
+}
+
+/// Types the answer to the question that follows `title`.
+fn dialogue_from(terminal: &mut Terminal, title: &str, question: &str, keys: &str) {
+    let end = std::time::Instant::now() + Duration::from_secs(10);
+    while !terminal.screen().rsplit_once(title).is_some_and(|(_, rest)| rest.contains(question)) {
+        assert!(std::time::Instant::now() < end, "never shown: {title:?}\n--- terminal\n{}", terminal.screen());
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    terminal.type_keys(keys);
+}
+
 fn gated(complete: bool) -> StdioServer {
     Mcp::legacy("2025-11-25")
         .tools(one_tool())

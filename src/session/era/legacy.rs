@@ -20,7 +20,6 @@ use crate::session::operation::Operation;
 use crate::session::operation::push_member;
 use crate::session::request::{CancelMode, OutgoingRequest, RequestOutcome};
 use crate::session::rpc_client::RpcClient;
-use crate::session::server_requests::MAX_INPUT_ROUNDS;
 use crate::transport::BoxFuture;
 
 /// How to send `initialize`.
@@ -317,24 +316,16 @@ impl LegacyEra {
         operation: &Operation,
         mut reply: RequestOutcome,
     ) -> RequestOutcome {
-        for _ in 0..MAX_INPUT_ROUNDS {
-            let RequestOutcome::Error(error, _) = &reply else { return reply };
-            if error.code != Some(code::URL_ELICITATION_REQUIRED) {
-                return reply;
-            }
+        // As often as the user agrees.
+        while let RequestOutcome::Error(error, _) = &reply
+            && error.code == Some(code::URL_ELICITATION_REQUIRED)
+        {
             if let Err(failure) = self.handshake.client_handler.visit_required_pages(error).await {
                 return RequestOutcome::Failed(failure);
             }
             reply = self.send_request(rpc, operation).await;
         }
-        match &reply {
-            RequestOutcome::Error(error, _) if error.code == Some(code::URL_ELICITATION_REQUIRED) => {
-                RequestOutcome::Failed(
-                    self.handshake.client_handler.request_log(operation.server_requests.as_ref()).too_many_requests(),
-                )
-            }
-            _ => reply,
-        }
+        reply
     }
 }
 

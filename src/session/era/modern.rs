@@ -15,12 +15,11 @@ use crate::protocol::views::ServerInfo;
 use crate::protocol::{code, extension, headers, meta, method};
 use crate::session::client_handler::ClientHandler;
 use crate::session::era::{Era, client_info, request_meta};
-use crate::session::input_requests::InputError;
+use crate::session::input_requests::{InputError, InputRounds};
 use crate::session::operation::Operation;
 use crate::session::operation::{push_member, push_name};
 use crate::session::request::{CancelMode, OutgoingRequest, RequestOutcome};
 use crate::session::rpc_client::RpcClient;
-use crate::session::server_requests::MAX_INPUT_ROUNDS;
 use crate::transport::BoxFuture;
 use crate::util::lock::lock;
 
@@ -180,8 +179,9 @@ impl ModernEra {
 
     async fn run_rounds(&self, rpc: &RpcClient, operation: &Operation) -> RequestOutcome {
         let mut round = InputRound::default();
+        let mut rounds = InputRounds::default();
         let mut renegotiated = false;
-        for _ in 0..=MAX_INPUT_ROUNDS {
+        loop {
             let reply = rpc.request(self.encode_round(rpc, operation, &round)).await;
             let result = match reply {
                 // The version is sent again even if it was refused: the server may have been restarted (ERA-09).
@@ -211,13 +211,14 @@ impl ModernEra {
                         format!("the server answered {} with an unknown resultType '{kind}'", operation.method),
                     ));
                 }
-                ResultType::InputRequired => match self.answer_input_requests(rpc, operation, &round, &result).await {
-                    Ok(next) => round = next,
-                    Err(failure) => return RequestOutcome::Failed(failure),
-                },
+                ResultType::InputRequired => {
+                    match self.answer_input_requests(rpc, operation, &round, &mut rounds, &result).await {
+                        Ok(next) => round = next,
+                        Err(failure) => return RequestOutcome::Failed(failure),
+                    }
+                }
             }
         }
-        RequestOutcome::Failed(self.client_handler.request_log(operation.server_requests.as_ref()).too_many_requests())
     }
 
     /// Answers all requests of an `input_required` result (`MRT-01`).
@@ -226,6 +227,7 @@ impl ModernEra {
         rpc: &RpcClient,
         operation: &Operation,
         before: &InputRound,
+        rounds: &mut InputRounds,
         result: &RawJson,
     ) -> Result<InputRound, Failure> {
         let broken = |what: &str| Failure::new(ErrorKind::Protocol, format!("the server's request for input {what}"));
@@ -242,14 +244,15 @@ impl ModernEra {
             Some(Some(_)) => return Err(broken("has inputRequests that are not an object")),
             Some(None) => return Err(broken(&format!("is nested more than {MAX_DEPTH} levels deep"))),
         };
+        if requests.is_empty() && state.is_none() {
+            return Err(broken("has neither inputRequests nor requestState"));
+        }
+        let questions = self.client_handler.request_log(operation.server_requests.as_ref());
+        rounds.count(requests.values(), &self.client_handler, questions)?;
         if requests.is_empty() {
-            if state.is_none() {
-                return Err(broken("has neither inputRequests nor requestState"));
-            }
             rpc.sleep(STATE_RETRY_DELAY).await?;
             return Ok(InputRound { input_responses: None, request_state: state });
         }
-        let questions = self.client_handler.request_log(operation.server_requests.as_ref());
         let mut responses = Map::new();
         for (key, request) in requests {
             // A declined request is not shown again.

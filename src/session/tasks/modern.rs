@@ -15,10 +15,11 @@ use crate::protocol::method;
 use crate::protocol::rpc::{RawJson, RpcError};
 use crate::session::era::Era;
 use crate::session::era::modern::ModernEra;
+use crate::session::input_requests::InputRounds;
 use crate::session::operation::TaskRequest;
 use crate::session::request::RequestOutcome;
 use crate::session::rpc_client::RpcClient;
-use crate::session::server_requests::{MAX_INPUT_ROUNDS, ServerRequestLog};
+use crate::session::server_requests::ServerRequestLog;
 use crate::transport::BoxFuture;
 
 impl TaskProtocol for ModernEra {
@@ -59,7 +60,7 @@ impl ModernEra {
     ) -> Result<RequestOutcome, RequestOutcome> {
         let query = followed_task_operation(method::TASKS_GET, id, log);
         let mut answered = HashSet::new();
-        let (mut lost, mut rounds) = (0, 0);
+        let (mut lost, mut rounds) = (0, InputRounds::default());
         let mut task = seen;
         loop {
             if let Some(task) = &task {
@@ -97,7 +98,7 @@ impl ModernEra {
         rpc: &RpcClient,
         task: &Task,
         answered: &mut HashSet<String>,
-        rounds: &mut usize,
+        rounds: &mut InputRounds,
         log: Option<&Arc<ServerRequestLog>>,
     ) -> Result<(), RequestOutcome> {
         let requests = member(&task.raw, "inputRequests").map(|raw| parse_value(raw.get()));
@@ -113,22 +114,18 @@ impl ModernEra {
             }
         };
         let questions = self.client_handler.request_log(log);
+        let requests: Vec<(String, Value)> = requests.into_iter().filter(|(key, _)| !answered.contains(key)).collect();
+        if requests.is_empty() {
+            return Ok(());
+        }
+        let news = requests.iter().map(|(_, request)| request);
+        rounds.count(news, &self.client_handler, questions).map_err(RequestOutcome::Failed)?;
         let mut responses = Map::new();
         for (key, request) in requests {
-            if answered.contains(&key) {
-                continue;
-            }
             let name = request.get("method").and_then(Value::as_str).unwrap_or_default();
             let params = request.get("params").unwrap_or(&Value::Null);
             let answer = self.client_handler.handle_server_request(name, params, questions).await;
             responses.insert(key, answer.map_err(|refusal| RequestOutcome::Failed(refusal.into_failure()))?);
-        }
-        if responses.is_empty() {
-            return Ok(());
-        }
-        *rounds += 1;
-        if *rounds > MAX_INPUT_ROUNDS {
-            return Err(RequestOutcome::Failed(questions.too_many_requests()));
         }
         answered.extend(responses.keys().cloned());
         let mut call = followed_task_operation(method::TASKS_UPDATE, &task.id, log);
