@@ -193,6 +193,56 @@ fn words_of_a_process_that_ends_at_the_first_request_are_reported() {
         .hides("refused initialize");
 }
 
+/// A server behind a stream that ignores `server/discover`, or answers it only after this refusal of `initialize`.
+fn silent_at_first(code: i64, message: &'static str, is_slow: bool) -> StdioServer {
+    let mcp = Arc::new(Mcp::modern());
+    StdioServer::start(move |process, event| match event {
+        ProcessEvent::Line(line) => {
+            let asked: Value = serde_json::from_str(&line).unwrap();
+            match asked["method"].as_str() {
+                Some("server/discover") => {}
+                Some("initialize") => {
+                    let error = json!({"code": code, "message": message});
+                    process.send(&json!({"jsonrpc": "2.0", "id": asked["id"], "error": error}));
+                    let seen = process.seen().messages();
+                    if let Some(probe) =
+                        seen.iter().find(|asked| asked["method"] == "server/discover").filter(|_| is_slow)
+                    {
+                        crate::support::mcp::play_actions(&mcp, process, mcp.handle(probe));
+                    }
+                }
+                _ => crate::support::mcp::play_actions(&mcp, process, mcp.handle(&asked)),
+            }
+        }
+        ProcessEvent::Eof => process.exit(0),
+        ProcessEvent::Started | ProcessEvent::Signal(_) => {}
+    })
+}
+
+#[test]
+fn a_refused_handshake_is_reported_although_the_probe_is_unanswered() {
+    let list = |server: &StdioServer, timeout: &str| {
+        let args = ["list", &server.target(), "--connect-timeout", timeout, "--retries", "0"];
+        Sandbox::new().mcpipe(args).run()
+    };
+    // It has another reason than the era, so nothing else is waited for.
+    let run = list(&silent_at_first(-32000, "API key missing", false), "30s");
+    run.exits(1).prints("").stderr_contains("error: the server refused initialize: API key missing (code -32000)\n");
+    assert!(run.elapsed < Duration::from_secs(20), "{run:?}");
+    let server = HttpServer::start(|request| match request.rpc_method().as_str() {
+        "initialize" => rpc_error(request, -32000, "API key missing"),
+        _ => Reply::never(),
+    });
+    let run = Sandbox::new().mcpipe(["read", &server.url("/mcp"), "demo://hello", "--retries", "0"]).run();
+    run.exits(1).prints("").stderr_contains(": the server refused initialize: API key missing (code -32000)\n");
+    assert!(run.elapsed < Duration::from_secs(20), "{run:?}");
+    // A server without a handshake may still answer.
+    let run = list(&silent_at_first(-32601, "Method not found", false), "5s");
+    run.exits(1).prints("").stderr_contains("error: the server refused initialize: Method not found (code -32601)\n");
+    let run = list(&silent_at_first(-32601, "Method not found", true), "30s");
+    run.succeeds().stdout_contains("echo\t");
+}
+
 /// A server that shakes hands, and never answers `initialized`.
 fn silent_at_initialized() -> HttpServer {
     let script = Mcp::legacy("2025-11-25").http_script(LegacyHttpOptions::default());

@@ -5,11 +5,11 @@ use serde_json::{Map, Value};
 use crate::error::{ErrorKind, is_temporary_status};
 use crate::protocol::json::{member, parse_truncated};
 use crate::protocol::revision::supported_revisions;
-use crate::protocol::rpc::RawJson;
+use crate::protocol::rpc::{RawJson, RpcError};
 use crate::protocol::views::ServerInfo;
 use crate::protocol::{code, meta, method};
 use crate::session::era::Era;
-use crate::session::failure::invalid_result_failure;
+use crate::session::failure::{invalid_result_failure, mentions_revision};
 use crate::session::operation::Operation;
 use crate::session::request::{RequestOutcome, is_refusal_of_message, is_refusal_of_request};
 use crate::session::rpc_client::RpcClient;
@@ -100,6 +100,23 @@ pub(super) fn primary_refusal(
         },
         _ => (initialize, method::INITIALIZE),
     }
+}
+
+/// Whether the refusal of `initialize` may come from a server of the modern era: it does not know the method, or misses
+/// what every request has there.
+pub(super) fn may_lack_handshake(error: &RpcError) -> bool {
+    let is_known = matches!(
+        error.code,
+        Some(
+            code::METHOD_NOT_FOUND
+                | code::INVALID_REQUEST
+                | code::INVALID_PARAMS
+                | code::UNSUPPORTED_VERSION
+                | code::HEADER_MISMATCH
+                | code::MISSING_CAPABILITY
+        )
+    );
+    is_known || mentions_revision(error)
 }
 
 fn classify_result(result: &RawJson, is_discover: bool, asked: &str) -> EraEvidence {

@@ -10,7 +10,7 @@ use crate::session::era::Era;
 use crate::session::era::modern::offers_modern_revision;
 use crate::session::failure::failure_from_outcome;
 use crate::session::negotiate::classify::{
-    EraEvidence, classify_reply, primary_refusal, refusal_status, says_nothing_about_era,
+    EraEvidence, classify_reply, may_lack_handshake, primary_refusal, refusal_status, says_nothing_about_era,
 };
 use crate::session::negotiate::{HandshakeResult, NegotiatedConnection, Negotiator, PROBE_TIMEOUT};
 use crate::session::operation::Operation;
@@ -29,6 +29,8 @@ enum HttpProbe {
     Unanswered(RequestOutcome),
     /// The result of `initialize`; the other responses were not conclusive.
     Initialized(RawJson),
+    /// The refusal of `initialize`, for another reason than the era, while `server/discover` was unanswered.
+    Refused(RequestOutcome),
 }
 
 fn is_list(name: &str) -> bool {
@@ -135,6 +137,7 @@ impl Negotiator<'_> {
             HttpProbe::Initialized(result) => {
                 return self.complete_handshake(self.handshake(), rpc, &result).await.map(|open| (open, None));
             }
+            HttpProbe::Refused(refusal) => return self.close_with_failure(rpc, refusal, method::INITIALIZE).await,
         };
         let wanted = if is_list(first.method) { probe.method == first.method } else { wants_discovery };
         match classify_reply(&reply, probe, &rpc) {
@@ -231,6 +234,11 @@ impl Negotiator<'_> {
                 reply = &mut hello, if !rejected => match (reply, discovered.take()) {
                     (RequestOutcome::Result(result), _) => return HttpProbe::Initialized(result),
                     (_, Some(reply)) => return HttpProbe::Unanswered(reply),
+                    (RequestOutcome::Error(error, status), None)
+                        if !probes_with_list && !may_lack_handshake(&error) =>
+                    {
+                        return HttpProbe::Refused(RequestOutcome::Error(error, status));
+                    }
                     (_, None) => rejected = true,
                 },
             }

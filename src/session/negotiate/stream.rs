@@ -2,15 +2,22 @@
 //! does not know, or exit; it is restarted at most once.
 
 use crate::error::{ErrorKind, Failure, FailureDetails, Result};
-use crate::protocol::json::member;
 use crate::protocol::{code, method};
 use crate::session::era::Era;
 use crate::session::failure::mentions_revision;
-use crate::session::negotiate::classify::{EraEvidence, classify_reply, primary_refusal};
+use crate::session::negotiate::classify::{EraEvidence, classify_reply, may_lack_handshake, primary_refusal};
 use crate::session::negotiate::{HandshakeResult, NegotiatedConnection, Negotiator, PROBE_TIMEOUT};
 use crate::session::operation::Operation;
 use crate::session::request::RequestOutcome;
 use crate::session::rpc_client::RpcClient;
+
+/// The response of a server to the probe.
+enum StreamProbe {
+    /// The response to `server/discover`.
+    Discovery(RequestOutcome),
+    /// The response to `initialize`; that to `server/discover` did not come, or shows that the server is not modern.
+    Handshake(RequestOutcome),
+}
 
 impl Negotiator<'_> {
     /// Detects the era over a stream without a cached profile.
@@ -20,14 +27,15 @@ impl Negotiator<'_> {
     ) -> Result<(NegotiatedConnection, Option<RequestOutcome>)> {
         let rpc = self.connect().await?;
         let (discover, wanted) = Self::discovery(first);
-        let reply = self.probe_stream(&rpc, &discover).await;
-        // This may be the response to `initialize`: only a DiscoverResult names its versions.
-        if let RequestOutcome::Result(result) = &reply
-            && member(result, "supportedVersions").is_none()
-            && member(result, "protocolVersion").is_some()
-        {
-            return self.complete_handshake(self.handshake(), rpc, result).await.map(|open| (open, None));
-        }
+        let reply = match self.probe_stream(&rpc, &discover).await {
+            StreamProbe::Discovery(reply) => reply,
+            StreamProbe::Handshake(RequestOutcome::Result(result)) => {
+                return self.complete_handshake(self.handshake(), rpc, &result).await.map(|open| (open, None));
+            }
+            StreamProbe::Handshake(refusal) => {
+                return Ok((self.initialize_stream(rpc, &discover, None, None, Some(refusal)).await?, None));
+            }
+        };
         match classify_reply(&reply, &discover, &rpc) {
             EraEvidence::Modern(server) => {
                 let era = self.modern_era(server);
@@ -38,19 +46,19 @@ impl Negotiator<'_> {
                 let ended = rpc.closed_reason();
                 let ends_early = ended.is_some();
                 let rpc = if ends_early { self.reconnect(rpc).await? } else { rpc };
-                let open = self.initialize_stream(rpc, &discover, ended, reply).await?;
+                let open = self.initialize_stream(rpc, &discover, ended, Some(reply), None).await?;
                 Ok((NegotiatedConnection { exits_before_handshake: ends_early, ..open }, None))
             }
         }
     }
 
     /// Sends `server/discover`, and `initialize` too if that stays unanswered (`ERA-04`, `ERA-12`).
-    async fn probe_stream(&self, rpc: &RpcClient, discover: &Operation) -> RequestOutcome {
+    async fn probe_stream(&self, rpc: &RpcClient, discover: &Operation) -> StreamProbe {
         let probing = self.probe_era();
         let mut probe = probing.request(rpc, discover);
         let patience = self.attempt_timeout().map_or(PROBE_TIMEOUT, |limit| PROBE_TIMEOUT.min(limit / 2));
         if let Ok(reply) = tokio::time::timeout(patience, &mut probe).await {
-            return reply;
+            return StreamProbe::Discovery(reply);
         }
         // No response: `initialize` on the same pipe; the first conclusive response counts.
         let handshake = self.handshake();
@@ -58,30 +66,44 @@ impl Negotiator<'_> {
         tokio::select! {
             biased;
             reply = &mut probe => match classify_reply(&reply, discover, rpc) {
-                EraEvidence::Modern(_) | EraEvidence::Inconclusive => reply,
-                _ => hello.await,
+                EraEvidence::Modern(_) | EraEvidence::Inconclusive => StreamProbe::Discovery(reply),
+                _ => StreamProbe::Handshake(hello.await),
             },
             reply = &mut hello => match reply {
-                RequestOutcome::Error(..) => probe.await,
-                other => other,
+                // A server without a handshake may only be slow.
+                RequestOutcome::Error(error, _) if may_lack_handshake(&error) => match probe.await {
+                    RequestOutcome::Failed(failure) if failure.kind() == ErrorKind::Timeout => {
+                        StreamProbe::Handshake(RequestOutcome::Error(error, None))
+                    }
+                    reply => StreamProbe::Discovery(reply),
+                },
+                reply @ (RequestOutcome::Result(_) | RequestOutcome::Error(..)) => StreamProbe::Handshake(reply),
+                other => StreamProbe::Discovery(other),
             },
         }
     }
 
-    /// The handshake over a stream. A server that `ended` at the probe may have done so for another reason, so it is
-    /// asked again if it rejects the handshake. It is restarted at most once.
+    /// The handshake over a stream, which the server may already have `refused`. A server that `ended` at the probe may
+    /// have done so for another reason, so it is asked again if it rejects the handshake. It is restarted at most once.
+    /// `first` is the server's response to the probe.
     async fn initialize_stream(
         &self,
         mut rpc: RpcClient,
         probe: &Operation,
         mut ended: Option<Failure>,
-        first: RequestOutcome,
+        first: Option<RequestOutcome>,
+        mut refused: Option<RequestOutcome>,
     ) -> Result<NegotiatedConnection> {
         loop {
-            let reply;
-            (rpc, reply) = match self.initialize(rpc).await? {
-                HandshakeResult::Accepted(open) => return Ok(open),
-                HandshakeResult::Rejected(rpc, reply) => (rpc, reply),
+            let reply = match refused.take() {
+                Some(reply) => reply,
+                None => match self.initialize(rpc).await? {
+                    HandshakeResult::Accepted(open) => return Ok(open),
+                    HandshakeResult::Rejected(back, reply) => {
+                        rpc = back;
+                        reply
+                    }
+                },
             };
             if ended.is_none()
                 && matches!(reply, RequestOutcome::Error(..) | RequestOutcome::Failed(_))
@@ -107,7 +129,7 @@ impl Negotiator<'_> {
                     return self.close_with_failure(rpc, RequestOutcome::Failed(failure), probe.method).await;
                 }
             }
-            let (reply, asked) = primary_refusal(Some((first, probe.method)), reply);
+            let (reply, asked) = primary_refusal(first.map(|first| (first, probe.method)), reply);
             let reply = match (reply, ended) {
                 // Its last output explains more than its silence.
                 (RequestOutcome::Failed(failure), Some(end)) if failure.kind() == ErrorKind::Timeout => {
