@@ -191,8 +191,7 @@ impl Router {
             // If the connection to the server has ended, or the command did not read, it is already removed.
             state.clients.remove(&client);
             let requests = state.pending.extract_if(|id, _| client_of(*id) == client);
-            let (handshakes, requests): (Vec<(u64, String)>, Vec<(u64, String)>) =
-                requests.partition(|(_, name)| name == method::INITIALIZE);
+            let (handshakes, requests): (Vec<_>, Vec<_>) = requests.partition(|(_, name)| name == method::INITIALIZE);
             if requests.iter().any(|(_, name)| name == method::LOGGING_SET_LEVEL) {
                 state.settings.forget_level();
             }
