@@ -282,7 +282,8 @@ fn response_json(response: &UnexpectedResponse) -> Value {
 
 pub(super) fn recorded_failure(failure: &Failure) -> Value {
     let FailureDetails { kind, message, causes, hint, suggests_waiting, stderr_tail, .. } = failure.details();
-    let FailureDetails { retry_advice, is_unsent, maybe_starting, is_process_end, .. } = failure.details();
+    let FailureDetails { retry_advice, is_unsent, maybe_starting, is_process_end, has_response, .. } =
+        failure.details();
     let mut members = Map::new();
     members.insert("class".to_owned(), json!(kind.as_str()));
     members.insert("message".to_owned(), json!(message));
@@ -295,13 +296,18 @@ pub(super) fn recorded_failure(failure: &Failure) -> Value {
     add("hint", hint.is_some(), json!(hint));
     add("suggests_waiting", *suggests_waiting, json!(true));
     add("stderr", !stderr_tail.is_empty(), json!(stderr_tail));
-    if let Some(RetryAdvice { is_unprocessed, is_http_status, retry_after, .. }) = retry_advice {
+    if let Some(RetryAdvice { is_unprocessed, is_http_status, is_proxy, retry_after }) = retry_advice {
         let after = retry_after.map(|time| time.as_millis());
-        let advice = json!({ "unprocessed": is_unprocessed, "http_status": is_http_status, "retry_after_ms": after });
+        let mut advice =
+            json!({ "unprocessed": is_unprocessed, "http_status": is_http_status, "retry_after_ms": after });
+        if *is_proxy {
+            advice["proxy"] = true.into();
+        }
         add("retry", true, advice);
     }
     add("unsent", *is_unsent, json!(true));
     add("maybe_starting", *maybe_starting, json!(true));
     add("process_ended", *is_process_end, json!(true));
+    add("responded", *has_response, json!(true));
     Value::Object(members)
 }

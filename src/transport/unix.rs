@@ -55,18 +55,28 @@ pub(super) async fn connect(endpoint: &UnixEndpoint, options: &TransportOptions)
     Ok(ConnectedTransport { transport: Arc::new(transport), incoming })
 }
 
+/// A server that is not ready may become so.
+const NOT_SENT: RetryAdvice =
+    RetryAdvice { is_unprocessed: true, is_http_status: false, is_proxy: false, retry_after: None };
+
 fn connect_timeout_failure(path: &Path) -> Failure {
     Failure::new(ErrorKind::Timeout, format!("connecting to {} timed out", path.display()))
+        .retry_advice(NOT_SENT)
         .wait_hint("wait longer with --connect-timeout TIME")
 }
 
 fn connect_failure(path: &Path, error: &std::io::Error) -> Failure {
     let shown = path.display();
     let failure = Failure::new(ErrorKind::Unreachable, format!("cannot connect to {shown}")).caused_by(error);
-    let unsent = RetryAdvice { is_unprocessed: true, ..RetryAdvice::default() };
     match error.kind() {
-        io::ErrorKind::NotFound => failure.retry_advice(unsent).hint("check the path, and that the server is running"),
-        io::ErrorKind::ConnectionRefused => failure.hint("check that the server is running and listens on this socket"),
+        io::ErrorKind::NotFound => {
+            failure.retry_advice(NOT_SENT).hint("check the path, and that the server is running")
+        }
+        io::ErrorKind::ConnectionRefused => {
+            failure.retry_advice(NOT_SENT).hint("check that the server is running and listens on this socket")
+        }
+        // Too many connections wait to be accepted.
+        io::ErrorKind::WouldBlock => failure.retry_advice(NOT_SENT),
         io::ErrorKind::PermissionDenied => {
             failure.hint(format!("check its permissions: ls -l {}", quote(&shown.to_string())))
         }

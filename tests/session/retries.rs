@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -222,6 +222,21 @@ fn wait_tries_until_the_server_listens() {
         run.succeeds().prints("hi\n");
         assert!(run.elapsed >= Duration::from_millis(700));
     }
+}
+
+#[test]
+fn wait_tries_again_while_a_socket_refuses_connections() {
+    let sandbox = Sandbox::new();
+    let path = sandbox.work().join("s");
+    drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+    let running = sandbox.mcpipe(["call", "unix:s", "echo", "text=hi", "--wait", "20s", "-v"]).start();
+    let end = Instant::now() + Duration::from_secs(10);
+    while !running.stderr_so_far().contains("refused") && Instant::now() < end {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    std::fs::remove_file(&path).unwrap();
+    drop(Mcp::modern().unix(&path));
+    running.wait().exits(0).prints("hi\n");
 }
 
 #[test]

@@ -40,6 +40,13 @@ impl Request {
         self.headers.iter().find(|(given, _)| given.eq_ignore_ascii_case(name)).map(|(_, value)| value.as_str())
     }
 
+    /// The same request without a header.
+    pub fn without_header(&self, name: &str) -> Self {
+        let mut request = self.clone();
+        request.headers.retain(|(given, _)| !given.eq_ignore_ascii_case(name));
+        request
+    }
+
     pub fn text(&self) -> &str {
         std::str::from_utf8(&self.body).expect("the body is UTF-8")
     }

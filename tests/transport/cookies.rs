@@ -46,6 +46,17 @@ fn a_cookie_is_sent_back_in_the_same_run_and_to_the_end() {
 }
 
 #[test]
+fn all_configured_cookies_are_sent() {
+    let server = balanced();
+    let words = ["call", &server.url("/mcp"), "echo", "text=hi", "-H", "Cookie: mine=1", "-H", "Cookie: csrf=2"];
+    Sandbox::new().mcpipe(words).run().exits(0).prints("hi\n");
+    let requests = server.requests();
+    assert_eq!(sent(&requests[0]), "mine=1; csrf=2");
+    let last = "mine=1; csrf=2; AWSALB=secret-instance-a; AWSALBCORS=secret-instance-a";
+    assert_eq!(sent(requests.last().unwrap()), last);
+}
+
+#[test]
 fn no_cookies_are_sent_back_where_that_is_turned_off() {
     let server = balanced();
     let sandbox = Sandbox::new();

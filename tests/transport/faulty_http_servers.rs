@@ -257,6 +257,64 @@ fn a_forgotten_session() {
     assert_eq!(server.exchanges().iter().filter(|title| *title == "POST initialize").count(), 2);
 }
 
+/// The stream for the server's own messages belongs to the session, and so does the position in it.
+#[test]
+fn a_session_that_is_opened_again_has_a_stream_of_its_own() {
+    for is_open in [true, false] {
+        let script = Mcp::legacy("2025-11-25").http_script(LegacyHttpOptions::default());
+        let forgets = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let sessions = std::sync::atomic::AtomicUsize::new(0);
+        let server = HttpServer::start({
+            let forgets = forgets.clone();
+            move |request| {
+                if request.method == "GET" {
+                    let stream = Reply::sse().write("id: ev-1\nretry: 30000\ndata:\n\n");
+                    return if is_open { stream.then_stall() } else { stream };
+                }
+                if request.rpc_method() == "initialize" {
+                    let session = format!("s{}", sessions.fetch_add(1, std::sync::atomic::Ordering::SeqCst));
+                    return script(request).header("Mcp-Session-Id", &session);
+                }
+                if request.rpc_method() == "tools/call" && forgets.swap(false, std::sync::atomic::Ordering::SeqCst) {
+                    return Reply::text("text/plain", "no such session").with_status(404);
+                }
+                script(&request.without_header("Mcp-Session-Id"))
+            }
+        });
+        let sandbox = Sandbox::new();
+        let words = ["call", &server.url("/mcp"), "--protocol", "legacy", "--elicit", "accept", "--batch", "-"];
+        let mut batch = sandbox.mcpipe(words).stdin_open().start();
+        let line = "{\"tool\": \"echo\", \"arguments\": {\"text\": \"hi\"}}\n";
+        batch.write(line);
+        server.wait_for("a stream", |request| request.method == "GET");
+        server.wait_for("the first call", |request| request.rpc_method() == "tools/call");
+        forgets.store(true, std::sync::atomic::Ordering::SeqCst);
+        batch.write(line);
+        let again = server.wait_for("a stream of the second session", |request| {
+            request.method == "GET" && request.header("mcp-session-id") == Some("s1")
+        });
+        assert_eq!(again.header("last-event-id"), None);
+        batch.end_stdin();
+        batch.wait().exits(0);
+    }
+}
+
+#[test]
+fn a_session_behind_a_redirect_is_ended() {
+    let script = Mcp::legacy("2025-11-25")
+        .http_script(LegacyHttpOptions { session_id: Some("s"), ..LegacyHttpOptions::default() });
+    let server = HttpServer::start(move |request| match request.target.as_str() {
+        "/mcp" => Reply::status(307).header("Location", "/mcp/"),
+        _ => script(request),
+    });
+    Sandbox::new().mcpipe(["list", &server.url("/mcp"), "--protocol", "legacy"]).run().exits(0);
+    let last = server.requests().pop().unwrap();
+    assert_eq!(
+        (last.method.as_str(), last.target.as_str(), last.header("mcp-session-id")),
+        ("DELETE", "/mcp/", Some("s"))
+    );
+}
+
 /// HTL-07: a broken stream with an id is resumed after the time that the server asked for.
 #[test]
 fn a_broken_stream_is_resumed_if_possible() {

@@ -108,13 +108,16 @@ impl ConnectionTasks {
         Ok(())
     }
 
-    /// Starts a task that belongs to no request.
-    pub(super) fn spawn_background(&self, work: impl Future<Output = ()> + Send + 'static) {
+    /// Starts a task that belongs to no request; `None` if the connection was closed.
+    pub(super) fn spawn_background(&self, work: impl Future<Output = ()> + Send + 'static) -> Option<AbortHandle> {
         let mut tasks = lock(&self.0);
-        if !tasks.is_closed {
-            tasks.background.retain(|handle| !handle.is_finished());
-            tasks.background.push(tokio::spawn(work).abort_handle());
+        if tasks.is_closed {
+            return None;
         }
+        tasks.background.retain(|handle| !handle.is_finished());
+        let handle = tokio::spawn(work).abort_handle();
+        tasks.background.push(handle.clone());
+        Some(handle)
     }
 
     /// Unregisters the task of this request.

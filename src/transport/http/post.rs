@@ -54,7 +54,7 @@ pub(super) fn drain_body(tasks: &ConnectionTasks, mut response: Response) {
     if response.content_length() == Some(0) {
         return;
     }
-    tasks.spawn_background(async move {
+    let _ = tasks.spawn_background(async move {
         let (time, size) = DRAIN_LIMITS;
         let rest = async {
             let mut read = 0;

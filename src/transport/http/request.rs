@@ -189,7 +189,9 @@ impl EndpointClient {
             headers.insert(name.clone(), value.clone());
         }
         if let Some(cookies) = &self.cookies {
-            let configured = headers.get(COOKIE).map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
+            let configured: Vec<_> =
+                headers.get_all(COOKIE).iter().map(|value| String::from_utf8_lossy(value.as_bytes())).collect();
+            let configured = (!configured.is_empty()).then(|| configured.join("; "));
             let value = cookies.header_value(url, configured.as_deref(), SystemTime::now());
             if let Some(value) = value.as_ref().and_then(client::secret_header_value) {
                 headers.insert(COOKIE, value);

@@ -68,7 +68,7 @@ pub async fn connect(
         post_url,
     });
     let shared = connection.clone();
-    connection.tasks.spawn_background(async move { shared.forward_stream(events).await });
+    let _ = connection.tasks.spawn_background(async move { shared.forward_stream(events).await });
     Ok(ConnectedTransport { transport: Arc::new(SseTransport(connection)), incoming })
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 use reqwest::header::{ACCEPT, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, Response};
 use tokio::sync::{Notify, oneshot};
+use tokio::task::AbortHandle;
 
 use super::event_stream::{self, EventStream, StreamEnd, StreamPosition};
 use super::incoming::{ConnectionTasks, MessageSender};
@@ -84,7 +85,8 @@ struct LegacyState {
     session_id: Option<HeaderValue>,
     /// The negotiated revision.
     revision: Option<Revision>,
-    is_listening: bool,
+    /// The task that reads the stream for the server's own messages, while there is one.
+    listener: Option<AbortHandle>,
 }
 
 /// The result of a GET for a stream.
@@ -326,8 +328,9 @@ impl Transport for StreamableTransport {
             let mut headers = HeaderMap::new();
             connection.add_legacy_headers(&mut headers);
             if self.forget_session() {
-                let client = &connection.client;
-                let delete = client.send_once(&Method::DELETE, &client.url, &headers, None);
+                let (client, url) = (&connection.client, connection.client.url.clone());
+                let request = HttpRequest { method: Method::DELETE, url, headers, body: None, may_log_in: false };
+                let delete = Box::pin(client.send(request));
                 let _ = tokio::time::timeout(DELETE_TIMEOUT, delete).await;
             } else {
                 // Lets the aborted tasks drop their connections.
@@ -348,22 +351,25 @@ impl LegacyHttpSession for StreamableTransport {
 
     fn listen(&self) -> BoxFuture<'_, ()> {
         Box::pin(async move {
-            if std::mem::replace(&mut lock(&self.0.state).is_listening, true) {
-                return;
-            }
             let (sender, opened) = oneshot::channel();
-            let shared = self.0.clone();
-            self.0.tasks.spawn_background(async move {
-                shared.keep_listening(sender).await;
-                lock(&shared.state).is_listening = false;
-                shared.listen_ended.notify_waiters();
-            });
+            {
+                let mut state = lock(&self.0.state);
+                if state.listener.is_some() {
+                    return;
+                }
+                let shared = self.0.clone();
+                state.listener = self.0.tasks.spawn_background(async move {
+                    shared.keep_listening(sender).await;
+                    lock(&shared.state).listener = None;
+                    shared.listen_ended.notify_waiters();
+                });
+            }
             let _ = tokio::time::timeout(LISTEN_TIMEOUT, opened).await;
         })
     }
 
     fn is_listening(&self) -> bool {
-        lock(&self.0.state).is_listening
+        lock(&self.0.state).listener.is_some()
     }
 
     fn listen_stream_closed(&self) -> BoxFuture<'_, ()> {
@@ -391,7 +397,12 @@ impl LegacyHttpSession for StreamableTransport {
     }
 
     fn forget_session(&self) -> bool {
-        lock(&self.0.state).session_id.take().is_some()
+        let mut state = lock(&self.0.state);
+        // The stream belongs to the session: the next session has another one.
+        if let Some(listener) = state.listener.take() {
+            listener.abort();
+        }
+        state.session_id.take().is_some()
     }
 }
 

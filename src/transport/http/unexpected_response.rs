@@ -16,6 +16,8 @@ use crate::util::shorten::shorten;
 
 /// The nonce for the next DPoP proof (RFC 9449 §8).
 pub(super) const DPOP_NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
+/// The longest delay of `Retry-After` that is kept, in seconds. No request waits that long.
+const MAX_RETRY_AFTER: u64 = u32::MAX as u64;
 /// How much of a body is kept, in bytes.
 const MAX_BODY_HEAD: usize = 4096;
 /// How much of a body a message quotes, in characters.
@@ -94,8 +96,8 @@ pub(super) fn body_head(bytes: &[u8]) -> String {
 /// Parses `Retry-After`: seconds, or a date (RFC 9110 §10.2.3).
 fn parse_retry_after(value: &str, now: SystemTime) -> Option<Duration> {
     let value = value.trim();
-    if let Ok(seconds) = value.parse() {
-        return Some(Duration::from_secs(seconds));
+    if let Ok(seconds) = value.parse::<u64>() {
+        return Some(Duration::from_secs(seconds.min(MAX_RETRY_AFTER)));
     }
     let at = UNIX_EPOCH + Duration::from_secs(parse_http_date(value)?);
     Some(at.duration_since(now).unwrap_or_default())

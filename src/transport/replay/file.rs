@@ -91,6 +91,8 @@ struct RetryLine {
     unprocessed: bool,
     #[serde(default)]
     http_status: bool,
+    #[serde(default)]
+    proxy: bool,
     retry_after_ms: Option<u64>,
 }
 
@@ -112,6 +114,8 @@ pub(crate) struct FailureLine {
     maybe_starting: bool,
     #[serde(default)]
     process_ended: bool,
+    #[serde(default)]
+    responded: bool,
 }
 
 #[derive(Deserialize)]
@@ -157,12 +161,13 @@ impl FailureLine {
         details.retry_advice = self.retry.map(|retry| RetryAdvice {
             is_unprocessed: retry.unprocessed,
             is_http_status: retry.http_status,
+            is_proxy: retry.proxy,
             retry_after: retry.retry_after_ms.map(Duration::from_millis),
-            ..RetryAdvice::default()
         });
         details.is_unsent = self.unsent;
         details.maybe_starting = self.maybe_starting;
         details.is_process_end = self.process_ended;
+        details.has_response = self.responded;
         Ok(failure)
     }
 }
