@@ -379,6 +379,36 @@ fn a_server_cannot_fill_the_memory_with_questions() {
 }
 
 #[test]
+fn a_result_that_comes_before_the_answer_is_kept_unless_it_is_too_large() {
+    let server = Mcp::legacy("2025-11-25")
+        .on("tools/call", |call| {
+            let text = "w".repeat(call.argument("size").as_u64().unwrap() as usize);
+            let mut sent = vec![ServerAction::Send(question("q", "Who?"))];
+            sent.extend(call.text(&text));
+            sent
+        })
+        .stdio();
+    let sandbox = Sandbox::new();
+    let mut client = BridgeClient::start(&sandbox, &[&server.target()]);
+    for (id, size) in [(1, 5), (3, 9 << 20)] {
+        let params = modern(call("ask", json!({"size": size})), json!({"elicitation": {}}));
+        let asked = client.request(id, "tools/call", params);
+        // So that the result has been read.
+        client.request(id + 10, "tools/list", modern(json!({}), json!({})));
+        client.ask(id + 1, "tools/call", answer(&asked, "Ada"));
+        let response = client.response(id + 1);
+        if size == 5 {
+            assert_eq!(text_of(&response["result"]), "wwwww");
+        } else {
+            let message =
+                "the result came before the client had answered, and is too large to be kept: the tool may have run";
+            assert_eq!(response["error"]["message"], message);
+        }
+    }
+    client.end();
+}
+
+#[test]
 fn a_question_that_comes_while_another_is_answered_is_asked_later() {
     let server = Mcp::legacy("2025-11-25").on("tools/call", |call| {
         let response = call.response(json!({"content": []}));

@@ -35,6 +35,29 @@ fn configure(sandbox: &Sandbox, servers: &[(&str, &StdioServer)], more: &str) {
 }
 
 #[test]
+fn every_server_is_told_the_log_level_of_a_modern_request() {
+    let server = || {
+        resources("a://x", "first")
+            .capabilities(json!({"tools": {}, "logging": {}}))
+            .on("logging/setLevel", |call| call.result(json!({})))
+            .stdio()
+    };
+    let (a, b) = (server(), server());
+    let sandbox = Sandbox::new();
+    configure(&sandbox, &[("one", &a), ("two", &b)], "");
+    let mut client = BridgeClient::start(&sandbox, &["one", "two"]);
+    for (id, tool) in [(1, "one__who"), (2, "two__who"), (3, "one__who")] {
+        let params = json!({"name": tool, "_meta": {"io.modelcontextprotocol/logLevel": "debug"}});
+        client.request(id, "tools/call", modern(params, json!({})));
+    }
+    client.end();
+    for server in [&a, &b] {
+        let methods = server.processes().into_iter().next_back().unwrap().methods();
+        assert_eq!(methods.iter().filter(|method| *method == "logging/setLevel").count(), 1, "{methods:?}");
+    }
+}
+
+#[test]
 fn tools_prompts_and_resources_of_several_servers_are_joined() {
     let (a, b) = (resources("a://x", "first").stdio(), resources("b://x", "second").stdio());
     let sandbox = Sandbox::new();

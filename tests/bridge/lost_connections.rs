@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -268,9 +269,7 @@ fn forgetful() -> (HttpServer, Arc<AtomicUsize>) {
         if request.header("mcp-session-id") != Some(&current) {
             return Reply::text("text/plain", "no such session").with_status(404);
         }
-        let mut request = request.clone();
-        request.headers.retain(|(name, _)| !name.eq_ignore_ascii_case("mcp-session-id"));
-        script(&request)
+        script(&request.without_header("Mcp-Session-Id"))
     });
     (server, sessions)
 }
@@ -313,6 +312,47 @@ fn a_session_that_cannot_be_opened_again_at_once_is_opened_by_a_later_request() 
     assert!(client.next()["error"].is_object());
     is_busy.store(false, Ordering::SeqCst);
     assert_eq!(text_of(&client.request(3, "tools/call", call("echo", json!({"text": "c"})))), "c");
+    client.end();
+}
+
+/// A server need not accept a request before `notifications/initialized`.
+#[test]
+fn requests_wait_until_a_session_is_open_again() {
+    let script = Mcp::legacy("2025-11-25").http_script(LegacyHttpOptions::default());
+    let (sessions, forgets) = (AtomicUsize::new(0), Arc::new(AtomicBool::new(false)));
+    let is_open = AtomicBool::new(false);
+    let server = HttpServer::start({
+        let forgets = forgets.clone();
+        move |request| match request.rpc_method().as_str() {
+            "initialize" => {
+                forgets.store(false, Ordering::SeqCst);
+                is_open.store(false, Ordering::SeqCst);
+                let session = format!("s{}", sessions.fetch_add(1, Ordering::SeqCst));
+                script(request).header("Mcp-Session-Id", &session)
+            }
+            "notifications/initialized" => {
+                std::thread::sleep(Duration::from_millis(100));
+                is_open.store(true, Ordering::SeqCst);
+                script(&request.without_header("Mcp-Session-Id"))
+            }
+            "tools/call" if forgets.load(Ordering::SeqCst) => {
+                Reply::text("text/plain", "no such session").with_status(404)
+            }
+            "tools/call" if !is_open.load(Ordering::SeqCst) => Reply::status(400),
+            _ => script(&request.without_header("Mcp-Session-Id")),
+        }
+    });
+    let sandbox = Sandbox::new();
+    let mut client = BridgeClient::start(&sandbox, &[&server.url("/mcp")]);
+    client.initialize(json!({}));
+    client.request(0, "tools/call", call("echo", json!({"text": "x"})));
+    forgets.store(true, Ordering::SeqCst);
+    for id in 1..=10 {
+        client.ask(id, "tools/call", call("echo", json!({"text": "x"})));
+    }
+    for _ in 1..=10 {
+        assert_eq!(text_of(&client.next()["result"]), "x");
+    }
     client.end();
 }
 

@@ -1,9 +1,12 @@
 //! The rules of the configuration for tools apply to a bridge.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
 use serde_json::{Value, json};
 
 use super::{BridgeClient, call, modern, text_of};
-use crate::support::{Mcp, Sandbox};
+use crate::support::{HttpServer, LegacyHttpOptions, Mcp, ProcessEvent, Reply, Sandbox, ServerAction, StdioServer};
 
 fn names(result: &Value) -> Vec<&str> {
     result["tools"].as_array().unwrap().iter().map(|tool| tool["name"].as_str().unwrap()).collect()
@@ -95,9 +98,74 @@ fn a_call_that_needs_confirmation_needs_an_option() {
                     "{confirm} {yes} {response}"
                 );
             }
+            // Nobody knows what it does.
+            if !yes {
+                let error = client.error(2, "tools/call", call("unlisted", json!({})));
+                let message = "calling 'unlisted' needs confirmation, for which a bridge cannot ask";
+                assert!(error["message"].as_str().unwrap().starts_with(message), "{error}");
+            }
             client.end();
         }
     }
+}
+
+/// The list of tools, which a rule needs, is fetched again if its server or its session has ended in the meantime.
+#[test]
+fn a_call_is_not_stuck_if_the_server_is_lost_while_its_tools_are_listed() {
+    let mcp = Arc::new(Mcp::legacy("2025-11-25"));
+    let exits = AtomicBool::new(true);
+    let stdio = StdioServer::start(move |process, event| match event {
+        ProcessEvent::Line(line) => {
+            let message: Value = serde_json::from_str(&line).unwrap();
+            if message["method"] == "tools/list" && exits.swap(false, Ordering::SeqCst) {
+                return process.exit(1);
+            }
+            crate::support::mcp::play_actions(&mcp, process, mcp.handle(&message));
+        }
+        ProcessEvent::Eof => process.exit(0),
+        ProcessEvent::Started | ProcessEvent::Signal(_) => {}
+    });
+    let script = Mcp::legacy("2025-11-25").http_script(LegacyHttpOptions::default());
+    let (forgets, sessions) = (AtomicBool::new(true), AtomicUsize::new(0));
+    let http = HttpServer::start(move |request| match request.rpc_method().as_str() {
+        "tools/list" if forgets.swap(false, Ordering::SeqCst) => {
+            Reply::text("text/plain", "no such session").with_status(404)
+        }
+        "initialize" => {
+            let session = format!("s{}", sessions.fetch_add(1, Ordering::SeqCst));
+            script(request).header("Mcp-Session-Id", &session)
+        }
+        _ => script(&request.without_header("Mcp-Session-Id")),
+    });
+    for target in [stdio.target(), http.url("/mcp")] {
+        let sandbox = Sandbox::new();
+        let mut client = BridgeClient::start(&sandbox, &[&target, "--read-only"]);
+        client.initialize(json!({}));
+        assert_eq!(text_of(&client.request(1, "tools/call", call("echo", json!({"text": "hi"})))), "hi");
+        client.end();
+    }
+}
+
+/// A list that changes while it is fetched is fetched again for the next call.
+#[test]
+fn a_change_of_the_tools_while_they_are_listed_delays_no_call() {
+    let server = Mcp::legacy("2025-11-25")
+        .on("tools/list", |call| {
+            let changed = json!({"jsonrpc": "2.0", "method": "notifications/tools/list_changed"});
+            let tools = json!({"tools": crate::support::mcp::tools()});
+            [vec![ServerAction::Send(changed)], call.result(tools)].into_iter().flatten().collect()
+        })
+        .stdio();
+    let sandbox = Sandbox::new();
+    let mut client = BridgeClient::start(&sandbox, &[&server.target(), "--read-only"]);
+    client.initialize(json!({}));
+    for id in 1..=2 {
+        client.ask(id, "tools/call", call("echo", json!({"text": "hi"})));
+        assert_eq!(client.next()["method"], "notifications/tools/list_changed");
+        assert_eq!(text_of(&client.response(id)["result"]), "hi");
+    }
+    client.end();
+    assert_eq!(server.single_process().methods().iter().filter(|method| *method == "tools/list").count(), 2);
 }
 
 /// The client sees every tool, but calls only those that declare themselves read-only.

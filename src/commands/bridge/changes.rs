@@ -263,7 +263,7 @@ impl Upstream {
     /// The server has accepted a subscription. After one that ended, lists may have changed in between.
     pub(super) async fn take_acknowledgement(&self, connection: &ServerConnection) {
         if connection.may_have_missed_changes.swap(false, Ordering::Relaxed) {
-            self.guard.forget_table().await;
+            self.guard.forget_table();
             self.report_possible_changes(connection).await;
         }
     }

@@ -160,12 +160,9 @@ impl ClientIntroduction {
         lock(&self.0).log_level.clone()
     }
 
-    /// Sets the minimum level of log messages, as JSON. Returns whether it is another one.
-    pub fn set_log_level(&self, level: &str) -> bool {
-        let mut state = lock(&self.0);
-        let is_new = state.log_level.as_deref() != Some(level);
-        state.log_level = Some(level.to_owned());
-        is_new
+    /// Sets the minimum level of log messages, as JSON.
+    pub fn set_log_level(&self, level: &str) {
+        lock(&self.0).log_level = Some(level.to_owned());
     }
 }
 

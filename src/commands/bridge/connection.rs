@@ -17,6 +17,9 @@ use crate::transport::{OutgoingKind, OutgoingMessage, Transport};
 use crate::util::duration::format_duration;
 use crate::util::lock::lock;
 
+/// How long a server may take to accept a cancellation.
+const CANCEL_TIMEOUT: Duration = Duration::from_secs(10);
+
 /// How a server introduced itself when the connection was opened, which shows its era.
 #[derive(Clone)]
 pub enum ServerIntroduction {
@@ -69,6 +72,20 @@ pub struct HeldRequest {
     pub since: Instant,
 }
 
+impl HeldRequest {
+    /// How many questions it holds, and how many bytes the server has filled for it.
+    #[must_use]
+    pub fn size(&self) -> (usize, usize) {
+        let asked = self.asked.as_ref().map_or(0, String::len);
+        let further: usize = self.further.iter().map(ServerRequest::size).sum();
+        let ended = match &self.ended {
+            Some((_, RequestOutcome::Result(result))) => result.get().len(),
+            _ => 0,
+        };
+        (1 + self.further.len(), asked + further + ended)
+    }
+}
+
 /// A request of a legacy server that the client has not been sent yet.
 pub struct ServerRequest {
     /// Its ID, as JSON.
@@ -77,6 +94,14 @@ pub struct ServerRequest {
     pub method: String,
     /// Its parameters.
     pub params: Option<RawJson>,
+}
+
+impl ServerRequest {
+    /// Its size in bytes.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.id.len() + self.method.len() + self.params.as_ref().map_or(0, |params| params.get().len())
+    }
 }
 
 /// One connection to a server.
@@ -91,6 +116,8 @@ pub struct ServerConnection {
     pub session_number: tokio::sync::Mutex<u64>,
     /// Whether changes may have been missed, because a subscription ended.
     pub may_have_missed_changes: AtomicBool,
+    /// The minimum level of log messages, as JSON, that a legacy server was told last.
+    pub log_level: Mutex<Option<String>>,
 }
 
 impl ServerConnection {
@@ -106,6 +133,7 @@ impl ServerConnection {
             reader: OnceLock::new(),
             session_number: tokio::sync::Mutex::new(0),
             may_have_missed_changes: AtomicBool::new(false),
+            log_level: Mutex::default(),
         }
     }
 
@@ -304,6 +332,13 @@ impl ServerConnection {
     /// If it cannot be delivered.
     pub async fn send_one_way(&self, body: String) -> Result<()> {
         self.transport.send(OutgoingMessage { kind: OutgoingKind::OneWay, method: "", body, headers: Vec::new() }).await
+    }
+
+    /// Sends the cancellation of a request.
+    pub async fn send_cancellation(&self, request_id: u64, body: String) {
+        // The server may be stuck.
+        let _ = tokio::time::timeout(CANCEL_TIMEOUT, self.send_one_way(body)).await;
+        self.transport.abandon(request_id);
     }
 
     /// Closes it. A server process gets little time, since the client has ended.

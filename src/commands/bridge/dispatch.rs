@@ -239,7 +239,7 @@ impl Upstream {
             }
             method::TOOLS_CHANGED | method::RESOURCES_CHANGED | method::PROMPTS_CHANGED | method::RESOURCE_UPDATED => {
                 if name == method::TOOLS_CHANGED {
-                    self.guard.forget_table().await;
+                    self.guard.forget_table();
                 }
                 if self.passes_changes(connection) {
                     let params = params.map(|params| self.with_client_subscription(connection, params));

@@ -1,7 +1,6 @@
 //! From the client to a server: requests and notifications, in the form of the server's era.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::connection::{ClientRequest, Pending, ServerConnection, transport_method};
 use super::upstream::{Upstream, is_session_lost};
@@ -19,8 +18,6 @@ const MAX_KEPT: usize = 64 << 10;
 const MAX_PENDING: usize = 4096;
 /// How often a request is sent at most, if it was certainly not carried out.
 const MAX_ATTEMPTS: u32 = 2;
-/// How long a server may take to accept a cancellation.
-const CANCEL_TIMEOUT: Duration = Duration::from_secs(10);
 /// The requests during which a server may ask for input (2026-07-28, basic/patterns/mrtr, "Supported Requests").
 pub const MAY_ASK: [&str; 3] = [method::TOOLS_CALL, method::PROMPTS_GET, method::RESOURCES_READ];
 
@@ -210,7 +207,7 @@ impl Upstream {
     ) -> BoxFuture<'static, ()> {
         Box::pin(async move {
             if matches!(&outcome, RequestOutcome::Error(error, _) if error.code == Some(code::HEADER_MISMATCH)) {
-                self.guard.forget_table().await;
+                self.guard.forget_table();
             } else if is_session_lost(&outcome) && !self.renew_session(&connection, request.session).await {
                 request.kept = None;
             }
@@ -269,10 +266,7 @@ impl Upstream {
         };
         let body = message.clone().into_body(None, &edit);
         let is_http = connection.is_http();
-        let cancellation = async move {
-            let _ = tokio::time::timeout(CANCEL_TIMEOUT, connection.send_one_way(body)).await;
-            connection.transport().abandon(request_id);
-        };
+        let cancellation = async move { connection.send_cancellation(request_id, body).await };
         if !is_http {
             return cancellation.await;
         }
@@ -288,13 +282,18 @@ impl Upstream {
     pub(super) async fn apply_log_level(self: &Arc<Self>, connection: &ServerConnection, message: &ClientMessage) {
         let Some(level) = message.param(&["_meta", meta::LOG_LEVEL]).map(ToOwned::to_owned) else { return };
         let supports = self.introduction(connection)["capabilities"]["logging"].is_object();
-        if supports && self.client_introduction.set_log_level(&level) {
+        if !supports {
+            return;
+        }
+        self.client_introduction.set_log_level(&level);
+        if lock(&connection.log_level).as_ref() != Some(&level) {
             self.send_log_level(connection, &level).await;
         }
     }
 
     /// Sets the minimum level of a legacy server's log messages. `level` is JSON.
     pub(super) async fn send_log_level(&self, connection: &ServerConnection, level: &str) {
+        *lock(&connection.log_level) = Some(level.to_owned());
         let params = format!(r#"{{"level":{level}}}"#);
         if let Some(failure) = self.change_setting(connection, method::LOGGING_SET_LEVEL, &params).await {
             self.warn(&format!("cannot set the log level: {failure}"));

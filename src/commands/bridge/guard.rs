@@ -27,7 +27,7 @@ pub struct ToolGuard {
     lock: Option<LockFile>,
     /// Whether calls need no confirmation.
     is_confirmed: bool,
-    table: tokio::sync::Mutex<Option<Arc<ToolTable>>>,
+    table: Mutex<KeptTable>,
     /// The warnings that were printed.
     warned: Mutex<HashSet<String>>,
 }
@@ -35,6 +35,14 @@ pub struct ToolGuard {
 /// What the tools of a server are, as far as a call depends on it.
 #[derive(Default)]
 pub struct ToolTable(HashMap<String, ToolRules>);
+
+/// The table, once it was loaded.
+#[derive(Default)]
+struct KeptTable {
+    table: Option<Arc<ToolTable>>,
+    /// How many times it was forgotten.
+    forgotten: u64,
+}
 
 struct ToolRules {
     headers: Vec<HeaderParam>,
@@ -48,13 +56,7 @@ impl ToolGuard {
     /// If the lock file cannot be used.
     pub fn new(target: &Target, is_confirmed: bool) -> Result<Self> {
         let lock = target.policy.locked.as_deref().map(LockFile::read).transpose()?;
-        Ok(ToolGuard {
-            target: target.clone(),
-            lock,
-            is_confirmed,
-            table: tokio::sync::Mutex::default(),
-            warned: Mutex::default(),
-        })
+        Ok(ToolGuard { target: target.clone(), lock, is_confirmed, table: Mutex::default(), warned: Mutex::default() })
     }
 
     /// Whether lists of tools have to be filtered.
@@ -80,10 +82,14 @@ impl ToolGuard {
         load: impl Future<Output = Result<Vec<ListItem>>>,
         has_headers: bool,
     ) -> Result<Arc<ToolTable>> {
-        let mut held = self.table.lock().await;
-        if let Some(table) = &*held {
-            return Ok(table.clone());
-        }
+        let forgotten = {
+            let kept = lock(&self.table);
+            if let Some(table) = &kept.table {
+                return Ok(table.clone());
+            }
+            kept.forgotten
+        };
+        // Without the lock: what comes in the meantime, or another connection, forgets the table.
         let items = load.await?;
         let mut table = ToolTable::default();
         for item in &items {
@@ -94,12 +100,19 @@ impl ToolGuard {
             let headers = headers.unwrap_or_default();
             table.0.entry(item.name().to_owned()).or_insert(ToolRules { headers, refusal });
         }
-        Ok(held.insert(Arc::new(table)).clone())
+        let table = Arc::new(table);
+        let mut kept = lock(&self.table);
+        if kept.forgotten == forgotten {
+            kept.table = Some(table.clone());
+        }
+        Ok(table)
     }
 
     /// Forgets the table: the tools may have changed.
-    pub async fn forget_table(&self) {
-        *self.table.lock().await = None;
+    pub fn forget_table(&self) {
+        let mut kept = lock(&self.table);
+        kept.table = None;
+        kept.forgotten += 1;
     }
 
     /// Why a tool must not be called, as far as its name shows.
@@ -127,7 +140,7 @@ impl ToolGuard {
     /// Why a tool that the server does not list must not be called.
     #[must_use]
     pub fn unlisted(&self, tool: &str) -> Option<Failure> {
-        if let Some(refusal) = self.not_read_only(tool, None) {
+        if let Some(refusal) = self.not_read_only(tool, None).or_else(|| self.unconfirmed(tool, None)) {
             return Some(refusal);
         }
         let (lock, path) = (self.lock.as_ref()?, self.target.policy.locked.as_deref()?);
@@ -194,7 +207,7 @@ impl ToolTable {
         tool: &str,
         arguments: Option<&str>,
     ) -> Result<Vec<(String, String)>> {
-        // Without a lock file, a tool that is not listed is the server's to refuse.
+        // If no rule forbids it, a tool that is not listed is the server's to refuse.
         let Some(rules) = self.0.get(tool) else { return guard.unlisted(tool).map_or(Ok(Vec::new()), Err) };
         if let Some(failure) = &rules.refusal {
             return Err(failure.clone());

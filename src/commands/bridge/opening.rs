@@ -218,9 +218,10 @@ impl Upstream {
         };
         set_revision(connection, &result);
         *now += 1;
-        drop(now);
-        self.guard.forget_table().await;
+        self.guard.forget_table();
+        // Other requests wait until the handshake is complete.
         self.complete_handshake(connection).await;
+        drop(now);
         self.restore(connection).await;
         true
     }

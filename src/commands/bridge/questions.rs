@@ -27,8 +27,7 @@ use crate::util::lock::lock;
 const MAX_ROUNDS: u32 = 32;
 /// How long a client may take to answer with its next request.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(600);
-/// How many questions may wait for that, and how many bytes their parameters may have that the client has not been sent
-/// yet.
+/// How many questions may wait for that, and how many bytes of the server's may be kept meanwhile.
 const MAX_HELD: (usize, usize) = (64, 8 << 20);
 /// The key of the only question in an `input_required` result of ours.
 const QUESTION: &str = "question";
@@ -174,11 +173,14 @@ impl Upstream {
 
     /// Whether there is room for another question.
     fn may_hold(&self, question: &ServerRequest) -> bool {
+        let (count, bytes) = self.held_size();
+        count < MAX_HELD.0 && bytes + question.size() <= MAX_HELD.1
+    }
+
+    /// How many questions are held, and how many bytes of the server's are kept for them.
+    fn held_size(&self) -> (usize, usize) {
         let held = lock(&self.held);
-        let count: usize = held.values().map(|held| 1 + held.further.len()).sum();
-        let further = held.values().flat_map(|held| &held.further).chain([question]);
-        let bytes: usize = further.filter_map(|one| one.params.as_ref()).map(|params| params.get().len()).sum();
-        count < MAX_HELD.0 && bytes <= MAX_HELD.1
+        held.values().map(HeldRequest::size).fold((0, 0), |all, one| (all.0 + one.0, all.1 + one.1))
     }
 
     /// Holds a request until the client sends the state that is returned.
@@ -251,7 +253,15 @@ impl Upstream {
     }
 
     /// Keeps the end of a request until the client asks for it.
-    pub(super) fn keep_outcome(&self, request_id: u64, request: ClientRequest, outcome: RequestOutcome) {
+    pub(super) fn keep_outcome(&self, request_id: u64, request: ClientRequest, mut outcome: RequestOutcome) {
+        if let RequestOutcome::Result(result) = &outcome
+            && self.held_size().1 + result.get().len() > MAX_HELD.1
+        {
+            let message = "the result came before the client had answered, and is too large to be kept";
+            let mut failure = Failure::new(ErrorKind::Protocol, message);
+            failure.details_mut().has_response = true;
+            outcome = RequestOutcome::Failed(failure);
+        }
         if let Some(held) = lock(&self.held).values_mut().find(|held| held.request_id == request_id) {
             held.ended = Some((request, outcome));
         }
@@ -272,10 +282,11 @@ impl Upstream {
                 let mut held = lock(&self.held);
                 held.extract_if(|_, held| held.since.elapsed() >= ANSWER_TIMEOUT).map(|(_, held)| held).collect()
             };
-            for held in old {
+            for held in old.into_iter().filter(|held| held.ended.is_none()) {
                 drop(held.connection.take(held.request_id));
                 let params = rpc::cancelled_params(held.request_id, Some("no answer to a question"));
-                let _ = held.connection.send_one_way(rpc::notification(method::CANCELLED, Some(&params))).await;
+                let body = rpc::notification(method::CANCELLED, Some(&params));
+                held.connection.send_cancellation(held.request_id, body).await;
             }
         }
     }

@@ -162,7 +162,7 @@ impl Upstream {
             }
         };
         (slot.connection, slot.failed) = (Some(connection.clone()), None);
-        self.guard.forget_table().await;
+        self.guard.forget_table();
         let is_again = self.was_connected.swap(true, Ordering::Relaxed);
         // Other requests wait until the handshake is complete.
         Box::pin(self.prepare(&connection, is_again)).await;
