@@ -207,7 +207,7 @@ pub struct FailureDetails {
     /// Whether the text begins with the server, since the user named several.
     pub shows_server: bool,
     /// The JSON-RPC error that caused it.
-    pub rpc: Option<RpcError>,
+    pub rpc: Option<Box<RpcError>>,
     /// The last lines of the server's stderr.
     pub stderr_tail: Vec<String>,
     /// Present if the error may be transient.
@@ -345,8 +345,8 @@ impl Failure {
 
     /// Attaches the JSON-RPC error.
     #[must_use]
-    pub fn rpc(mut self, rpc: RpcError) -> Self {
-        self.0.rpc = Some(rpc);
+    pub fn rpc(mut self, rpc: impl Into<Box<RpcError>>) -> Self {
+        self.0.rpc = Some(rpc.into());
         self
     }
 

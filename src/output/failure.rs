@@ -133,7 +133,7 @@ fn details_json(details: &FailureDetails) -> String {
         list(&details.causes),
         optional(&details.hint),
         optional(&details.server),
-        details.rpc.as_ref().map_or("null".to_owned(), rpc_error_json),
+        details.rpc.as_deref().map_or("null".to_owned(), rpc_error_json),
     )
 }
 

@@ -50,7 +50,7 @@ pub struct RpcResponse {
     /// Whether the peer sent an ID; one that is not ours belongs to an unknown request.
     pub has_id: bool,
     /// The result or the error.
-    pub outcome: Result<RawJson, RpcError>,
+    pub outcome: Result<RawJson, Box<RpcError>>,
 }
 
 /// A JSON-RPC error.
@@ -314,7 +314,7 @@ fn envelope_message(envelope: RawMessage<'_>) -> Result<RpcMessage, ParseError> 
         });
     }
     let outcome = match (envelope.error.filter(not_null), envelope.result) {
-        (Some(error), _) => Err(RpcError::parse(error)),
+        (Some(error), _) => Err(Box::new(RpcError::parse(error))),
         (None, Some(result)) => Ok(result.to_owned()),
         (None, None) => return Err(ParseError::NotRpc),
     };

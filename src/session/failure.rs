@@ -125,7 +125,7 @@ fn is_unknown_method(error: &RpcError) -> bool {
     error.code == Some(code::METHOD_NOT_FOUND) && (message.is_empty() || message.contains("method"))
 }
 
-fn rpc_failure(error: RpcError, status: Option<u16>, asked: &str, target: &Target) -> Failure {
+fn rpc_failure(error: Box<RpcError>, status: Option<u16>, asked: &str, target: &Target) -> Failure {
     let said = if error.message.is_empty() { "no reason given".to_owned() } else { error.message.clone() };
     let failure = match error.code {
         Some(code::UNSUPPORTED_VERSION) => {

@@ -15,15 +15,15 @@ use crate::protocol::rpc::{RawJson, RpcError};
 use crate::session::server_requests::ServerRequestLog;
 use crate::transport::UnexpectedResponse;
 
-/// The outcome of one request.
+/// The outcome of one request. It is moved often, so what is rare and large in it is boxed.
 #[derive(Debug)]
 pub enum RequestOutcome {
     /// A result, as the server sent it.
     Result(RawJson),
     /// A JSON-RPC error, and its HTTP status.
-    Error(RpcError, Option<u16>),
+    Error(Box<RpcError>, Option<u16>),
     /// An HTTP response without a JSON-RPC message.
-    UnexpectedResponse(UnexpectedResponse),
+    UnexpectedResponse(Box<UnexpectedResponse>),
     /// No response: the connection broke, the time is over, or the user interrupted it.
     Failed(Failure),
 }

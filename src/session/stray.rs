@@ -45,7 +45,7 @@ pub(crate) enum StrayMeaning {
 #[derive(Clone, Debug)]
 pub(crate) struct Stray {
     has_id: bool,
-    error: Option<RpcError>,
+    error: Option<Box<RpcError>>,
     /// Why a response cannot be read.
     broken: Option<Failure>,
 }

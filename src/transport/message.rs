@@ -63,7 +63,7 @@ pub enum IncomingItem {
     /// Something about the connection that the user should know.
     Warning(String),
     /// An HTTP response without a JSON-RPC message.
-    UnexpectedResponse(UnexpectedResponse),
+    UnexpectedResponse(Box<UnexpectedResponse>),
     /// Nothing more will come: for the request `request_id`, or for all.
     Failed(Failure),
 }

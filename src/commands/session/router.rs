@@ -344,7 +344,7 @@ impl Router {
                 return RouterAction::Answer(response_lines(RpcResponse {
                     id: Some(id),
                     has_id: true,
-                    outcome: Err(error),
+                    outcome: Err(error.into()),
                 }));
             }
             (handshake, method::INITIALIZE) => {
@@ -495,7 +495,7 @@ impl Router {
             IncomingItem::UnexpectedResponse(response) => Some(response.status),
             _ => None,
         };
-        for id in self.finish(upstream, id, &Err(RpcError::default()), status) {
+        for id in self.finish(upstream, id, &Err(RpcError::default().into()), status) {
             let item = match item {
                 IncomingItem::UnexpectedResponse(response) => IncomingItem::UnexpectedResponse(response.clone()),
                 IncomingItem::Failed(failure) => IncomingItem::Failed(failure.clone()),
@@ -532,7 +532,7 @@ impl Router {
         &self,
         upstream: &Arc<KeptConnection>,
         id: u64,
-        outcome: &Result<RawJson, RpcError>,
+        outcome: &Result<RawJson, Box<RpcError>>,
         status: Option<u16>,
     ) -> Vec<u64> {
         let mut state = lock(&self.state);

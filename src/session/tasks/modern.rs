@@ -67,7 +67,7 @@ impl ModernEra {
                 told(task);
                 match task.status.as_str() {
                     "completed" => return Ok(task_result(task)),
-                    "failed" => return Err(RequestOutcome::Error(task_error(task), None)),
+                    "failed" => return Err(RequestOutcome::Error(task_error(task).into(), None)),
                     "cancelled" => return Err(RequestOutcome::Failed(cancelled_failure(task))),
                     "input_required" => self.answer_task_inputs(rpc, task, &mut answered, &mut rounds, log).await?,
                     _ => {}

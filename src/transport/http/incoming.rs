@@ -69,7 +69,7 @@ impl MessageSender {
     }
 
     pub(super) async fn send_unexpected_response(&self, id: u64, response: UnexpectedResponse) {
-        self.send_item(Some(id), IncomingItem::UnexpectedResponse(response)).await;
+        self.send_item(Some(id), IncomingItem::UnexpectedResponse(response.into())).await;
     }
 
     pub(super) async fn send_failure(&self, id: Option<u64>, failure: Failure) {

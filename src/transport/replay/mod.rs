@@ -134,7 +134,7 @@ fn incoming_item(content: RecordedContent, trace: &Trace) -> Option<IncomingItem
         }
         RecordedContent::Broken(broken) => IncomingItem::BrokenResponse(broken),
         RecordedContent::Warning(text) => IncomingItem::Warning(text),
-        RecordedContent::Response(response) => IncomingItem::UnexpectedResponse(response),
+        RecordedContent::Response(response) => IncomingItem::UnexpectedResponse(response.into()),
         RecordedContent::Failed(failure) => IncomingItem::Failed(failure),
     })
 }

@@ -51,7 +51,7 @@ async fn response(connection: &mut ConnectedTransport) -> (Option<u64>, RpcRespo
 
 async fn refusal(connection: &mut ConnectedTransport) -> UnexpectedResponse {
     match next(connection).await {
-        Incoming { request_id: Some(1), item: IncomingItem::UnexpectedResponse(refusal) } => refusal,
+        Incoming { request_id: Some(1), item: IncomingItem::UnexpectedResponse(refusal) } => *refusal,
         other => panic!("{other:?}"),
     }
 }
