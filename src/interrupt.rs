@@ -8,7 +8,7 @@ use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::task::Poll;
 
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
 use crate::error::{ErrorKind, Failure, Result};
 
@@ -27,40 +27,38 @@ pub fn enter_blocking() {
 }
 
 /// A handle to the interruption; cheap to clone.
-#[derive(Clone, Debug)]
-pub struct Interrupt {
-    sender: Arc<watch::Sender<Option<ErrorKind>>>,
-}
+#[derive(Clone, Debug, Default)]
+pub struct Interrupt(Arc<InterruptState>);
 
-impl Default for Interrupt {
-    fn default() -> Self {
-        Interrupt { sender: Arc::new(watch::Sender::new(None)) }
-    }
+#[derive(Debug, Default)]
+struct InterruptState {
+    raised: OnceLock<ErrorKind>,
+    changed: Notify,
 }
 
 impl Interrupt {
     /// Interrupts everything that waits. Only the first call counts.
     pub fn raise(&self, kind: ErrorKind) {
-        self.sender.send_if_modified(|now| {
-            let first = now.is_none();
-            now.get_or_insert(kind);
-            first
-        });
+        if self.0.raised.set(kind).is_ok() {
+            self.0.changed.notify_waiters();
+        }
     }
 
     /// The failure to report, after an interruption.
     #[must_use]
     pub fn raised_failure(&self) -> Option<Failure> {
-        (*self.sender.borrow()).map(interrupt_failure)
+        self.0.raised.get().copied().map(interrupt_failure)
     }
 
     /// Waits for an interruption.
     pub async fn interrupted(&self) -> Failure {
-        let mut receiver = self.sender.subscribe();
-        match receiver.wait_for(Option::is_some).await {
-            Ok(kind) => interrupt_failure(kind.unwrap_or(ErrorKind::Interrupted)),
-            // The sender lives in `self`, so the channel cannot close while this waits.
-            Err(_) => interrupt_failure(ErrorKind::Interrupted),
+        loop {
+            // Created before the check: it completes even if the interruption comes before it is polled.
+            let changed = self.0.changed.notified();
+            if let Some(failure) = self.raised_failure() {
+                return failure;
+            }
+            changed.await;
         }
     }
 
