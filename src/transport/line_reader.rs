@@ -127,7 +127,8 @@ fn into_text(bytes: Vec<u8>, is_cut: bool) -> InputText {
 
 /// The length in a line `Content-Length: N`.
 pub(super) fn content_length(line: &str) -> Option<usize> {
-    let (name, value) = line.trim().split_once(':')?;
+    // Nearly every line is a message; it is not searched for a colon.
+    let (name, value) = if line.starts_with('{') { None } else { line.trim().split_once(':') }?;
     name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse().ok())?
 }
 

@@ -20,8 +20,21 @@ use crate::transport::message::{Incoming, IncomingItem, MAX_MESSAGE};
 use crate::transport::trace::{Trace, TraceEvent};
 use crate::util::lock::lock;
 
+/// How many messages wait for the session at most.
+const MAX_WAITING: usize = 32;
+/// A text of at least this many bytes is large: it is handed over only when no other message waits.
+const LARGE_TEXT: usize = 64 << 10;
 /// How much of a text that is not a message is kept, in characters.
 const NON_MESSAGE_WIDTH: usize = 200;
+
+/// The channel from a [`MessageReader`] to the session.
+///
+/// It holds a few short messages, so that the session does not have to be woken for each of them, and at most one large
+/// one. When it is full, no more is read: a server that sends faster than the session works is slowed down and does not
+/// fill the memory.
+pub(super) fn stream_channel() -> (mpsc::Sender<Incoming>, mpsc::Receiver<Incoming>) {
+    mpsc::channel(MAX_WAITING)
+}
 
 /// Hands what is read to the session.
 pub(super) struct MessageReader {
@@ -159,11 +172,16 @@ impl MessageReader {
 
     /// Hands over the messages in a text, or returns it if it does not consist of messages.
     async fn try_message(&self, text: String, is_lossy: bool) -> std::result::Result<(), String> {
+        if text.len() >= LARGE_TEXT {
+            self.wait_until_taken().await;
+        }
         let found = MessageText::parse(text)?;
         if is_lossy && !self.has_warned_of_encoding.swap(true, Ordering::Relaxed) {
             self.warn(NOT_UTF8_WARNING.to_owned()).await;
         }
-        self.trace.record(TraceEvent::Received(found.text()));
+        if self.trace.is_enabled() {
+            self.trace.record(TraceEvent::Received(found.text()));
+        }
         for message in found.into_messages() {
             self.send(IncomingItem::Message(message, None)).await;
         }
@@ -200,7 +218,12 @@ impl MessageReader {
     /// Warns the user. Waits until the session has the warning.
     pub(super) async fn warn(&self, text: String) {
         self.send(IncomingItem::Warning(text)).await;
-        let _ = self.sender.reserve().await;
+        self.wait_until_taken().await;
+    }
+
+    /// Waits until the session has everything that was handed over.
+    async fn wait_until_taken(&self) {
+        let _ = self.sender.reserve_many(self.sender.max_capacity()).await;
     }
 
     /// Notes a text that is not a message, and keeps the first one.

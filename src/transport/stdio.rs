@@ -23,8 +23,8 @@ use crate::transport::connection::{
     BoxFuture, CloseOutcome, ConnectedTransport, Diagnostics, Transport, TransportKind, TransportOptions,
 };
 use crate::transport::endpoint::{InheritedEnv, StdioEndpoint};
-use crate::transport::message::{OutgoingMessage, incoming_channel};
-use crate::transport::message_reader::MessageReader;
+use crate::transport::message::OutgoingMessage;
+use crate::transport::message_reader::{MessageReader, stream_channel};
 use crate::transport::message_writer::{self, LineFrameWriter, MessageWriter};
 use crate::transport::replay::may_be_recording;
 use crate::transport::trace::{Trace, TraceEvent};
@@ -65,7 +65,7 @@ pub fn connect(endpoint: &StdioEndpoint, options: &TransportOptions) -> Result<C
     let group = child.id().unwrap_or_default();
     process::register(group);
 
-    let (sender, incoming) = incoming_channel();
+    let (sender, incoming) = stream_channel();
     let trace = &options.trace;
     let state = Arc::new(StdioState {
         trace: trace.clone(),

@@ -10,8 +10,7 @@ use tokio::time::timeout;
 use crate::error::{ErrorKind, Failure, Result, RetryAdvice};
 use crate::transport::connection::{ConnectedTransport, TransportKind, TransportOptions};
 use crate::transport::endpoint::UnixEndpoint;
-use crate::transport::message::incoming_channel;
-use crate::transport::message_reader::MessageReader;
+use crate::transport::message_reader::{MessageReader, stream_channel};
 use crate::transport::message_writer::{LineFrameWriter, MessageWriter};
 use crate::transport::stream_transport::StreamTransport;
 use crate::util::quoting::quote;
@@ -32,7 +31,7 @@ pub(super) async fn connect(endpoint: &UnixEndpoint, options: &TransportOptions)
         .map_err(|error| connect_failure(path, &error))
     };
     let (read_half, write_half) = options.interrupt.run_until_interrupted(connecting).await??.into_split();
-    let (sender, incoming) = incoming_channel();
+    let (sender, incoming) = stream_channel();
     let message_reader = Arc::new(MessageReader::new(options.trace.clone(), sender, "sent"));
     let (shared, shown) = (message_reader.clone(), path.display().to_string());
     let reader_task = tokio::spawn(async move {

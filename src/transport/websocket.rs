@@ -30,8 +30,8 @@ use crate::transport::charset::Charset;
 use crate::transport::connection::{ConnectedTransport, TransportKind, TransportOptions};
 use crate::transport::endpoint::HttpEndpoint;
 use crate::transport::frame_splitter::FrameSplitter;
-use crate::transport::message::{MAX_MESSAGE, incoming_channel};
-use crate::transport::message_reader::MessageReader;
+use crate::transport::message::MAX_MESSAGE;
+use crate::transport::message_reader::{MessageReader, stream_channel};
 use crate::transport::message_writer::{FrameWriter, MessageWriter};
 use crate::transport::stream_transport::StreamTransport;
 use crate::transport::trace::Trace;
@@ -114,7 +114,7 @@ fn websocket_config(limit: usize) -> WebSocketConfig {
 type UpgradedWebSocket = WebSocketStream<FrameSplitter<Upgraded>>;
 
 fn into_connection(socket: UpgradedWebSocket, options: &TransportOptions) -> ConnectedTransport {
-    let (sender, incoming) = incoming_channel();
+    let (sender, incoming) = stream_channel();
     let message_reader = Arc::new(MessageReader::new(options.trace.clone(), sender, "sent"));
     let (sink, stream) = socket.split();
     let transport = StreamTransport {
