@@ -54,18 +54,18 @@ pub fn into_text(bytes: Vec<u8>) -> io::Result<String> {
         .map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "stream did not contain valid UTF-8"))
 }
 
-/// The next line, including its line end; empty at the end. `number` counts the lines from 1.
+/// Appends the next line, including its line end, and returns its length; 0 at the end. `number` counts the lines from
+/// 1.
 ///
 /// # Errors
 /// When it cannot be read, or has more than `limit` bytes.
-pub fn read_line(reader: &mut impl BufRead, limit: u64, number: &mut usize) -> io::Result<Vec<u8>> {
-    let mut line = Vec::new();
+pub fn read_line(reader: &mut impl BufRead, limit: u64, number: &mut usize, lines: &mut Vec<u8>) -> io::Result<usize> {
     *number += 1;
-    reader.take(limit + 1).read_until(b'\n', &mut line)?;
-    if line.len() as u64 > limit {
+    let length = reader.take(limit + 1).read_until(b'\n', lines)?;
+    if length as u64 > limit {
         return Err(too_long(&format!("line {number}"), limit));
     }
-    Ok(line)
+    Ok(length)
 }
 
 fn too_long(what: &str, limit: u64) -> io::Error {
@@ -81,9 +81,11 @@ mod tests {
     fn what_is_longer_than_the_limit_is_not_read() {
         assert_eq!(read_all(&b"abcd"[..], 4, 0).unwrap(), b"abcd");
         assert_eq!(read_all(io::repeat(0), 4, 0).unwrap_err().to_string(), "it is longer than 4 bytes");
-        let (mut lines, mut number) = (io::BufReader::new(b"abc\nab".chain(io::repeat(0))), 0);
-        assert_eq!(read_line(&mut lines, 4, &mut number).unwrap(), b"abc\n");
-        let error = read_line(&mut lines, 4, &mut number).unwrap_err();
+        let (mut reader, mut number) = (io::BufReader::new(b"abc\nab".chain(io::repeat(0))), 0);
+        let mut lines = Vec::new();
+        assert_eq!(read_line(&mut reader, 4, &mut number, &mut lines).unwrap(), 4);
+        assert_eq!(lines, b"abc\n");
+        let error = read_line(&mut reader, 4, &mut number, &mut lines).unwrap_err();
         assert_eq!(error.to_string(), "line 2 is longer than 4 bytes");
     }
 }

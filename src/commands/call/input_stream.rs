@@ -1,10 +1,11 @@
 //! Lines of a file, a pipe or standard input, passed on as they arrive.
 
-use std::collections::VecDeque;
+use std::borrow::Cow;
 use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::path::Path;
 
+use memchr::memchr;
 use tokio::sync::mpsc;
 
 use crate::commands::context::Context;
@@ -55,9 +56,10 @@ pub async fn read_to_string(context: &Context, source: &Path, what: &str) -> Res
 
 /// The lines of a source, as they arrive.
 pub struct LineStream {
-    receiver: mpsc::Receiver<Result<Vec<Vec<u8>>>>,
-    /// The next lines.
-    received: VecDeque<Vec<u8>>,
+    receiver: mpsc::Receiver<Result<Vec<u8>>>,
+    /// The next lines, after `start`.
+    received: Vec<u8>,
+    start: usize,
 }
 
 impl LineStream {
@@ -85,35 +87,44 @@ impl LineStream {
                 }
             }
         });
-        Ok(LineStream { receiver, received: VecDeque::new() })
+        Ok(LineStream { receiver, received: Vec::new(), start: 0 })
     }
 
     /// The next line, including its line end; `None` at the end of the input.
     ///
     /// # Errors
     /// When it cannot be read.
-    pub async fn next(&mut self) -> Option<Result<Vec<u8>>> {
-        loop {
-            if let Some(line) = self.received.pop_front() {
-                return Some(Ok(line));
-            }
+    pub async fn next(&mut self) -> Option<Result<Cow<'_, [u8]>>> {
+        while !self.is_at_hand() {
+            (self.received, self.start) = (Vec::new(), 0);
             match self.receiver.recv().await? {
-                Ok(lines) => self.received = lines.into(),
+                Ok(lines) => self.received = lines,
                 Err(failure) => return Some(Err(failure)),
             }
         }
+        let rest = &self.received[self.start..];
+        let length = memchr(b'\n', rest).map_or(rest.len(), |end| end + 1);
+        if length == self.received.len() {
+            // The memory of a long line is not kept.
+            return Some(Ok(std::mem::take(&mut self.received).into()));
+        }
+        self.start += length;
+        Some(Ok(self.received[self.start - length..self.start].into()))
+    }
+
+    /// Whether the next line has arrived.
+    #[must_use]
+    pub fn is_at_hand(&self) -> bool {
+        self.start < self.received.len()
     }
 }
 
-/// The next line, after waiting for it, and all that came with it; none at the end of the input.
-fn read_available_lines(reader: &mut BufReader<Box<dyn Read + Send>>, number: &mut usize) -> io::Result<Vec<Vec<u8>>> {
+/// The next line, after waiting for it, and all that came with it, unless it is long; none at the end of the input.
+fn read_available_lines(reader: &mut BufReader<Box<dyn Read + Send>>, number: &mut usize) -> io::Result<Vec<u8>> {
     let mut lines = Vec::new();
     loop {
-        let line = bounded_read::read_line(reader, MAX_MESSAGE as u64, number)?;
-        if !line.is_empty() {
-            lines.push(line);
-        }
-        if !reader.buffer().contains(&b'\n') {
+        bounded_read::read_line(reader, MAX_MESSAGE as u64, number, &mut lines)?;
+        if lines.len() >= BUFFER_SIZE || !reader.buffer().contains(&b'\n') {
             return Ok(lines);
         }
     }

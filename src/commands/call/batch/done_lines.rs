@@ -31,14 +31,12 @@ impl DoneLines {
         let file = path.to_owned();
         let read = tokio::task::spawn_blocking(move || {
             let mut done = HashSet::new();
-            let (mut reader, mut number) = (BufReader::new(File::open(file)?), 0);
-            loop {
-                let line = bounded_read::read_line(&mut reader, MAX_MESSAGE as u64, &mut number)?;
-                if line.is_empty() {
-                    return Ok(done);
-                }
+            let (mut reader, mut number, mut line) = (BufReader::new(File::open(file)?), 0, Vec::new());
+            while bounded_read::read_line(&mut reader, MAX_MESSAGE as u64, &mut number, &mut line)? > 0 {
                 done.extend(done_id(&line));
+                line.clear();
             }
+            Ok(done)
         });
         let read = context.interrupt.run_until_interrupted(read).await?;
         read.unwrap_or_else(|error| Err(std::io::Error::other(error))).map(DoneLines).map_err(|error| {

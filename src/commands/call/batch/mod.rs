@@ -123,7 +123,8 @@ impl<T: Fn(usize)> Batch<'_, T> {
             let prints = printing.is_none() && !answers.is_empty();
             // A slow reader of stdout delays new calls, and so do large results: not many of them must be in memory.
             let held = answers.iter().filter(|answer| printing.is_some() || answer.text.len() >= LARGE_ANSWER).count();
-            let may_start = !lines.is_empty() && running.len() + held < jobs;
+            let free = jobs.saturating_sub(running.len() + held);
+            let may_start = !lines.is_empty() && free > 0;
             let is_early = args.rate.is_some() && Instant::now() < due;
             let printed = tokio::select! {
                 biased;
@@ -149,12 +150,12 @@ impl<T: Fn(usize)> Batch<'_, T> {
                 }
                 () = async { tokio::time::sleep_until(due).await }, if may_start && is_early => None,
                 () = std::future::ready(()), if may_start && !is_early => {
-                    if let Some((line, action)) = lines.take() {
-                        if let Some(rate) = args.rate {
-                            due = due.max(Instant::now()) + Duration::from_secs_f64(1.0 / rate);
-                        }
-                        running.push(Box::pin(self.run_line(line, action)));
+                    if let Some(rate) = args.rate {
+                        due = due.max(Instant::now()) + Duration::from_secs_f64(1.0 / rate);
                     }
+                    let count = if args.rate.is_some() { 1 } else { free };
+                    let started = std::iter::from_fn(|| lines.take()).take(count);
+                    started.for_each(|(line, action)| running.push(Box::pin(self.run_line(line, action))));
                     None
                 }
                 // Results that are ready together are printed together, after the requests above have been written.
@@ -166,7 +167,7 @@ impl<T: Fn(usize)> Batch<'_, T> {
                     }
                     Some(printed.map(|()| 0))
                 }
-                read = lines.read(), if open && !prints && !lines.is_full(jobs) => {
+                read = lines.read(jobs), if open && !prints && !lines.is_full(jobs) => {
                     more = read;
                     None
                 }

@@ -65,11 +65,20 @@ impl<'a> WaitingLines<'a> {
         self.waiting.is_full(count)
     }
 
-    /// Reads one more line. Returns whether there may be others.
+    /// Reads one more line, and those that have arrived with it until this many wait. Returns whether there may be
+    /// others.
     ///
     /// # Errors
-    /// When it cannot be read.
-    pub async fn read(&mut self) -> Result<bool> {
+    /// When one cannot be read.
+    pub async fn read(&mut self, count: usize) -> Result<bool> {
+        let mut may_have_more = self.read_line().await?;
+        while self.lines.is_at_hand() && !self.is_full(count) {
+            may_have_more = self.read_line().await?;
+        }
+        Ok(may_have_more)
+    }
+
+    async fn read_line(&mut self) -> Result<bool> {
         let Some(line) = self.lines.next().await.transpose()? else { return Ok(false) };
         self.count += 1;
         if line.trim_ascii().is_empty() {
