@@ -51,8 +51,14 @@ fn parse_unlimited(text: &str) -> Option<Value> {
 
 /// The members of a JSON object as raw text, in order; `None` if it is not an object.
 #[must_use]
-pub fn members(raw: &RawValue) -> Option<Vec<(String, &RawValue)>> {
-    struct RawMembers<'a>(Vec<(String, &'a RawValue)>);
+pub fn members(raw: &RawValue) -> Option<Vec<(Cow<'_, str>, &RawValue)>> {
+    object_members(raw.get())
+}
+
+/// As [`members`], for a text; `None` also if it is not JSON.
+#[must_use]
+pub fn object_members(text: &str) -> Option<Vec<(Cow<'_, str>, &RawValue)>> {
+    struct RawMembers<'a>(Vec<(Cow<'a, str>, &'a RawValue)>);
     impl<'de> Deserialize<'de> for RawMembers<'de> {
         fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
             struct RawMembersVisitor;
@@ -64,7 +70,7 @@ pub fn members(raw: &RawValue) -> Option<Vec<(String, &RawValue)>> {
                 fn visit_map<A: serde::de::MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
                     let mut members = Vec::new();
                     while let Some((name, value)) = map.next_entry::<&'de RawValue, &'de RawValue>()? {
-                        members.push((parse_string(name.get()).unwrap_or_default(), value));
+                        members.push((JsonText::new(name.get()).map(JsonText::decode).unwrap_or_default(), value));
                     }
                     Ok(RawMembers(members))
                 }
@@ -72,7 +78,7 @@ pub fn members(raw: &RawValue) -> Option<Vec<(String, &RawValue)>> {
             deserializer.deserialize_map(RawMembersVisitor)
         }
     }
-    serde_json::from_str::<RawMembers>(raw.get()).ok().map(|members| members.0)
+    serde_json::from_str::<RawMembers>(text).ok().map(|members| members.0)
 }
 
 /// One member of a JSON object as raw text. Only the member that is found is parsed.

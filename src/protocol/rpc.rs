@@ -287,7 +287,7 @@ fn read_envelope(text: &str) -> Result<RawMessage<'_>, ParseError> {
     let raw: &RawValue = serde_json::from_str(text).map_err(|_| ParseError::NotJson)?;
     let mut envelope = RawMessage::default();
     for (name, value) in members(raw).ok_or(ParseError::NotRpc)? {
-        match name.as_str() {
+        match &*name {
             "id" => envelope.id = Some(value),
             "method" if value.get() == "null" => envelope.method = None,
             "method" => envelope.method = Some(parse_string(value.get()).ok_or(ParseError::NotRpc)?.into()),

@@ -134,9 +134,9 @@ impl ListItem {
             return Some(format!("the server lists a {kind} that is {}, not an object", type_name(self.raw.get())));
         }
         self.is_truncated.then(|| {
-            let name_of =
-                |(name, raw): &(String, &RawValue)| (nesting_depth(raw.get()) >= MAX_DEPTH).then(|| name.clone());
-            let deep: Vec<String> = members(&self.raw).unwrap_or_default().iter().filter_map(name_of).collect();
+            let members = members(&self.raw).unwrap_or_default().into_iter();
+            let deep = members.filter(|(_, raw)| nesting_depth(raw.get()) >= MAX_DEPTH).map(|(name, _)| name);
+            let deep: Vec<_> = deep.collect();
             let name = if self.name().is_empty() { self.uri() } else { self.name() };
             format!(
                 "the {kind} '{name}' is read only in part: {} is nested more than {} levels deep",

@@ -121,7 +121,7 @@ fn broken_response(text: &str, at: usize, error: &serde_json::Error) -> Option<B
 /// that is `undefined`.
 fn response_without_outcome(text: &str) -> Option<BrokenResponse> {
     let raw: &RawValue = serde_json::from_str(text).ok()?;
-    let names: Vec<String> = members(raw)?.into_iter().map(|(name, _)| name).collect();
+    let names: Vec<_> = members(raw)?.into_iter().map(|(name, _)| name).collect();
     let has = |wanted: &str| names.iter().any(|name| name == wanted);
     let id = TopLevelMembers::of(raw.get()).id.filter(|_| has("jsonrpc") && !has("method"))?;
     let start: String = raw.get().chars().take(200).collect();

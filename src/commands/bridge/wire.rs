@@ -148,7 +148,7 @@ impl ClientMessage {
 #[must_use]
 pub fn members_of(object: &str) -> Option<Vec<(String, Range<usize>)>> {
     let raw: &RawValue = serde_json::from_str(object).ok()?;
-    Some(members(raw)?.into_iter().map(|(name, value)| (name, range_of(object, value))).collect())
+    Some(members(raw)?.into_iter().map(|(name, value)| (name.into_owned(), range_of(object, value))).collect())
 }
 
 /// Changes to the parameters of a message.

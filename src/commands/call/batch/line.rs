@@ -1,5 +1,6 @@
 //! One line of a batch: what it asks for, and the line that answers it.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use serde_json::value::RawValue;
@@ -11,9 +12,8 @@ use crate::commands::context::Context;
 use crate::commands::read::skills::read_verified;
 use crate::commands::{prompt, request};
 use crate::error::{ErrorKind, Failure, Result};
-use crate::protocol::json_cursor::JsonCursor;
-use crate::protocol::json_string::JsonText;
-use crate::protocol::json_string::encode_string;
+use crate::protocol::json::object_members;
+use crate::protocol::json_string::{JsonText, encode_string};
 use crate::protocol::method;
 use crate::session::server_requests::ServerRequestLog;
 use crate::util::json_error::json_fault_at;
@@ -37,7 +37,7 @@ pub(super) struct BatchLine {
     /// The configured server that the line names.
     pub server: Option<String>,
     /// The member that says what the line asks for, and its value as JSON.
-    action: (&'static str, String),
+    action: (&'static str, Cow<'static, str>),
 }
 
 /// What a line asks for.
@@ -67,7 +67,7 @@ fn other_name(member: &str) -> Option<&'static str> {
 impl BatchLine {
     /// Parses a line; what was read before a mistake is kept for the answer.
     pub fn parse(line: &[u8], number: u64) -> (BatchLine, Result<LineAction>) {
-        let mut read = BatchLine { number, id: number.to_string(), server: None, action: ("tool", "null".to_owned()) };
+        let mut read = BatchLine { number, id: number.to_string(), server: None, action: ("tool", "null".into()) };
         let action = read.read_members(line);
         (read, action)
     }
@@ -80,17 +80,14 @@ impl BatchLine {
         let text = std::str::from_utf8(line)
             .map_err(|error| self.bad("is not UTF-8 text").caused_by(&error).hint(LINE_HINT))?;
         let text = text.trim().trim_start_matches('\u{feff}');
-        let raw: &RawValue = serde_json::from_str(text)
-            .map_err(|error| self.bad("is not JSON").cause(json_fault_at(&error)).hint(LINE_HINT))?;
-        let mut cursor = JsonCursor::new(raw.get());
-        if !cursor.enter_object() {
-            return Err(self.bad("is not a JSON object").hint(LINE_HINT));
-        }
-        let mut members = Vec::with_capacity(LINE_MEMBERS.len());
-        while let Some(name) = cursor.next_member() {
-            members.push((name, cursor.take()));
-        }
-        let find = |name: &str| members.iter().rev().find(|(key, _)| key == name).map(|(_, json)| *json);
+        let members = object_members(text).ok_or_else(|| {
+            let failure = match serde_json::from_str::<&RawValue>(text) {
+                Ok(_) => self.bad("is not a JSON object"),
+                Err(error) => self.bad("is not JSON").cause(json_fault_at(&error)),
+            };
+            failure.hint(LINE_HINT)
+        })?;
+        let find = |name: &str| members.iter().rev().find(|(key, _)| key == name).map(|(_, json)| json.get());
         let text_of = |name: &str| Some(JsonText::new(find(name)?)?.decode().into_owned());
         if let Some(id) = find("id") {
             id.clone_into(&mut self.id);
@@ -100,7 +97,7 @@ impl BatchLine {
         let (name, second) = (actions.next(), actions.next());
         let wanted = name.and_then(|name| Some((name, text_of(name)?)));
         if let Some((name, text)) = &wanted {
-            self.action = (*name, encode_string(text));
+            self.action = (*name, encode_string(text).into());
         }
         if let Some((other, _)) = members.iter().find(|(key, _)| !LINE_MEMBERS.contains(&&**key)) {
             let near = other_name(other)
