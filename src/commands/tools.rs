@@ -1,7 +1,7 @@
 //! A server's tools as the commands see them: policy applied, without tools whose header annotations are invalid.
 
 use std::cell::OnceCell;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::ops::Deref;
 use std::path::Path;
 use std::rc::Rc;
@@ -36,7 +36,7 @@ pub struct ToolList {
     /// Whether the list comes from the cache.
     pub is_cached: bool,
     /// The position of the first tool with each name.
-    positions: HashMap<String, usize>,
+    positions: BTreeMap<String, usize>,
 }
 
 /// A tool of a list, and what all calls of it share.
@@ -377,7 +377,7 @@ pub async fn apply_policy(context: &Context, session: &Session, listing: &Listin
         denied: Vec::new(),
         is_offered: listing.is_offered,
         is_cached: listing.is_cached,
-        positions: HashMap::new(),
+        positions: BTreeMap::new(),
     };
     for entry in listing.parsed_items() {
         if !policy.permits(entry.name()) {

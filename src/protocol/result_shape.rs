@@ -6,7 +6,7 @@
 use serde_json::value::RawValue;
 
 use super::json_cursor::{JsonCursor, find_members, type_name};
-use super::json_string::parse_string;
+use super::json_string::JsonText;
 use super::method;
 use crate::util::shorten::shorten;
 
@@ -203,7 +203,7 @@ fn check_content_block(cursor: &mut JsonCursor<'_>) -> Option<String> {
     }
     let (_, token) = block_type?;
     let [text, data, uri] = strings;
-    match parse_string(token).unwrap_or_default().as_str() {
+    match &*JsonText::new(token).map(JsonText::decode).unwrap_or_default() {
         "text" => string_error(text, "text"),
         "image" | "audio" => string_error(data, "data"),
         "resource_link" => string_error(uri, "uri"),

@@ -341,7 +341,9 @@ fn value_text(value: &Value) -> String {
 pub fn request(id: u64, method: &str, params: Option<&str>) -> String {
     // Writing to a string cannot fail.
     let mut text = String::with_capacity(64 + method.len() + params.map_or(0, str::len));
-    let _ = write!(text, r#"{{"jsonrpc":"2.0","id":{id},"method":"#);
+    text += r#"{"jsonrpc":"2.0","id":"#;
+    let _ = write!(text, "{id}");
+    text += r#","method":"#;
     push_quoted(&mut text, method);
     if let Some(params) = params {
         text += r#","params":"#;

@@ -46,6 +46,8 @@ pub(crate) struct RpcState {
     /// Why the connection is closed, and who is notified.
     pub(crate) closed_reason: Mutex<Option<Failure>>,
     pub(crate) closed: Notify,
+    /// Whether anything came that may be the answer to a request that it does not name.
+    has_strays: AtomicBool,
     pub(crate) next_id: AtomicU64,
     pub(crate) client_handler: Arc<ClientHandler>,
     pub(crate) transport: Arc<dyn Transport>,
@@ -106,6 +108,7 @@ impl RpcState {
             pending: Mutex::default(),
             closed_reason: Mutex::default(),
             closed: Notify::new(),
+            has_strays: AtomicBool::new(false),
             next_id: AtomicU64::new(transport.first_id()),
             client_handler: peer,
             transport,
@@ -150,7 +153,9 @@ impl RpcState {
         let mut pending = lock(&self.pending);
         if let Some(done) = pending.remove(&id) {
             let _ = done.sender.send(reply);
-            hurry_stray_answers(&pending);
+            if self.has_strays.load(Ordering::Relaxed) {
+                hurry_stray_answers(&pending);
+            }
         }
     }
 
@@ -279,6 +284,7 @@ impl RpcState {
         if let (Certainty::Certain, Some(id)) = (broken.certainty, id) {
             return self.complete(id, RequestOutcome::Failed(broken.failure));
         }
+        self.has_strays.store(true, Ordering::Relaxed);
         let mut pending = lock(&self.pending);
         let stray = Stray::broken(broken.failure);
         for (_, request) in pending.iter_mut().filter(|(pending, _)| id.is_none_or(|id| id == **pending)) {
@@ -307,6 +313,7 @@ impl RpcState {
             _ => stray.meaning(),
         };
         self.trace.note(&format!("{} {stray}", if meaning == StrayMeaning::MayBeAnswer { "held" } else { "ignored" }));
+        self.has_strays.store(true, Ordering::Relaxed);
         let mut pending = lock(&self.pending);
         pending.values_mut().for_each(|pending| pending.strays.add(&stray, meaning));
         hurry_stray_answers(&pending);

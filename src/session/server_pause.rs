@@ -74,16 +74,15 @@ impl ServerPause {
                 if let Some(known) = known_refusals.filter(|known| *known < state.refusals) {
                     return Turn::Refused(state.refusals - known);
                 }
-                let now = Instant::now();
                 let probe_end = |since: Instant| since + MAX_PROBE_TIME;
                 match state.phase {
                     PausePhase::NoPause => return Turn::Send(SendPermit { pause: self, is_probe: false }),
-                    PausePhase::Paused { until } if until > now => until,
+                    PausePhase::Paused { until } if until > Instant::now() => until,
                     PausePhase::Paused { until } => {
-                        state.phase = PausePhase::Probing { until, since: now };
+                        state.phase = PausePhase::Probing { until, since: Instant::now() };
                         return Turn::Send(SendPermit { pause: self, is_probe: true });
                     }
-                    PausePhase::Probing { since, .. } if probe_end(since) > now => probe_end(since),
+                    PausePhase::Probing { since, .. } if probe_end(since) > Instant::now() => probe_end(since),
                     PausePhase::Probing { .. } => {
                         state.phase = PausePhase::NoPause;
                         return Turn::Send(SendPermit { pause: self, is_probe: false });
