@@ -1,5 +1,9 @@
 //! Starting, using, listing and ending sessions.
 
+use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
@@ -214,6 +218,38 @@ fn a_session_whose_server_cannot_be_started_leaves_nothing() {
         }
     });
     sessions.run(&["session", "start", &server.target()]).exits(5).stderr_contains("no license");
+    sessions.assert_gone();
+}
+
+/// Two commands start the same session at once: the one that comes second connects only to find out whether a keeper is
+/// running, and then again.
+#[test]
+fn a_keeper_that_cannot_start_says_why_to_every_command_that_waits_for_it() {
+    let sessions = Sessions::new();
+    let directory = sessions.sandbox.path().join("run/mcpipe");
+    std::fs::create_dir_all(&directory).unwrap();
+    let socket = directory.join("id.sock");
+    let listener = UnixListener::bind(&socket).unwrap();
+    drop(UnixStream::connect(&socket).unwrap());
+    let mut waiting = [(); 2].map(|()| UnixStream::connect(&socket).unwrap());
+    waiting.iter_mut().for_each(|stream| stream.write_all(b"{\"command\":\"connect\"}\n").unwrap());
+    let mut keeper = sessions
+        .sandbox
+        .mcpipe(["session", "keep"])
+        .command(&[])
+        .stdin(Stdio::piped())
+        .stdout(OwnedFd::from(listener))
+        .spawn()
+        .unwrap();
+    let resolution = json!({"words": ["mcpipe", "session", "start", "nope"], "secrets": []});
+    let input = json!({"dir": directory, "id": "id", "name": "nope", "target": "nope", "idle_ms": 1000, "resolution": resolution});
+    keeper.stdin.take().unwrap().write_all(input.to_string().as_bytes()).unwrap();
+    for mut stream in waiting {
+        let mut greeting = String::new();
+        stream.read_to_string(&mut greeting).unwrap();
+        assert!(greeting.contains("no server named 'nope' is configured"), "{greeting:?}");
+    }
+    assert_eq!(keeper.wait().unwrap().code(), Some(3));
     sessions.assert_gone();
 }
 

@@ -10,6 +10,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, Weak};
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
+use futures_util::stream::FuturesUnordered;
 use rustix::stdio::{dup2_stdout, stdout};
 use serde::Deserialize;
 use serde_json::Value;
@@ -109,15 +111,38 @@ fn take_listener() -> io::Result<UnixListener> {
     UnixListener::from_std(listener)
 }
 
-/// Reports a failure to the command that started the keeper.
+/// Reports a failure to the commands that wait for the keeper: the one that started it, and others that did so at the
+/// same time.
 async fn refuse(files: &SessionFiles, listener: &UnixListener, failure: &Failure) -> Result<Exit> {
-    let _ = std::fs::remove_file(files.socket());
-    if let Ok(Ok((mut stream, _))) = tokio::time::timeout(START_LINGER, listener.accept()).await {
-        let greeting = Greeting { pid: std::process::id(), ..Greeting::default() }.with_failure(failure);
-        let _ = write_json(&mut stream, &greeting).await;
+    let greeting = Greeting { pid: std::process::id(), ..Greeting::default() }.with_failure(failure);
+    let mut answers = FuturesUnordered::new();
+    let mut is_told = false;
+    let tell_all = async {
+        while !is_told || !answers.is_empty() {
+            tokio::select! {
+                biased;
+                accepted = listener.accept() => answers.extend(accepted.ok().map(|(stream, _)| tell(stream, &greeting))),
+                // A command that comes later starts another keeper.
+                Some(was_told) = answers.next() => if was_told && !is_told {
+                    is_told = true;
+                    files.remove();
+                },
+            }
+        }
+    };
+    let _ = tokio::time::timeout(START_LINGER, tell_all).await;
+    if !is_told {
+        files.remove();
     }
-    files.remove();
     Ok(Exit::Reported(failure.kind()))
+}
+
+/// Greets a command that asks to be connected. Returns whether it did: others find out only whether a keeper is running.
+async fn tell(stream: UnixStream, greeting: &Greeting) -> bool {
+    let (read_half, mut write_half) = stream.into_split();
+    let line = FrameReader::new(read_half).next_line().await;
+    let first: Option<FirstLine> = line.ok().flatten().and_then(|line| serde_json::from_str(&line).ok());
+    first.is_some_and(|first| first.command == kept::CONNECT) && write_json(&mut write_half, greeting).await.is_ok()
 }
 
 async fn write_json(
