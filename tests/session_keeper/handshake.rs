@@ -38,8 +38,11 @@ fn text_before_the_response_to_initialize_does_not_hold_up_later_commands() {
     sessions.stop_all();
 }
 
+/// A name, what becomes of the response to `initialize`, and the exit code and message of the command that sent it.
+type FailedHandshake = (&'static str, fn(String) -> String, i32, &'static str);
+
 /// How a server can answer `initialize` so that the command that sent it fails.
-const FAILURES: [(&str, fn(String) -> String, i32, &str); 4] = [
+const FAILURES: [FailedHandshake; 4] = [
     ("certainly a response", |line| line.replace(":{\"", ":{,\""), 7, "is not valid JSON"),
     ("probably a response", |line| line.replace('"', "'"), 7, "is not valid JSON"),
     (
