@@ -154,6 +154,24 @@ fn a_breaking_change_fails() {
 }
 
 #[test]
+fn a_change_behind_a_reference_in_an_alternative_is_breaking() {
+    let with = |colors: Value| {
+        json!([{"name": "paint", "inputSchema": {
+            "type": "object",
+            "properties": {"color": {"anyOf": [{"$ref": "#/$defs/Color"}, {"type": "null"}]}},
+            "$defs": {"Color": {"enum": colors}}}}])
+    };
+    let (run, sandbox, _server) = check(with(json!(["red", "blue"])), with(json!(["blue"])), &[]);
+    let line = "tool 'paint' /inputSchema/properties/color/anyOf/0/enum: \"red\" is no longer accepted\n";
+    run.exits(9).prints(&format!("demo: 1 change: 1 breaking\n  breaking    {line}"));
+    let run = sandbox.mcpipe(["call", "demo", "paint", "--locked"]).run();
+    run.exits(8).prints("").stderr_is(&format!(
+        "mcpipe: error: the tool 'paint' differs from the lock file 'mcp.lock'\n  breaking: {line}\
+         hint: to accept what changed: mcpipe lock --update demo\n"
+    ));
+}
+
+#[test]
 fn a_compatible_change_fails_only_when_strict() {
     let before = json!([tool("a", json!({}), json!([]))]);
     let after = json!([tool("a", json!({}), json!([])), tool("new", json!({}), json!([]))]);

@@ -3,8 +3,9 @@
 //! The comparison goes through the keywords. What it cannot judge counts as a change for the worse. JSON Schema
 //! 2020-12, which MCP uses by default, and draft 7 have the same keywords, except for what is treated alike here.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, VecDeque};
 
+use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
 /// What a change does to the values that a schema accepts.
@@ -37,7 +38,7 @@ pub struct SchemaChange {
     pub after: Option<Value>,
 }
 
-/// Deeper schemas are only compared for equality.
+/// Whether deeper schemas changed is not judged.
 const MAX_DEPTH: usize = 64;
 /// Keywords whose values are for readers.
 const TEXTS: [&str; 4] = ["description", "title", "examples", "$comment"];
@@ -63,6 +64,8 @@ const LOWER_LIMITS: [&str; 6] =
 /// Limits from above: a smaller one accepts less.
 const UPPER_LIMITS: [&str; 6] =
     ["maximum", "exclusiveMaximum", "maxLength", "maxItems", "maxProperties", "maxContains"];
+/// Keywords that refer to a schema elsewhere.
+const REFERENCES: [&str; 3] = ["$ref", "$dynamicRef", "$recursiveRef"];
 /// Keywords that only restrict: without them more is accepted, and two values cannot be compared.
 const RESTRICTIONS: [&str; 16] = [
     "pattern",
@@ -86,50 +89,82 @@ const RESTRICTIONS: [&str; 16] = [
 /// Everything that changed from `before` to `after`.
 #[must_use]
 pub fn schema_changes(before: &Value, after: &Value) -> Vec<SchemaChange> {
-    let mut comparison = SchemaComparison { roots: (before, after), references: BTreeSet::new(), changes: Vec::new() };
+    if before == after {
+        return Vec::new();
+    }
+    let mut comparison = SchemaComparison {
+        roots: (before, after),
+        compared: BTreeSet::new(),
+        is_in_restriction: false,
+        referred: VecDeque::new(),
+        changes: Vec::new(),
+    };
     comparison.compare(before, after, "", 0);
+    while let Some((one, other, path, is_in_restriction)) = comparison.referred.pop_front() {
+        comparison.is_in_restriction = is_in_restriction;
+        comparison.compare(one, other, &path, 0);
+    }
     comparison.changes
 }
 
 struct SchemaComparison<'a> {
     roots: (&'a Value, &'a Value),
-    /// The references that were followed together.
-    references: BTreeSet<(String, String)>,
+    /// The schemas that were compared, by address, and whether in a restriction: a circle of references ends here.
+    compared: BTreeSet<(bool, *const Value, *const Value)>,
+    /// Whether this is part of a keyword such as `not`, under which a schema that accepts less may mean more or less.
+    is_in_restriction: bool,
+    /// What references lead to and is still to be compared: its path, and whether the reference is in a restriction.
+    referred: VecDeque<(&'a Value, &'a Value, String, bool)>,
     changes: Vec<SchemaChange>,
 }
 
 impl<'a> SchemaComparison<'a> {
     fn add(&mut self, path: &str, effect: Effect, message: String, before: Option<&Value>, after: Option<&Value>) {
+        let effect = match effect {
+            Effect::Narrower | Effect::Wider if self.is_in_restriction => Effect::Unclear,
+            effect => effect,
+        };
         let change =
             SchemaChange { path: path.to_owned(), effect, message, before: before.cloned(), after: after.cloned() };
         self.changes.push(change);
     }
 
+    /// Compares two schemas, also if they are written alike: what they refer to may differ.
     fn compare(&mut self, before: &'a Value, after: &'a Value, path: &str, depth: usize) {
-        if before == after && self.roots.0 == self.roots.1 {
+        if !self.compared.insert((self.is_in_restriction, before, after)) {
             return;
         }
-        let names = |value: &Value| value.get("$ref").and_then(Value::as_str).map(ToOwned::to_owned);
-        let followed = (names(before), names(after));
-        if let (Some(one), Some(other)) = followed
-            && !self.references.insert((one, other))
-        {
-            return;
-        }
-        let (Some(before_schema), Some(after_schema)) = (resolve(before, self.roots.0), resolve(after, self.roots.1))
-        else {
-            if before != after {
-                self.add(path, Effect::Unclear, "the reference changed".to_owned(), Some(before), Some(after));
-            }
-            return;
-        };
         if depth > MAX_DEPTH {
-            if before_schema != after_schema {
+            if before != after || before.is_object() || before.is_array() {
                 self.add(path, Effect::Unclear, "the schema changed".to_owned(), Some(before), Some(after));
             }
             return;
         }
-        match (before_schema, after_schema) {
+        let targets = match (reference(before), reference(after)) {
+            (None, None) => return self.compare_schemas(before, after, path, depth),
+            (Some(one), Some(other)) => {
+                // What is beside a reference applies as well (JSON Schema 2020-12 core, section 10.2).
+                self.compare_objects(before, after, path, depth);
+                let is_same = one == other && definitions(self.roots.0) == definitions(self.roots.1);
+                let targets = (referred(one, self.roots.0), referred(other, self.roots.1));
+                if is_same && targets == (None, None) {
+                    return;
+                }
+                targets
+            }
+            _ => (resolve(before, self.roots.0), resolve(after, self.roots.1)),
+        };
+        if let (Some(one), Some(other)) = targets {
+            self.referred.push_back((one, other, path.to_owned(), self.is_in_restriction));
+            return;
+        }
+        let what =
+            if before == after { "what the reference leads to may have changed" } else { "the reference changed" };
+        self.add(path, Effect::Unclear, what.to_owned(), Some(before), Some(after));
+    }
+
+    fn compare_schemas(&mut self, before: &'a Value, after: &'a Value, path: &str, depth: usize) {
+        match (before, after) {
             (Value::Bool(one), Value::Bool(other)) if one == other => {}
             (_, Value::Bool(false)) => {
                 self.add(path, Effect::Narrower, "no value is accepted now".to_owned(), Some(before), Some(after));
@@ -138,6 +173,24 @@ impl<'a> SchemaComparison<'a> {
                 self.add(path, Effect::Wider, "values are accepted now".to_owned(), Some(before), Some(after));
             }
             (before, after) => self.compare_objects(before, after, path, depth),
+        }
+    }
+
+    /// The references in both values of a keyword, which are equal.
+    fn compare_references(&mut self, before: &'a Value, after: &'a Value, path: &str, depth: usize) {
+        if reference(before).is_some() || depth > MAX_DEPTH {
+            return self.compare(before, after, path, depth);
+        }
+        let names: Vec<String> = match before {
+            Value::Object(members) => members.keys().cloned().collect(),
+            Value::Array(items) => (0..items.len()).map(|index| index.to_string()).collect(),
+            _ => Vec::new(),
+        };
+        for name in names.iter().map(|name| escape_pointer(name)) {
+            if let (Some(one), Some(other)) = (before.pointer(&format!("/{name}")), after.pointer(&format!("/{name}")))
+            {
+                self.compare_references(one, other, &format!("{path}/{name}"), depth + 1);
+            }
         }
     }
 
@@ -151,7 +204,8 @@ impl<'a> SchemaComparison<'a> {
             let (one, other) = (before.get(&name), after.get(&name));
             let at = format!("{path}/{}", escape_pointer(&name));
             match name.as_str() {
-                "type" | "enum" | "const" | "required" | "properties" | "anyOf" | "oneOf" | "allOf" | "$ref" => {}
+                "type" | "enum" | "const" | "required" | "properties" | "anyOf" | "oneOf" | "allOf" => {}
+                name if REFERENCES.contains(&name) => {}
                 "items" if [one, other].into_iter().flatten().any(Value::is_array) => {
                     self.compare_positions(one, other, &at, depth);
                 }
@@ -164,7 +218,13 @@ impl<'a> SchemaComparison<'a> {
                     );
                 }
                 "prefixItems" => self.compare_positions(one, other, &at, depth),
-                _ if one == other => {}
+                _ if one == other => {
+                    if let (true, Some(one), Some(other)) = (RESTRICTIONS.contains(&name.as_str()), one, other) {
+                        let was = std::mem::replace(&mut self.is_in_restriction, true);
+                        self.compare_references(one, other, &at, depth + 1);
+                        self.is_in_restriction = was;
+                    }
+                }
                 name if TEXTS.contains(&name) => self.add(&at, Effect::Text, format!("{name} changed"), one, other),
                 name if IGNORED.contains(&name) => {}
                 name if WITHOUT_EFFECT.contains(&name) => {
@@ -271,12 +331,13 @@ impl<'a> SchemaComparison<'a> {
         for (name, schema) in other.into_iter().flatten() {
             if one.is_none_or(|all| !all.contains_key(name)) {
                 let at = format!("{path}/properties/{}", escape_pointer(name));
-                self.add(&at, Effect::None, format!("'{name}' is new"), None, Some(schema));
+                let effect = if self.is_in_restriction { Effect::Unclear } else { Effect::None };
+                self.add(&at, effect, format!("'{name}' is new"), None, Some(schema));
             }
         }
     }
 
-    /// `anyOf`, `oneOf` and `allOf`: what is in both is the same, and of the rest one is compared with one.
+    /// `anyOf`, `oneOf` and `allOf`: what is equal is compared with each other, and of the rest one with one.
     fn compare_alternatives(&mut self, before: &'a Value, after: &'a Value, path: &str, depth: usize) {
         for keyword in ["anyOf", "oneOf", "allOf"] {
             let at = format!("{path}/{keyword}");
@@ -300,19 +361,21 @@ impl<'a> SchemaComparison<'a> {
                 (Some(one), Some(other)) => (one, other),
             };
             let gone: Vec<&Value> = one.iter().filter(|schema| !other.contains(schema)).collect();
-            let new: Vec<&Value> = other.iter().filter(|schema| !one.contains(schema)).collect();
-            let pairs = gone.len().min(new.len());
-            for (index, (old, now)) in gone.iter().zip(&new).enumerate() {
-                self.compare(old, now, &format!("{at}/{index}"), depth + 1);
+            let (mut unpaired, mut new) = (gone.iter(), Vec::new());
+            for (index, now) in other.iter().enumerate() {
+                match one.iter().find(|schema| *schema == now).or_else(|| unpaired.next().copied()) {
+                    Some(old) => self.compare(old, now, &format!("{at}/{index}"), depth + 1),
+                    None => new.push(now),
+                }
             }
             let (fewer, more) =
                 if keyword == "allOf" { (Effect::Wider, Effect::Narrower) } else { (Effect::Narrower, Effect::Wider) };
             // A value that two alternatives accept is refused by `oneOf`.
             let more = if keyword == "oneOf" { Effect::Unclear } else { more };
-            for old in gone.iter().skip(pairs) {
+            for old in unpaired {
                 self.add(&at, fewer, format!("an alternative of {keyword} is gone"), Some(old), None);
             }
-            for now in new.iter().skip(pairs) {
+            for now in new {
                 self.add(&at, more, format!("{keyword} has a new alternative"), None, Some(now));
             }
         }
@@ -348,23 +411,38 @@ impl<'a> SchemaComparison<'a> {
     }
 }
 
+/// The reference of a schema, as it is written.
+fn reference(schema: &Value) -> Option<&str> {
+    REFERENCES.iter().find_map(|keyword| schema.get(keyword)?.as_str())
+}
+
+/// What a reference leads to; `None` unless it is a pointer into this document.
+fn referred<'a>(reference: &str, root: &'a Value) -> Option<&'a Value> {
+    root.pointer(&percent_decode_str(reference.strip_prefix('#')?).decode_utf8().ok()?)
+}
+
+/// Where the definitions are that only references lead to.
+fn definitions(root: &Value) -> [Option<&Value>; 2] {
+    ["$defs", "definitions"].map(|keyword| root.get(keyword))
+}
+
 /// The schema that a local reference leads to; `None` for another reference, or one in a circle.
 fn resolve<'a>(mut schema: &'a Value, root: &'a Value) -> Option<&'a Value> {
     for _ in 0..MAX_DEPTH {
-        match schema.get("$ref").and_then(Value::as_str) {
+        match reference(schema) {
             None => return Some(schema),
             // Beside other keywords, the reference is one more restriction.
             Some(_) if schema.as_object().is_some_and(|all| all.keys().any(|name| is_restricting(name))) => {
                 return None;
             }
-            Some(name) => schema = root.pointer(name.strip_prefix('#')?)?,
+            Some(name) => schema = referred(name, root)?,
         }
     }
     None
 }
 
 fn is_restricting(name: &str) -> bool {
-    name != "$ref" && !TEXTS.contains(&name) && !WITHOUT_EFFECT.contains(&name)
+    !REFERENCES.contains(&name) && !TEXTS.contains(&name) && !WITHOUT_EFFECT.contains(&name)
 }
 
 fn keyword_names(before: &Value, after: &Value) -> BTreeSet<String> {
@@ -467,6 +545,26 @@ mod tests {
                 json!({"properties": {"a": {"$ref": "#/$defs/a"}}, "$defs": {"a": {"type": "string"}}}),
                 json!({"properties": {"a": {"type": ["string", "integer"]}}}),
             ),
+            (
+                json!({"anyOf": [{"$ref": "#/$defs/a"}, {"type": "null"}], "$defs": {"a": {"enum": ["a"]}}}),
+                json!({"anyOf": [{"$ref": "#/$defs/a"}, {"type": "null"}], "$defs": {"a": {"enum": ["a", "b"]}}}),
+            ),
+            (
+                json!({"oneOf": [{"$ref": "#/$defs/a"}], "$defs": {"a": {"required": ["a", "b"]}}}),
+                json!({"oneOf": [{"$ref": "#/$defs/a"}], "$defs": {"a": {"required": ["a"]}}}),
+            ),
+            (
+                json!({"allOf": [{"$ref": "#/$defs/a%20b"}], "$defs": {"a b": {"type": "string"}}}),
+                json!({"allOf": [{"$ref": "#/$defs/a%20b"}], "$defs": {"a b": {}}}),
+            ),
+            (
+                json!({"$ref": "#/$defs/a", "maxLength": 2, "$defs": {"a": {"type": "string"}}}),
+                json!({"$ref": "#/$defs/a", "maxLength": 2, "$defs": {"a": {"type": ["string", "integer"]}}}),
+            ),
+            (
+                json!({"$ref": "#/$defs/a", "maxLength": 1, "$defs": {"a": {"type": "string"}}}),
+                json!({"$ref": "#/$defs/a", "maxLength": 2, "$defs": {"a": {"type": "string"}}}),
+            ),
         ]
     }
 
@@ -543,6 +641,102 @@ mod tests {
         ] {
             assert_eq!(worst(&before, &after), Some(Effect::Unclear), "{before} to {after}");
         }
+    }
+
+    /// Schemas that are written alike and refer to a definition in which this is the type or the text.
+    fn referring(definition: &Value) -> Vec<Value> {
+        let reference = json!({"$ref": "#/$defs/a"});
+        let mut all = vec![
+            json!({"not": reference}),
+            json!({"if": {"minimum": 1}, "then": {"properties": {"a": reference}}}),
+            json!({"if": reference, "else": false}),
+            json!({"patternProperties": {"^a": reference}}),
+            json!({"propertyNames": {"anyOf": [reference]}}),
+            json!({"contains": reference}),
+            json!({"dependentSchemas": {"a": reference}}),
+            json!({"dependencies": {"a": reference}}),
+            json!({"unevaluatedProperties": reference}),
+            json!({"unevaluatedItems": reference}),
+        ];
+        for schema in &mut all {
+            schema["$defs"] = json!({"a": definition, "other": {"title": definition["type"]}});
+        }
+        all
+    }
+
+    #[test]
+    fn what_a_restriction_refers_to_cannot_be_judged() {
+        let string = referring(&json!({"type": "string"}));
+        for other in [json!({"type": "integer"}), json!({"type": ["string", "null"]}), json!({"properties": {"a": {}}})]
+        {
+            for (before, after) in string.iter().zip(&referring(&other)) {
+                assert_eq!(worst(before, after), Some(Effect::Unclear), "{before} to {after}");
+            }
+        }
+        for (before, after) in string.iter().zip(&referring(&json!({"type": "string", "description": "new"}))) {
+            assert_eq!(worst(before, after), Some(Effect::Text), "{before} to {after}");
+        }
+        for before in &string {
+            let mut after = before.clone();
+            after["$defs"]["other"] = json!({"type": "null"});
+            assert_eq!(worst(before, &after), None, "{before} to {after}");
+        }
+        // Narrower where it is required, and wider where it is forbidden.
+        let both = |kind: &str| json!({"anyOf": [{"$ref": "#/$defs/a"}], "not": {"$ref": "#/$defs/a"}, "$defs": {"a": {"type": kind}}});
+        assert_eq!(worst(&both("number"), &both("integer")), Some(Effect::Unclear));
+    }
+
+    #[test]
+    fn a_reference_that_cannot_be_followed_is_judged_by_the_definitions() {
+        for reference in [json!({"$ref": "#x"}), json!({"$dynamicRef": "#x"}), json!({"$ref": "https://example.com/a"})]
+        {
+            for schema in [json!({"items": reference}), json!({"anyOf": [reference]}), json!({"not": reference})] {
+                let with = |more: Value| {
+                    let mut schema = schema.clone();
+                    schema["$defs"] = json!({"a": {"$anchor": "x", "type": "string"}, "b": more});
+                    schema
+                };
+                let (before, mut after) = (with(json!({})), with(json!({"type": "null"})));
+                assert_eq!(worst(&before, &after), Some(Effect::Unclear), "{before} to {after}");
+                after = before.clone();
+                after["title"] = json!("new");
+                assert_eq!(worst(&before, &after), Some(Effect::Text), "{before} to {after}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_text_beside_a_reference_is_compared() {
+        let described = |first: &str, second: &str| {
+            json!({"$defs": {"a": {"type": "string"}}, "properties": {
+                "one": {"$ref": "#/$defs/a", "description": first}, "two": {"$ref": "#/$defs/a", "description": second}}})
+        };
+        let changes = schema_changes(&described("a", "b"), &described("c", "d"));
+        let paths: Vec<&str> = changes.iter().map(|change| &*change.path).collect();
+        assert_eq!(paths, ["/properties/one/description", "/properties/two/description"]);
+        assert!(changes.iter().all(|change| change.effect == Effect::Text), "{changes:?}");
+    }
+
+    #[test]
+    fn references_in_turn_on_both_sides_are_followed_once() {
+        // What is a reference on one side is not one on the other.
+        let inner = |name: &str| json!({"properties": {"p": {"$ref": name}, "q": {"$ref": name}}});
+        let outer = |inner: &Value| json!({"properties": {"p": inner, "q": inner}});
+        let before = json!({"$ref": "#/$defs/a", "$defs": {"a": outer(&inner("#/$defs/a"))}});
+        let after = json!({"properties": {"p": {"$ref": "#/$defs/b"}, "q": {"$ref": "#/$defs/b"}},
+            "$defs": {"b": outer(&inner("#/$defs/b"))}});
+        assert_eq!(worst(&before, &after), None);
+        // A path through many definitions is not a deep schema.
+        let chain = |kind: &str| {
+            let mut all: serde_json::Map<String, Value> = (0..200)
+                .map(|n| (n.to_string(), json!({"properties": {"next": {"$ref": format!("#/$defs/{}", n + 1)}}})))
+                .collect();
+            all.insert("200".to_owned(), json!({"type": kind}));
+            json!({"anyOf": [{"$ref": "#/$defs/0"}], "$defs": all})
+        };
+        let changes = schema_changes(&chain("number"), &chain("integer"));
+        let effects: Vec<Effect> = changes.iter().map(|change| change.effect).collect();
+        assert_eq!(effects, [Effect::Narrower]);
     }
 
     #[test]
