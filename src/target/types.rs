@@ -143,13 +143,18 @@ impl Target {
         self.bearer.as_ref().filter(|_| !has_authorization_header(&endpoint)).map(BearerSource::check_hint)
     }
 
+    /// Whether it is a single word that names a program: that is a target only after `--`.
+    #[must_use]
+    pub fn needs_separator(&self) -> bool {
+        !self.is_configured
+            && matches!(self.endpoint, Endpoint::Stdio(_))
+            && matches!(classify_word(&self.name), Ok(TargetWord::Name(_)))
+    }
+
     /// `mcpipe COMMAND TARGET WORDS` with the options for the target. The words are not quoted again.
     #[must_use]
     pub fn command_line(&self, command: &str, words: &[&str]) -> String {
-        // A single word that names a program is a target only after `--`.
-        let follows_separator = !self.is_configured
-            && matches!(self.endpoint, Endpoint::Stdio(_))
-            && matches!(classify_word(&self.name), Ok(TargetWord::Name(_)));
+        let follows_separator = self.needs_separator();
         let name = quote(&self.name);
         let mut line = vec!["mcpipe", command];
         line.extend((!follows_separator).then_some(name.as_str()));

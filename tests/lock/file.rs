@@ -171,6 +171,65 @@ fn a_change_behind_a_reference_in_an_alternative_is_breaking() {
     ));
 }
 
+/// A sandbox in which this server is started by the program `one-word`.
+fn install(sandbox: &Sandbox, server: &StdioServer) -> String {
+    sandbox.script("one-word", &format!("exec {}", server.target()));
+    format!("{}:/usr/bin:/bin", sandbox.work().display())
+}
+
+#[test]
+#[cfg(unix)]
+fn hints_repeat_what_led_to_the_target() {
+    let sandbox = Sandbox::new();
+    let [before, after] = [json!([]), json!(["x"])].map(|required| with_tools(json!([tool("a", json!({}), required)])));
+    let words = before.words();
+    sandbox.file("m.toml", format!("[servers.demo]\ncommand = {:?}\nargs = {:?}\n", words[0], &words[1..]));
+    sandbox.mcpipe(["lock", "demo", "--config", "m.toml"]).run().exits(0);
+    let words = after.words();
+    sandbox.file("m.toml", format!("[servers.demo]\ncommand = {:?}\nargs = {:?}\n", words[0], &words[1..]));
+    let options = ["--config", "m.toml", "-e", "KEY=s3cret"];
+    let run = sandbox.mcpipe(["lock", "--check"]).args(options).run();
+    run.exits(9).hides("s3cret").stderr_is(
+        "mcpipe: error: 1 breaking change since mcp.lock was written\n\
+         hint: to accept what changed: mcpipe lock --update demo --config m.toml -e KEY=…\n",
+    );
+    for command in [vec!["call", "demo", "a", "x=1", "--locked"], vec!["test", "demo", "--locked"]] {
+        let run = sandbox.mcpipe(command).args(["--config", "m.toml"]).run();
+        run.stderr_contains("mcpipe lock --update demo --config m.toml\n");
+    }
+    sandbox.file("other.lock", "{\"version\": 1, \"servers\": {}}");
+    let run = sandbox.mcpipe(["lock", "--check", "demo", "-o", "other.lock", "--config", "m.toml"]).run();
+    run.exits(3).stderr_contains("hint: add it: mcpipe lock demo -o other.lock --config m.toml\n");
+}
+
+#[test]
+#[cfg(unix)]
+fn a_program_of_one_word_is_checked_and_updated_like_others() {
+    let (server, other) = (with_tools(json!([tool("a", json!({}), json!([]))])), with_tools(json!([])));
+    let sandbox = sandbox_with(&other);
+    let path = install(&sandbox, &server);
+    let run = |words: &[&str]| sandbox.mcpipe(words.iter().copied()).env("PATH", &path).run();
+    run(&["lock", "demo", "--", "one-word"]).exits(0);
+    run(&["lock", "--check"]).exits(0).prints("").stderr_is("demo: nothing changed\none-word: nothing changed\n");
+    let after = with_tools(json!([tool("a", json!({}), json!(["x"]))]));
+    install(&sandbox, &after);
+    configure(&sandbox, &after);
+    for (words, hint) in [
+        (vec!["lock", "--check", "--strict"], "mcpipe lock --update demo -- one-word"),
+        (vec!["lock", "--check", "--", "one-word"], "mcpipe lock --update -- one-word"),
+    ] {
+        run(&words).exits(9).stderr_contains(&format!("hint: to accept what changed: {hint}\n"));
+    }
+    let hint = "hint: to accept what changed: mcpipe lock --update -- one-word\n";
+    run(&["call", "a", "x=1", "--locked", "--", "one-word"]).exits(8).stderr_contains(hint);
+    run(&["lock", "--update", "demo", "--", "one-word"]).exits(0);
+    run(&["lock", "--check", "--strict"]).exits(0);
+    // What is neither configured nor a program is reported as before.
+    let text = std::fs::read_to_string(sandbox.work().join("mcp.lock")).unwrap();
+    sandbox.file("mcp.lock", text.replace("one-word", "gone"));
+    run(&["lock", "--check"]).exits(3).stderr_contains("no server named 'gone' is configured");
+}
+
 #[test]
 fn a_compatible_change_fails_only_when_strict() {
     let before = json!([tool("a", json!({}), json!([]))]);

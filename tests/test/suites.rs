@@ -580,6 +580,20 @@ fn init_writes_a_suite_that_passes() {
     Sandbox::new().mcpipe(["test", "--init", "a", "b"]).run().exits(3);
 }
 
+#[test]
+#[cfg(unix)]
+fn init_writes_a_program_of_one_word_as_a_command() {
+    let server = Mcp::modern().stdio();
+    let sandbox = Sandbox::new();
+    sandbox.script("one-word", &format!("exec {}", server.target()));
+    let path = format!("{}:/usr/bin:/bin", sandbox.work().display());
+    let run = sandbox.mcpipe(["test", "--init", "--", "one-word"]).env("PATH", &path).run();
+    let text = run.succeeds().stdout().to_owned();
+    assert_eq!(text.lines().nth(1), Some("command = \"one-word\""));
+    sandbox.file("new.toml", &text);
+    sandbox.mcpipe(["test", "new.toml"]).env("PATH", &path).run().exits(0);
+}
+
 /// What a server refuses is marked, so that the error about a placeholder does not stay a test that passes.
 #[test]
 fn init_marks_calls_that_failed() {

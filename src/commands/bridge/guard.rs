@@ -134,7 +134,7 @@ impl ToolGuard {
             return Some(Failure::new(ErrorKind::Protocol, message).cause(invalid.to_string()));
         }
         let (lock, path) = (self.lock.as_ref()?, self.target.policy.locked.as_deref()?);
-        compare_tool(&self.target.name, lock, path, item.name(), || Ok(item)).err()
+        compare_tool(&self.target, lock, path, item.name(), || Ok(item)).err()
     }
 
     /// Why a tool that the server does not list must not be called.
@@ -149,7 +149,7 @@ impl ToolGuard {
                 format!("the server does not list the tool '{tool}', so it cannot be compared with the lock file");
             Err(Failure::new(ErrorKind::Refused, message))
         };
-        compare_tool(&self.target.name, lock, path, tool, missing).err()
+        compare_tool(&self.target, lock, path, tool, missing).err()
     }
 
     /// Why a tool must not be called that does not declare itself read-only.

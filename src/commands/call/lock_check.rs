@@ -11,7 +11,7 @@ use crate::commands::tools::{ToolCache, ToolList};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::protocol::views::ListItem;
 use crate::session::Session;
-use crate::util::quoting::quote;
+use crate::target::Target;
 
 /// Compares a tool with the lock file. A remembered list that differs is checked against the current one.
 ///
@@ -36,25 +36,27 @@ pub async fn check(
 }
 
 fn compare(session: &Session, lock: &LockFile, path: &Path, tools: &ToolList, tool: &str) -> Result<()> {
-    compare_tool(&session.target().name, lock, path, tool, || {
+    compare_tool(session.target(), lock, path, tool, || {
         Ok(tools.find(tool).ok_or_else(|| tools.unavailable_tool(session, tool))?)
     })
 }
 
-/// Compares a tool of `server` with the lock file.
+/// Compares a tool of a server with the lock file.
 ///
 /// # Errors
 /// [`ErrorKind::Refused`] if the tool differs or is not in the file; those of `current`, which finds the tool.
 pub fn compare_tool<'a>(
-    server: &str,
+    target: &Target,
     lock: &LockFile,
     path: &Path,
     tool: &str,
     current: impl FnOnce() -> Result<&'a ListItem>,
 ) -> Result<()> {
     let shown = path.display();
-    let update = update_command(path, &quote(server));
-    let Some(entry) = lock.servers.get(server) else { return Err(not_locked(ErrorKind::Refused, path, server)) };
+    let update = update_command(path, &[target]);
+    let Some(entry) = lock.servers.get(&target.name) else {
+        return Err(not_locked(ErrorKind::Refused, path, target));
+    };
     let Some(locked) = entry.get("tools").and_then(|tools| tools.get(tool)) else {
         let message = format!("the lock file '{shown}' does not have the tool '{tool}'");
         return Err(Failure::new(ErrorKind::Refused, message).hint(format!("to add it: {update}")));

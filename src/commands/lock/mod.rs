@@ -13,10 +13,12 @@ use self::changes::{ChangeClass, ServerChanges, server_changes};
 use self::file::{DEFAULT_LOCK_FILE, LockFile, file_option};
 use crate::cli::LockArgs;
 use crate::commands::context::{Context, Exit};
+use crate::config::LazyConfig;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::output::save::is_device;
 use crate::protocol::views::{ListItem, ListKind};
 use crate::session::{CachePolicy, Session, SessionInfo};
+use crate::target::{Target, TargetWord, classify_word};
 use crate::util::count::counted;
 use crate::util::quoting::quote;
 
@@ -50,21 +52,25 @@ pub async fn run(context: &Context, args: LockArgs) -> Result<Exit> {
             return Err(Failure::new(ErrorKind::Usage, "no target was given")
                 .hint("name the servers: mcpipe lock TARGET; or update those in the file: mcpipe lock --update"));
         }
-        lock.servers.keys().map(|name| (vec![name.clone()], Vec::new())).collect()
+        lock.servers.keys().map(|name| locked_target(context, name)).collect()
     } else {
         args.targets.iter().map(|word| (vec![word.clone()], Vec::new())).collect()
     };
     let mut all = Vec::new();
     let is_one_of_several = targets.len() > 1;
+    let mut changed = Vec::new();
     for (words, command) in targets {
-        let (name, now) = observe(context, &args, &words, &command, is_one_of_several).await?;
+        let (target, now) = observe(context, &args, &words, &command, is_one_of_several).await?;
+        let name = target.name.clone();
         if compares {
             let before = match lock.servers.get(&name) {
                 Some(before) => before.clone(),
                 None if args.update => Value::Object(Map::new()),
-                None => return Err(not_locked(ErrorKind::Config, path, &name)),
+                None => return Err(not_locked(ErrorKind::Config, path, &target)),
             };
-            all.push(ServerChanges { server: name.clone(), changes: server_changes(&before, &now) });
+            let changes = server_changes(&before, &now);
+            changed.extend((!changes.is_empty()).then_some(target));
+            all.push(ServerChanges { server: name.clone(), changes });
         }
         lock.servers.insert(name, now);
     }
@@ -90,40 +96,56 @@ pub async fn run(context: &Context, args: LockArgs) -> Result<Exit> {
         (_, true) => (total, "change"),
         (_, false) => (breaking, "breaking change"),
     };
-    let names: Vec<String> =
-        all.iter().filter(|server| !server.changes.is_empty()).map(|server| quote(&server.server)).collect();
     Err(Failure::new(ErrorKind::Mismatch, format!("{} since {} was written", counted(number, kind), path.display()))
-        .hint(format!("to accept what changed: {}", update_command(path, &names.join(" ")))))
+        .hint(format!("to accept what changed: {}", update_command(path, &changed.iter().collect::<Vec<_>>()))))
+}
+
+/// The words of the target, or its command line, for the name of a server in a lock file. A program that was given
+/// after `--` is there under its name alone.
+fn locked_target(context: &Context, name: &str) -> (Vec<String>, Vec<String>) {
+    let lookup = LazyConfig::new(&context.env, context.global.config.as_deref());
+    let is_program = matches!(classify_word(name), Ok(TargetWord::Name(_)))
+        && lookup.config().is_ok_and(|config| config.server(name).is_none())
+        && context.env.find_program(name).is_some();
+    let name = name.to_owned();
+    if is_program { (Vec::new(), vec![name]) } else { (vec![name], Vec::new()) }
 }
 
 /// A server without an entry in the lock file.
 #[must_use]
-pub fn not_locked(kind: ErrorKind, path: &Path, name: &str) -> Failure {
-    Failure::new(kind, format!("the lock file '{}' has no server '{name}'", path.display())).hint(format!(
-        "add it: mcpipe lock {}{}",
-        quote(name),
-        file_option(path)
-    ))
+pub fn not_locked(kind: ErrorKind, path: &Path, target: &Target) -> Failure {
+    Failure::new(kind, format!("the lock file '{}' has no server '{}'", path.display(), target.name))
+        .hint(format!("add it: {}", target.command_line("lock", file_option(path).strip_prefix(' ').as_slice())))
 }
 
-/// The command that accepts what changed at servers, whose names are quoted.
+/// The command that accepts what changed at servers, which were named with the same options.
 #[must_use]
-pub fn update_command(path: &Path, names: &str) -> String {
-    format!("mcpipe lock --update {names}{}", file_option(path))
+pub fn update_command(path: &Path, targets: &[&Target]) -> String {
+    let (mut command, option) = ("lock --update".to_owned(), file_option(path));
+    let (programs, mut others): (Vec<&Target>, Vec<&Target>) =
+        targets.iter().partition(|target| target.needs_separator());
+    let last = match *programs {
+        [] => others.pop(),
+        [program] => Some(program),
+        // Only one can follow `--`; without names, all servers of the file are meant.
+        [program, ..] => return program.append_flags(&format!("mcpipe {command}{option}")),
+    };
+    command.extend(others.iter().map(|target| format!(" {}", quote(&target.name))));
+    last.map(|target| target.command_line(&command, option.strip_prefix(' ').as_slice())).unwrap_or_default()
 }
 
-/// What a server offers now, with its name.
+/// What a server offers now.
 async fn observe(
     context: &Context,
     args: &LockArgs,
     words: &[String],
     command: &[String],
     is_one_of_several: bool,
-) -> Result<(String, Value)> {
+) -> Result<(Target, Value)> {
     let (target, _) = context.resolve_target(words, command, false, &args.target_options).await?;
     let name = target.name.clone();
     let progress = context.progress(&format!("querying {name}"));
-    let session = context.listing_session(target, Some(progress.clone()))?;
+    let session = context.listing_session(target.clone(), Some(progress.clone()))?;
     let look = async |session: &Session| {
         let mut lists = Vec::new();
         for (_, kind) in LIST_MEMBERS {
@@ -132,7 +154,7 @@ async fn observe(
         Ok(server_entry(&lists, session.session_info().await?))
     };
     match progress.show_during(context.with_session(session, look)).await {
-        Ok(server) => Ok((name, server)),
+        Ok(server) => Ok((target, server)),
         Err(failure) if is_one_of_several => Err(failure.one_of_several(&name)),
         Err(failure) => Err(failure),
     }

@@ -248,9 +248,8 @@ impl Checker<'_> {
             self.add("list_order", order);
         }
         if let Some((path, lock)) = self.lock {
-            let name = &self.session.target().name;
             let finding = match has_all_lists {
-                true => lint::locked(path, lock, name, &server_entry(&lists, info.clone())),
+                true => lint::locked(path, lock, self.session.target(), &server_entry(&lists, info.clone())),
                 false => Finding::Skip("a list could not be fetched".to_owned()),
             };
             self.add("lock", finding);

@@ -71,7 +71,9 @@ fn suite_header(target: &Target) -> String {
             "# The URL has a secret, so it is not here: set the variable {URL_VARIABLE} to it.\ntarget = \"${{{URL_VARIABLE}}}\"\n"
         );
     } else {
-        text += &format!("target = {}\n", toml_string(&target.name));
+        // As a target, a single word would be the name of a configured server.
+        let key = if target.needs_separator() { "command" } else { "target" };
+        text += &format!("{key} = {}\n", toml_string(&target.name));
     }
     text
 }

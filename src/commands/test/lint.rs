@@ -14,7 +14,7 @@ use crate::commands::test::report::Finding;
 use crate::error::{ErrorKind, Failure};
 use crate::protocol::views::{ListItem, ListKind, ServerInfo};
 use crate::schema::{SchemaError, SchemaValidator};
-use crate::util::quoting::quote;
+use crate::target::Target;
 
 /// The longest name of a tool (2025-11-25, server/tools, tool names).
 const MAX_NAME_LENGTH: usize = 128;
@@ -57,9 +57,9 @@ pub(super) fn identity(info: &ServerInfo, is_required: bool) -> Finding {
 }
 
 /// Whether a server is as its entry in the lock file says. Only breaking changes are a failure, as in `lock --check`.
-pub(super) fn locked(path: &Path, lock: &LockFile, name: &str, now: &Value) -> Finding {
-    let Some(before) = lock.servers.get(name) else {
-        return Finding::Fail(not_locked(ErrorKind::Mismatch, path, name));
+pub(super) fn locked(path: &Path, lock: &LockFile, target: &Target, now: &Value) -> Finding {
+    let Some(before) = lock.servers.get(&target.name) else {
+        return Finding::Fail(not_locked(ErrorKind::Mismatch, path, target));
     };
     let changes = server_changes(before, now);
     if changes.is_empty() {
@@ -74,7 +74,7 @@ pub(super) fn locked(path: &Path, lock: &LockFile, name: &str, now: &Value) -> F
         return Finding::Warn(message, lines.collect());
     }
     let failure = lines.fold(Failure::new(ErrorKind::Mismatch, message), Failure::cause);
-    Finding::Fail(failure.hint(format!("to accept what changed: {}", update_command(path, &quote(name)))))
+    Finding::Fail(failure.hint(format!("to accept what changed: {}", update_command(path, &[target]))))
 }
 
 /// Whether names are present, legal and unique.
