@@ -82,6 +82,30 @@ fn a_suite_sends_one_request_for_each_call() {
     assert_eq!(others, ["server/discover", "initialize", "notifications/initialized", "tools/list"]);
 }
 
+/// The name that a test has without `name` is printed, and is that of its snapshot.
+#[test]
+fn the_default_name_of_a_test_is_that_of_the_file() {
+    let server = Mcp::modern().stdio();
+    let sandbox = Sandbox::new();
+    let tests = "[[test]]\nname = \"first\"\ncall = \"add\"\nargs = { a = 2, b = 3 }\ncapture = { id = '.structuredContent.total' }\n\
+        [[test]]\nread = \"demo://item/${API_TOKEN}\"\nsnapshot = true\n\
+        [[test]]\nread = \"demo://item/${id}\"\n";
+    sandbox.file("suite.toml", format!("target = \"{}\"\n{tests}", server.target()));
+    let files = ["--junit", "r.xml", "--markdown", "r.md", "--html", "r.html"];
+    for options in [&["--update"][..], &["--json"], &["--tap"], &files] {
+        let run = sandbox.mcpipe(["test", "suite.toml"]).args(options).env("API_TOKEN", "secret-token-123").run();
+        run.exits(0).hides("secret-token-123").stdout_contains("2: read demo://item/${API_TOKEN}");
+        run.stdout_contains("3: read demo://item/${id}");
+    }
+    for file in ["r.xml", "r.md", "r.html"] {
+        let text = std::fs::read_to_string(sandbox.work().join(file)).unwrap();
+        assert!(!text.contains("secret-token") && !text.contains('\u{fffd}'), "{file}: {text}");
+    }
+    let names = std::fs::read_dir(sandbox.work().join("suite.snapshots")).unwrap();
+    let names: Vec<String> = names.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    assert_eq!(names, ["2--read-demo---item---API-TOKEN.json"]);
+}
+
 #[test]
 fn a_suite_runs_against_a_recording_of_every_transport() {
     let sandbox = Sandbox::new();

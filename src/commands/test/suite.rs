@@ -255,11 +255,12 @@ impl SuiteReader<'_> {
             return None;
         };
         self.templates.uses.clear();
-        let subject = action.value.as_str().unwrap_or_default();
-        let subject = self.templates.text(subject, action.value.offset, &self.captured);
+        let written = action.value.as_str().unwrap_or_default();
+        let subject = self.templates.text(written, action.value.offset, &self.captured);
         let name = match node.get("name").and_then(|member| member.value.as_str()) {
             Some(name) => name.to_owned(),
-            None => format!("{number}: {} {subject}", action.key),
+            // Names are printed and are those of snapshots: no secret may be in them.
+            None => format!("{number}: {} {written}", action.key),
         };
         if !self.names.insert(name.clone()) {
             let at = node.get("name").map_or(node.offset, |member| member.offset);

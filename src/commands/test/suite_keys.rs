@@ -136,7 +136,8 @@ pub const ACTION_KEYS: &[SuiteKey] = &[
 
 /// The other keys of a test.
 pub const TEST_KEYS: &[SuiteKey] = &[
-    key("name", FieldType::Text, "name = \"adds\"", "The name of the test.").default("its number and what it does"),
+    key("name", FieldType::Text, "name = \"adds\"", "The name of the test.")
+        .default("its number and what it does, as it is written in the file"),
     key(
         "args",
         FieldType::Table,

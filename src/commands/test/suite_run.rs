@@ -125,7 +125,7 @@ pub(super) async fn run(
     match stopped {
         Some(failure) => Err(failure),
         None => {
-            let (target, file) = (target.name.clone(), Some(suite.source.display_path.clone()));
+            let (target, file) = (context.ui.redacted(&target.name), Some(suite.source.display_path.clone()));
             Ok(TestReport { target, file, is_one_of_several, results })
         }
     }
