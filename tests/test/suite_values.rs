@@ -107,6 +107,46 @@ fn the_default_name_of_a_test_is_that_of_the_file() {
 }
 
 #[test]
+fn what_is_expected_of_a_result_fails_without_one() {
+    let server = Mcp::modern()
+        .on("tools/call", |call| call.error(-32000, "out of paper"))
+        .on("resources/read", |call| call.error(-32002, "not found"))
+        .stdio();
+    let sandbox = Sandbox::new();
+    let test = |lines: &str| {
+        let text = format!(
+            "target = \"{}\"\n[[test]]\nname = \"a\"\ncall = \"echo\"\nvalidate = false\nargs = {{ text = \"x\" }}\nfails = \"failed\"\n{lines}\n",
+            server.target()
+        );
+        sandbox.file("suite.toml", text);
+        sandbox.mcpipe(["test", "suite.toml"]).run()
+    };
+    test("message = \"out of paper\"").exits(0).prints("suite.toml\tok\ta\t-\n");
+    for line in [
+        "contains = \"out of stock\"",
+        "text = \"x\"",
+        "matches = \"paper\"",
+        "structured = { a = 1 }",
+        "expect = '.isError'",
+        "capture = { id = '.id' }",
+        "snapshot = true",
+    ] {
+        let run = test(&format!("message = \"paper\"\n{line}"));
+        run.exits(9).stdout_contains("      suite.toml:9: there is no result to compare: ");
+        run.stdout_contains("out of paper")
+            .stdout_contains("hint: compare the message with 'message', which needs no result\n");
+    }
+    // A failure of another class is the only problem.
+    let run = test("contains = \"x\"");
+    run.exits(9).stdout_contains("suite.toml:8: there is no result to compare: ");
+    let text = std::fs::read_to_string(sandbox.work().join("suite.toml")).unwrap().replace("\"failed\"", "\"timeout\"");
+    sandbox.file("suite.toml", text);
+    let run = sandbox.mcpipe(["test", "suite.toml"]).run();
+    run.exits(9).stdout_contains("it failed as 'failed', not as 'timeout'");
+    assert!(!run.stdout().contains("no result"), "{run:?}");
+}
+
+#[test]
 fn a_suite_runs_against_a_recording_of_every_transport() {
     let sandbox = Sandbox::new();
     let socket = sandbox.path().join("s");

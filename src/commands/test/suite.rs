@@ -90,6 +90,14 @@ pub(super) struct SuiteTest {
     pub uses: Vec<String>,
 }
 
+impl SuiteTest {
+    /// The first line that needs a result.
+    pub fn first_use_of_result(&self) -> Option<usize> {
+        let expectations = self.expectations.iter().map(|expectation| expectation.line);
+        expectations.chain(self.captures.iter().map(|capture| capture.line)).chain(self.snapshot).min()
+    }
+}
+
 /// A value and its line.
 #[derive(Clone, Debug)]
 pub(super) struct Located<T> {

@@ -183,7 +183,8 @@ pub const TEST_KEYS: &[SuiteKey] = &[
     )
     .details(
         "A tool that reports an error is `failed`; the other classes are those of the exit codes. Without this key, the \
-         test must succeed.",
+         test must succeed. Keys about the result, such as `contains`, need one: if the server responds with an error \
+         instead, its message can only be compared with `message`.",
     ),
     key(
         "message",

@@ -304,6 +304,11 @@ impl SuiteSession {
                     let what = format!("the message does not match /{}/", message.value);
                     attempt.problem(message.line, what, vec![format!("message: {}", show_text(&said()))]);
                 }
+                if let (None, Some(line)) = (&result, test.first_use_of_result()) {
+                    let what = format!("there is no result to compare: {}", show_text(&said()));
+                    attempt.problem(line, what, Vec::new());
+                    attempt.hint = Some("compare the message with 'message', which needs no result".to_owned());
+                }
             }
         }
         let mut problems: Vec<(usize, FailedExpectation)> =
