@@ -30,11 +30,11 @@ impl CompletedToolCall {
     fn blocks(&self) -> Vec<ContentBlock<'_>> {
         let result = match &self.outcome {
             Ok(result) => result,
-            Err(text) => return vec![ContentBlock::Unparsed(text.clone())],
+            Err(text) => return vec![ContentBlock::Unparsed(text.into())],
         };
         let found = content_blocks(result).unwrap_or_default();
         match self.structured_content() {
-            Some(value) if found.is_empty() => vec![ContentBlock::Unparsed(value.to_string())],
+            Some(value) if found.is_empty() => vec![ContentBlock::Unparsed(value.to_string().into())],
             _ => found,
         }
     }
@@ -153,7 +153,7 @@ fn result_text(done: &CompletedToolCall) -> String {
 pub(super) fn block_text(block: &ContentBlock<'_>) -> String {
     match block {
         ContentBlock::Text(text) => text.decode().into_owned(),
-        ContentBlock::Unparsed(text) => text.clone(),
+        ContentBlock::Unparsed(text) => text.clone().into_owned(),
         ContentBlock::Link(line) => line.clone(),
         ContentBlock::Unknown(kind) => format!("[content of type {kind}]"),
         ContentBlock::Binary(binary) => format!("[{} omitted: not supported by the API]", binary.description()),

@@ -11,7 +11,7 @@ use super::escape::collapse_whitespace;
 use super::save::{FileData, FileNaming, FileSaver, decode_base64, decoded_length, write_decoded, write_file};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::protocol::json::JsonText;
-use crate::protocol::json_cursor::JsonCursor;
+use crate::protocol::json_cursor::{JsonCursor, find_member};
 
 /// A content block, or one entry of a resource's `contents`.
 #[derive(Clone, Debug)]
@@ -25,7 +25,7 @@ pub enum ContentBlock<'a> {
     /// A type that mcpipe does not know.
     Unknown(String),
     /// No content block at all: its raw JSON.
-    Unparsed(String),
+    Unparsed(Cow<'a, str>),
 }
 
 /// Binary content, still encoded.
@@ -171,7 +171,7 @@ impl<'a> ContentBlock<'a> {
     fn read(cursor: &mut JsonCursor<'a>) -> Self {
         let start = *cursor;
         let block = JsonObject::read(cursor).and_then(|block| Self::from_members(&block));
-        block.unwrap_or_else(|| ContentBlock::Unparsed(start.text_to(cursor).to_owned()))
+        block.unwrap_or_else(|| ContentBlock::Unparsed(start.text_to(cursor).into()))
     }
 
     fn from_members(block: &JsonObject<'a>) -> Option<Self> {
@@ -218,6 +218,32 @@ fn link_text(block: &JsonObject<'_>) -> Option<String> {
         line += &format!(", {}", format_rounded_size(bytes));
     }
     Some(format!("[{line}]"))
+}
+
+/// What is shown of a tool result, on standard output or in a file: its blocks, and as JSON its structured content if
+/// there is no text, or all of it if there is nothing else. A malformed block is omitted: the failure that follows names
+/// it.
+pub(super) fn shown_blocks(result: &RawValue) -> Vec<ContentBlock<'_>> {
+    let result_json = result.get();
+    if let Some(text) = JsonText::new(result_json) {
+        return vec![ContentBlock::Text(text)];
+    }
+    let structured = find_member(result_json, "structuredContent");
+    let Some(mut blocks) = content_blocks(result) else {
+        // Results with structured content only are common.
+        let json = Some(structured.unwrap_or(result_json)).filter(|_| result_json != "null");
+        return json.map(|json| ContentBlock::Unparsed(json.into())).into_iter().collect();
+    };
+    let malformed = blocks.extract_if(.., |block| matches!(block, ContentBlock::Unparsed(_))).count();
+    let is_empty = blocks.is_empty() && malformed == 0;
+    blocks.retain(|block| !matches!(block, ContentBlock::Text(text) if text.is_empty()));
+    if blocks.iter().any(|block| matches!(block, ContentBlock::Text(text) if !text.is_blank())) {
+        return blocks;
+    }
+    let has_more = || JsonObject::new(result_json).is_some_and(|all| all.has_more(|_| true));
+    let json = structured.or_else(|| (is_empty && has_more()).then_some(result_json));
+    blocks.extend(json.map(|json| ContentBlock::Unparsed(json.into())));
+    blocks
 }
 
 /// The blocks of a tool result; `None` if it has no `content`.
@@ -278,7 +304,7 @@ pub(super) fn list_items<'a>(result: &'a RawValue, name: &str) -> Option<Vec<&'a
 #[must_use]
 pub fn resource_contents(result: &RawValue) -> Option<Vec<ContentBlock<'_>>> {
     fn read(json: &str) -> ContentBlock<'_> {
-        ContentBlock::parse_resource(json).unwrap_or_else(|| ContentBlock::Unparsed(json.to_owned()))
+        ContentBlock::parse_resource(json).unwrap_or_else(|| ContentBlock::Unparsed(json.into()))
     }
     list_items(result, "contents").map(|all| all.into_iter().map(read).collect())
 }

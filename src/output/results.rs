@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 
 use super::content::{
     ContentBlock, JsonObject, content_blocks, contents_entries, entry_data, list_items, parse_blocks,
-    resource_contents, write_resource,
+    resource_contents, shown_blocks, write_resource,
 };
 use super::document::JsonDocument;
 use super::escape::collapse_whitespace;
@@ -17,7 +17,6 @@ use super::save::{FileData, FileNaming, FileSaver, write_file};
 use super::{Style, Ui};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::protocol::json::JsonText;
-use crate::protocol::json_cursor::find_member;
 use crate::protocol::json_string::encode_string;
 
 impl Ui {
@@ -36,7 +35,7 @@ impl Ui {
             Ok(saver) => (saver, Ok(())),
             Err(failure) => (None, Err(failure)),
         };
-        self.print_tool_blocks(raw, saver)?;
+        self.print_blocks(&shown_blocks(raw), saver, "--save DIR writes it")?;
         not_made
     }
 
@@ -58,30 +57,6 @@ impl Ui {
         }
         self.print_document(result)?;
         outcome
-    }
-
-    fn print_tool_blocks(&self, result: &RawValue, saver: Option<FileSaver>) -> Result<()> {
-        if let Some(text) = JsonText::new(result.get()) {
-            return self.print_line(&text.decode());
-        }
-        let Some(mut blocks) = content_blocks(result) else {
-            // Results with structured content only are common.
-            return match find_member(result.get(), "structuredContent").unwrap_or(result.get()) {
-                "null" if result.get() == "null" => Ok(()),
-                json => self.print_json_pretty(json),
-            };
-        };
-        // The failure that follows names them.
-        let unparsed = blocks.extract_if(.., |block| matches!(block, ContentBlock::Unparsed(_))).count();
-        self.print_blocks(&blocks, saver, "--save DIR writes it")?;
-        if blocks.iter().any(|block| matches!(block, ContentBlock::Text(text) if !text.is_blank())) {
-            return Ok(());
-        }
-        if let Some(structured) = find_member(result.get(), "structuredContent") {
-            return self.print_json_pretty(structured);
-        }
-        let more = JsonObject::new(result.get()).is_some_and(|all| all.has_more(|_| true));
-        if blocks.is_empty() && unparsed == 0 && more { self.print_json_pretty(result.get()) } else { Ok(()) }
     }
 
     /// Only the structured content, unchanged.
@@ -156,9 +131,9 @@ impl Ui {
                     self.print_blocks(&[ContentBlock::Binary(binary)], None, "--save DIR writes it")?;
                 }
                 ContentBlock::Binary(binary) => self.print_binary(&binary)?,
-                ContentBlock::Link(text) | ContentBlock::Unknown(text) | ContentBlock::Unparsed(text) => {
-                    self.print_json_pretty(&text)?
-                }
+                ContentBlock::Unparsed(json) => self.print_json_pretty(&json)?,
+                // No entry of `contents` is read as one.
+                ContentBlock::Link(_) | ContentBlock::Unknown(_) => {}
             }
         }
         Ok(())
@@ -178,13 +153,7 @@ impl Ui {
         };
         let line = |text: String| FileData::Bytes((text + "\n").into_bytes().into());
         let pretty = |json: &str| line(pretty(json, JsonStyle { color: false, escape_unsafe: false }));
-        let blocks = match content_blocks(result) {
-            Some(blocks) if !blocks.is_empty() => blocks,
-            _ => {
-                let whole = find_member(result.get(), "structuredContent").unwrap_or(result.get());
-                return write_file(file, &[pretty(whole)]);
-            }
-        };
+        let blocks = shown_blocks(result);
         if blocks.len() > 1 && blocks.iter().any(|block| matches!(block, ContentBlock::Binary(_))) {
             self.warn(&format!(
                 "{} has all parts of the result, one after the other; --save DIR writes each image or other binary content \
@@ -202,7 +171,8 @@ impl Ui {
                 }
                 ContentBlock::Binary(binary) => parts.push(binary.into_file_data()?),
                 ContentBlock::Link(text) => parts.push(line(text)),
-                ContentBlock::Unknown(json) | ContentBlock::Unparsed(json) => parts.push(pretty(&json)),
+                ContentBlock::Unknown(kind) => parts.push(line(describe_unknown(&kind))),
+                ContentBlock::Unparsed(json) => parts.push(pretty(&json)),
             }
         }
         write_file(file, &parts)
@@ -258,12 +228,7 @@ impl Ui {
                 ContentBlock::Text(text) if text.is_empty() => {}
                 ContentBlock::Text(text) => self.print_json_string(*text, "\n")?,
                 ContentBlock::Link(line) => self.print_annotation(line)?,
-                ContentBlock::Unknown(kind) => {
-                    self.print_annotation(&format!(
-                        "[unknown content type '{}'; --json shows it]",
-                        collapse_whitespace(kind)
-                    ))?;
-                }
+                ContentBlock::Unknown(kind) => self.print_annotation(&describe_unknown(kind))?,
                 ContentBlock::Unparsed(json) => self.print_json_pretty(json)?,
                 ContentBlock::Binary(binary) => match saver.as_mut().map(|saver| binary.save(saver)) {
                     None => {
@@ -305,6 +270,11 @@ impl Ui {
             self.print_bytes(&[path.as_os_str().as_encoded_bytes(), b"\n"].concat())
         }
     }
+}
+
+/// The line that stands for content of a type that mcpipe does not know.
+fn describe_unknown(kind: &str) -> String {
+    format!("[unknown content type '{}'; --json shows it]", collapse_whitespace(kind))
 }
 
 #[cfg(test)]

@@ -29,6 +29,37 @@ fn a_result_is_written_to_a_file() {
     sandbox.mcpipe(["call", &server.target(), "fail", "-o", "none/out"]).run().exits(2);
 }
 
+/// Except for binary content, a file gets what standard output would.
+#[test]
+fn a_file_has_what_standard_output_has() {
+    let text = |text: &str| json!({"type": "text", "text": text});
+    let structured = json!({"rows": 3});
+    let link = json!({"type": "resource_link", "uri": "demo://a", "name": "a"});
+    for (result, shown) in [
+        (json!({"content": [text("")], "structuredContent": structured}), "{\n  \"rows\": 3\n}\n"),
+        (json!({"content": [text(" \n")], "structuredContent": structured}), " \n{\n  \"rows\": 3\n}\n"),
+        (json!({"content": [text("a")], "structuredContent": structured}), "a\n"),
+        (json!({"content": [], "structuredContent": structured}), "{\n  \"rows\": 3\n}\n"),
+        (json!({"structuredContent": structured}), "{\n  \"rows\": 3\n}\n"),
+        (json!({"content": []}), ""),
+        (json!({"content": [text("a"), text(""), text("b")]}), "a\nb\n"),
+        (
+            json!({"content": [text("a"), {"type": "video"}, link]}),
+            "a\n[unknown content type 'video'; --json shows it]\n[link a demo://a]\n",
+        ),
+        (json!({"content": [text("a"), {"type": "text"}]}), "a\n"),
+        (json!({"content": [7]}), ""),
+    ] {
+        let server = answering(result.clone());
+        let sandbox = Sandbox::new();
+        let printed = sandbox.mcpipe(["call", &server.target(), "fail"]).run();
+        let written = sandbox.mcpipe(["call", &server.target(), "fail", "-o", "out"]).run();
+        assert_eq!(printed.stdout(), shown, "{result}");
+        assert_eq!(std::fs::read_to_string(sandbox.work().join("out")).unwrap(), shown, "{result}");
+        assert_eq!(written.prints("").stderr(), printed.stderr(), "{result}");
+    }
+}
+
 #[test]
 fn an_image_is_written_as_its_bytes() {
     let server = answering(json!({"content": [{"type": "image", "data": "AAEC", "mimeType": "image/png"}]}));
