@@ -193,7 +193,8 @@ impl Measurement {
 
     /// The time that this part of the calls did not exceed (nearest rank).
     fn percentile(&self, part: f64) -> Duration {
-        let rank = (part / 100.0 * self.times.len() as f64).ceil();
+        // A product that is a whole number may come out a little greater: 99.9 % of 1,000 are 999.
+        let rank = (part * self.times.len() as f64 / 100.0 * (1.0 - 4.0 * f64::EPSILON)).ceil();
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a rank is a small natural number")]
         let index = (rank as usize).clamp(1, self.times.len().max(1)) - 1;
         self.times.get(index).copied().unwrap_or_default()
@@ -207,7 +208,8 @@ impl Measurement {
             Metric::Max => self.percentile(100.0).as_secs_f64(),
             Metric::Mean => self.times.iter().sum::<Duration>().as_secs_f64() / count.max(1.0),
             Metric::Errors => self.error_count() as f64,
-            Metric::ErrorPercent => self.error_count() as f64 / count.max(1.0) * 100.0,
+            // In this order, the quotient of two whole numbers is exactly the number that a limit is read as.
+            Metric::ErrorPercent => self.error_count() as f64 * 100.0 / count.max(1.0),
             Metric::Rate => count / self.elapsed.as_secs_f64().max(f64::MIN_POSITIVE),
         }
     }
@@ -317,6 +319,37 @@ impl Measurement {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_percentile_has_the_nearest_rank() {
+        let millis = |count: u64| Measurement {
+            times: (1..=count).map(Duration::from_millis).collect(),
+            ..Measurement::default()
+        };
+        for count in (1..=100).chain([999, 1000, 1001, 10_000]) {
+            let measured = millis(count);
+            for thousandths in 0..=1000 {
+                let part: f64 = format!("{}.{}", thousandths / 10, thousandths % 10).parse().unwrap_or(f64::NAN);
+                let rank = (thousandths * count).div_ceil(1000).max(1);
+                assert_eq!(measured.percentile(part), Duration::from_millis(rank), "p{part} of {count}");
+            }
+        }
+        assert_eq!(millis(0).percentile(99.9), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_percentage_of_errors_is_the_number_of_a_limit() {
+        for failed in 0..=1000_u32 {
+            let measured = Measurement {
+                times: vec![Duration::ZERO; 1000],
+                errors: BTreeMap::from([("failed", failed as usize)]),
+                ..Measurement::default()
+            };
+            let limit = format!("errors<={}.{}%", failed / 10, failed % 10);
+            let violation = Threshold::parse(&limit).map(|limit| limit.violation(measured.value(limit.metric())));
+            assert_eq!(violation.ok(), Some(None), "{limit}");
+        }
+    }
 
     #[test]
     fn the_lateness_of_the_timer_does_not_count_and_a_stall_does() {
