@@ -341,6 +341,7 @@ fn the_end_of_a_subscription_by_a_modern_server_is_passed_on() {
     server.wait_for("another subscription", |_| sent("subscriptions/listen").len() == 2);
     watch.signal(rustix::process::Signal::INT);
     watch.wait().exits(130).stderr_contains("the server ended the subscription; retrying in ");
+    server.wait_for("a cancellation", |_| !sent("notifications/cancelled").is_empty());
     // The one that the server ended is not canceled.
     let canceled: Vec<Value> =
         sent("notifications/cancelled").iter().map(|message| message["params"]["requestId"].clone()).collect();
