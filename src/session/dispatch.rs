@@ -195,9 +195,9 @@ impl RpcState {
         }
     }
 
-    /// Closes the connection state and notifies everyone who waits.
+    /// Closes the connection state and notifies everyone who waits. The first reason is the one that counts.
     pub(crate) fn mark_closed(&self, failure: &Failure) {
-        *lock(&self.closed_reason) = Some(failure.clone());
+        lock(&self.closed_reason).get_or_insert_with(|| failure.clone());
         self.closed.notify_waiters();
         self.fail_all(failure);
     }

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use rustix::process::Signal;
 use serde_json::json;
 
 use super::Sessions;
 use crate::support::mcp_http::LegacyHttpOptions;
 use crate::support::oauth::ProtectedServer;
 use crate::support::tls::CertificateAuthority;
-use crate::support::{HttpServer, Mcp, Reply, ServerAction, WebSocketEvent, WebSocketServer};
+use crate::support::{Feed, HttpServer, Mcp, Reply, ServerAction, WebSocketEvent, WebSocketServer};
 
 /// The methods of the requests to a server, with the HTTP method of those without a message.
 fn methods(server: &HttpServer) -> Vec<String> {
@@ -149,6 +150,34 @@ fn the_log_level_is_set_again_in_a_new_session_of_the_server() {
     call().exits(5);
     call().succeeds();
     assert_eq!(set(), 2);
+    sessions.stop_all();
+}
+
+#[test]
+fn a_command_that_watches_subscribes_again_in_a_new_session_of_the_server() {
+    let mcp = Mcp::legacy("2025-11-25")
+        .capabilities(json!({"tools": {}, "resources": {"subscribe": true}}))
+        .on("resources/subscribe", |call| call.result(json!({})))
+        .on("resources/unsubscribe", |call| call.result(json!({})));
+    let get_stream = Some(Feed::default());
+    let script = mcp.http_script(LegacyHttpOptions { session_id: Some("s"), get_stream, ..Default::default() });
+    let server = HttpServer::start(move |request| match request.rpc_method().as_str() {
+        "tools/call" => Reply::text("text/plain", "Session not found").with_status(404),
+        _ => script(request),
+    });
+    let (sessions, url) = (Sessions::new(), server.url("/mcp"));
+    sessions.start(&url);
+    let watch = sessions.sandbox.mcpipe(["read", &url, "demo://hello", "--watch"]).allow_leftovers().start();
+    watch.wait_for_stdout("hello\n");
+    sessions.run(&["call", &url, "echo", "text=hi"]).exits(5);
+    let call = server.wait_for("the call", |request| request.rpc_method() == "tools/call");
+    server.wait_for("another reading", |request| request.rpc_method() == "resources/read" && request.n > call.n);
+    watch.signal(Signal::INT);
+    watch.wait().exits(130).stderr_contains("the session has expired; retrying in ");
+    server.wait_for("the end of the subscription", |request| request.rpc_method() == "resources/unsubscribe");
+    let seen = methods(&server);
+    let count = |method: &str| seen.iter().filter(|name| *name == method).count();
+    assert_eq!((count("initialize"), count("resources/subscribe"), count("resources/unsubscribe")), (2, 2, 1));
     sessions.stop_all();
 }
 

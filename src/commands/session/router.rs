@@ -20,7 +20,7 @@ use tokio::time::timeout;
 use crate::cli::LogLevel;
 use crate::commands::session::shared_handshake::SharedHandshake;
 use crate::commands::session::shared_settings::SharedSettings;
-use crate::error::Failure;
+use crate::error::{ErrorKind, Failure};
 use crate::protocol::json::{member, parse_truncated};
 use crate::protocol::revision::Revision;
 use crate::protocol::rpc::{self, RawJson, RpcError, RpcMessage, RpcResponse};
@@ -39,6 +39,9 @@ const MAX_QUEUED: u32 = 8 << 20;
 const STUCK_TIMEOUT: Duration = Duration::from_secs(5);
 /// How many messages of one command may be on their way to the server.
 const MAX_SENDING: usize = 64;
+
+/// Why commands are disconnected whose server has forgotten its session.
+const SESSION_EXPIRED: &str = "the session has expired";
 
 /// Names and values.
 type HttpHeaders = Vec<(String, String)>;
@@ -111,6 +114,23 @@ impl RouterState {
             self.settings.forget_level();
         }
         name.is_some()
+    }
+
+    /// Disconnects the commands that have no request in progress, except one: what they set at the server is lost.
+    fn disconnect_idle_except(&mut self, client: u64, why: &Failure) {
+        let pending = &self.pending;
+        let is_idle = |number: &u64| *number != client && !pending.keys().any(|id| client_of(*id) == *number);
+        let idle: Vec<Client> =
+            self.clients.extract_if(.., |number, _| is_idle(number)).map(|(_, idle)| idle).collect();
+        disconnect(idle, why);
+    }
+}
+
+/// Tells commands why they are disconnected. Their connections are closed when that is written.
+fn disconnect(clients: impl IntoIterator<Item = Client>, why: &Failure) {
+    let end = item_line(&Incoming { request_id: None, item: IncomingItem::Failed(why.clone()) });
+    for client in clients {
+        let _ = client.queue.send(QueuedLine { text: end.clone(), permit: None });
     }
 }
 
@@ -546,6 +566,7 @@ impl Router {
             if is_lost && upstream.transport.legacy_session().is_some_and(|http| http.forget_session()) {
                 *handshake = SharedHandshake::New;
                 state.settings.forget_server();
+                state.disconnect_idle_except(client_of(id), &Failure::new(ErrorKind::Unreachable, SESSION_EXPIRED));
             }
             return Vec::new();
         };
@@ -672,11 +693,7 @@ impl Router {
             state.asked.clear();
             std::mem::take(&mut state.clients)
         };
-        let end = item_line(&Incoming { request_id: None, item: IncomingItem::Failed(failure.clone()) });
-        for client in clients.into_values() {
-            let _ = client.queue.send(QueuedLine { text: end.clone(), permit: None });
-        }
-        // Their connections are closed when the queues are written.
+        disconnect(clients.into_values(), failure);
         tokio::task::yield_now().await;
     }
 }
