@@ -23,7 +23,8 @@ use crate::util::duration::format_duration;
 impl Session {
     pub(crate) fn negotiator(&self) -> Negotiator<'_> {
         let (target, options, client_handler) = (&self.target, &self.options, self.client_handler.clone());
-        Negotiator { target, options, client_handler, wait_deadline: None, started_at: Instant::now() }
+        let (started_at, last_offer) = (Instant::now(), Arc::default());
+        Negotiator { target, options, client_handler, wait_deadline: None, started_at, last_offer }
     }
 
     /// The connection, opened for `first` if it is not open, with the response if opening it took the request.

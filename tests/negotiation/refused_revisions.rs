@@ -77,6 +77,23 @@ fn the_next_older_revision_is_offered_if_the_refusal_names_none() {
 }
 
 #[test]
+fn the_last_offer_is_used_if_the_server_names_no_revision() {
+    let script = Mcp::legacy("2025-06-18").http_script(LegacyHttpOptions::default());
+    let server = HttpServer::start(move |request| match request.rpc_method().as_str() {
+        "initialize" if request.json()["params"]["protocolVersion"] == "2025-06-18" => {
+            let result = json!({"capabilities": {"tools": {}}, "serverInfo": {"name": "fake", "version": "1"}});
+            Reply::json(&json!({"jsonrpc": "2.0", "id": request.id(), "result": result}))
+        }
+        "initialize" => error(request, -32602, "Unsupported protocol version", Value::Null),
+        _ => script(request),
+    });
+    let args = ["call", &server.url("/mcp"), "echo", "text=hi", "--protocol", "legacy"];
+    Sandbox::new().mcpipe(args).run().succeeds().prints("hi\n");
+    let call = server.requests().into_iter().find(|request| request.rpc_method() == "tools/call").unwrap();
+    assert_eq!(call.header("mcp-protocol-version"), Some("2025-06-18"));
+}
+
+#[test]
 fn an_older_revision_is_offered_over_stdio_too() {
     let legacy = Arc::new(Mcp::legacy("2024-11-05"));
     let server = StdioServer::start(move |process, event| match event {

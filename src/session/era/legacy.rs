@@ -1,6 +1,6 @@
 //! The era with a handshake (2024-11-05 to 2025-11-25): `initialize`, `initialized`, then requests.
 
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
@@ -21,6 +21,7 @@ use crate::session::operation::push_member;
 use crate::session::request::{CancelMode, OutgoingRequest, RequestOutcome};
 use crate::session::rpc_client::RpcClient;
 use crate::transport::BoxFuture;
+use crate::util::lock::lock;
 
 /// How to send `initialize`.
 #[derive(Clone)]
@@ -35,6 +36,8 @@ pub struct Handshake {
     pub initialize_timeout: Option<Duration>,
     /// The time limit of later requests.
     pub request_timeout: Option<Duration>,
+    /// The revision that was last offered.
+    pub last_offer: Arc<Mutex<Option<Revision>>>,
 }
 
 impl Handshake {
@@ -94,6 +97,7 @@ impl Handshake {
     }
 
     async fn send_initialize(&self, rpc: &RpcClient, offer: Revision) -> RequestOutcome {
+        *lock(&self.last_offer) = Some(offer);
         let mut params = json!({
             "protocolVersion": offer.as_str(),
             "capabilities": self.client_handler.declared_capabilities(offer),
@@ -166,7 +170,7 @@ impl Handshake {
         let server = ServerInfo::from_result(&value);
         let chosen = match name {
             // A server that names no revision uses the offered one.
-            None => self.offered_revision(),
+            None => lock(&self.last_offer).unwrap_or_else(|| self.offered_revision()),
             Some(name) => Revision::parse(name).filter(|revision| !revision.is_modern()).ok_or_else(|| {
                 let all = Revision::ALL.map(Revision::as_str).join(", ");
                 Failure::new(

@@ -6,14 +6,14 @@
 pub(crate) mod classify;
 mod http;
 pub(crate) mod stream;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use serde_json::Map;
 
 use crate::error::{ErrorKind, Failure, FailureDetails, Result};
 use crate::protocol::method;
-use crate::protocol::revision::RevisionPin;
+use crate::protocol::revision::{Revision, RevisionPin};
 use crate::protocol::rpc::RawJson;
 use crate::protocol::views::ServerInfo;
 use crate::session::cache::ServerProfile;
@@ -84,6 +84,8 @@ pub struct Negotiator<'a> {
     /// When negotiation began: starting the server and negotiating have one time limit, however often a process is
     /// started.
     pub started_at: Instant,
+    /// The revision that was last offered with `initialize`.
+    pub last_offer: Arc<Mutex<Option<Revision>>>,
 }
 
 impl Negotiator<'_> {
@@ -145,6 +147,7 @@ impl Negotiator<'_> {
             connect_timeout: self.options.transport.connect_timeout,
             initialize_timeout: self.attempt_timeout(),
             request_timeout: self.options.timeout,
+            last_offer: self.last_offer.clone(),
         }
     }
 
