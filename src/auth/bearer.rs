@@ -12,6 +12,7 @@ use tokio::sync::Mutex;
 use url::Url;
 
 use crate::auth::clock::unix_seconds;
+use crate::auth::credentials::is_token_of;
 use crate::auth::http_client::OAuthHttpClient;
 use crate::auth::interaction::UserInteraction;
 use crate::config::bearer::{BearerSource, strip_bearer_scheme};
@@ -61,10 +62,6 @@ struct CurrentToken {
     expires_at: Option<u64>,
     /// When the token was obtained because the one before it was refused.
     replaced_at: Option<Instant>,
-    /// How many requests carried the token.
-    sent: usize,
-    /// How many requests may still be refused for the token before it.
-    outdated: usize,
 }
 
 /// What changes when a file is replaced or written.
@@ -179,14 +176,19 @@ impl BearerProvider {
     }
 
     /// Whether there is another token than the one that was refused.
-    async fn replaced_after_refusal(&self, response: &UnexpectedResponse) -> Result<bool> {
+    async fn replaced_after_refusal(
+        &self,
+        authorization: Option<&Secret>,
+        response: &UnexpectedResponse,
+    ) -> Result<bool> {
         if response.status != 401 {
             return Ok(false);
         }
         let mut current = self.current.lock().await;
-        if current.outdated > 0 {
-            // Another request was refused for the same token, and obtained a new one.
-            current.outdated -= 1;
+        // Another request was refused for the same token, and obtained a new one.
+        if let (Some(sent), Some(token)) = (authorization, &current.token)
+            && !is_token_of(sent, token)
+        {
             return Ok(true);
         }
         // Every ID token of GitHub is another one: a new one that is refused at once is not the cause.
@@ -195,7 +197,6 @@ impl BearerProvider {
             let refused = current.token.take();
             if Some(self.token(&mut current).await?) != refused {
                 current.replaced_at = Some(Instant::now());
-                current.outdated = std::mem::take(&mut current.sent).saturating_sub(1);
                 return Ok(true);
             }
         }
@@ -218,13 +219,16 @@ impl Authorize for BearerProvider {
             }
             let mut current = self.current.lock().await;
             let token = self.token(&mut current).await?;
-            current.sent += 1;
             Ok(vec![(AUTHORIZATION, Secret::new(format!("Bearer {}", token.reveal())))])
         })
     }
 
-    fn handle_rejection<'a>(&'a self, response: &'a UnexpectedResponse) -> BoxFuture<'a, Result<bool>> {
-        Box::pin(self.replaced_after_refusal(response))
+    fn handle_rejection<'a>(
+        &'a self,
+        authorization: Option<&'a Secret>,
+        response: &'a UnexpectedResponse,
+    ) -> BoxFuture<'a, Result<bool>> {
+        Box::pin(self.replaced_after_refusal(authorization, response))
     }
 }
 

@@ -367,6 +367,12 @@ pub fn server_id(server: &Url) -> String {
     default_resource(server)
 }
 
+/// Whether this is the token in the value of an `Authorization` header.
+#[must_use]
+pub fn is_token_of(authorization: &Secret, token: &Secret) -> bool {
+    authorization.reveal().split_once(' ').is_some_and(|(_, sent)| sent == token.reveal())
+}
+
 /// The digest of the query of a resource, for the store key: tokens for one query are not used for another (`AUT-20`).
 /// The query itself may contain an API key, and the index of the keychain must not contain secrets.
 fn query_digest(query: &str) -> String {

@@ -54,9 +54,14 @@ pub trait Authorize: Send + Sync {
         url: &'a reqwest::Url,
     ) -> BoxFuture<'a, Result<Vec<(HeaderName, Secret)>>>;
 
-    /// The server responded with 401, or with 403 and a challenge. `Ok(true)`: there are new credentials,
-    /// send the request again; `Ok(false)`: report the response.
-    fn handle_rejection<'a>(&'a self, refusal: &'a UnexpectedResponse) -> BoxFuture<'a, Result<bool>>;
+    /// The server responded with 401, or with 403 and a challenge, to a request with this `Authorization` header; it
+    /// may be an older one than [`Authorize::headers`] returns now. `Ok(true)`: there are new credentials, send the
+    /// request again; `Ok(false)`: report the response.
+    fn handle_rejection<'a>(
+        &'a self,
+        authorization: Option<&'a Secret>,
+        refusal: &'a UnexpectedResponse,
+    ) -> BoxFuture<'a, Result<bool>>;
 
     /// A response with another error status brought these challenges (RFC 9110 §11.6.1).
     fn store_challenges<'a>(&'a self, _challenges: &'a [String]) -> BoxFuture<'a, ()> {

@@ -1,8 +1,8 @@
 //! Expired tokens: refreshed before use and after a rejection, by one process for all, and removed only if the
 //! authorization server itself rejects them.
 
-use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -117,6 +117,45 @@ fn aut_23_a_refused_token_is_refreshed_once_and_the_request_repeated_once() {
     refused.exits(4).stderr_contains("mcpipe auth login");
     assert_eq!(server.requested_grants()[2..], ["refresh_token"]);
     server.assert_no_secret_left(&sandbox, &[&refused]);
+}
+
+/// Two requests carry the old token. One is refused, and is accepted with the new token before the other is refused.
+#[test]
+fn a_late_refusal_of_the_old_token_is_not_about_the_new_one() {
+    for (status, challenge, login, grant) in [
+        (401, "Bearer error=\"invalid_token\"", "never", "refresh_token"),
+        (403, "Bearer error=\"insufficient_scope\", scope=\"more\"", "always", "authorization_code"),
+    ] {
+        let mcp = crate::support::Mcp::modern().http_script(crate::support::mcp_http::LegacyHttpOptions::default());
+        let (old_requests, new_requests) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let wait_for = |count: &AtomicUsize, number: usize| {
+            let end = Instant::now() + Duration::from_secs(10);
+            while count.load(Ordering::SeqCst) < number && Instant::now() < end {
+                std::thread::sleep(Duration::from_millis(2));
+            }
+        };
+        let server = ProtectedServer::in_front_of(move |request| {
+            if request.rpc_method() != "tools/call" {
+                return mcp(request);
+            }
+            if request.header("authorization") != Some("Bearer access-1-call") {
+                let reply = mcp(request);
+                new_requests.fetch_add(1, Ordering::SeqCst);
+                return reply;
+            }
+            match old_requests.fetch_add(1, Ordering::SeqCst) {
+                0 => wait_for(&old_requests, 2),
+                _ => wait_for(&new_requests, 1),
+            }
+            Reply::status(status).header("WWW-Authenticate", challenge)
+        });
+        let sandbox = Sandbox::new();
+        let (url, lines) = (server.url(), "{\"tool\": \"add\", \"arguments\": {\"a\": 1, \"b\": 2}}\n".repeat(2));
+        sandbox.mcpipe(["auth", "login", &url, "--scope", "call"]).with_browser().run().exits(0);
+        let words = ["call", &url, "--batch", "-", "--jobs", "2", "--login", login];
+        sandbox.mcpipe(words).with_browser().stdin(lines).run().exits(0);
+        assert_eq!(server.requested_grants(), ["authorization_code", grant]);
+    }
 }
 
 #[test]

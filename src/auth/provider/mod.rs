@@ -133,7 +133,6 @@ impl ProviderInner {
         }
         let mut state = self.state.lock().await;
         self.ensure_fresh(&mut state).await?;
-        state.is_token_used = true;
         self.warn_if_unauthenticated(&mut state);
         if state.valid_tokens().is_some() {
             (state.ended_reason, state.sent_without_token) = (None, None);
@@ -158,8 +157,12 @@ impl Authorize for TokenProvider {
         Box::pin(self.0.authorization_headers(method, url))
     }
 
-    fn handle_rejection<'a>(&'a self, response: &'a UnexpectedResponse) -> BoxFuture<'a, Result<bool>> {
-        Box::pin(self.0.handle_rejection(response))
+    fn handle_rejection<'a>(
+        &'a self,
+        authorization: Option<&'a Secret>,
+        response: &'a UnexpectedResponse,
+    ) -> BoxFuture<'a, Result<bool>> {
+        Box::pin(self.0.handle_rejection(authorization, response))
     }
 
     fn store_challenges<'a>(&'a self, challenges: &'a [String]) -> BoxFuture<'a, ()> {

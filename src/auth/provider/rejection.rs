@@ -12,6 +12,7 @@ use crate::auth::metadata::is_same_issuer;
 use crate::auth::{dpop, scopes};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::protocol::challenge::{self, Challenge};
+use crate::secret::Secret;
 use crate::transport::UnexpectedResponse;
 use crate::util::shorten::shorten;
 
@@ -25,7 +26,11 @@ fn server_words(response: &UnexpectedResponse, challenge: Option<&Challenge>) ->
 }
 
 impl ProviderInner {
-    pub(super) async fn handle_rejection(self: &Arc<Self>, response: &UnexpectedResponse) -> Result<bool> {
+    pub(super) async fn handle_rejection(
+        self: &Arc<Self>,
+        authorization: Option<&Secret>,
+        response: &UnexpectedResponse,
+    ) -> Result<bool> {
         let arrived = Instant::now();
         self.context.http.record_peer_address(response.remote_ip);
         let challenges = challenge::parse_challenges(&response.challenges);
@@ -35,9 +40,9 @@ impl ProviderInner {
         let names = |scheme: &str| challenges.iter().any(|challenge| challenge.scheme == scheme);
         state.requires_dpop |= names("dpop") && !names("bearer");
         state.store_metadata_challenge(challenge);
-        // Another request was refused for the same reason and obtained a token: while this one waited for the lock, or
-        // before the new token was first sent.
-        if state.last_obtained.is_some_and(|(_, when)| when > arrived || !state.is_token_used) {
+        // The refusal is about earlier tokens: another request was refused for the same reason and obtained new ones.
+        // An authorization server may issue the same token again; then it was while this one waited for the lock.
+        if state.has_other_tokens(authorization) || state.last_obtained.is_some_and(|(_, when)| when > arrived) {
             return Ok(true);
         }
         if response.status == 401 && self.is_nonce_retry(&state, response, challenge) {

@@ -8,13 +8,14 @@ use std::time::{Duration, Instant};
 use tokio::task::JoinHandle;
 
 use crate::auth::clock::unix_seconds;
-use crate::auth::credentials::{Credentials, TokenSet};
+use crate::auth::credentials::{Credentials, TokenSet, is_token_of};
 use crate::auth::dpop::DpopKey;
 use crate::auth::login_context::LoginContext;
 use crate::auth::store::CredentialStore;
 use crate::config::oauth::OAuthSettings;
 use crate::error::{Failure, Result};
 use crate::protocol::challenge::Challenge;
+use crate::secret::Secret;
 
 /// A token that is refused this soon after it was obtained would be refused again after a refresh.
 const RECENTLY_OBTAINED: Duration = Duration::from_secs(10);
@@ -36,8 +37,6 @@ pub(super) struct ProviderState {
     pub stored_settings: Option<OAuthSettings>,
     /// How and when the current tokens were obtained, if it was in this run.
     pub last_obtained: Option<(TokenSource, Instant)>,
-    /// Whether the current tokens have been sent: an earlier refusal is about other tokens.
-    pub is_token_used: bool,
     /// How many logins were completed in a row, each because the server refused the token of the one before, and when
     /// the last one was.
     pub consecutive_logins: Option<(usize, Instant)>,
@@ -112,13 +111,20 @@ impl ProviderState {
         }
     }
 
+    /// Whether a request with this `Authorization` header would be sent with other tokens now.
+    pub fn has_other_tokens(&self, sent: Option<&Secret>) -> bool {
+        match sent {
+            Some(sent) => self.tokens().is_some_and(|tokens| !is_token_of(sent, &tokens.access)),
+            None => self.valid_tokens().is_some(),
+        }
+    }
+
     pub fn is_recently_obtained(&self, by: TokenSource) -> bool {
         self.last_obtained.is_some_and(|(source, when)| source == by && when.elapsed() < RECENTLY_OBTAINED)
     }
 
     pub fn mark_obtained(&mut self, by: TokenSource) {
         self.last_obtained = Some((by, Instant::now()));
-        self.is_token_used = false;
         self.ended_reason = None;
     }
 }

@@ -45,7 +45,7 @@ async fn aut_16_the_code_is_not_sent_if_the_promised_iss_is_missing() {
     let world = AuthTestEnv::new().await;
     *world.script.metadata.lock().unwrap() = json!({"authorization_response_iss_parameter_supported": true});
     let gate = world.provider(When::Always, &TestUser::new(UserAction::LogIn));
-    let failure = gate.handle_rejection(&world.refusal(401, BEARER)).await.unwrap_err();
+    let failure = gate.handle_rejection(None, &world.refusal(401, BEARER)).await.unwrap_err();
     assert_eq!(failure.kind(), ErrorKind::Auth);
     assert!(world.grant_types().is_empty());
     let stored = world.stored_credentials().await.unwrap();
@@ -56,14 +56,17 @@ async fn aut_16_the_code_is_not_sent_if_the_promised_iss_is_missing() {
 async fn a_redirect_url_can_be_pasted() {
     let world = AuthTestEnv::new().await;
     let person = TestUser::new(UserAction::Paste("http://127.0.0.1:1/callback?code=c0de&state=STATE".into()));
-    assert!(world.provider(When::Always, &person).handle_rejection(&world.refusal(401, BEARER)).await.unwrap());
+    assert!(world.provider(When::Always, &person).handle_rejection(None, &world.refusal(401, BEARER)).await.unwrap());
     assert_eq!(person.login_count(), 0, "no browser is opened");
     assert!(person.messages.lock().unwrap()[0].contains("/authorize?"));
     for wrong in ["http://127.0.0.1:1/callback?code=c0de&state=other", "what?", "code=c0de"] {
         let world = AuthTestEnv::new().await;
         let person = TestUser::new(UserAction::Paste(wrong.into()));
-        let failure =
-            world.provider(When::Always, &person).handle_rejection(&world.refusal(401, BEARER)).await.unwrap_err();
+        let failure = world
+            .provider(When::Always, &person)
+            .handle_rejection(None, &world.refusal(401, BEARER))
+            .await
+            .unwrap_err();
         assert_eq!(failure.kind(), ErrorKind::Auth, "{wrong}");
         assert!(world.grant_types().is_empty());
     }

@@ -19,6 +19,7 @@ use super::{BrowserMode, LOGIN_TIMEOUT, LoginContext, OAuthSettings, TokenProvid
 use crate::auth::credentials::Credentials;
 use crate::auth::store::CredentialStore;
 use crate::error::Failure;
+use crate::secret::Secret;
 use crate::transport::{Authorize, UnexpectedResponse};
 use crate::util::when::When;
 
@@ -28,6 +29,8 @@ pub struct AuthTestEnv {
     pub script: Arc<AuthServerScript>,
     pub dir: tempfile::TempDir,
     pub store: Arc<dyn CredentialStore>,
+    /// The last `Authorization` header of [`AuthTestEnv::authorization_header`].
+    pub last_sent: Mutex<Option<Secret>>,
 }
 
 /// How the authorization server behaves.
@@ -130,7 +133,7 @@ impl AuthTestEnv {
         .await;
         let dir = tempfile::tempdir().unwrap();
         let store = testing::file_store(dir.path());
-        AuthTestEnv { server: fake, script, dir, store }
+        AuthTestEnv { server: fake, script, dir, store, last_sent: Mutex::default() }
     }
 
     pub fn url(&self) -> Url {
@@ -168,7 +171,7 @@ impl AuthTestEnv {
     /// A login by a person with a browser.
     pub async fn log_in(&self) {
         let person = TestUser::new(UserAction::LogIn);
-        assert!(self.provider(When::Always, &person).handle_rejection(&self.refusal(401, BEARER)).await.unwrap());
+        assert!(self.provider(When::Always, &person).handle_rejection(None, &self.refusal(401, BEARER)).await.unwrap());
     }
 
     pub fn refusal(&self, status: u16, challenge: &str) -> UnexpectedResponse {
@@ -207,7 +210,15 @@ impl AuthTestEnv {
     }
 
     pub async fn authorization_header(&self, gate: &TokenProvider) -> Option<String> {
-        authorization_header(gate, &self.url()).await.unwrap()
+        let sent = authorization_header(gate, &self.url()).await.unwrap();
+        *self.last_sent.lock().unwrap() = sent.clone().map(Secret::new);
+        sent
+    }
+
+    /// The server refuses the request with that header.
+    pub async fn reject(&self, gate: &TokenProvider, refusal: &UnexpectedResponse) -> Result<bool, Failure> {
+        let sent = self.last_sent.lock().unwrap().clone();
+        gate.handle_rejection(sent.as_ref(), refusal).await
     }
 }
 

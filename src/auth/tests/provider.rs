@@ -28,7 +28,7 @@ async fn a_login_is_stored_and_its_token_sent_from_then_on() {
     let person = TestUser::new(UserAction::LogIn);
     let gate = world.provider(When::Always, &person);
     assert_eq!(world.authorization_header(&gate).await, None);
-    assert!(gate.handle_rejection(&world.refusal(401, BEARER)).await.unwrap());
+    assert!(world.reject(&gate, &world.refusal(401, BEARER)).await.unwrap());
     assert_eq!(world.authorization_header(&gate).await.as_deref(), Some("Bearer access-1"));
     assert!(!gate.login_in_progress());
     let next = world.provider(When::Never, &TestUser::new(UserAction::Ignore));
@@ -59,15 +59,16 @@ async fn a_login_starts_only_if_a_user_can_answer() {
     let world = AuthTestEnv::new().await;
     let person = TestUser::new(UserAction::LogIn);
     for login in [When::Auto, When::Never] {
-        let failure = world.provider(login, &person).handle_rejection(&world.refusal(401, BEARER)).await.unwrap_err();
+        let failure =
+            world.provider(login, &person).handle_rejection(None, &world.refusal(401, BEARER)).await.unwrap_err();
         assert_eq!(failure.kind(), ErrorKind::Auth);
         assert!(failure.details().hint.as_deref().unwrap().ends_with("mcpipe auth login srv"));
     }
     assert_eq!(person.login_count(), 0);
     assert!(world.server.requests().is_empty(), "nobody was asked anything");
     let gate = world.provider(When::Always, &person);
-    assert!(!gate.handle_rejection(&world.refusal(401, "Basic realm=\"x\"")).await.unwrap(), "another kind of login");
-    assert!(!gate.handle_rejection(&world.refusal(403, "Bearer error=\"invalid_token\"")).await.unwrap());
+    assert!(!world.reject(&gate, &world.refusal(401, "Basic realm=\"x\"")).await.unwrap(), "another kind of login");
+    assert!(!world.reject(&gate, &world.refusal(403, "Bearer error=\"invalid_token\"")).await.unwrap());
 }
 
 #[tokio::test]
@@ -93,13 +94,13 @@ async fn aut_23_a_rejected_token_is_refreshed_once_then_a_login_is_tried_once() 
     let gate = world.provider(When::Always, &person);
     let refusal = world.refusal(401, "Bearer error=\"invalid_token\", error_description=\"because\"");
     assert_eq!(world.authorization_header(&gate).await.as_deref(), Some("Bearer access-1"));
-    assert!(gate.handle_rejection(&refusal).await.unwrap());
+    assert!(world.reject(&gate, &refusal).await.unwrap());
     assert_eq!(world.authorization_header(&gate).await.as_deref(), Some("Bearer access-2"));
     assert_eq!(person.login_count(), 0);
-    assert!(gate.handle_rejection(&refusal).await.unwrap());
+    assert!(world.reject(&gate, &refusal).await.unwrap());
     assert_eq!(world.authorization_header(&gate).await.as_deref(), Some("Bearer access-3"));
     assert_eq!(person.login_count(), 1);
-    let failure = gate.handle_rejection(&refusal).await.unwrap_err();
+    let failure = world.reject(&gate, &refusal).await.unwrap_err();
     assert!(failure.to_string().contains("because"), "{failure}");
     assert_eq!(world.grant_types(), ["authorization_code", "refresh_token", "authorization_code"]);
     // The registration is used again, unless its port is in use by now.
@@ -120,9 +121,9 @@ async fn a_token_that_expires_in_transit_is_refreshed_again() {
     tokio::time::sleep(Duration::from_millis(1100)).await;
     world.script.lifetime_secs.store(3600, Ordering::SeqCst);
     let refusal = world.refusal(401, BEARER);
-    assert!(gate.handle_rejection(&refusal).await.unwrap());
+    assert!(world.reject(&gate, &refusal).await.unwrap());
     assert_eq!(world.authorization_header(&gate).await.as_deref(), Some("Bearer access-3"));
-    assert!(gate.handle_rejection(&refusal).await.is_err(), "one that is good for an hour will not get better");
+    assert!(world.reject(&gate, &refusal).await.is_err(), "one that is good for an hour will not get better");
     assert_eq!(world.grant_types(), ["authorization_code", "refresh_token", "refresh_token"]);
 }
 
@@ -152,12 +153,12 @@ async fn aut_23_a_canceled_refresh_is_still_stored() {
     let gate = world.provider(When::Never, &TestUser::new(UserAction::Ignore));
     world.authorization_header(&gate).await;
     let refusal = world.refusal(401, BEARER);
-    let given_up = tokio::time::timeout(Duration::from_millis(100), gate.handle_rejection(&refusal)).await;
+    let given_up = tokio::time::timeout(Duration::from_millis(100), world.reject(&gate, &refusal)).await;
     assert!(given_up.is_err());
     gate.wait_for_refresh().await;
     assert_eq!(world.stored_credentials().await.unwrap().tokens.unwrap().access.reveal(), "access-2");
     // The gate itself has the old token, and finds the new one instead of using the old refresh token again.
-    assert!(gate.handle_rejection(&refusal).await.unwrap());
+    assert!(world.reject(&gate, &refusal).await.unwrap());
     assert_eq!(world.authorization_header(&gate).await.as_deref(), Some("Bearer access-2"));
     assert_eq!(world.grant_types().len(), 2);
 }
@@ -171,7 +172,7 @@ async fn aut_23_invalid_grant_deletes_the_tokens_and_invalid_client_the_registra
             Some((400, json!({"error": error, "error_description": "no more"})));
         let gate = world.provider(When::Never, &TestUser::new(UserAction::Ignore));
         world.authorization_header(&gate).await;
-        let failure = gate.handle_rejection(&world.refusal(401, BEARER)).await.unwrap_err();
+        let failure = world.reject(&gate, &world.refusal(401, BEARER)).await.unwrap_err();
         assert_eq!(failure.kind(), ErrorKind::Auth);
         assert!(failure.to_string().contains("no more"), "{failure}");
         let record = world.stored_credentials().await;
@@ -190,7 +191,7 @@ async fn a_transient_error_of_the_issuer_keeps_the_tokens() {
     *world.script.refresh_error.lock().unwrap() = Some((503, json!({})));
     let gate = world.provider(When::Always, &TestUser::new(UserAction::Ignore));
     world.authorization_header(&gate).await;
-    let failure = gate.handle_rejection(&world.refusal(401, BEARER)).await.unwrap_err();
+    let failure = world.reject(&gate, &world.refusal(401, BEARER)).await.unwrap_err();
     assert_eq!(failure.kind(), ErrorKind::Unreachable);
     assert_eq!(world.stored_credentials().await.unwrap().tokens.unwrap().refresh.unwrap().reveal(), "refresh-1");
 }
@@ -204,12 +205,30 @@ async fn concurrent_rejected_requests_start_one_login() {
         world.authorization_header(&gate).await;
     }
     let refusal = world.refusal(401, BEARER);
-    let all = futures_util::future::join_all((0..5).map(|_| gate.handle_rejection(&refusal))).await;
+    let all = futures_util::future::join_all((0..5).map(|_| world.reject(&gate, &refusal))).await;
     assert!(all.into_iter().all(|one| one.unwrap()));
     assert_eq!(person.login_count(), 1);
     // One that was under way with no token, and is refused only now.
-    assert!(gate.handle_rejection(&refusal).await.unwrap());
+    assert!(world.reject(&gate, &refusal).await.unwrap());
     assert_eq!(person.login_count(), 1);
+}
+
+/// It was sent before, and arrives after the next token has been accepted.
+#[tokio::test]
+async fn a_late_refusal_of_an_earlier_token_is_not_about_the_new_one() {
+    for (status, challenge) in [(401, BEARER), (403, "Bearer error=\"insufficient_scope\", scope=\"b\"")] {
+        let world = AuthTestEnv::new().await;
+        world.log_in().await;
+        let person = TestUser::new(UserAction::LogIn);
+        let gate = world.provider(When::Always, &person);
+        assert_eq!(world.authorization_header(&gate).await.as_deref(), Some("Bearer access-1"));
+        let (refusal, sent) = (world.refusal(status, challenge), Secret::new("Bearer access-1"));
+        for _ in 0..3 {
+            assert!(gate.handle_rejection(Some(&sent), &refusal).await.unwrap());
+            assert_eq!(world.authorization_header(&gate).await.as_deref(), Some("Bearer access-2"));
+        }
+        assert_eq!((world.grant_types().len(), person.login_count()), (2, usize::from(status == 403)));
+    }
 }
 
 #[tokio::test]
@@ -217,20 +236,20 @@ async fn aut_21_a_step_up_requests_the_union_of_scopes_a_limited_number_of_times
     let world = AuthTestEnv::new().await;
     let person = TestUser::new(UserAction::LogIn);
     let gate = world.provider(When::Always, &person);
-    assert!(gate.handle_rejection(&world.refusal(401, "Bearer scope=\"a\"")).await.unwrap());
+    assert!(world.reject(&gate, &world.refusal(401, "Bearer scope=\"a\"")).await.unwrap());
     world.authorization_header(&gate).await;
     assert!(
-        gate.handle_rejection(&world.refusal(403, "Bearer error=\"insufficient_scope\", scope=\"b a\"")).await.unwrap()
+        world.reject(&gate, &world.refusal(403, "Bearer error=\"insufficient_scope\", scope=\"b a\"")).await.unwrap()
     );
     let asked = person.opened_urls.lock().unwrap().clone();
     assert!(asked[0].contains("&scope=a") && asked[1].contains("&scope=a+b"), "{asked:?}");
     world.authorization_header(&gate).await;
-    let again = gate.handle_rejection(&world.refusal(403, "Bearer error=\"insufficient_scope\", scope=\"b\"")).await;
+    let again = world.reject(&gate, &world.refusal(403, "Bearer error=\"insufficient_scope\", scope=\"b\"")).await;
     assert_eq!(again.unwrap_err().kind(), ErrorKind::Auth);
-    assert!(!gate.handle_rejection(&world.refusal(403, "Bearer error=\"insufficient_scope\"")).await.unwrap());
+    assert!(!world.reject(&gate, &world.refusal(403, "Bearer error=\"insufficient_scope\"")).await.unwrap());
     let scripted = world.provider(When::Auto, &person);
     world.authorization_header(&scripted).await;
-    let told = scripted.handle_rejection(&world.refusal(403, "Bearer error=\"insufficient_scope\", scope=\"c\"")).await;
+    let told = world.reject(&scripted, &world.refusal(403, "Bearer error=\"insufficient_scope\", scope=\"c\"")).await;
     let login = format!("mcpipe auth login srv --scope {}", crate::util::quoting::quote("a b c"));
     assert_eq!(told.unwrap_err().details().hint.as_ref(), Some(&login));
     assert_eq!(person.login_count(), 2);
@@ -245,7 +264,7 @@ async fn aut_21_repeated_step_ups_end_after_a_few_attempts() {
     for number in 0..10 {
         world.authorization_header(&gate).await;
         let challenge = format!("Bearer error=\"insufficient_scope\", scope=\"s{number}\"");
-        if gate.handle_rejection(&world.refusal(403, &challenge)).await.is_err() {
+        if world.reject(&gate, &world.refusal(403, &challenge)).await.is_err() {
             ended = true;
             break;
         }
@@ -264,7 +283,7 @@ async fn non_interactive_grants_log_in_without_a_user() {
     };
     let person = TestUser::new(UserAction::Ignore);
     let gate = world.provider_with(settings, When::Never, &person);
-    assert!(gate.handle_rejection(&world.refusal(401, BEARER)).await.unwrap());
+    assert!(world.reject(&gate, &world.refusal(401, BEARER)).await.unwrap());
     assert_eq!(world.authorization_header(&gate).await.as_deref(), Some("Bearer access-1"));
     let asked = world.server.requests().pop().unwrap();
     assert_eq!(asked.headers["authorization"], "Basic Y2k6czNjcmV0");
@@ -274,7 +293,7 @@ async fn non_interactive_grants_log_in_without_a_user() {
     *world.script.refresh_error.lock().unwrap() = Some((400, json!({"error": "invalid_grant"})));
     let plain = world.provider(When::Never, &person);
     assert_eq!(world.authorization_header(&plain).await, None);
-    assert!(plain.handle_rejection(&world.refusal(401, BEARER)).await.unwrap());
+    assert!(world.reject(&plain, &world.refusal(401, BEARER)).await.unwrap());
     assert_eq!(world.authorization_header(&plain).await.as_deref(), Some("Bearer access-2"));
     assert_eq!(world.grant_types(), ["client_credentials", "refresh_token", "client_credentials"]);
     assert_eq!(world.server.request_count("POST /register"), 0);
@@ -301,7 +320,7 @@ async fn tokens_of_another_process_are_used_with_their_dpop_key() {
     let gate = world.provider(When::Never, &TestUser::new(UserAction::Ignore));
     assert_eq!(world.authorization_header(&gate).await.as_deref(), Some("DPoP access-8"));
     let other = bound("access-9").await;
-    assert!(gate.handle_rejection(&world.refusal(401, BEARER)).await.unwrap());
+    assert!(world.reject(&gate, &world.refusal(401, BEARER)).await.unwrap());
     let headers = gate.headers("POST", &world.url()).await.unwrap();
     assert_eq!(headers[0].1.reveal(), "DPoP access-9");
     let url = world.url();
@@ -321,6 +340,7 @@ async fn a_dpop_nonce_is_sent_to_the_origin_that_issued_it() {
     let gate = world.provider(When::Never, &TestUser::new(UserAction::Ignore));
     let nonce = async || {
         let headers = gate.headers("POST", &world.url()).await.unwrap();
+        *world.last_sent.lock().unwrap() = Some(headers[0].1.clone());
         let claims = headers[1].1.reveal().split('.').nth(1).map(|part| URL_SAFE_NO_PAD.decode(part).unwrap());
         serde_json::from_slice::<serde_json::Value>(&claims.unwrap()).unwrap()["nonce"].clone()
     };
@@ -330,12 +350,12 @@ async fn a_dpop_nonce_is_sent_to_the_origin_that_issued_it() {
     assert_eq!(nonce().await, json!(null));
     // Told before the refusal, as the transport does.
     gate.store_nonce(&world.url(), "n-1");
-    assert!(gate.handle_rejection(&UnexpectedResponse { dpop_nonce: Some("n-1".into()), ..wants() }).await.unwrap());
+    assert!(world.reject(&gate, &UnexpectedResponse { dpop_nonce: Some("n-1".into()), ..wants() }).await.unwrap());
     assert_eq!(nonce().await, json!("n-1"));
     gate.store_nonce(&world.server.url("/elsewhere?x"), "n-2");
     assert_eq!(nonce().await, json!("n-2"));
     // A refusal without a nonce is about the token, which this server cannot bind to a key.
-    let failure = gate.handle_rejection(&wants()).await.unwrap_err();
+    let failure = world.reject(&gate, &wants()).await.unwrap_err();
     assert_eq!(failure.details().causes, ["the token is not bound to the DPoP key"]);
     assert_eq!(world.grant_types(), ["authorization_code", "refresh_token"]);
     assert_eq!(nonce().await, json!("n-2"), "a renewal keeps what was learned");
@@ -367,13 +387,13 @@ async fn an_issuer_with_a_final_slash_is_the_same_one() {
     let world = AuthTestEnv::new().await;
     let person = TestUser::new(UserAction::LogIn);
     let gate = world.provider(When::Always, &person);
-    assert!(gate.handle_rejection(&world.refusal(401, "Bearer scope=\"a\"")).await.unwrap());
+    assert!(world.reject(&gate, &world.refusal(401, "Bearer scope=\"a\"")).await.unwrap());
     *world.script.metadata.lock().unwrap() = json!({"issuer": format!("{}/", world.server.origin)});
     world.authorization_header(&gate).await;
-    let failure = gate.handle_rejection(&world.refusal(401, BEARER)).await.unwrap_err();
+    let failure = world.reject(&gate, &world.refusal(401, BEARER)).await.unwrap_err();
     assert!(failure.to_string().contains("refuses the token of the new login"), "{failure}");
     let step_up = world.refusal(403, "Bearer error=\"insufficient_scope\", scope=\"b\"");
-    assert!(gate.handle_rejection(&step_up).await.unwrap());
+    assert!(world.reject(&gate, &step_up).await.unwrap());
     let opened = person.opened_urls.lock().unwrap().clone();
     assert!(opened.len() == 2 && opened[1].contains("&scope=a+b"), "{opened:?}");
     assert_eq!(world.store.list().unwrap().len(), 1, "the earlier login is replaced");
@@ -402,7 +422,7 @@ async fn aut_13_a_replaced_login_is_removed_when_no_other_process_refreshes_it()
         world.store.put(&key, &refreshed, &record).await.unwrap();
         drop(refreshing);
     };
-    let (login, ()) = tokio::join!(gate.handle_rejection(&refusal), refresh);
+    let (login, ()) = tokio::join!(world.reject(&gate, &refusal), refresh);
     assert!(login.unwrap());
     let left = world.store.list().unwrap();
     assert!(left.len() == 1 && left[0].issuer == world.server.origin, "{left:?}");

@@ -16,7 +16,7 @@ use super::proxy::ProxyInUse;
 use super::tls::HttpVersions;
 use super::unexpected_response;
 use crate::error::{Failure, Result};
-use crate::secret::REDACTED;
+use crate::secret::{REDACTED, Secret};
 use crate::transport::connection::{Authorize, TransportOptions};
 use crate::transport::cookies::CookieJar;
 use crate::transport::endpoint::HttpEndpoint;
@@ -135,7 +135,8 @@ impl EndpointClient {
         let mut url = request.url;
         let (mut logins, mut redirects) = (0, 0);
         loop {
-            let response = self.send_once(&request.method, &url, &request.headers, body.clone()).await?;
+            let (response, authorization) =
+                self.send_once(&request.method, &url, &request.headers, body.clone()).await?;
             if redirects < MAX_REDIRECTS
                 && let Some(next) = redirect_target(&response, &url)
             {
@@ -157,7 +158,9 @@ impl EndpointClient {
             let unexpected = unexpected_response::from_response(response, &url, in_session).await;
             match &self.authorize {
                 Some(authorize)
-                    if request.may_log_in && logins < MAX_LOGINS && authorize.handle_rejection(&unexpected).await? =>
+                    if request.may_log_in
+                        && logins < MAX_LOGINS
+                        && authorize.handle_rejection(authorization.as_ref(), &unexpected).await? =>
                 {
                     logins += 1
                 }
@@ -166,7 +169,7 @@ impl EndpointClient {
         }
     }
 
-    /// Sends a request once.
+    /// Sends a request once. Also returns the `Authorization` header that a login or a token source supplied for it.
     ///
     /// # Errors
     /// If there is no response.
@@ -176,13 +179,17 @@ impl EndpointClient {
         url: &Url,
         own_headers: &HeaderMap,
         body: Option<Bytes>,
-    ) -> Result<Response> {
+    ) -> Result<(Response, Option<Secret>)> {
         let mut headers = self.configured_headers.clone();
         let mut hidden: Vec<HeaderName> = Vec::new();
+        let mut authorization = None;
         if let Some(authorize) = &self.authorize {
             for (name, value) in authorize.headers(method.as_str(), url).await? {
                 hidden.push(name.clone());
-                headers.insert(name, client::credentials_header_value(&value)?);
+                headers.insert(name.clone(), client::credentials_header_value(&value)?);
+                if name == AUTHORIZATION {
+                    authorization = Some(value);
+                }
             }
         }
         for (name, value) in own_headers {
@@ -224,7 +231,7 @@ impl EndpointClient {
             let headers = self.traced_headers(response.headers(), &hidden);
             self.trace.record(TraceEvent::ResponseHead { status: response.status().as_u16(), headers: &headers });
         }
-        Ok(response)
+        Ok((response, authorization))
     }
 
     /// Lets the idle connections see what arrived since the last response: one that the server has closed must not

@@ -269,9 +269,14 @@ impl Authorize for ScriptedTokens {
         })
     }
 
-    fn handle_rejection<'a>(&'a self, refusal: &'a UnexpectedResponse) -> BoxFuture<'a, Result<bool>> {
+    fn handle_rejection<'a>(
+        &'a self,
+        authorization: Option<&'a Secret>,
+        refusal: &'a UnexpectedResponse,
+    ) -> BoxFuture<'a, Result<bool>> {
         assert!(matches!(refusal.status, 401 | 403));
         let before = self.refusal_count.fetch_add(1, Ordering::SeqCst);
+        assert_eq!(authorization.map(Secret::reveal), Some(format!("Bearer token-{before}").as_str()));
         Box::pin(async move { Ok(before < self.logins) })
     }
 }
