@@ -132,6 +132,32 @@ fn auth_login_status_token_and_logout() {
     assert_eq!(sandbox.login_status(), json!([]));
 }
 
+#[test]
+fn a_login_whose_token_the_server_refuses_fails_and_is_kept() {
+    let (sandbox, server) = (Sandbox::new(), ProtectedServer::start());
+    server.at_server(|request| {
+        let challenge = "Bearer error=\"invalid_token\", error_description=\"unknown audience\"";
+        (request.target == "/mcp").then(|| Reply::status(401).header("WWW-Authenticate", challenge))
+    });
+    let (login, url) = (sandbox.mcpipe(["auth", "login", &server.url()]).with_browser().run(), server.url());
+    login.exits(4).prints("").stderr_contains(&format!("Logged in to {url} at")).stderr_contains(&format!(
+        "mcpipe: error: {url} refuses the token of the new login\n  response: unknown audience\n"
+    ));
+    assert_eq!(server.requested_grants(), ["authorization_code"]);
+    assert_eq!(sandbox.login_status()[0]["state"], "valid");
+}
+
+#[test]
+fn an_interrupt_while_a_login_is_checked_keeps_the_login() {
+    let (sandbox, server) = (Sandbox::new(), ProtectedServer::start());
+    server.at_server(|request| request.header("authorization").map(|_| Reply::never()));
+    let login = sandbox.mcpipe(["auth", "login", &server.url()]).with_browser().start();
+    server.mcp.wait_for("the check", |request| request.header("authorization").is_some());
+    login.signal(rustix::process::Signal::INT);
+    login.wait().exits(130).prints("").stderr_contains("Logged in to").hides("could not check the login");
+    assert_eq!(sandbox.login_status()[0]["state"], "valid");
+}
+
 /// A pasted command reaches the same server.
 #[test]
 fn hints_repeat_the_configuration_that_was_named() {

@@ -82,6 +82,11 @@ impl TokenProvider {
         self.0.state.lock().await.has_tried_login
     }
 
+    /// Whether the server refused the token of a login of this run.
+    pub async fn is_login_refused(&self) -> bool {
+        self.0.state.lock().await.is_login_refused
+    }
+
     /// Logs in although the server did not ask for it. `None` if the server advertises no authorization server.
     ///
     /// # Errors

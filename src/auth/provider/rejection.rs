@@ -97,6 +97,7 @@ impl ProviderInner {
                     && state.is_recently_obtained(TokenSource::Login)
                     && !self.has_issuer_changed(state, challenge).await? =>
             {
+                state.is_login_refused = true;
                 let failure = Failure::new(
                     ErrorKind::Auth,
                     format!("{} refuses the token of the new login", self.context.target_name),

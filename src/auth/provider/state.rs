@@ -40,6 +40,8 @@ pub(super) struct ProviderState {
     /// How many logins were completed in a row, each because the server refused the token of the one before, and when
     /// the last one was.
     pub consecutive_logins: Option<(usize, Instant)>,
+    /// Whether the server refused the token of a login of this run.
+    pub is_login_refused: bool,
     /// Whether a login was begun; the user has seen its outcome.
     pub has_tried_login: bool,
     /// Whether the server challenged for tokens that are bound to a key, and for no others.

@@ -37,13 +37,8 @@ pub async fn run(context: &Context, args: AuthLoginArgs) -> Result<Exit> {
     };
     let (name, choice) = (target.name.clone(), target.credential_store.clone());
     let checked = probe_login(context, target.clone(), &gate).await;
-    let record = match (gate.credentials_from_this_run().await, checked) {
-        (Some(record), checked) => {
-            if let Err(failure) = checked {
-                warn_check_failed(context, &name, &failure);
-            }
-            record
-        }
+    let (record, checked) = match (gate.credentials_from_this_run().await, checked) {
+        (Some(record), checked) => (record, checked),
         (None, Err(failure)) if gate.has_tried_login().await || !may_follow_from_missing_login(&failure) => {
             return Err(failure.server(&name));
         }
@@ -51,11 +46,15 @@ pub async fn run(context: &Context, args: AuthLoginArgs) -> Result<Exit> {
             .await
             .map_err(|failure| failure.server(&name))?,
     };
+    let checked = match checked {
+        Err(failure) => evaluate_check(context, &name, &gate, failure).await,
+        Ok(()) => Ok(()),
+    };
     if let Some(failure) = gate.store_failure().await {
         return Err(failure.server(&name));
     }
     report(context, &name, choice.as_deref(), &record)?;
-    Ok(Exit::Done)
+    checked.map(|()| Exit::Done).map_err(|failure| failure.server(&name))
 }
 
 /// Whether a server without a token can be expected to fail like this: with any response.
@@ -71,17 +70,12 @@ async fn log_in_without_challenge(
     target: Target,
     gate: &TokenProvider,
     checked: Result<()>,
-) -> Result<Credentials> {
+) -> Result<(Credentials, Result<()>)> {
     let (name, list) = (target.name.clone(), target.command_line("list", &[]));
     let found = context.interrupt.run_until_interrupted(gate.log_in()).await?;
     match (found, checked) {
-        (Ok(Some(record)), Ok(())) => Ok(record),
-        (Ok(Some(record)), Err(_)) => {
-            if let Err(failure) = probe_login(context, target, gate).await {
-                warn_check_failed(context, &name, &failure);
-            }
-            Ok(record)
-        }
+        (Ok(Some(record)), Ok(())) => Ok((record, Ok(()))),
+        (Ok(Some(record)), Err(_)) => Ok((record, probe_login(context, target, gate).await)),
         (Ok(None), Err(refusal)) => Err(refusal),
         (Ok(None), Ok(())) => Err(Failure::new(ErrorKind::Usage, format!("{name} does not require a login"))
             .cause("it accepts requests without one and names no authorization server")
@@ -105,13 +99,16 @@ async fn probe_login(context: &Context, target: Target, gate: &TokenProvider) ->
     progress.show_during(context.with_session(session, ask)).await
 }
 
-/// Warns that the login succeeded and the check failed.
-fn warn_check_failed(context: &Context, name: &str, failure: &Failure) {
+/// The outcome of a login whose check failed. Warns if the server could not be asked.
+async fn evaluate_check(context: &Context, name: &str, gate: &TokenProvider, failure: Failure) -> Result<()> {
     match failure.kind() {
+        kind if kind.is_interrupt() => return Err(failure),
+        ErrorKind::Auth if gate.is_login_refused().await => return Err(failure),
         // A server without tools, or one that requires more scopes to list them.
         ErrorKind::Failed | ErrorKind::Auth => {}
         _ => context.ui.warn(&format!("logged in to {name}, but could not check the login: {failure}")),
     }
+    Ok(())
 }
 
 fn report(context: &Context, name: &str, choice: Option<&str>, record: &Credentials) -> Result<()> {
