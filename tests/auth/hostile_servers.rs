@@ -182,6 +182,13 @@ fn aut_20_a_token_for_one_query_is_not_sent_to_another() {
     run(&["auth", "logout", &url("a")]).exits(0);
     run(&["list", &url("a")]).exits(4);
     run(&["list", &url("b")]).succeeds();
+    // Neither does an import, nor does it affect the login for every query.
+    run(&["auth", "login", &server.url()]).exits(0);
+    sandbox.mcpipe(["auth", "import", &url("b")]).stdin(r#"{"access_token": "access-9"}"#).run().exits(0);
+    run(&["auth", "token", &url("b")]).succeeds().prints("access-9\n");
+    assert_eq!(run(&["auth", "status", &url("b"), "--json"]).json()["credentials"].as_array().unwrap().len(), 1);
+    run(&["auth", "logout", &url("b")]).exits(0);
+    run(&["auth", "token", &server.url()]).succeeds().prints("access-3\n");
 }
 
 /// Sends one request to the port that waits for the redirect.

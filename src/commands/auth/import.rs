@@ -8,7 +8,7 @@ use super::super::credentials::login_owner;
 use super::super::{Context, Exit};
 use super::shared::{login_json, resolve_http_target, stored_logins};
 use crate::auth::clock::unix_seconds;
-use crate::auth::credentials::{ClientOrigin, ClientRegistration, Credentials, TokenSet, server_id};
+use crate::auth::credentials::{ClientOrigin, ClientRegistration, Credentials, TokenSet, match_server, server_id};
 use crate::auth::discovery::{self, DiscoveryResult};
 use crate::auth::http_client::{OAuthHttpClient, ResponseLimits};
 use crate::auth::metadata;
@@ -67,7 +67,8 @@ pub async fn run(context: &Context, args: AuthImportArgs) -> Result<Exit> {
         .put(&about.key, &about, &record.to_stored_without_configured_secret(target.auth.client_secret.as_ref())?)
         .await?;
     for other in stored_logins(&*store, &target, &endpoint)? {
-        if other.key != about.key && owner.replaces(&other) {
+        let is_same_server = match_server(&other, &endpoint.url) == match_server(&about, &endpoint.url);
+        if other.key != about.key && is_same_server && owner.replaces(&other) {
             store.delete(&other.key).await?;
         }
     }

@@ -40,20 +40,20 @@ pub(super) async fn resolve_http_target(
     }
 }
 
-/// The credentials stored for a target: its own, else those that it shares. The newest login comes first.
+/// The credentials stored for a target: those for its query, else those for any; its own, else those that it shares.
+/// The newest login comes first.
 pub(super) fn stored_logins(
     store: &dyn CredentialStore,
     target: &Target,
     endpoint: &HttpEndpoint,
 ) -> Result<Vec<CredentialSummary>> {
     let owner = login_owner(target, &target.auth);
-    let mut all: Vec<(Ownership, CredentialSummary)> = named_secrets::login_summaries(store)?
+    let mut all: Vec<((bool, Ownership), CredentialSummary)> = named_secrets::login_summaries(store)?
         .into_iter()
-        .filter(|about| match_server(about, &endpoint.url).is_some())
-        .filter_map(|about| Some((owner.ownership(&about)?, about)))
+        .filter_map(|about| Some(((match_server(&about, &endpoint.url)?, owner.ownership(&about)?), about)))
         .collect();
-    let best = all.iter().map(|(ownership, _)| *ownership).max();
-    all.retain(|(ownership, _)| Some(*ownership) == best);
+    let best = all.iter().map(|(rank, _)| *rank).max();
+    all.retain(|(rank, _)| Some(*rank) == best);
     all.sort_by_key(|(_, about)| std::cmp::Reverse(about.logged_in_at));
     Ok(all.into_iter().map(|(_, about)| about).collect())
 }
