@@ -1,9 +1,8 @@
 //! Starting a login from a provider: whether it is allowed, with which scopes, and how often.
 
-use std::time::{Duration, Instant};
-
 use super::state::{LoginReason, ProviderInner, ProviderState, TokenSource};
-use crate::auth::credentials::{ClientRegistration, Credentials, Ownership};
+use crate::auth::clock::unix_seconds;
+use crate::auth::credentials::{ClientRegistration, Credentials, Ownership, TokenSet};
 use crate::auth::discovery::{self, DiscoveryResult};
 use crate::auth::flows;
 use crate::auth::login_context::{LoginRequest, RegistrationKeeper};
@@ -20,8 +19,8 @@ use crate::util::when::When;
 
 /// The most logins in a row (`AUT-21`).
 const MAX_CONSECUTIVE_LOGINS: usize = 3;
-/// Logins further apart than this are not in a row.
-const CONSECUTIVE_LOGIN_WINDOW: Duration = Duration::from_secs(120);
+/// Logins further apart than this, in seconds, are not in a row.
+const CONSECUTIVE_LOGIN_WINDOW_SECS: u64 = 120;
 
 impl ProviderInner {
     pub(super) async fn discover(
@@ -79,7 +78,7 @@ impl ProviderInner {
         challenge: Option<&Challenge>,
         discovery: DiscoveryResult,
     ) -> Result<()> {
-        let recent = state.consecutive_logins.filter(|(_, last)| last.elapsed() <= CONSECUTIVE_LOGIN_WINDOW);
+        let recent = state.consecutive_logins.filter(|(_, until)| unix_seconds() < *until);
         let refused_logins = recent.map_or(0, |(count, _)| count);
         if refused_logins >= MAX_CONSECUTIVE_LOGINS {
             return Err(Failure::new(
@@ -106,8 +105,13 @@ impl ProviderInner {
             let why = failure.with_hint();
             self.context.user.warn_always(&format!("could not store the login, it is valid for this run only: {why}"));
         }
+        // A login after the tokens have expired is not one because the server refused them; but tokens that are never
+        // valid do not start another login for each request.
+        let lived = |tokens: &TokenSet| tokens.expires_at.filter(|at| *at > tokens.obtained_at);
+        let expiry = credentials.tokens.as_ref().and_then(lived).unwrap_or(u64::MAX);
         self.replace_tokens(state, credentials, TokenSource::Login)?;
-        state.consecutive_logins = Some((refused_logins + 1, Instant::now()));
+        state.consecutive_logins =
+            Some((refused_logins + 1, expiry.min(unix_seconds().saturating_add(CONSECUTIVE_LOGIN_WINDOW_SECS))));
         Ok(())
     }
 

@@ -46,6 +46,8 @@ pub struct AuthServerScript {
     pub refresh_error: Mutex<Option<(u16, Value)>>,
     /// No new refresh token comes with a refresh.
     pub reuses_refresh_token: AtomicBool,
+    /// No refresh token comes with a login.
+    pub omits_refresh_token: AtomicBool,
     /// How long the token endpoint thinks, in ms.
     pub token_delay_ms: AtomicUsize,
 }
@@ -111,7 +113,9 @@ impl AuthServerScript {
         }
         let number = self.issued.fetch_add(1, Ordering::SeqCst) + 1;
         let mut answer = json!({"access_token": format!("access-{number}"), "token_type": "Bearer"});
-        if form["grant_type"] != "refresh_token" || !self.reuses_refresh_token.load(Ordering::SeqCst) {
+        let omits =
+            if form["grant_type"] == "refresh_token" { &self.reuses_refresh_token } else { &self.omits_refresh_token };
+        if !omits.load(Ordering::SeqCst) {
             answer["refresh_token"] = format!("refresh-{number}").into();
         }
         match self.lifetime_secs.load(Ordering::SeqCst) {

@@ -232,6 +232,26 @@ async fn a_late_refusal_of_an_earlier_token_is_not_about_the_new_one() {
 }
 
 #[tokio::test]
+async fn aut_21_logins_after_expired_tokens_are_not_limited() {
+    let world = AuthTestEnv::new().await;
+    world.script.lifetime_secs.store(1, Ordering::SeqCst);
+    world.script.omits_refresh_token.store(true, Ordering::SeqCst);
+    let settings = OAuthSettings {
+        client_id: Some("ci".into()),
+        client_secret: Some(Secret::new("s3cret")),
+        grant: Grant::ClientCredentials,
+        ..OAuthSettings::default()
+    };
+    let gate = world.provider_with(settings, When::Never, &TestUser::new(UserAction::Ignore));
+    for _ in 0..5 {
+        assert_eq!(world.authorization_header(&gate).await, None);
+        assert!(world.reject(&gate, &world.refusal(401, BEARER)).await.unwrap());
+        tokio::time::sleep(Duration::from_millis(1100)).await;
+    }
+    assert_eq!(world.grant_types(), ["client_credentials"; 5]);
+}
+
+#[tokio::test]
 async fn aut_21_a_step_up_requests_the_union_of_scopes_a_limited_number_of_times() {
     let world = AuthTestEnv::new().await;
     let person = TestUser::new(UserAction::LogIn);
