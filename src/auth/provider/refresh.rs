@@ -181,15 +181,15 @@ impl ProviderInner {
     pub(super) async fn refresh(self: &Arc<Self>, state: &mut ProviderState) -> Result<bool> {
         let Some(before) = state.loaded.as_ref().map(|loaded| loaded.credentials.clone()) else { return Ok(false) };
         let (inner, settings) = (self.clone(), self.effective_settings(state).clone());
-        let unstored = state.store_failure.is_some();
+        let unstored = state.store_failure.clone();
         let (sender, receiver) = tokio::sync::oneshot::channel();
         // A separate task: once the refresh token has been sent, its successor must be stored, even if the request
         // that needed it has been cancelled.
         let task = tokio::spawn(async move {
             let _ = sender.send(match unstored {
                 // The stored credentials, if any, are older.
-                true => inner.request_refresh(&settings, before, false).await,
-                false => inner.refresh_locked(&settings, before).await,
+                Some(why) => inner.refresh_unstored(&settings, before, why).await,
+                None => inner.refresh_locked(&settings, before).await,
             });
         });
         {
@@ -199,13 +199,11 @@ impl ProviderInner {
             tasks.push(task);
         }
         let lost = || Failure::new(ErrorKind::Bug, "the task that refreshes the token ended early");
-        let (outcome, store_failure) = receiver.await.map_err(|_| lost()).flatten()?;
-        if store_failure.is_some() {
-            state.store_failure = store_failure;
-        }
-        match outcome {
+        let refreshed = receiver.await.map_err(|_| lost()).flatten()?;
+        state.store_failure = refreshed.store_failure;
+        match refreshed.outcome {
             TokenOutcome::Granted(credentials) => {
-                self.replace_tokens(state, *credentials, TokenSource::Refresh)?;
+                self.replace_tokens(state, *credentials, refreshed.source)?;
                 Ok(true)
             }
             TokenOutcome::LoginRequired(credentials, failure) => {
@@ -249,17 +247,13 @@ impl ProviderInner {
         }
     }
 
-    async fn refresh_locked(
-        &self,
-        settings: &OAuthSettings,
-        before: Credentials,
-    ) -> Result<(TokenOutcome, Option<Failure>)> {
+    async fn refresh_locked(&self, settings: &OAuthSettings, before: Credentials) -> Result<Refreshed> {
         let key = before.store_key();
         let _guard = self.without_deadline(self.store.lock(&key)).await?;
         // The previous holder of the lock may have refreshed the tokens already.
         let Some(stored) = self.without_deadline(self.store.get(&key)).await? else {
             let failure = Failure::new(ErrorKind::Auth, "the credentials have been removed");
-            return Ok((TokenOutcome::LoginRequired(None, failure), None));
+            return Ok(Refreshed::from_store(TokenOutcome::LoginRequired(None, failure)));
         };
         let stored = self.parse_stored(&stored)?;
         self.register_secrets(&stored);
@@ -267,31 +261,18 @@ impl ProviderInner {
         if access(&stored) != access(&before) {
             match &stored.tokens {
                 Some(tokens) if !tokens.needs_refresh(unix_seconds(), REFRESH_MARGIN_SECS) => {
-                    return Ok((TokenOutcome::Granted(Box::new(stored)), None));
+                    return Ok(Refreshed::from_store(TokenOutcome::Granted(Box::new(stored))));
                 }
                 Some(_) => {}
                 None => {
                     let failure = Failure::new(ErrorKind::Auth, "another mcpipe process found the login invalid");
-                    return Ok((TokenOutcome::LoginRequired(Some(Box::new(stored)), failure), None));
+                    return Ok(Refreshed::from_store(TokenOutcome::LoginRequired(Some(Box::new(stored)), failure)));
                 }
             }
         }
-        self.request_refresh(settings, stored, true).await
-    }
-
-    /// Requests new tokens, and stores the outcome if the credentials `are_stored`. Also returns why new tokens could
-    /// not be stored.
-    async fn request_refresh(
-        &self,
-        settings: &OAuthSettings,
-        credentials: Credentials,
-        are_stored: bool,
-    ) -> Result<(TokenOutcome, Option<Failure>)> {
-        let key = credentials.store_key();
-        let outcome = refresh_tokens(&self.context.http, settings, &*self.context.user, credentials).await?;
+        let outcome = refresh_tokens(&self.context.http, settings, &*self.context.user, stored).await?;
         let mut store_failure = None;
         match &outcome {
-            _ if !are_stored => {}
             TokenOutcome::Granted(credentials) => {
                 store_failure = self.store_credentials(credentials).await.err();
                 if let Some(failure) = &store_failure {
@@ -306,7 +287,13 @@ impl ProviderInner {
             }
             TokenOutcome::Retryable(_) => {}
         }
-        Ok((outcome, store_failure))
+        Ok(Refreshed { outcome, source: TokenSource::Refresh, store_failure })
+    }
+
+    /// Refreshes tokens that could not be stored because of `why`. The stored ones are older.
+    async fn refresh_unstored(&self, settings: &OAuthSettings, before: Credentials, why: Failure) -> Result<Refreshed> {
+        let outcome = refresh_tokens(&self.context.http, settings, &*self.context.user, before).await?;
+        Ok(Refreshed { outcome, source: TokenSource::Refresh, store_failure: Some(why) })
     }
 
     pub(super) async fn store_credentials(&self, credentials: &Credentials) -> Result<()> {
@@ -334,6 +321,22 @@ impl ProviderInner {
             }
         }
         Ok(())
+    }
+}
+
+/// How tokens were refreshed.
+struct Refreshed {
+    outcome: TokenOutcome,
+    /// Where new tokens come from.
+    source: TokenSource,
+    /// Why new tokens could not be stored.
+    store_failure: Option<Failure>,
+}
+
+impl Refreshed {
+    /// What another process has stored.
+    fn from_store(outcome: TokenOutcome) -> Self {
+        Refreshed { outcome, source: TokenSource::Store, store_failure: None }
     }
 }
 

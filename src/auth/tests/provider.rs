@@ -231,6 +231,26 @@ async fn a_late_refusal_of_an_earlier_token_is_not_about_the_new_one() {
     }
 }
 
+/// `AUT-23`: a refused token is refreshed once, whichever process obtained it.
+#[tokio::test]
+async fn aut_23_a_token_of_another_process_is_refreshed_if_it_is_refused() {
+    let world = AuthTestEnv::new().await;
+    world.log_in().await;
+    let user = TestUser::new(UserAction::Ignore);
+    let (gate, other) = (world.provider(When::Never, &user), world.provider(When::Never, &user));
+    let refusal = world.refusal(401, BEARER);
+    for provider in [&gate, &other] {
+        assert_eq!(world.authorization_header(provider).await.as_deref(), Some("Bearer access-1"));
+    }
+    assert!(world.reject(&other, &refusal).await.unwrap());
+    for token in ["Bearer access-2", "Bearer access-3"] {
+        assert!(world.reject(&gate, &refusal).await.unwrap());
+        assert_eq!(world.authorization_header(&gate).await.as_deref(), Some(token));
+    }
+    assert!(world.reject(&gate, &refusal).await.is_err(), "it was refreshed once");
+    assert_eq!(world.grant_types(), ["authorization_code", "refresh_token", "refresh_token"]);
+}
+
 #[tokio::test]
 async fn aut_21_logins_after_expired_tokens_are_not_limited() {
     let world = AuthTestEnv::new().await;
