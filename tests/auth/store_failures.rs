@@ -2,10 +2,13 @@
 
 use std::path::Path;
 use std::process::Output;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
-use crate::support::Sandbox;
+use crate::support::mcp_http::LegacyHttpOptions;
 use crate::support::oauth::ProtectedServer;
 use crate::support::sandbox::Mcpipe;
+use crate::support::{Mcp, Sandbox};
 
 const STORE: &str = "home/.local/share/mcpipe";
 
@@ -71,6 +74,45 @@ fn a_refresh_beyond_the_file_size_limit_is_used_and_its_loss_is_reported() {
     says_what_to_do(&list);
     assert_eq!(stored_files(&sandbox), ["credentials.json"]);
     assert_eq!(std::fs::read_to_string(&path).unwrap(), before);
+}
+
+#[test]
+fn after_a_refresh_that_could_not_be_stored_the_next_one_is_stored() {
+    let mcp = Mcp::modern().http_script(LegacyHttpOptions::default());
+    let server = ProtectedServer::in_front_of(move |request| {
+        if request.rpc_method() == "tools/call" {
+            std::thread::sleep(Duration::from_millis(600));
+        }
+        mcp(request)
+    });
+    let sandbox = Sandbox::new();
+    configure(&sandbox, &server);
+    server.log_in_with_expired_token_by(&sandbox, || {
+        _ = sandbox.mcpipe(["auth", "login", "srv", "--scope", "call"]).with_browser().run().exits(0)
+    });
+    // A file takes the place of the directory while the first refresh is under way.
+    let (store, aside) = (sandbox.path().join(STORE), sandbox.path().join("aside"));
+    let (ledger, refreshes) = (server.ledger.clone(), AtomicUsize::new(0));
+    ledger.token_lifetime_secs.store(1, Ordering::SeqCst);
+    server.at_issuer(move |request| {
+        if request.target == "/token" {
+            if refreshes.fetch_add(1, Ordering::SeqCst) == 0 {
+                std::fs::rename(&store, &aside).unwrap();
+                std::fs::write(&store, "").unwrap();
+            } else {
+                std::fs::remove_file(&store).unwrap();
+                std::fs::rename(&aside, &store).unwrap();
+                ledger.token_lifetime_secs.store(3600, Ordering::SeqCst);
+            }
+        }
+        None
+    });
+    let lines = "{\"tool\": \"add\", \"arguments\": {\"a\": 1, \"b\": 2}}\n".repeat(4);
+    let run = sandbox.mcpipe(["call", "srv", "--batch", "-", "--jobs", "1"]).stdin(lines).run();
+    run.exits(0);
+    assert_eq!(run.stderr().matches("could not store the refreshed login").count(), 1, "{run:?}");
+    sandbox.mcpipe(["auth", "token", "srv"]).run().succeeds().prints("access-3-call\n");
+    assert_eq!(server.requested_grants(), ["authorization_code", "refresh_token", "refresh_token"]);
 }
 
 #[test]

@@ -290,10 +290,30 @@ impl ProviderInner {
         Ok(Refreshed { outcome, source: TokenSource::Refresh, store_failure })
     }
 
-    /// Refreshes tokens that could not be stored because of `why`. The stored ones are older.
+    /// Refreshes tokens that could not be stored because of `why`. The new ones may be stored by now: with rotation,
+    /// those that are stored are no longer valid.
     async fn refresh_unstored(&self, settings: &OAuthSettings, before: Credentials, why: Failure) -> Result<Refreshed> {
         let outcome = refresh_tokens(&self.context.http, settings, &*self.context.user, before).await?;
-        Ok(Refreshed { outcome, source: TokenSource::Refresh, store_failure: Some(why) })
+        let is_stored = match &outcome {
+            // The user has been warned.
+            TokenOutcome::Granted(credentials) => self.store_again(credentials).await.unwrap_or_default(),
+            _ => false,
+        };
+        let store_failure = Some(why).filter(|_| !is_stored);
+        Ok(Refreshed { outcome, source: TokenSource::Refresh, store_failure })
+    }
+
+    /// Stores refreshed tokens if those of the same login are stored: not after a logout, nor in place of another
+    /// login. Returns whether it did.
+    async fn store_again(&self, credentials: &Credentials) -> Result<bool> {
+        let key = credentials.store_key();
+        let _guard = self.without_deadline(self.store.lock(&key)).await?;
+        let Some(stored) = self.without_deadline(self.store.get(&key)).await? else { return Ok(false) };
+        let is_same_login = self.parse_stored(&stored)?.login == credentials.login;
+        if is_same_login {
+            self.store_credentials(credentials).await?;
+        }
+        Ok(is_same_login)
     }
 
     pub(super) async fn store_credentials(&self, credentials: &Credentials) -> Result<()> {
