@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use serde_json::{Value, json};
 
 use crate::support::Sandbox;
-use crate::support::oauth::ProtectedServer;
+use crate::support::oauth::{ProtectedServer, oauth_error};
 
 /// Two entries for one URL, and the token that the last request carried.
 fn configure(sandbox: &Sandbox, server: &ProtectedServer) {
@@ -52,6 +52,31 @@ fn two_entries_for_one_url_have_a_login_each() {
     sandbox.mcpipe(["list", "work"]).run().exits(4);
     assert_eq!(token_sent_by(&sandbox, &server, "home"), "Bearer access-2-call");
     sandbox.mcpipe(["auth", "logout", "--all"]).run().exits(0);
+    assert_eq!(sandbox.stored_credentials(), json!([]));
+}
+
+/// The secret of a configured client is not stored with its login.
+#[test]
+fn a_logout_of_all_servers_revokes_with_the_configured_secret() {
+    let (sandbox, server) = (Sandbox::new(), ProtectedServer::start());
+    sandbox.config(&format!(
+        "[servers.srv]\nurl = \"{}\"\nauth = {{ client_id = \"mine\", client_secret = \"${{SECRET}}\" }}\n",
+        server.url()
+    ));
+    server.at_issuer(|request| {
+        // mine:right
+        let is_right = request.header("authorization") == Some("Basic bWluZTpyaWdodA==");
+        (request.target == "/revoke" && !is_right).then(|| oauth_error(401, "invalid_client"))
+    });
+    let log_in = || _ = sandbox.mcpipe(["auth", "login", "srv"]).env("SECRET", "right").with_browser().run().exits(0);
+    let log_out = || sandbox.mcpipe(["auth", "logout", "--all", "--json"]);
+    log_in();
+    assert_eq!(log_out().env("SECRET", "right").run().succeeds().json()["removed"][0]["revoked"], true);
+    assert_eq!(*server.ledger.revoked.lock().unwrap(), ["refresh-1", "access-1"]);
+    // Without the secret, the login is removed anyway.
+    log_in();
+    let run = log_out().run();
+    run.exits(0).stderr_contains("the tokens of srv are removed here, but not revoked");
     assert_eq!(sandbox.stored_credentials(), json!([]));
 }
 

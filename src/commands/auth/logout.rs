@@ -4,12 +4,13 @@ use serde_json::{Value, json};
 
 use super::super::{Context, Exit};
 use super::shared::{resolve_http_target, stored_logins};
-use crate::auth::credentials::Credentials;
+use crate::auth::credentials::{Credentials, match_server};
 use crate::auth::http_client::{OAuthHttpClient, ResponseLimits};
 use crate::auth::store::{CredentialStore, CredentialSummary, named_secrets};
 use crate::auth::{OAuthSettings, flows};
-use crate::cli::AuthLogoutArgs;
+use crate::cli::{AuthLogoutArgs, TargetOptions};
 use crate::commands::timeouts::{DEFAULT_CONNECT_TIMEOUT, effective_timeout};
+use crate::config::Config;
 use crate::error::Result;
 use crate::transport::HttpEndpoint;
 
@@ -39,8 +40,11 @@ pub async fn run(context: &Context, args: AuthLogoutArgs) -> Result<Exit> {
         }
     } else {
         let store = context.credential_store(None)?;
+        let (config, _) = Config::load_lenient(&context.env, context.global.config.as_deref());
         for about in named_secrets::login_summaries(&*store)? {
-            gone.push(remove(context, &*store, &about, None, &OAuthSettings::default()).await?);
+            let (endpoint, settings) = find_configured(context, &config, &about, &args.target_options).await.unzip();
+            let settings = settings.unwrap_or_default();
+            gone.push(remove(context, &*store, &about, endpoint.as_ref(), &settings).await?);
         }
         if gone.is_empty() {
             context.ui.note("not logged in to any server");
@@ -50,6 +54,20 @@ pub async fn run(context: &Context, args: AuthLogoutArgs) -> Result<Exit> {
         context.ui.print_json_value(&json!({"removed": gone}))?;
     }
     Ok(Exit::Done)
+}
+
+/// The endpoint and the settings of the configured server that a login belongs to: the client secret, for example, is
+/// only in the configuration. A server that cannot be resolved does not prevent the logout.
+async fn find_configured(
+    context: &Context,
+    config: &Config,
+    about: &CredentialSummary,
+    options: &TargetOptions,
+) -> Option<(HttpEndpoint, OAuthSettings)> {
+    let name = about.server.as_deref().filter(|name| config.server(name).is_some())?;
+    let target = context.resolve_configured(config, name, options, false).await.ok()?;
+    let endpoint = target.endpoint.http_endpoint()?;
+    match_server(about, &endpoint.url).map(|_| (endpoint, target.auth))
 }
 
 async fn remove(
