@@ -333,6 +333,28 @@ fn no_lock_file_remains_after_a_command() {
     }
 }
 
+/// The older login to the URL is in a keychain that can no longer be opened.
+#[test]
+fn a_login_to_a_url_in_the_file_replaces_one_in_the_keychain() {
+    let (sandbox, server) = (Sandbox::new(), ProtectedServer::start());
+    let (url, issuer) = (server.url(), server.issuer.url(""));
+    sandbox.config("[defaults]\ncredential_store = \"file\"\n");
+    let key = format!("{url} {issuer} url");
+    let about = json!({"key": key, "resource": url, "issuer": issuer, "owner": "url", "login": "l"});
+    let index = json!({"version": 1, "entries": {key: {"about": about, "written": 1}}});
+    let dir = sandbox.path().join("home/.local/share/mcpipe");
+    std::fs::create_dir_all(&dir).unwrap();
+    std::fs::write(dir.join("keychain.json"), index.to_string()).unwrap();
+    let run = |words: &[&str]| {
+        let run = sandbox.mcpipe(words.iter().copied()).with_browser();
+        run.env("DBUS_SESSION_BUS_ADDRESS", "unix:path=/nowhere/at/all").run()
+    };
+    run(&["list", &url]).exits(3).stderr_contains("cannot use the system keychain");
+    run(&["auth", "login", &url]).exits(0).stderr_contains("credentials.json");
+    run(&["list", &url]).succeeds();
+    assert_eq!(sandbox.login_status().as_array().unwrap().len(), 1);
+}
+
 /// Reading needs no configuration; where a login is stored is the user's choice for every server.
 #[test]
 fn a_login_to_a_url_is_stored_where_the_configuration_says() {

@@ -5,19 +5,22 @@
 
 use std::sync::{Arc, LazyLock};
 
-use crate::auth::store::types::{CredentialStore, CredentialSummary};
+use crate::auth::store::types::{CredentialStore, CredentialSummary, StoreChoice};
 use crate::error::Result;
 use crate::secret::Secret;
 use crate::transport::BoxFuture;
 use crate::util::file_lock::FileLock;
 
+/// The user's choice, and its store.
+type ChosenStore = (StoreChoice, Arc<dyn CredentialStore>);
+
 /// Opens the store of the user's choice.
-type OpenStore = Box<dyn FnOnce() -> Arc<dyn CredentialStore> + Send>;
+type OpenStore = Box<dyn FnOnce() -> ChosenStore + Send>;
 
 /// One store to read, and another to write.
 pub struct DeferredStore {
     reader: Arc<dyn CredentialStore>,
-    writer: LazyLock<Arc<dyn CredentialStore>, OpenStore>,
+    writer: LazyLock<ChosenStore, OpenStore>,
 }
 
 impl DeferredStore {
@@ -33,7 +36,7 @@ impl CredentialStore for DeferredStore {
     }
 
     fn put<'a>(&'a self, key: &'a str, about: &'a CredentialSummary, record: &'a Secret) -> BoxFuture<'a, Result<()>> {
-        self.writer.put(key, about, record)
+        self.writer.1.put(key, about, record)
     }
 
     fn delete<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<bool>> {
@@ -50,7 +53,7 @@ impl CredentialStore for DeferredStore {
 
     fn probe_location(&self) -> BoxFuture<'_, String> {
         match self.reader.list() {
-            Ok(all) if all.is_empty() => self.writer.probe_location(),
+            Ok(all) if all.is_empty() => self.writer.1.probe_location(),
             _ => self.reader.probe_location(),
         }
     }
@@ -60,7 +63,8 @@ impl CredentialStore for DeferredStore {
     }
 
     fn has_fallback(&self) -> bool {
-        self.writer.has_fallback()
+        // The file that the reader falls back to accepts a record whatever has happened to the keychain.
+        self.writer.0 != StoreChoice::Keyring && self.reader.has_fallback()
     }
 
     fn lock<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<FileLock>> {

@@ -69,8 +69,8 @@ pub fn open_deferred(
     let same = reader.clone();
     let open_writer = move || match choose() {
         // One store, so that the keychain is opened once.
-        StoreChoice::Auto => same,
-        choice => open(choice, &paths, notifier),
+        StoreChoice::Auto => (StoreChoice::Auto, same),
+        choice => (choice, open(choice, &paths, notifier)),
     };
     Arc::new(deferred::DeferredStore::new(reader, Box::new(open_writer)))
 }
