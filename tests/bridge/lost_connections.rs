@@ -319,34 +319,32 @@ fn a_session_that_cannot_be_opened_again_at_once_is_opened_by_a_later_request() 
 #[test]
 fn requests_wait_until_a_session_is_open_again() {
     let script = Mcp::legacy("2025-11-25").http_script(LegacyHttpOptions::default());
-    let (sessions, forgets) = (AtomicUsize::new(0), Arc::new(AtomicBool::new(false)));
-    let is_open = AtomicBool::new(false);
+    // The number of the session, and whether it is open.
+    let state = Arc::new(Mutex::new((0, false)));
     let server = HttpServer::start({
-        let forgets = forgets.clone();
-        move |request| match request.rpc_method().as_str() {
-            "initialize" => {
-                forgets.store(false, Ordering::SeqCst);
-                is_open.store(false, Ordering::SeqCst);
-                let session = format!("s{}", sessions.fetch_add(1, Ordering::SeqCst));
-                script(request).header("Mcp-Session-Id", &session)
+        let state = state.clone();
+        move |request| {
+            let (session, is_open) = *state.lock().unwrap();
+            match request.rpc_method().as_str() {
+                "initialize" => script(request).header("Mcp-Session-Id", &format!("s{session}")),
+                "notifications/initialized" => {
+                    std::thread::sleep(Duration::from_millis(100));
+                    state.lock().unwrap().1 = true;
+                    script(&request.without_header("Mcp-Session-Id"))
+                }
+                "tools/call" if request.header("mcp-session-id") != Some(&format!("s{session}")) => {
+                    Reply::text("text/plain", "no such session").with_status(404)
+                }
+                "tools/call" if !is_open => Reply::status(400),
+                _ => script(&request.without_header("Mcp-Session-Id")),
             }
-            "notifications/initialized" => {
-                std::thread::sleep(Duration::from_millis(100));
-                is_open.store(true, Ordering::SeqCst);
-                script(&request.without_header("Mcp-Session-Id"))
-            }
-            "tools/call" if forgets.load(Ordering::SeqCst) => {
-                Reply::text("text/plain", "no such session").with_status(404)
-            }
-            "tools/call" if !is_open.load(Ordering::SeqCst) => Reply::status(400),
-            _ => script(&request.without_header("Mcp-Session-Id")),
         }
     });
     let sandbox = Sandbox::new();
     let mut client = BridgeClient::start(&sandbox, &[&server.url("/mcp")]);
     client.initialize(json!({}));
     client.request(0, "tools/call", call("echo", json!({"text": "x"})));
-    forgets.store(true, Ordering::SeqCst);
+    *state.lock().unwrap() = (1, false);
     for id in 1..=10 {
         client.ask(id, "tools/call", call("echo", json!({"text": "x"})));
     }

@@ -315,6 +315,31 @@ fn a_forgotten_session_is_begun_anew() {
     assert_eq!(subscriptions, 2);
 }
 
+/// The session is lost at a read, and cannot be opened again at once.
+#[test]
+fn a_watch_goes_on_after_a_session_that_could_not_be_opened_again() {
+    let feed = Feed::default();
+    let script = counting(Mcp::legacy("2025-11-25")).on("resources/subscribe", |call| call.result(json!({})));
+    let script = script.http_script(LegacyHttpOptions {
+        session_id: Some("s"),
+        get_stream: Some(feed.clone()),
+        always_streams: false,
+    });
+    let (reads, initializes) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let server = HttpServer::start(move |request| match request.rpc_method().as_str() {
+        "resources/read" if reads.fetch_add(1, Ordering::SeqCst) == 1 => Reply::status(404),
+        "initialize" if initializes.fetch_add(1, Ordering::SeqCst) == 1 => Reply::status(503),
+        _ => script(request),
+    });
+    let args = ["read", &server.url("/mcp"), "demo://a", "--watch", "--protocol", "legacy", "--retries", "0"];
+    let run = Sandbox::new().mcpipe(args).start();
+    run.wait_for_stdout("v0\n");
+    feed.event(&updated("demo://a"));
+    run.wait_for_stdout("v0\nv1\n");
+    run.signal(Signal::INT);
+    run.wait().exits(130).stderr_contains("retrying in ");
+}
+
 #[test]
 fn a_resource_that_goes_and_comes_back() {
     let server = counting(Mcp::legacy("2025-11-25"))

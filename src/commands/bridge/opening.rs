@@ -11,6 +11,7 @@ use crate::protocol::json::parse_value;
 use crate::protocol::revision::{Revision, RevisionPin, supported_revisions};
 use crate::protocol::rpc::{self, RawJson};
 use crate::protocol::{code, method};
+use crate::session::era::legacy::INITIALIZED_TIMEOUT;
 use crate::session::failure::failure_from_outcome;
 use crate::session::negotiate::PROBE_TIMEOUT;
 use crate::session::negotiate::classify::says_nothing_about_era;
@@ -172,8 +173,11 @@ impl Upstream {
 
     /// Sends `notifications/initialized`, and opens the stream for the server's own messages.
     async fn complete_handshake(&self, connection: &ServerConnection) {
-        // If it is refused, the next request fails.
-        let _ = connection.send_one_way(rpc::notification(method::INITIALIZED, None)).await;
+        let tell = connection.send_one_way(rpc::notification(method::INITIALIZED, None));
+        tokio::pin!(tell);
+        let limit = self.options.connect_timeout.map_or(INITIALIZED_TIMEOUT, |limit| limit.min(INITIALIZED_TIMEOUT));
+        // If it is refused or ignored, the next request fails.
+        while tokio::time::timeout(limit, &mut tell).await.is_err() && connection.transport().login_in_progress() {}
         if let Some(http) = connection.transport().legacy_session() {
             http.listen().await;
         }

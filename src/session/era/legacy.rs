@@ -201,7 +201,7 @@ pub struct DetachedSession {
 }
 
 /// How long a server may take to respond to `initialized` over HTTP.
-const INITIALIZED_TIMEOUT: Duration = Duration::from_secs(5);
+pub(crate) const INITIALIZED_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The state of a legacy connection.
 pub struct LegacyEra {

@@ -33,7 +33,9 @@ impl Negotiator<'_> {
                 return self.complete_handshake(self.handshake(), rpc, &result).await.map(|open| (open, None));
             }
             StreamProbe::Handshake(refusal) => {
-                return Ok((self.initialize_stream(rpc, &discover, None, None, Some(refusal)).await?, None));
+                let ends_early = rpc.closed_reason().is_some();
+                let open = self.initialize_stream(rpc, &discover, None, None, Some(refusal)).await?;
+                return Ok((NegotiatedConnection { exits_before_handshake: ends_early, ..open }, None));
             }
         };
         match classify_reply(&reply, &discover, &rpc) {

@@ -401,6 +401,7 @@ impl LegacyHttpSession for StreamableTransport {
         // The stream belongs to the session: the next session has another one.
         if let Some(listener) = state.listener.take() {
             listener.abort();
+            self.0.listen_ended.notify_waiters();
         }
         state.session_id.take().is_some()
     }
