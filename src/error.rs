@@ -180,7 +180,7 @@ impl RetryAdvice {
     }
 }
 
-/// The cause of failures because of it, and the beginning of notes about it.
+/// The cause in failures, and the beginning of notes, if there is no home directory.
 pub const NO_HOME_DIRECTORY: &str = "there is no home directory";
 
 /// An error for the user. Boxed inside, so that `Result<T>` is small.

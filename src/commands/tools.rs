@@ -144,12 +144,16 @@ impl ToolList {
             return Failure::new(ErrorKind::Protocol, format!("the tool '{name}' is invalid and must not be called"))
                 .cause(reason.clone());
         }
-        if !self.is_offered {
-            return Failure::new(ErrorKind::Failed, "the server offers no tools");
-        }
-        let failure = Failure::new(ErrorKind::Failed, format!("the server has no tool '{name}'"));
+        let message = match self.is_offered {
+            true => format!("the server has no tool '{name}'"),
+            false => "the server offers no tools".to_owned(),
+        };
+        let failure = Failure::new(ErrorKind::Failed, message);
         if let Some((command, value)) = resource_or_prompt_command(name) {
             return failure.hint(format!("use {}", target.command_line(command, &[&*quote(value)])));
+        }
+        if !self.is_offered {
+            return failure;
         }
         let undeclared = session.undeclared_capabilities();
         let options = undeclared.iter().map(|one| one.option()).collect::<Vec<_>>().join(", ");

@@ -43,7 +43,7 @@ impl ProviderInner {
         reason: LoginReason,
         challenge: Option<&Challenge>,
     ) -> Result<()> {
-        if self.load_other_tokens(state).await? {
+        if self.load_other_tokens_if_readable(state).await {
             return Ok(());
         }
         if self.effective_settings(state).grant.is_interactive() {
@@ -79,8 +79,8 @@ impl ProviderInner {
         discovery: DiscoveryResult,
     ) -> Result<()> {
         let recent = state.consecutive_logins.filter(|(_, until)| unix_seconds() < *until);
-        let refused_logins = recent.map_or(0, |(count, _)| count);
-        if refused_logins >= MAX_CONSECUTIVE_LOGINS {
+        let recent_logins = recent.map_or(0, |(count, _)| count);
+        if recent_logins >= MAX_CONSECUTIVE_LOGINS {
             return Err(Failure::new(
                 ErrorKind::Auth,
                 format!("{} still requires a login after {MAX_CONSECUTIVE_LOGINS} logins", self.context.target_name),
@@ -111,7 +111,7 @@ impl ProviderInner {
         let expiry = credentials.tokens.as_ref().and_then(lived).unwrap_or(u64::MAX);
         self.replace_tokens(state, credentials, TokenSource::Login)?;
         state.consecutive_logins =
-            Some((refused_logins + 1, expiry.min(unix_seconds().saturating_add(CONSECUTIVE_LOGIN_WINDOW_SECS))));
+            Some((recent_logins + 1, expiry.min(unix_seconds().saturating_add(CONSECUTIVE_LOGIN_WINDOW_SECS))));
         Ok(())
     }
 

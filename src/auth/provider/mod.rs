@@ -137,14 +137,17 @@ impl ProviderInner {
             return Ok(Vec::new());
         }
         let mut state = self.state.lock().await;
-        self.ensure_fresh(&mut state).await?;
+        // New tokens are sent however short they live.
+        let is_new = self.ensure_fresh(&mut state).await?;
         self.warn_if_unauthenticated(&mut state);
-        if state.valid_tokens().is_some() {
+        if is_new || state.valid_tokens().is_some() {
             (state.ended_reason, state.sent_without_token) = (None, None);
         } else if state.ended_reason.is_some() {
             state.sent_without_token.get_or_insert_with(Instant::now);
         }
-        let Some(tokens) = state.valid_tokens() else { return Ok(Vec::new()) };
+        let Some(tokens) = state.tokens().filter(|_| is_new).or_else(|| state.valid_tokens()) else {
+            return Ok(Vec::new());
+        };
         match state.loaded.as_ref().and_then(|loaded| loaded.dpop_key.as_ref()) {
             Some(key) if tokens.dpop => {
                 let target = ProofTarget { method, url, access_token: Some(&tokens.access) };

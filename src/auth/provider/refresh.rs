@@ -54,6 +54,10 @@ impl ProviderInner {
 
     /// Loads the credentials again if another process has stored other tokens. Returns whether it has.
     pub(super) async fn load_other_tokens(&self, state: &mut ProviderState) -> Result<bool> {
+        // A keychain need not be opened to find none.
+        if self.select_stored()?.is_none_or(|summary| summary.lacks_tokens) {
+            return Ok(false);
+        }
         let Some(stored) = self.find_stored().await? else { return Ok(false) };
         let is_usable = |tokens: &&TokenSet| tokens.refresh.is_some() || !tokens.is_expired(unix_seconds());
         let Some(tokens) = stored.tokens.as_ref().filter(is_usable) else { return Ok(false) };
@@ -148,31 +152,46 @@ impl ProviderInner {
     }
 
     /// Loads the tokens, and refreshes them if they are about to expire. Those that could not be refreshed remain in
-    /// `state`, for a later attempt.
-    pub(super) async fn ensure_fresh(self: &Arc<Self>, state: &mut ProviderState) -> Result<()> {
+    /// `state`, for a later attempt. Returns whether they are new.
+    pub(super) async fn ensure_fresh(self: &Arc<Self>, state: &mut ProviderState) -> Result<bool> {
         self.load_credentials(state).await?;
-        let is_needed = state.sent_without_token.is_none();
-        if let Some(since) = state.sent_without_token {
-            if since.elapsed() < ENDED_LOGIN_RETRY_DELAY {
-                return Ok(());
-            }
-            state.sent_without_token = Some(Instant::now());
-            self.load_other_tokens(state).await?;
+        let Some(since) = state.sent_without_token else { return self.refresh_if_due(state, true).await };
+        if since.elapsed() < ENDED_LOGIN_RETRY_DELAY {
+            return Ok(false);
         }
-        let Some(tokens) = state.tokens() else { return Ok(()) };
+        self.load_other_tokens_if_readable(state).await;
+        let refreshed = self.refresh_if_due(state, false).await;
+        // After the attempt, which may take long.
+        state.sent_without_token = Some(Instant::now());
+        refreshed
+    }
+
+    /// As [`ProviderInner::load_other_tokens`], where a request may do without a login: it does not fail if the store
+    /// cannot be read.
+    pub(super) async fn load_other_tokens_if_readable(&self, state: &mut ProviderState) -> bool {
+        self.load_other_tokens(state).await.unwrap_or_else(|failure| {
+            self.context.http.trace().note(&format!("cannot read the stored login again: {failure}"));
+            false
+        })
+    }
+
+    /// Refreshes tokens that are about to expire. It fails only if the request `needs` a token and has none that is
+    /// valid.
+    async fn refresh_if_due(self: &Arc<Self>, state: &mut ProviderState, needs: bool) -> Result<bool> {
+        let Some(tokens) = state.tokens() else { return Ok(false) };
         let now = unix_seconds();
         let (needs_refresh, expired) = (tokens.needs_refresh(now, REFRESH_MARGIN_SECS), tokens.is_expired(now));
         if needs_refresh && tokens.refresh.is_some() {
             match self.refresh(state).await {
-                Ok(_) => {}
-                Err(failure) if expired && is_needed => return Err(failure),
+                Ok(is_new) => return Ok(is_new),
+                Err(failure) if expired && needs => return Err(failure),
                 // The token is still valid, or the server accepts requests without one; a later refresh may succeed.
                 Err(failure) => self.context.http.trace().note(&format!("could not refresh the token yet: {failure}")),
             }
         } else if expired {
             state.ended_reason = Some(Failure::new(ErrorKind::Auth, "the token has expired"));
         }
-        Ok(())
+        Ok(false)
     }
 
     /// Refreshes the current tokens, or takes those that another process has refreshed (`AUT-23`). Returns whether

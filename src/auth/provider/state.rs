@@ -37,8 +37,8 @@ pub(super) struct ProviderState {
     pub stored_settings: Option<OAuthSettings>,
     /// How and when the current tokens were obtained, if it was in this run.
     pub last_obtained: Option<(TokenSource, Instant)>,
-    /// How many logins were completed in a row, each because the server refused the token of the one before, and until
-    /// when another one is in the same row, in seconds since 1970.
+    /// How many logins were completed in a row, each while the token of the one before had not expired, and until when
+    /// another one belongs to the same row, in seconds since 1970.
     pub consecutive_logins: Option<(usize, u64)>,
     /// Whether the server refused the token of a login of this run.
     pub is_login_refused: bool,
