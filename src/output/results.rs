@@ -153,8 +153,13 @@ impl Ui {
         };
         let line = |text: String| FileData::Bytes((text + "\n").into_bytes().into());
         let pretty = |json: &str| line(pretty(json, JsonStyle { color: false, escape_unsafe: false }));
-        let blocks = shown_blocks(result);
-        if blocks.len() > 1 && blocks.iter().any(|block| matches!(block, ContentBlock::Binary(_))) {
+        let mut blocks = shown_blocks(result);
+        let has_binary = blocks.iter().any(|block| matches!(block, ContentBlock::Binary(_)));
+        if has_binary {
+            // An image with the structured content behind it would be no image.
+            blocks.retain(|block| !matches!(block, ContentBlock::Unparsed(_)));
+        }
+        if blocks.len() > 1 && has_binary {
             self.warn(&format!(
                 "{} has all parts of the result, one after the other; --save DIR writes each image or other binary content \
                  into a file of its own",

@@ -62,10 +62,14 @@ fn a_file_has_what_standard_output_has() {
 
 #[test]
 fn an_image_is_written_as_its_bytes() {
-    let server = answering(json!({"content": [{"type": "image", "data": "AAEC", "mimeType": "image/png"}]}));
+    let image = json!([{"type": "image", "data": "AAEC", "mimeType": "image/png"}]);
     let sandbox = Sandbox::new();
-    sandbox.mcpipe(["call", &server.target(), "fail", "-o", "out.png"]).run().succeeds().prints("");
-    assert_eq!(std::fs::read(sandbox.work().join("out.png")).unwrap(), [0, 1, 2]);
+    for result in [json!({"content": image}), json!({"content": image, "structuredContent": {"width": 1}})] {
+        let server = answering(result);
+        let run = sandbox.mcpipe(["call", &server.target(), "fail", "-o", "out.png"]).run();
+        run.succeeds().prints("").stderr_is("");
+        assert_eq!(std::fs::read(sandbox.work().join("out.png")).unwrap(), [0, 1, 2]);
+    }
     let mixed = json!([{"type": "text", "text": "A:"}, {"type": "image", "data": "AAEC", "mimeType": "image/png"}]);
     let mixed = answering(json!({"content": mixed}));
     let run = sandbox.mcpipe(["call", &mixed.target(), "fail", "-o", "out.png"]).run();

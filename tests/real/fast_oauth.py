@@ -8,7 +8,7 @@ from fastmcp.server.auth.providers import in_memory
 
 port = int(sys.argv[1])
 # As short as a test can wait for.
-in_memory.DEFAULT_ACCESS_TOKEN_EXPIRY_SECONDS = 2
+in_memory.DEFAULT_ACCESS_TOKEN_EXPIRY_SECONDS = 5
 
 
 class Provider(in_memory.InMemoryOAuthProvider):

@@ -197,11 +197,11 @@ fn fastmcp_login_refresh_and_logout() {
     let call = |words: &[&str]| sandbox.mcpipe([&["call", &url], words].concat());
     sandbox.mcpipe(["list", &url]).run().exits(4);
     sandbox.mcpipe(["auth", "login", &url]).with_browser().run().exits(0).stderr_contains("Logged in");
-    std::thread::sleep(Duration::from_millis(2100));
+    std::thread::sleep(Duration::from_millis(5100));
     call(&["add", "a=1", "b=2"]).run().succeeds().prints("3\n");
-    std::thread::sleep(Duration::from_millis(2100));
+    std::thread::sleep(Duration::from_millis(5100));
     let before: usize = call(&["lifetime", "seconds=3600"]).run().succeeds().stdout().trim().parse().unwrap();
-    std::thread::sleep(Duration::from_millis(2100));
+    std::thread::sleep(Duration::from_millis(5100));
     for run in (0..20).map(|_| call(&["add", "a=1", "b=2"]).allow_leftovers().start()).collect::<Vec<_>>() {
         run.wait().exits(0).prints("3\n");
     }
