@@ -31,7 +31,13 @@ impl Session {
     pub(crate) async fn connection_for(&self, first: &Operation) -> Result<(Arc<Connection>, Option<RequestOutcome>)> {
         let mut open = self.connection.lock().await;
         if let Some(connection) = &*open {
-            return Ok((connection.clone(), None));
+            // A session disconnects its commands when the server has forgotten its own; nothing was sent since.
+            if !(self.is_kept_by_keeper() && connection.rpc.closed_reason().is_some()) {
+                return Ok((connection.clone(), None));
+            }
+        }
+        if let Some(closed) = open.take() {
+            closed.rpc.close(false).await;
         }
         // Boxed, since it runs once and would enlarge the future of every request.
         let opened = match self.options.retry.ready_timeout.filter(|_| !self.has_answered.load(Ordering::Relaxed)) {

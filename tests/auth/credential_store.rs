@@ -353,6 +353,8 @@ fn a_login_to_a_url_in_the_file_replaces_one_in_the_keychain() {
     run(&["auth", "login", &url]).exits(0).stderr_contains("credentials.json");
     run(&["list", &url]).succeeds();
     assert_eq!(sandbox.login_status().as_array().unwrap().len(), 1);
+    run(&["auth", "logout", &url]).exits(0);
+    assert_eq!(sandbox.login_status(), json!([]));
 }
 
 /// Reading needs no configuration; where a login is stored is the user's choice for every server.

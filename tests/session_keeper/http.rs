@@ -181,6 +181,53 @@ fn a_command_that_watches_subscribes_again_in_a_new_session_of_the_server() {
     sessions.stop_all();
 }
 
+/// The command that watches notices it itself; another one, which reads a batch, goes on with its next line.
+#[test]
+fn commands_go_on_after_a_server_has_forgotten_its_session() {
+    let feed = Feed::default();
+    let mcp = Mcp::legacy("2025-11-25")
+        .capabilities(json!({"tools": {}, "resources": {"subscribe": true}}))
+        .on("resources/subscribe", |call| call.result(json!({})))
+        .on("resources/unsubscribe", |call| call.result(json!({})));
+    let get_stream = Some(feed.clone());
+    let script = mcp.http_script(LegacyHttpOptions { session_id: Some("s"), get_stream, ..Default::default() });
+    let reads = std::sync::atomic::AtomicUsize::new(0);
+    let server = HttpServer::start(move |request| match request.rpc_method().as_str() {
+        "resources/read" if reads.fetch_add(1, Ordering::SeqCst) == 1 => {
+            Reply::text("text/plain", "Session not found").with_status(404)
+        }
+        _ => script(request),
+    });
+    let (sessions, url) = (Sessions::new(), server.url("/mcp"));
+    sessions.start(&url);
+    let line = "{\"tool\":\"echo\",\"arguments\":{\"text\":\"hi\"}}\n";
+    let result =
+        |n: u8| format!(r#"{{"id":{n},"tool":"echo","result":{{"content":[{{"type":"text","text":"hi"}}]}}}}"#) + "\n";
+    let words = ["call", &url, "--batch", "-", "--jobs", "1"];
+    let mut batch = sessions.sandbox.mcpipe(words).allow_leftovers().stdin_open().start();
+    batch.write(line);
+    batch.wait_for_stdout(&result(1));
+    let watch = sessions.sandbox.mcpipe(["read", &url, "demo://hello", "--watch"]).allow_leftovers().start();
+    watch.wait_for_stdout("hello\n");
+    let updated = json!({"uri": "demo://hello"});
+    feed.event(&json!({"jsonrpc": "2.0", "method": "notifications/resources/updated", "params": updated}));
+    server.wait_for("a new session", |request| {
+        request.rpc_method() == "resources/subscribe" && reads_before(&server, request.n) >= 2
+    });
+    batch.write(line);
+    batch.wait_for_stdout(&(result(1) + &result(2)));
+    batch.end_stdin();
+    batch.wait().exits(0);
+    watch.signal(Signal::INT);
+    watch.wait().exits(130).stderr_contains("retrying in ");
+    sessions.stop_all();
+}
+
+/// How many readings a server got before its request `n`.
+fn reads_before(server: &HttpServer, n: usize) -> usize {
+    server.requests().iter().filter(|request| request.rpc_method() == "resources/read" && request.n < n).count()
+}
+
 #[test]
 fn a_question_over_http_goes_to_the_command_on_whose_stream_it_comes() {
     let ask = |call: &crate::support::ClientMessage<'_>| {

@@ -207,8 +207,19 @@ impl KeychainStore {
         if indexed {
             let name = entry_name(key);
             let gone = self.worker.write(move |keychain| chunks::delete_chunked(keychain, &name)).await;
-            gone.map_err(|error| error.to_failure())?;
-            self.index.update(|index| _ = index.entries.remove(key)).await?;
+            // One that the file has replaced is only a leftover.
+            let is_replaced = matches!(self.locate(key)?.0, RecordLocation::File);
+            match gone {
+                Err(error) if !is_replaced => return Err(error.to_failure()),
+                gone => {
+                    let is_left = gone.is_err();
+                    let removal = self.index.update(|index| {
+                        index.entries.remove(key);
+                        index.left.extend(is_left.then(|| entry_name(key)));
+                    });
+                    removal.await?;
+                }
+            }
             self.delete_leftovers(contents.left).await;
         }
         let filed = match &self.fallback_file {

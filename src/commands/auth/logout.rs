@@ -67,7 +67,10 @@ async fn find_configured(
     let name = about.server.as_deref().filter(|name| config.server(name).is_some())?;
     let target = context.resolve_configured(config, name, options, false).await.ok()?;
     let endpoint = target.endpoint.http_endpoint()?;
-    match_server(about, &endpoint.url).map(|_| (endpoint, target.auth))
+    match_server(about, &endpoint.url)?;
+    // The settings of another client do not fit.
+    let is_its_client = target.auth.client_id.as_ref().is_some_and(|id| Some(id) == about.client_id.as_ref());
+    Some((endpoint, if is_its_client { target.auth } else { OAuthSettings::default() }))
 }
 
 async fn remove(

@@ -94,6 +94,7 @@ pub fn schema_changes(before: &Value, after: &Value) -> Vec<SchemaChange> {
     }
     let mut comparison = SchemaComparison {
         roots: (before, after),
+        has_same_definitions: definitions(before) == definitions(after),
         compared: BTreeSet::new(),
         is_in_restriction: false,
         referred: VecDeque::new(),
@@ -109,6 +110,7 @@ pub fn schema_changes(before: &Value, after: &Value) -> Vec<SchemaChange> {
 
 struct SchemaComparison<'a> {
     roots: (&'a Value, &'a Value),
+    has_same_definitions: bool,
     /// The schemas that were compared, by address, and whether in a restriction: a circle of references ends here.
     compared: BTreeSet<(bool, *const Value, *const Value)>,
     /// Whether this is part of a keyword such as `not`, under which a schema that accepts less may mean more or less.
@@ -145,9 +147,8 @@ impl<'a> SchemaComparison<'a> {
             (Some(one), Some(other)) => {
                 // What is beside a reference applies as well (JSON Schema 2020-12 core, section 10.2).
                 self.compare_objects(before, after, path, depth);
-                let is_same = one == other && definitions(self.roots.0) == definitions(self.roots.1);
                 let targets = (referred(one, self.roots.0), referred(other, self.roots.1));
-                if is_same && targets == (None, None) {
+                if targets == (None, None) && one == other && self.has_same_definitions {
                     return;
                 }
                 targets

@@ -7,7 +7,7 @@
 //! refused.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -94,6 +94,8 @@ struct Client {
 #[derive(Default)]
 struct RouterState {
     clients: BTreeMap<u64, Client>,
+    /// Those that were there when the server forgot its session.
+    expired: BTreeSet<u64>,
     last_client: u64,
     /// The methods of the requests without a response.
     pending: HashMap<u64, String>,
@@ -116,13 +118,17 @@ impl RouterState {
         name.is_some()
     }
 
-    /// Disconnects the commands that have no request in progress, except one: what they set at the server is lost.
-    fn disconnect_idle_except(&mut self, client: u64, why: &Failure) {
-        let pending = &self.pending;
-        let is_idle = |number: &u64| *number != client && !pending.keys().any(|id| client_of(*id) == *number);
-        let idle: Vec<Client> =
-            self.clients.extract_if(.., |number, _| is_idle(number)).map(|(_, idle)| idle).collect();
-        disconnect(idle, why);
+    /// Disconnects the commands for whose session at the server it is too late, and which have no request in progress
+    /// any more: what they set there is lost.
+    fn disconnect_expired(&mut self) {
+        if self.expired.is_empty() {
+            return;
+        }
+        let (pending, expired) = (&self.pending, &self.expired);
+        let is_idle = |number: &u64| expired.contains(number) && !pending.keys().any(|id| client_of(*id) == *number);
+        let idle: Vec<(u64, Client)> = self.clients.extract_if(.., |number, _| is_idle(number)).collect();
+        self.expired.retain(|number| self.clients.contains_key(number));
+        disconnect(idle.into_iter().map(|(_, client)| client), &Failure::new(ErrorKind::Unreachable, SESSION_EXPIRED));
     }
 }
 
@@ -491,6 +497,7 @@ impl Router {
         // The memory of a large result is not held twice.
         drop(arrived);
         self.deliver_to_all(&receivers, text).await;
+        lock(&self.state).disconnect_expired();
     }
 
     /// Notes that a request has its response, which is passed on to the other commands that wait for the same one.
@@ -566,7 +573,7 @@ impl Router {
             if is_lost && upstream.transport.legacy_session().is_some_and(|http| http.forget_session()) {
                 *handshake = SharedHandshake::New;
                 state.settings.forget_server();
-                state.disconnect_idle_except(client_of(id), &Failure::new(ErrorKind::Unreachable, SESSION_EXPIRED));
+                state.expired = state.clients.keys().copied().collect();
             }
             return Vec::new();
         };
