@@ -134,7 +134,7 @@ fn translate(words: &[&str], name: &str) -> Option<String> {
     cli::valid_line(&line).filter(|_| has_one_server)
 }
 
-/// The command line in which `NAME=VALUE` replaces every `--NAME VALUE` and `--NAME=VALUE` that is no option of the
+/// The command line in which `NAME=VALUE` replaces every `--NAME VALUE` and `--NAME=VALUE` that is not an option of the
 /// command.
 /// `words` is the whole command line without mcpipe itself. `None` if one has no value, or if the line is not valid.
 #[must_use]

@@ -118,8 +118,8 @@ impl RouterState {
         name.is_some()
     }
 
-    /// Disconnects the commands for whose session at the server it is too late, and which have no request in progress
-    /// any more: what they set there is lost.
+    /// Disconnects the commands of a session that the server has forgotten, each when it has no request in progress:
+    /// what they set at the server is lost.
     fn disconnect_expired(&mut self) {
         if self.expired.is_empty() {
             return;
