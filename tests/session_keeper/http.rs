@@ -181,6 +181,49 @@ fn a_command_that_watches_subscribes_again_in_a_new_session_of_the_server() {
     sessions.stop_all();
 }
 
+#[test]
+fn a_command_that_watches_learns_that_there_is_no_stream_for_changes() {
+    let mcp = Mcp::legacy("2025-11-25")
+        .capabilities(json!({"tools": {}, "resources": {"subscribe": true}}))
+        .on("resources/subscribe", |call| call.result(json!({})));
+    let options = LegacyHttpOptions { session_id: Some("s"), get_stream: None, ..Default::default() };
+    let server = HttpServer::start(mcp.http_script(options));
+    let (sessions, url) = (Sessions::new(), server.url("/mcp"));
+    sessions.start(&url);
+    let watch = sessions.run(&["read", &url, "demo://hello", "--watch"]);
+    watch.exits(1).stderr_contains("the server has no stream for notifications of changes");
+    assert!(!methods(&server).contains(&"resources/subscribe".to_owned()));
+    sessions.stop_all();
+}
+
+#[test]
+fn a_command_that_watches_connects_again_when_the_stream_for_changes_ends_for_good() {
+    let mcp = Mcp::legacy("2025-11-25")
+        .capabilities(json!({"tools": {}, "resources": {"subscribe": true}}))
+        .on("resources/subscribe", |call| call.result(json!({})))
+        .on("resources/unsubscribe", |call| call.result(json!({})));
+    let feed = Feed::default();
+    let get_stream = Some(feed.clone());
+    let script = mcp.http_script(LegacyHttpOptions { session_id: Some("s"), get_stream, ..Default::default() });
+    let streams = std::sync::atomic::AtomicUsize::new(0);
+    let server = HttpServer::start(move |request| match request.method.as_str() {
+        "GET" if streams.fetch_add(1, Ordering::SeqCst) == 1 => Reply::text("text/plain", "none").with_status(405),
+        _ => script(request),
+    });
+    let (sessions, url) = (Sessions::new(), server.url("/mcp"));
+    sessions.start(&url);
+    let watch = sessions.sandbox.mcpipe(["read", &url, "demo://hello", "--watch"]).allow_leftovers().start();
+    watch.wait_for_stdout("hello\n");
+    let subscription = server.wait_for("a subscription", |request| request.rpc_method() == "resources/subscribe");
+    feed.end();
+    server.wait_for("another subscription", |request| {
+        request.rpc_method() == "resources/subscribe" && request.n > subscription.n
+    });
+    watch.signal(Signal::INT);
+    watch.wait().exits(130).stderr_contains("the stream for notifications of changes was closed; retrying in ");
+    sessions.stop_all();
+}
+
 /// The command that watches notices it itself; another one, which reads a batch, goes on with its next line.
 #[test]
 fn commands_go_on_after_a_server_has_forgotten_its_session() {
@@ -220,6 +263,41 @@ fn commands_go_on_after_a_server_has_forgotten_its_session() {
     batch.wait().exits(0);
     watch.signal(Signal::INT);
     watch.wait().exits(130).stderr_contains("retrying in ");
+    sessions.stop_all();
+}
+
+#[test]
+fn a_late_response_about_a_forgotten_session_does_not_end_the_next_one() {
+    let script = Mcp::legacy("2025-11-25")
+        .http_script(LegacyHttpOptions { session_id: Some("s"), ..Default::default() });
+    let has_gone_on = Arc::new(AtomicBool::new(false));
+    let gone_on = has_gone_on.clone();
+    let server = HttpServer::start(move |request| {
+        let body = request.text();
+        let forgotten = || Reply::text("text/plain", "Session not found").with_status(404);
+        if body.contains("early") {
+            return forgotten();
+        }
+        if body.contains("late") {
+            while !gone_on.load(Ordering::SeqCst) {
+                std::thread::sleep(std::time::Duration::from_millis(2));
+            }
+            return forgotten();
+        }
+        script(request)
+    });
+    let (sessions, url) = (Sessions::new(), server.url("/mcp"));
+    sessions.start(&url);
+    let call = |text: &str| sessions.run(&["call", &url, "echo", &format!("text={text}")]);
+    call("hi").succeeds();
+    let late = sessions.sandbox.mcpipe(["call", &url, "echo", "text=late"]).allow_leftovers().start();
+    server.wait_for("the late call", |request| request.text().contains("late"));
+    call("early").exits(5);
+    call("hi").succeeds();
+    has_gone_on.store(true, Ordering::SeqCst);
+    late.wait().exits(5);
+    call("hi").succeeds();
+    assert_eq!(methods(&server).iter().filter(|name| *name == "initialize").count(), 2);
     sessions.stop_all();
 }
 

@@ -139,6 +139,9 @@ async fn refuse(files: &SessionFiles, listener: &UnixListener, failure: &Failure
 
 /// Greets a command that asks to be connected. Returns whether it did: others find out only whether a keeper is running.
 async fn tell(stream: UnixStream, greeting: &Greeting) -> bool {
+    if check_peer(&stream).is_err() {
+        return false;
+    }
     let (read_half, mut write_half) = stream.into_split();
     let line = FrameReader::new(read_half).next_line().await;
     let first: Option<FirstLine> = line.ok().flatten().and_then(|line| serde_json::from_str(&line).ok());

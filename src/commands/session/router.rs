@@ -26,7 +26,7 @@ use crate::protocol::revision::Revision;
 use crate::protocol::rpc::{self, RawJson, RpcError, RpcMessage, RpcResponse};
 use crate::protocol::{code, method};
 use crate::session::client_handler::{ClientCapabilities, ClientCapability, ClientHandler, Root};
-use crate::transport::kept::item_line;
+use crate::transport::kept::{self, STREAM_CLOSED, STREAM_OPEN, item_line};
 use crate::transport::{Certainty, Incoming, IncomingItem, OutgoingKind, OutgoingMessage, Transport, TransportKind};
 use crate::util::lock::lock;
 
@@ -156,6 +156,8 @@ struct ReceivedLine<'a> {
     params: Option<&'a RawValue>,
     headers: Option<HttpHeaders>,
     abandon: Option<u64>,
+    #[serde(default)]
+    listen: bool,
 }
 
 /// What to do with a message of a command.
@@ -300,6 +302,10 @@ impl Router {
         if let Some(id) = parsed.abandon.filter(|id| client_of(*id) == client) {
             return self.abandon(upstream, id);
         }
+        if parsed.listen {
+            tokio::spawn(self.clone().watch_stream(client, upstream.clone()));
+            return;
+        }
         if let Some(headers) = parsed.headers {
             if let Some(client) = lock(&self.state).clients.get_mut(&client) {
                 client.headers = headers;
@@ -335,6 +341,24 @@ impl Router {
                 });
             }
         }
+    }
+
+    /// Opens the stream for the server's own messages, if it is not open, and tells a command whether there is one, and
+    /// when it is closed.
+    async fn watch_stream(self: Arc<Self>, client: u64, upstream: Arc<KeptConnection>) {
+        if let Some(http) = upstream.transport.legacy_session() {
+            http.listen().await;
+            if http.is_listening() {
+                self.deliver(client, kept::to_line(STREAM_OPEN.to_owned())).await;
+                let queue = lock(&self.state).clients.get(&client).map(|client| client.queue.clone());
+                let Some(queue) = queue else { return };
+                tokio::select! {
+                    () = http.listen_stream_closed() => {}
+                    () = queue.closed() => return,
+                }
+            }
+        }
+        self.deliver(client, kept::to_line(STREAM_CLOSED.to_owned())).await;
     }
 
     fn sending(&self, client: u64) -> Option<(HttpHeaders, Arc<Semaphore>)> {
@@ -569,7 +593,10 @@ impl Router {
         let Some(mut waiting) = handshake.finish(id, outcome.as_ref().ok()) else {
             // The server has forgotten its session (2025-11-25, basic/transports, "Session Management"). The next
             // command opens another one.
-            let is_lost = status == Some(404) && matches!(*handshake, SharedHandshake::Done { .. });
+            // A late response to a request of the session before is not about this one.
+            let is_about_this = client_of(id) != 0 && !state.expired.contains(&client_of(id));
+            let is_lost =
+                status == Some(404) && is_about_this && matches!(*handshake, SharedHandshake::Done { .. });
             if is_lost && upstream.transport.legacy_session().is_some_and(|http| http.forget_session()) {
                 *handshake = SharedHandshake::New;
                 state.settings.forget_server();

@@ -215,28 +215,28 @@ pub struct LegacyEra {
 }
 
 impl LegacyEra {
-    /// Sends `initialized`, unless the connection is shared and that was sent, and opens the stream for server requests
-    /// if any are accepted.
+    /// Sends `initialized` and opens the stream for server requests if any are accepted, unless the connection is shared
+    /// and another command has done so.
     async fn send_initialized(&self, rpc: &RpcClient) {
-        // If the server rejects or ignores the notification, the next request fails.
-        let tell = rpc.notify(method::INITIALIZED, None, Vec::new());
-        tokio::pin!(tell);
-        let limit = self.handshake.connect_timeout.map_or(INITIALIZED_TIMEOUT, |limit| limit.min(INITIALIZED_TIMEOUT));
-        let accepted = async {
-            if rpc.transport().handshake_result().is_some() {
-                return;
+        if rpc.transport().handshake_result().is_none() {
+            // If the server rejects or ignores the notification, the next request fails.
+            let tell = rpc.notify(method::INITIALIZED, None, Vec::new());
+            tokio::pin!(tell);
+            let timeout = self.handshake.connect_timeout;
+            let limit = timeout.map_or(INITIALIZED_TIMEOUT, |limit| limit.min(INITIALIZED_TIMEOUT));
+            let accepted = async {
+                while tokio::time::timeout(limit, &mut tell).await.is_err() && rpc.transport().login_in_progress() {}
+            };
+            tokio::select! {
+                () = accepted => {}
+                // The next request fails with it.
+                _ = rpc.wait_interrupted() => return,
             }
-            while tokio::time::timeout(limit, &mut tell).await.is_err() && rpc.transport().login_in_progress() {}
-        };
-        tokio::select! {
-            () = accepted => {}
-            // The next request fails with it.
-            _ = rpc.wait_interrupted() => return,
-        }
-        if self.handshake.client_handler.accepts_server_requests()
-            && let Some(http) = rpc.transport().legacy_session()
-        {
-            http.listen().await;
+            if self.handshake.client_handler.accepts_server_requests()
+                && let Some(http) = rpc.transport().legacy_session()
+            {
+                http.listen().await;
+            }
         }
         if let Some(level) = self.handshake.client_handler.log_level() {
             self.set_log_level(rpc, level).await;

@@ -1,8 +1,9 @@
 //! What a keeper and a command write to each other, in lines.
 //!
-//! A command writes JSON-RPC messages, each on one line. Over HTTP a line with its headers may precede it, and a line
-//! may say that the response to a request is no longer wanted. The keeper first greets, then writes what its transport
-//! reports: a message as it is, anything else as a line of a recording (`docs/recording.md`).
+//! A command writes JSON-RPC messages, each on one line. Over HTTP a line with its headers may precede it, a line may
+//! say that the response to a request is no longer wanted, and one may ask for the stream for the server's own messages.
+//! The keeper first greets, then writes what its transport reports: a message as it is, anything else as a line of a
+//! recording (`docs/recording.md`). Two more lines say whether the stream that was asked for is open.
 
 use std::io;
 
@@ -21,8 +22,20 @@ use crate::transport::trace::{Trace, TraceEvent};
 
 /// How every message that the keeper passes on begins.
 const MESSAGE_PREFIX: &str = r#"{"jsonrpc":"#;
+/// The stream for the server's own messages is open.
+pub const STREAM_OPEN: &str = r#"{"stream_open":true}"#;
+/// There is no such stream, or it was closed.
+pub const STREAM_CLOSED: &str = r#"{"stream_open":false}"#;
 /// How much is read at once.
 const BUFFER_SIZE: usize = 8 << 10;
+
+/// What a keeper passed on.
+pub(super) enum PassedOn {
+    /// What its transport reported.
+    Items(Vec<Incoming>),
+    /// Whether there is a stream for the server's own messages.
+    StreamOpen(bool),
+}
 
 /// The first line of a command.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -181,14 +194,18 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
     ///
     /// # Errors
     /// If the stream cannot be read, or what is read is not what a keeper writes.
-    pub(super) async fn next_items(&mut self, trace: &Trace) -> io::Result<Option<Vec<Incoming>>> {
+    pub(super) async fn next_passed_on(&mut self, trace: &Trace) -> io::Result<Option<PassedOn>> {
         let Some(line) = self.next_line().await? else { return Ok(None) };
         if line.starts_with(MESSAGE_PREFIX) {
             trace.record(TraceEvent::Received(&line));
             let text = MessageText::parse(line).map_err(|_| io::Error::other("not a message"))?;
             let arrived = |message| Incoming { request_id: None, item: IncomingItem::Message(message, None) };
-            return Ok(Some(text.into_messages().into_iter().map(arrived).collect()));
+            return Ok(Some(PassedOn::Items(text.into_messages().into_iter().map(arrived).collect())));
         }
-        Ok(Some(parse_received_line(&line, trace).map_err(io::Error::other)?.into_iter().collect()))
+        if line == STREAM_OPEN || line == STREAM_CLOSED {
+            return Ok(Some(PassedOn::StreamOpen(line == STREAM_OPEN)));
+        }
+        let item = parse_received_line(&line, trace).map_err(io::Error::other)?;
+        Ok(Some(PassedOn::Items(item.into_iter().collect())))
     }
 }

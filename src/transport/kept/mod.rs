@@ -17,17 +17,23 @@ use serde_json::json;
 use tokio::io::AsyncWriteExt;
 use tokio::net::UnixStream;
 use tokio::net::unix::OwnedReadHalf;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use self::files::{KeptSession, SessionFiles};
-pub use self::frame::{FirstLine, FrameReader, Greeting, SessionStatus, item_line, to_line};
+use self::frame::PassedOn;
+pub use self::frame::{
+    FirstLine, FrameReader, Greeting, STREAM_CLOSED, STREAM_OPEN, SessionStatus, item_line, to_line,
+};
 pub use self::launch::end_dead_session;
 use crate::error::{ErrorKind, Failure, Result, RetryAdvice};
+use crate::protocol::revision::Revision;
 use crate::protocol::rpc::RawJson;
+use crate::secret::Secret;
 use crate::transport::connection::{
-    BoxFuture, CloseOutcome, ConnectedTransport, END_DETECTION_TIMEOUT, Transport, TransportKind, TransportOptions,
+    BoxFuture, CloseOutcome, ConnectedTransport, END_DETECTION_TIMEOUT, LegacyHttpSession, Transport, TransportKind,
+    TransportOptions,
 };
 use crate::transport::http::SseConnectError;
 use crate::transport::message::{Incoming, IncomingItem, OutgoingKind, OutgoingMessage, incoming_channel};
@@ -104,7 +110,9 @@ fn use_connection(
     options.trace.note(&format!("using the session {} (process {})", session.spec.name, greeting.pid));
     let (sender, incoming) = incoming_channel();
     let ended = Arc::new(Notify::new());
-    let reader_task = tokio::spawn(forward(reader, sender, options.trace.clone(), ended.clone()));
+    let (stream_state, stream_open) = watch::channel(None);
+    let receivers = Receivers { items: sender, stream_open: stream_state, ended: ended.clone() };
+    let reader_task = tokio::spawn(forward(reader, receivers, options.trace.clone()));
     let transport = KeptTransport {
         kind,
         first_id: greeting.first_id,
@@ -112,6 +120,7 @@ fn use_connection(
         // Written messages are recorded before they get their headers.
         message_writer: MessageWriter::spawn(LineFrameWriter::new(writer), Trace::default()),
         reader_task,
+        stream_open,
         ended,
         trace: options.trace.clone(),
     };
@@ -194,28 +203,34 @@ async fn greet(stream: UnixStream) -> io::Result<OpenConnection> {
     Ok((serde_json::from_str(&line)?, reader, write_half))
 }
 
-/// Hands over what the keeper sends, until it closes the connection.
-async fn forward(
-    mut reader: FrameReader<OwnedReadHalf>,
-    sender: mpsc::Sender<Incoming>,
-    trace: Trace,
+/// Where what the keeper sends is handed over.
+struct Receivers {
+    items: mpsc::Sender<Incoming>,
+    stream_open: watch::Sender<Option<bool>>,
     ended: Arc<Notify>,
-) {
+}
+
+/// Hands over what the keeper sends, until it closes the connection.
+async fn forward(mut reader: FrameReader<OwnedReadHalf>, receivers: Receivers, trace: Trace) {
     let end = loop {
-        let items = match reader.next_items(&trace).await {
-            Ok(Some(items)) => items,
+        let items = match reader.next_passed_on(&trace).await {
+            Ok(Some(PassedOn::Items(items))) => items,
+            Ok(Some(PassedOn::StreamOpen(is_open))) => {
+                receivers.stream_open.send_replace(Some(is_open));
+                continue;
+            }
             Ok(None) => break Failure::new(ErrorKind::Unreachable, "the session ended"),
             Err(error) => break Failure::new(ErrorKind::Unreachable, "the session ended").caused_by(&error),
         };
         for item in items {
-            if sender.send(item).await.is_err() {
+            if receivers.items.send(item).await.is_err() {
                 return;
             }
         }
     };
-    ended.notify_waiters();
+    receivers.ended.notify_waiters();
     let failure = end.retry_advice(RetryAdvice::default());
-    let _ = sender.send(Incoming { request_id: None, item: IncomingItem::Failed(failure) }).await;
+    let _ = receivers.items.send(Incoming { request_id: None, item: IncomingItem::Failed(failure) }).await;
 }
 
 struct KeptTransport {
@@ -224,6 +239,8 @@ struct KeptTransport {
     handshake: Option<RawJson>,
     message_writer: MessageWriter<io::Error>,
     reader_task: JoinHandle<()>,
+    /// Whether there is a stream for the server's own messages, once that was asked.
+    stream_open: watch::Receiver<Option<bool>>,
     ended: Arc<Notify>,
     trace: Trace,
 }
@@ -269,11 +286,55 @@ impl Transport for KeptTransport {
         }
     }
 
+    fn legacy_session(&self) -> Option<&dyn LegacyHttpSession> {
+        (self.kind == TransportKind::Http).then_some(self as &dyn LegacyHttpSession)
+    }
+
     fn close(&self, _patient: bool) -> BoxFuture<'_, CloseOutcome> {
         Box::pin(async move {
             self.message_writer.close().await;
             self.reader_task.abort();
             CloseOutcome::Closed
         })
+    }
+}
+
+/// The keeper has the session: it knows the revision, and forgets the session ID if the server has done so.
+impl LegacyHttpSession for KeptTransport {
+    fn set_revision(&self, _revision: Revision) {}
+
+    fn listen(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            if !self.is_listening() {
+                let mut state = self.stream_open.clone();
+                state.mark_unchanged();
+                self.message_writer.push(json!({ "listen": true }).to_string());
+                // The keeper answers within a limited time. If it ends, so do the requests that follow.
+                let _ = state.changed().await;
+            }
+        })
+    }
+
+    fn is_listening(&self) -> bool {
+        *self.stream_open.borrow() == Some(true)
+    }
+
+    fn listen_stream_closed(&self) -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            if self.stream_open.clone().wait_for(|is_open| *is_open == Some(false)).await.is_err() {
+                // The end of the connection is reported otherwise.
+                std::future::pending::<()>().await;
+            }
+        })
+    }
+
+    fn session_id(&self) -> Option<Secret> {
+        None
+    }
+
+    fn resume_session(&self, _session: &Secret) {}
+
+    fn forget_session(&self) -> bool {
+        false
     }
 }
