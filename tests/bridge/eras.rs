@@ -359,12 +359,14 @@ fn a_server_cannot_fill_the_memory_with_questions() {
             _ => (0..5).map(|n| ServerAction::Send(question(&format!("large{n}"), &"w".repeat(3 << 20)))).collect(),
         })
         .stdio();
-    for (tool, first, refused) in [("many", "Who?", 64..70), ("large", "www", 3..5)] {
+    let many = "too many requests wait for the client's answer";
+    let large = "the requests that wait for the client's answer are too large";
+    for (tool, first, refused, message) in [("many", "Who?", 64..70, many), ("large", "www", 3..5, large)] {
         let sandbox = Sandbox::new();
         let mut client = BridgeClient::start(&sandbox, &[&server.target()]);
         let asked = client.request(1, "tools/call", modern(call(tool, json!({})), json!({"elicitation": {}})));
-        let message = asked["inputRequests"]["question"]["params"]["message"].as_str().unwrap();
-        assert!(message.starts_with(first), "{}", message.len());
+        let asked = asked["inputRequests"]["question"]["params"]["message"].as_str().unwrap();
+        assert!(asked.starts_with(first), "{}", asked.len());
         let errors = |all: &[ServerProcessLog]| {
             let got = all.last().unwrap().messages();
             got.iter().filter(|one| one.get("error").is_some()).cloned().collect::<Vec<_>>()
@@ -373,13 +375,26 @@ fn a_server_cannot_fill_the_memory_with_questions() {
         let id = |n| if tool == "many" { format!("q{n}") } else { format!("large{n}") };
         let expected: Vec<Value> = refused
             .map(|n| {
-                let error = json!({"code": -32600, "message": "too many requests wait for the client's answer"});
+                let error = json!({"code": -32600, "message": message});
                 json!({"jsonrpc": "2.0", "id": id(n), "error": error})
             })
             .collect();
         assert_eq!(errors(&server.processes()), expected);
         client.end();
     }
+}
+
+#[test]
+fn one_large_question_is_passed_on() {
+    let server = Mcp::legacy("2025-11-25")
+        .on("tools/call", |_| vec![ServerAction::Send(question("q", &"w".repeat(9 << 20)))])
+        .stdio();
+    let sandbox = Sandbox::new();
+    let mut client = BridgeClient::start(&sandbox, &[&server.target()]);
+    let asked = client.request(1, "tools/call", modern(call("ask", json!({})), json!({"elicitation": {}})));
+    let asked = asked["inputRequests"]["question"]["params"]["message"].as_str().unwrap();
+    assert_eq!(asked.len(), 9 << 20);
+    client.end();
 }
 
 #[test]

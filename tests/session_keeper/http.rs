@@ -268,8 +268,8 @@ fn commands_go_on_after_a_server_has_forgotten_its_session() {
 
 #[test]
 fn a_late_response_about_a_forgotten_session_does_not_end_the_next_one() {
-    let script = Mcp::legacy("2025-11-25")
-        .http_script(LegacyHttpOptions { session_id: Some("s"), ..Default::default() });
+    let script =
+        Mcp::legacy("2025-11-25").http_script(LegacyHttpOptions { session_id: Some("s"), ..Default::default() });
     let has_gone_on = Arc::new(AtomicBool::new(false));
     let gone_on = has_gone_on.clone();
     let server = HttpServer::start(move |request| {

@@ -146,8 +146,7 @@ impl Upstream {
         }
         let request_id = match connection.newest_client_request(on, &MAY_ASK) {
             None => Err("the client can be asked only during tools/call, prompts/get and resources/read"),
-            Some(_) if !self.may_hold(&question) => Err("too many requests wait for the client's answer"),
-            Some(request_id) => Ok(request_id),
+            Some(request_id) => self.check_room(request_id, &question).map(|()| request_id),
         };
         let request_id = match request_id {
             Ok(request_id) => request_id,
@@ -171,10 +170,17 @@ impl Upstream {
         self.send_question(&client_id, state, &question.method, question.params.as_deref()).await;
     }
 
-    /// Whether there is room for another question.
-    fn may_hold(&self, question: &ServerRequest) -> bool {
+    /// Whether there is room for another question. The first one of a request is passed on at once, and not kept.
+    fn check_room(&self, request_id: u64, question: &ServerRequest) -> Result<(), &'static str> {
         let (count, bytes) = self.held_size();
-        count < MAX_HELD.0 && bytes + question.size() <= MAX_HELD.1
+        let is_kept = lock(&self.held).values().any(|held| held.request_id == request_id);
+        if count >= MAX_HELD.0 {
+            Err("too many requests wait for the client's answer")
+        } else if is_kept && bytes + question.size() > MAX_HELD.1 {
+            Err("the requests that wait for the client's answer are too large")
+        } else {
+            Ok(())
+        }
     }
 
     /// How many questions are held, and how many bytes of the server's are kept for them.

@@ -595,8 +595,7 @@ impl Router {
             // command opens another one.
             // A late response to a request of the session before is not about this one.
             let is_about_this = client_of(id) != 0 && !state.expired.contains(&client_of(id));
-            let is_lost =
-                status == Some(404) && is_about_this && matches!(*handshake, SharedHandshake::Done { .. });
+            let is_lost = status == Some(404) && is_about_this && matches!(*handshake, SharedHandshake::Done { .. });
             if is_lost && upstream.transport.legacy_session().is_some_and(|http| http.forget_session()) {
                 *handshake = SharedHandshake::New;
                 state.settings.forget_server();
