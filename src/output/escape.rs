@@ -89,25 +89,57 @@ pub fn display_width(text: &str) -> usize {
     UnicodeWidthStr::width(text)
 }
 
+/// The length of the longest beginning of `text` that needs at most `columns` columns, in bytes.
+fn fitting_length(text: &str, columns: usize) -> usize {
+    let (mut used, mut last_width) = (0, 0);
+    for (at, c) in text.char_indices() {
+        let width = match c {
+            // The character before it is shown as an emoji.
+            '\u{fe0f}' => 2_usize.saturating_sub(last_width),
+            c => c.width().unwrap_or(1),
+        };
+        used += width;
+        if used > columns {
+            return at;
+        }
+        last_width = if width > 0 { width } else { last_width };
+    }
+    text.len()
+}
+
 /// `text` cut to at most `columns` columns; the last is `…` if something is missing.
 #[must_use]
 pub fn truncate(text: &str, columns: usize) -> Cow<'_, str> {
     if display_width(text) <= columns {
         return Cow::Borrowed(text);
     }
-    let mut out = String::new();
-    let mut used = 0;
-    for c in text.chars() {
-        used += c.width().unwrap_or(0);
-        if used >= columns {
-            break;
+    match columns.checked_sub(1) {
+        Some(room) => Cow::Owned(format!("{}…", &text[..fitting_length(text, room)])),
+        None => Cow::Borrowed(""),
+    }
+}
+
+/// `text` in pieces of at most `columns` columns: broken after a space if there is one, otherwise inside of a word.
+#[must_use]
+pub fn break_at_width(text: &str, columns: usize) -> Vec<&str> {
+    let mut pieces = Vec::new();
+    let mut rest = text;
+    loop {
+        let fitting = fitting_length(rest, columns);
+        if fitting == rest.len() {
+            pieces.push(rest);
+            return pieces;
         }
-        out.push(c);
+        let space = rest[..fitting].rfind(' ').map(|space| space + 1);
+        // At least one character, however narrow the terminal is.
+        let first = rest.chars().next().map_or(0, char::len_utf8);
+        let (piece, following) = rest.split_at(space.unwrap_or(fitting).max(first));
+        pieces.push(piece);
+        rest = following;
+        if rest.is_empty() {
+            return pieces;
+        }
     }
-    if columns > 0 {
-        out.push('…');
-    }
-    Cow::Owned(out)
 }
 
 /// `text` cut like [`truncate`], but between words, if at least the first one fits.
@@ -220,6 +252,17 @@ mod tests {
         assert_eq!(truncate("日本語", 4), "日…");
         assert_eq!(truncate("abc", 0), "");
         assert_eq!(truncate("abc", 1), "…");
+        assert_eq!(truncate("⚠️⚠️⚠️⚠️", 5), "⚠️⚠️…");
+        assert_eq!(truncate("⚠️ danger", 8), "⚠️ dang…");
+    }
+
+    #[test]
+    fn long_lines_are_broken_at_the_width() {
+        assert_eq!(break_at_width("one two three", 8), ["one two ", "three"]);
+        assert_eq!(break_at_width("a      b", 4), ["a   ", "   b"]);
+        assert_eq!(break_at_width("abcdefgh", 3), ["abc", "def", "gh"]);
+        assert_eq!(break_at_width("日本語", 1), ["日", "本", "語"]);
+        assert_eq!(break_at_width("", 3), [""]);
     }
 
     #[test]

@@ -5,7 +5,7 @@
 
 use std::io::Write;
 
-use super::{Style, Ui};
+use super::{Style, Ui, escape};
 
 use crate::util::lock::lock;
 
@@ -18,10 +18,31 @@ impl Ui {
         self.write_err(&[&self.render_spans(pieces)]);
     }
 
-    /// A server's text with a mark before each line; nothing if it is empty.
+    /// As [`Ui::prompt_spans`], cut at the width of the terminal: a server's text that the terminal continues on the next
+    /// line could look like a line of mcpipe.
+    pub fn prompt_one_line(&self, pieces: &[(Style, &str)]) {
+        let mut room = if self.terminal.stderr_is_tty { self.terminal.line_width() } else { usize::MAX };
+        let pieces: Vec<(Style, String)> = pieces
+            .iter()
+            .map(|(style, text)| {
+                let text = escape::truncate(&self.escape_for_stderr(text), room).into_owned();
+                room = room.saturating_sub(escape::display_width(&text));
+                (*style, text)
+            })
+            .collect();
+        let pieces: Vec<(Style, &str)> = pieces.iter().map(|(style, text)| (*style, text.as_str())).collect();
+        self.prompt_spans(&pieces);
+    }
+
+    /// A server's text with a mark before each line, also where the terminal would begin one; nothing if it is empty.
     pub fn prompt_server_text(&self, text: &str) {
-        for line in text.lines() {
-            self.prompt_spans(&[(Style::DIM, SERVER_TEXT_PREFIX), (Style::PLAIN, line)]);
+        let prefix = escape::display_width(SERVER_TEXT_PREFIX);
+        let room =
+            if self.terminal.stderr_is_tty { self.terminal.line_width().saturating_sub(prefix) } else { usize::MAX };
+        for line in self.escape_for_stderr(&text.replace('\t', "    ")).lines() {
+            for piece in escape::break_at_width(line, room) {
+                self.prompt_spans(&[(Style::DIM, SERVER_TEXT_PREFIX), (Style::PLAIN, piece)]);
+            }
         }
     }
 
@@ -55,6 +76,15 @@ mod tests {
         let seen = ui(UiOptions { quiet: true, json: true, ..UiOptions::default() }, at_terminal());
         seen.ui.prompt_server_text("hello\n\x1b[2J\nSend it? [Y/n]\r");
         assert_eq!(seen.err.text(), "  │ hello\n  │ \\x1b[2J\n  │ Send it? [Y/n]\\x0d\n");
+    }
+
+    #[test]
+    fn server_text_cannot_pose_as_ours_where_the_terminal_would_break_a_line() {
+        let terminal = Terminal { width: Some(24), ..at_terminal() };
+        let seen = ui(UiOptions::default(), terminal);
+        seen.ui.prompt_server_text(&format!("Confirm{}  Send it? [Y]es: ", " ".repeat(13)));
+        seen.ui.prompt_one_line(&[(Style::DIM, "  1/1 "), (Style::PLAIN, "Name              > ")]);
+        assert_eq!(seen.err.text(), "  │ Confirm             \n  │   Send it? [Y]es: \n  1/1 Name             …\n");
     }
 
     #[test]

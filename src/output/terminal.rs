@@ -60,9 +60,15 @@ impl Terminal {
     /// The columns that text may use; at least the minimum width.
     #[must_use]
     pub fn columns(&self) -> usize {
+        self.line_width().max(MIN_WIDTH)
+    }
+
+    /// The columns after which the terminal continues a text on the next line.
+    #[must_use]
+    pub fn line_width(&self) -> usize {
         match self.width {
             None | Some(0) => DEFAULT_WIDTH,
-            Some(width) => width.clamp(MIN_WIDTH, usize::from(u16::MAX)),
+            Some(width) => width.min(usize::from(u16::MAX)),
         }
     }
 

@@ -12,9 +12,13 @@ use crate::output::Style;
 use crate::output::escape::{collapse_whitespace, display_width};
 use crate::schema::{self, SchemaValidator, ValueProblem};
 use crate::session::client_handler::ElicitationAnswer;
+use crate::util::shorten::shorten;
 
 /// Commands that may be typed instead of a value; a value that looks like one is typed with a second colon.
 const FORM_COMMANDS: &[&str] = &[":back", ":skip", ":decline", ":cancel", ":help", ":?"];
+
+/// How much of a default is shown, in characters: a longer one could look like lines of mcpipe.
+const MAX_DEFAULT: usize = 40;
 
 /// The outcome of one field.
 enum FieldOutcome {
@@ -83,7 +87,7 @@ impl FormSession<'_> {
         let ui = &self.prompter.ui;
         let place = format!("  {}/{} ", at + 1, self.fields.len());
         let facts = format!(" ({})", collapse_whitespace(&field.constraints()));
-        ui.prompt_spans(&[
+        ui.prompt_one_line(&[
             (Style::DIM, &place),
             (Style::BOLD, &collapse_whitespace(field.title)),
             (Style::DIM, &facts),
@@ -93,19 +97,19 @@ impl FormSession<'_> {
             let value = collapse_whitespace(&choice.as_typed());
             let number = format!("  {:>3}) ", number + 1);
             match choice.title.filter(|title| *title != choice.as_typed()) {
-                Some(title) => ui.prompt_spans(&[
+                Some(title) => ui.prompt_one_line(&[
                     (Style::DIM, &number),
                     (Style::PLAIN, &collapse_whitespace(title)),
                     (Style::DIM, &format!(" ({value})")),
                 ]),
-                None => ui.prompt_spans(&[(Style::DIM, &number), (Style::PLAIN, &value)]),
+                None => ui.prompt_one_line(&[(Style::DIM, &number), (Style::PLAIN, &value)]),
             }
         }
         loop {
             let current = content.get(field.name).or(field.default).cloned();
             let bracket = current
                 .as_ref()
-                .map(|value| format!("[{}] ", collapse_whitespace(&field.display_value(value))))
+                .map(|value| format!("[{}] ", shorten(&collapse_whitespace(&field.display_value(value)), MAX_DEFAULT)))
                 .unwrap_or_default();
             let question = [(Style::PLAIN, "  "), (Style::CYAN, bracket.as_str()), (Style::PLAIN, "> ")];
             let Some(line) = self.prompter.ask(&question).await? else { return Ok(FieldOutcome::Cancel) };
@@ -201,7 +205,7 @@ impl FormSession<'_> {
                     None => (Style::DIM, "(omitted)".to_owned()),
                     Some(value) => (Style::BOLD, collapse_whitespace(&display_and_sent(field, value))),
                 };
-                ui.prompt_spans(&[
+                ui.prompt_one_line(&[
                     (Style::DIM, &number),
                     (Style::PLAIN, &format!("{title}{gap}  ")),
                     (value.0, &value.1),
