@@ -17,6 +17,8 @@ use crate::util::secret_names::{is_secret_name, is_secret_parameter_of_shown_url
 
 /// Shorter secrets are not searched for: they would match too often.
 const MIN_SECRET_LENGTH: usize = 4;
+/// Shorter lines of a secret of several lines are not searched for alone, in characters.
+const MIN_LINE_LENGTH: usize = 16;
 /// The end of a text that was cut.
 const TRUNCATION_MARK: char = '…';
 /// How deep JSON inside of strings inside of JSON is looked into.
@@ -30,7 +32,7 @@ const PROTOCOL: &[&str] = &["jsonrpc", "id", "method", "params", "result", "erro
 pub struct KnownSecrets(BTreeSet<(std::cmp::Reverse<usize>, String)>);
 
 impl KnownSecrets {
-    /// Adds one; also in the form it has inside a JSON string.
+    /// Adds one; also in the form it has inside a JSON string, and its lines: stderr, for one, is shown line by line.
     pub fn add(&mut self, secret: &str) {
         if secret.trim().chars().count() >= MIN_SECRET_LENGTH {
             self.0.extend(forms(secret));
@@ -134,7 +136,7 @@ impl KnownSecrets {
         all
     }
 
-    /// The text without them, and without the beginning of one that was cut off.
+    /// The text without them, and without the part of one that was cut off.
     #[must_use]
     pub fn redact<'a>(&self, text: &'a str) -> Cow<'a, str> {
         let mut text = Cow::Borrowed(text);
@@ -145,10 +147,15 @@ impl KnownSecrets {
         }
         if !self.0.is_empty() && text.contains(TRUNCATION_MARK) {
             let mut pieces: Vec<Cow<str>> = text.split(TRUNCATION_MARK).map(Cow::Borrowed).collect();
-            let cut = pieces.len() - 1;
-            for piece in &mut pieces[..cut] {
+            let last = pieces.len() - 1;
+            for piece in &mut pieces[..last] {
                 if let Some(begun) = self.truncated_secret_length(piece) {
                     *piece = Cow::Owned(format!("{}{REDACTED}", &piece[..piece.len() - begun]));
+                }
+            }
+            for piece in &mut pieces[1..] {
+                if let Some(rest) = self.secret_end_length(piece) {
+                    *piece = Cow::Owned(format!("{REDACTED}{}", &piece[rest..]));
                 }
             }
             text = Cow::Owned(pieces.join("…"));
@@ -164,13 +171,29 @@ impl KnownSecrets {
         };
         self.0.iter().filter_map(|(_, secret)| ends(secret)).max()
     }
+
+    /// The same for the end of a secret at the beginning of this text.
+    fn secret_end_length(&self, text: &str) -> Option<usize> {
+        let begins = |secret: &str| {
+            let mut ends = secret.char_indices().map(|(at, _)| &secret[at..]).skip(1);
+            let end = ends.find(|end| text.starts_with(end))?;
+            (end.chars().count() >= MIN_SECRET_LENGTH).then_some(end.len())
+        };
+        self.0.iter().filter_map(|(_, secret)| begins(secret)).max()
+    }
 }
 
-/// A secret as such, and as inside a JSON string. The longest come first: one secret may contain another.
-fn forms(secret: &str) -> [(std::cmp::Reverse<usize>, String); 2] {
-    let plain = secret.trim();
-    let quoted = encode_string(plain);
-    [plain, &quoted[1..quoted.len() - 1]].map(|form| (std::cmp::Reverse(form.len()), form.to_owned()))
+/// A secret as such and its lines, each also as inside a JSON string. The longest come first: one secret may contain
+/// another.
+fn forms(secret: &str) -> impl Iterator<Item = (std::cmp::Reverse<usize>, String)> {
+    let secret = secret.trim();
+    let lines = secret.lines().map(str::trim).filter(|line| line.len() < secret.len());
+    // The first and the last line of a PEM file are no secret.
+    let lines = lines.filter(|line| line.chars().count() >= MIN_LINE_LENGTH && !line.starts_with("-----"));
+    std::iter::once(secret).chain(lines).flat_map(|plain| {
+        let quoted = encode_string(plain);
+        [plain, &quoted[1..quoted.len() - 1]].map(|form| (std::cmp::Reverse(form.len()), form.to_owned()))
+    })
 }
 
 /// The message without the values of members that hold secrets (credentials, and `requestState`: 2026-07-28,
@@ -260,14 +283,23 @@ impl<'a> Replacements<'a> {
 
 /// A string that holds JSON with secrets in it, without them.
 fn redact_json_string(token: &str, depth: usize) -> Option<String> {
-    let looks_like_json = token[1..].trim_start().starts_with(['{', '[']) && token.contains("\\\"");
-    if depth == 0 || !looks_like_json {
+    if depth == 0 || !looks_like_json(token) {
         return None;
     }
     match redact_nested(&parse_string(token)?, depth - 1) {
         Cow::Owned(changed) => Some(encode_string(&changed)),
         Cow::Borrowed(_) => None,
     }
+}
+
+/// Whether a string may hold JSON with strings in it. It is not decoded, since it may be large.
+fn looks_like_json(token: &str) -> bool {
+    let mut start = &token[1..];
+    while let Some(rest) = [" ", r"\n", r"\r", r"\t"].iter().find_map(|blank| start.strip_prefix(blank)) {
+        start = rest;
+    }
+    let is_container = start.starts_with(['{', '[']) || start.starts_with(r"\u00");
+    is_container && (token.contains(r#"\""#) || token.contains(r"\u0022"))
 }
 
 fn is_secret_key(key: &str) -> bool {
@@ -341,6 +373,10 @@ mod tests {
             redact_members(r#"{"text":"{\"access_token\": \"x\", \"a\": 1}"}"#),
             r#"{"text":"{\"access_token\": \"[redacted]\", \"a\": 1}"}"#
         );
+        assert_eq!(
+            redact_members(r#"{"text":"\n{\u0022access_token\u0022:\u0022x\u0022}"}"#),
+            r#"{"text":"\n{\"access_token\":\"[redacted]\"}"}"#
+        );
         let harmless = r#"{"text":"{\"a\": \"\/\"}"}"#;
         assert_eq!(redact_members(harmless), harmless);
     }
@@ -400,6 +436,30 @@ mod tests {
         ] {
             assert_eq!(known.redact(text), shown);
         }
+    }
+
+    #[test]
+    fn the_end_of_a_secret_whose_beginning_was_cut_off_is_hidden_too() {
+        let known = knowing(&["sécret-of-ada"]);
+        for (text, shown) in [
+            ("…of-ada is not one", "…[redacted] is not one"),
+            ("…écret-of-ada", "…[redacted]"),
+            ("…ada", "…ada"),
+            ("… of-ada", "… of-ada"),
+        ] {
+            assert_eq!(known.redact(text), shown);
+        }
+    }
+
+    #[test]
+    fn the_lines_of_a_secret_are_hidden_one_by_one() {
+        let key = "-----BEGIN KEY-----\nMIIEvQIBADANBgkqh\nAAAA\n-----END KEY-----\n";
+        let mut known = knowing(&[key]);
+        assert_eq!(known.redact(key), "[redacted]\n");
+        assert_eq!(known.redact("MIIEvQIBADANBgkqh"), "[redacted]");
+        assert_eq!(known.redact("-----BEGIN KEY----- AAAA"), "-----BEGIN KEY----- AAAA");
+        known.remove(key);
+        assert_eq!(known.redact(key), key);
     }
 
     fn knowing(secrets: &[&str]) -> KnownSecrets {

@@ -445,8 +445,10 @@ impl Ui {
             let style = if matches!(level, "debug" | "info" | "notice") { Style::DIM } else { Style::YELLOW };
             let from = logger.map(|logger| format!(" {}", escape::collapse_whitespace(logger))).unwrap_or_default();
             let text = data.as_str().map_or_else(|| data.to_string(), ToOwned::to_owned);
+            // Before the lines are indented: a secret may have several.
+            let text = lock(&self.known_secrets).redact(&text).replace('\n', "\n  ");
             let label = format!("{}{from}:", escape::collapse_whitespace(level));
-            self.prompt_spans(&[(style, &label), (Style::PLAIN, " "), (Style::PLAIN, &text.replace('\n', "\n  "))]);
+            self.prompt_spans(&[(style, &label), (Style::PLAIN, " "), (Style::PLAIN, &text)]);
         }
     }
 

@@ -11,6 +11,7 @@ use crate::error::{ErrorKind, Failure};
 use crate::protocol::json::members;
 use crate::protocol::rpc::{self, RpcMessage};
 use crate::transport::message::{BrokenResponse, Certainty};
+use crate::util::shorten::shorten;
 
 /// How many places in a text are tried; a log line full of braces must not cost more than its length.
 const MAX_ATTEMPTS: usize = 16;
@@ -124,7 +125,7 @@ fn response_without_outcome(text: &str) -> Option<BrokenResponse> {
     let names: Vec<_> = members(raw)?.into_iter().map(|(name, _)| name).collect();
     let has = |wanted: &str| names.iter().any(|name| name == wanted);
     let id = TopLevelMembers::of(raw.get()).id.filter(|_| has("jsonrpc") && !has("method"))?;
-    let start: String = raw.get().chars().take(200).collect();
+    let start = shorten(raw.get(), 200);
     let mut failure = Failure::new(ErrorKind::Protocol, "the server's response has neither a result nor an error")
         .cause(format!("it came as {start}"));
     failure.details_mut().has_response = true;
@@ -140,7 +141,8 @@ pub(super) fn describe_cut(text: &str) -> Option<String> {
     let starts = text.match_indices('{').map(|(at, _)| &text[at..]).filter(|rest| begins_like_message(rest));
     starts.take(MAX_ATTEMPTS).find(|rest| is_incomplete(rest))?;
     let start = text.char_indices().rev().nth(END_EXCERPT - 1).map_or(0, |(start, _)| start);
-    Some(format!("it ended in the middle of a message, after: {}", text[start..].replace(['\r', '\n'], " ")))
+    let mark = if start > 0 { "…" } else { "" };
+    Some(format!("it ended in the middle of a message, after: {mark}{}", text[start..].replace(['\r', '\n'], " ")))
 }
 
 /// Whether a text is the beginning of JSON.
@@ -153,8 +155,7 @@ pub(super) fn describe(text: &str) -> String {
     match serde_json::from_str::<IgnoredAny>(text) {
         Err(error) => describe_error(text, 0, &error),
         Ok(_) => {
-            let start: String = text.chars().take(200).collect();
-            format!("not a JSON-RPC message: {start}")
+            format!("not a JSON-RPC message: {}", shorten(text, 200))
         }
     }
 }

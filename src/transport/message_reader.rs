@@ -19,6 +19,7 @@ use crate::transport::charset::NOT_UTF8_WARNING;
 use crate::transport::message::{Incoming, IncomingItem, MAX_MESSAGE};
 use crate::transport::trace::{Trace, TraceEvent};
 use crate::util::lock::lock;
+use crate::util::shorten::shorten;
 
 /// How many messages wait for the session at most.
 const MAX_WAITING: usize = 32;
@@ -108,7 +109,7 @@ impl MessageReader {
                 break;
             }
             self.handle_line(text, is_lossy, &mut partial).await;
-            let start = partial.as_ref().map(|partial| partial.text().chars().take(NON_MESSAGE_WIDTH).collect());
+            let start = partial.as_ref().map(|partial| shorten(partial.text(), NON_MESSAGE_WIDTH));
             *lock(&self.unfinished) = start;
         }
         if let Some(partial) = partial {
@@ -228,7 +229,7 @@ impl MessageReader {
 
     /// Notes a text that is not a message, and keeps the first one.
     fn record_non_message(&self, text: &str) {
-        let start: String = text.chars().take(NON_MESSAGE_WIDTH).collect();
+        let start = shorten(text, NON_MESSAGE_WIDTH);
         self.trace.note(&format!("skipped what is not a message; the server {}: {start}", self.non_message_verb));
         lock(&self.first_non_message).get_or_insert(start);
     }

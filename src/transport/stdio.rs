@@ -3,6 +3,7 @@
 //! The child leads its own process group, so that everything it starts is ended with it. Its stderr is
 //! always read (`STD-03`), and the last lines are kept for errors.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::io;
 use std::path::Path;
@@ -31,6 +32,7 @@ use crate::transport::trace::{Trace, TraceEvent};
 use crate::util::lock::lock;
 use crate::util::quoting::quote;
 use crate::util::secret_names::looks_secret;
+use crate::util::shorten::shorten;
 
 /// How many lines of stderr are kept, and how much of each.
 const TAIL_LINES: usize = 12;
@@ -143,14 +145,16 @@ impl StdioState {
     }
 
     fn record_stderr_line(&self, line: &[u8]) {
-        let line = line.get(line.len().saturating_sub(MAX_STDERR_LINE)..).unwrap_or(line);
-        let line = &*String::from_utf8_lossy(line.strip_suffix(b"\r").unwrap_or(line));
+        let end = line.get(line.len().saturating_sub(MAX_STDERR_LINE)..).unwrap_or(line);
+        let text = String::from_utf8_lossy(end.strip_suffix(b"\r").unwrap_or(end));
+        let line = if end.len() < line.len() { Cow::Owned(format!("…{text}")) } else { text };
+        let line = &*line;
         self.trace.record(TraceEvent::Stderr(line));
         let mut tail = lock(&self.stderr_tail);
         if tail.len() == TAIL_LINES {
             tail.pop_front();
         }
-        tail.push_back(line.chars().take(TAIL_WIDTH).collect());
+        tail.push_back(shorten(line, TAIL_WIDTH));
     }
 }
 

@@ -163,6 +163,22 @@ fn a_variable_that_a_process_says_when_it_dies_is_not_shown() {
     }
 }
 
+#[test]
+fn a_secret_of_several_lines_is_not_shown_line_by_line() {
+    let line = "MIIEvQIBADANBgkqhkiG9w0BAQ";
+    let key = format!("-----BEGIN PRIVATE KEY-----\n{line}\n-----END PRIVATE KEY-----\n");
+    let sandbox = Sandbox::new();
+    sandbox.script("srv", "printf 'bad key: %s\\n' \"$PRIVATE_KEY\" >&2; exit 3");
+    let program = sandbox.work().join("srv").display().to_string();
+    sandbox.config(&format!("[servers.srv]\ncommand = \"{program}\"\nenv = {{ PRIVATE_KEY = \"${{T}}\" }}\n"));
+    for words in [&["list", "srv"][..], &["list", "srv", "-vv"], &["list", "srv", "--json"]] {
+        let run = sandbox.mcpipe(words.iter().copied()).args(["--trace", "trace"]).env("T", &key).run();
+        run.exits(5).stderr_contains("[redacted]").hides(line);
+        let trace = std::fs::read_to_string(sandbox.work().join("trace")).unwrap();
+        assert!(trace.contains("[redacted]") && !trace.contains(line), "{trace}");
+    }
+}
+
 /// Some servers take secrets as arguments, and print their command line in errors.
 #[test]
 fn an_argument_that_a_process_says_when_it_dies_is_not_shown() {

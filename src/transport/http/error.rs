@@ -13,6 +13,7 @@ use super::library_errors::{
 use super::tls;
 use crate::error::{ConnectStep, ErrorKind, Failure, RetryAdvice};
 use crate::transport::url::redacted_url;
+use crate::util::shorten::shorten;
 
 /// Why `url` did not respond, or why the response broke off.
 pub(crate) fn request_failure(error: reqwest::Error, url: &Url) -> Failure {
@@ -70,7 +71,7 @@ pub(crate) fn request_failure(error: reqwest::Error, url: &Url) -> Failure {
 
 /// A response with a content coding that the request did not accept (RFC 9110 §12.5.3).
 pub(super) fn unsupported_encoding_failure(encoding: &str, url: &Url) -> Failure {
-    let encoding: String = encoding.chars().take(40).collect();
+    let encoding = shorten(encoding, 40);
     let message =
         format!("the response from {} is compressed as '{encoding}', which was not requested", redacted_url(url));
     Failure::new(ErrorKind::Protocol, message).hint("ask its operator to honor Accept-Encoding")
