@@ -24,7 +24,7 @@ const MAX_ERROR_LENGTH: usize = 200;
 const DEFINITIONS: &str = r#"
 def _cells(text; separator):
   [.[] | if isstring then text elif . == null then "" elif isarray or isobject
-    then error("\(type) cannot be formatted as a row") else tostring end] | join(separator);
+    then error("\(type) cannot be formatted as a row") elif isnumber and . == floor and fabs < 1e17 then floor | tostring else tostring end] | join(separator);
 def @csv: _cells("\"" + gsub("\""; "\"\"") + "\""; ",");
 def @tsv: _cells(gsub("\\\\"; "\\\\") | gsub("\t"; "\\t") | gsub("\n"; "\\n") | gsub("\r"; "\\r"); "\t");
 "#;
@@ -179,6 +179,7 @@ mod tests {
         let row = r#"[1, "a\"b", null, true, "t\tn\n\\"]"#;
         assert_eq!(run("@csv", row), "1,\"a\"\"b\",,true,\"t\tn\n\\\"\n");
         assert_eq!(run("@tsv", row), "1\ta\"b\t\ttrue\tt\\tn\\n\\\\\n");
+        assert_eq!(run("[.[] / 2] | @csv", "[4, 3, 0]"), "2,1.5,0\n");
         assert!(run("@csv", "[[]]").contains("array cannot be formatted"));
     }
 
@@ -189,6 +190,9 @@ mod tests {
         }
         assert_eq!(run(".n + 1", r#"{"n":12345678901234567890123}"#), "12345678901234567890124\n");
         assert_eq!(run("[4/2, 1/2, {a: (9 | sqrt)}]", "0"), "[2,0.5,{\"a\":3}]\n");
+        // As jq prints what JSON has no number for.
+        let extreme = "[null,1.7976931348623157e308,-1.7976931348623157e308]\n";
+        assert_eq!(run("[nan, infinite, -infinite]", "0"), extreme);
     }
 
     #[test]

@@ -171,7 +171,8 @@ pub(super) fn to_json(value: &Val) -> String {
     json
 }
 
-/// Writes a value as JSON on one line. Whole numbers that were computed as doubles have no fraction: `4 / 2` is 2.
+/// Writes a value as JSON on one line. Whole numbers that were computed as doubles have no fraction: `4 / 2` is 2. As in
+/// jq, what is no number is null, and infinity is the largest double.
 pub(super) fn write_json(to: &mut dyn Write, value: &Val) -> fmt::Result {
     match value {
         Val::Arr(items) => {
@@ -192,6 +193,8 @@ pub(super) fn write_json(to: &mut dyn Write, value: &Val) -> fmt::Result {
             }
             to.write_char('}')
         }
+        Val::Num(Num::Float(number)) if number.is_nan() => to.write_str("null"),
+        Val::Num(Num::Float(number)) if number.is_infinite() => write!(to, "{:e}", f64::MAX.copysign(*number)),
         Val::Num(Num::Float(number))
             if number.fract() == 0.0
                 && number.abs() <= MAX_EXACT_INTEGER

@@ -115,6 +115,21 @@ impl Ui {
         RawValue::from_string(value.to_string())
             .map_err(|error| Failure::new(ErrorKind::Bug, "a shortened result is not JSON").caused_by(&error))
     }
+
+    /// A text for a model about a tool that failed, with at most `limit` bytes.
+    ///
+    /// # Errors
+    /// When the whole text cannot be kept.
+    pub fn limit_failure(&self, tool: &str, text: String, limit: u64) -> Result<String> {
+        let limit = usize::try_from(limit).unwrap_or(usize::MAX);
+        if text.len() <= limit {
+            return Ok(text);
+        }
+        let path =
+            save_whole_output(text.as_bytes(), FileNaming { name: Some(tool), ..FileNaming::default() }, ".txt")?;
+        self.warn(&format!("the result of {tool} was cut to {limit} bytes; all of it is in {}", path.display()));
+        Ok(cut_text(&text, limit, &path).0)
+    }
 }
 
 /// Keeps the whole output in a temporary file that only this user can read.

@@ -248,7 +248,7 @@ pub fn format_name_warning(path: &Path) -> Option<String> {
 pub fn ensure_file_writable(path: &Path) -> Result<()> {
     let taken = match fs::metadata(path) {
         Ok(found) if found.is_dir() => Err(io::ErrorKind::IsADirectory.into()),
-        Ok(_) => Ok(()),
+        Ok(found) => check_file_writable(path, &found),
         Err(_) => {
             let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
             let parent = parent.unwrap_or_else(|| Path::new("."));
@@ -260,6 +260,15 @@ pub fn ensure_file_writable(path: &Path) -> Result<()> {
             .caused_by(&error)
             .hint("choose a file in an existing directory: -o FILE")
     })
+}
+
+/// Whether this user may write to a file that exists.
+fn check_file_writable(path: &Path, found: &fs::Metadata) -> io::Result<()> {
+    #[cfg(unix)]
+    let (_, is_refused) = (found, rustix::fs::access(path, rustix::fs::Access::WRITE_OK).is_err());
+    #[cfg(not(unix))]
+    let (_, is_refused) = (path, found.permissions().readonly());
+    if is_refused { Err(io::ErrorKind::PermissionDenied.into()) } else { Ok(()) }
 }
 
 /// Whether this user may create files in a directory.
@@ -292,7 +301,13 @@ pub fn write_file(path: &Path, data: &[FileData<'_>]) -> Result<()> {
         return write_directly(path, data);
     }
     // Through a symbolic link its target is replaced.
-    let place = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let Ok(place) = fs::canonicalize(path).or_else(|error| match fs::symlink_metadata(path) {
+        Ok(_) => Err(error),
+        Err(_) => Ok(path.to_owned()),
+    }) else {
+        // The target of the link does not exist.
+        return write_directly(path, data);
+    };
     let existing = fs::metadata(&place).ok();
     let parent = place.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or_else(|| Path::new("."));
     #[cfg_attr(not(unix), expect(unused_mut, reason = "only Unix has a mode to set"))]
@@ -301,14 +316,15 @@ pub fn write_file(path: &Path, data: &[FileData<'_>]) -> Result<()> {
     builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
     // A file may be writable in a directory that is not.
     let Ok(mut file) = builder.tempfile_in(parent) else { return write_directly(path, data) };
-    data.iter()
-        .try_for_each(|part| part.write_pieces(|piece| file.as_file_mut().write_all(piece)))
-        .map_err(|error| file_write_failure(path, &error))?;
     if let Some(existing) = existing {
         // A file without write permission is refused, as with a shell's `>`.
         OpenOptions::new().write(true).open(&place).map_err(|error| create_failure(path, &error))?;
+        // Before the content is in it.
         file.as_file().set_permissions(existing.permissions()).map_err(|error| create_failure(path, &error))?;
     }
+    data.iter()
+        .try_for_each(|part| part.write_pieces(|piece| file.as_file_mut().write_all(piece)))
+        .map_err(|error| file_write_failure(path, &error))?;
     replace_file(file, &place).map_err(|error| create_failure(path, &error))
 }
 

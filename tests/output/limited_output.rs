@@ -187,6 +187,8 @@ fn a_model_gets_the_ends_of_a_long_text_and_whole_images() {
                 "long" => call.result(json!({"content": long})),
                 "many" => call.result(json!({"content": blocks})),
                 "json" => call.result(json!({"content": text})),
+                "malformed" => call.result(json!({"content": "x".repeat(3000)})),
+                "error" => call.error(-32000, &"x".repeat(3000)),
                 _ => call.result(json!({"content": text, "structuredContent": {"rows": rows}})),
             }
         })
@@ -222,6 +224,13 @@ fn a_model_gets_the_ends_of_a_long_text_and_whole_images() {
     let shown: Value = serde_json::from_str(text).unwrap();
     assert_eq!((&shown[0]["id"], &shown.as_array().unwrap().last().unwrap()["id"]), (&json!(0), &json!(499)));
     assert!(kept_text(note).contains(r#"{\"id\":250}"#), "{note}");
+    for case in ["malformed", "error"] {
+        let used = json!({"content": [{"type": "tool_use", "id": "1", "name": "t", "input": {"case": case}}]});
+        let done = run(used);
+        let content = done.exits(1).json()[0]["content"][0]["content"].clone();
+        let text = content.as_str().or(content[0]["text"].as_str()).unwrap();
+        assert!(text.len() <= 400 && kept_text(text).contains(&"x".repeat(3000)), "{text}");
+    }
     // The structured content, for the API that takes it.
     let call = json!({"functionCall": {"name": "t", "args": {"case": "structured"}}});
     let done = run(json!({"candidates": [{"content": {"role": "model", "parts": [call]}}]}));

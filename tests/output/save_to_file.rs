@@ -121,6 +121,11 @@ fn a_file_that_cannot_be_written_completely_keeps_its_old_content() {
     assert_eq!(old.metadata().unwrap().permissions().mode() & 0o777, 0o640);
     assert!(sandbox.work().join("link").is_symlink());
     assert_eq!(left(), 2);
+    // A link whose target does not exist makes that target.
+    symlink("made", sandbox.work().join("dangling")).unwrap();
+    assert_eq!(read("dangling", &[]).status.code(), Some(0));
+    assert_eq!(std::fs::read_to_string(sandbox.work().join("made")).unwrap(), "hello\n");
+    assert!(sandbox.work().join("dangling").is_symlink());
     // A new file has the permissions of any new file.
     assert_eq!(read("new", &["sh", "-c", "umask 027; exec \"$0\" \"$@\""]).status.code(), Some(0));
     assert_eq!(sandbox.work().join("new").metadata().unwrap().permissions().mode() & 0o777, 0o640);
@@ -235,6 +240,13 @@ fn where_nothing_can_be_saved_nothing_is_asked() {
         let run = sandbox.mcpipe(words.to_vec()).run();
         run.exits(2).prints("").stderr_contains("hint").stderr_contains("choose a");
         assert_eq!(run.stderr().matches("cannot create").count(), 1, "{run:?}");
+    }
+    // Root may write to every file.
+    if !rustix::process::geteuid().is_root() {
+        use std::os::unix::fs::PermissionsExt;
+        std::fs::set_permissions(sandbox.file("protected", ""), std::fs::Permissions::from_mode(0o444)).unwrap();
+        let run = sandbox.mcpipe(["call", &target, "echo", "text=x", "-o", "protected"]).run();
+        run.exits(2).prints("").stderr_contains("cannot create the file 'protected'");
     }
     assert_eq!(server.processes().len(), 0, "nobody is asked");
     // An existing file is unchanged until there is new content for it.

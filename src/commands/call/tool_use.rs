@@ -125,6 +125,10 @@ fn print_results(
             (_, Some(failure)) => Err(context.ui.failure_text(failure)),
             (None, None) => continue,
         };
+        let outcome = match (outcome, args.max_bytes) {
+            (Err(text), Some(limit)) => Err(context.ui.limit_failure(&asked.name, text, limit)?),
+            (outcome, _) => outcome,
+        };
         done.push(CompletedToolCall { call: asked, outcome });
     }
     if !args.dry_run {
