@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use crate::cli::{TaskArgs, TaskCommand, TaskIdArgs, TaskListArgs, TaskWaitArgs};
 use crate::commands::context::{Context, Exit};
 use crate::commands::task_handles::{
-    TaskHandle, TaskHandles, mark_canceled, mark_result_printed, progress_text, task_timeout,
+    TaskHandle, TaskHandles, mark_canceled, mark_result_printed, progress_text, task_timeout, wait_command,
 };
 use crate::commands::tool_result::{ResultOptions, try_print_and_check_tool_result};
 use crate::error::{ErrorKind, Failure, Result};
@@ -51,7 +51,7 @@ async fn resolve_task(
         };
         let handle = match known.as_slice() {
             [handle] => handle,
-            [] => match handles.end_of(&id) {
+            [] => match handles.end_of(&id, None) {
                 Some(end) => {
                     return Err(Failure::new(ErrorKind::Failed, format!("the task '{id}' is over"))
                         .cause(end.description())
@@ -81,9 +81,9 @@ async fn get(context: &Context, one: TaskIdArgs) -> Result<Exit> {
     let progress = context.progress(&format!("querying {}", target.name));
     let session = context.session(target, Some(progress.clone()))?.resume(left);
     let operation = async |session: &Session| {
-        let task = forget_if_unknown(context, session, &id, session.get_task(&id).await);
+        let task = session.get_task(&id).await;
         session.detach().await;
-        let task = task?;
+        let task = task.map_err(|failure| forget_if_unknown(context, session, &id, failure))?;
         if context.ui.is_json() {
             context.ui.print_raw_json(&task.raw)?
         } else {
@@ -103,9 +103,9 @@ async fn wait(context: &Context, args: TaskWaitArgs) -> Result<Exit> {
     let operation = async |session: &Session| {
         let report = |task: &Task| progress.set_message(&progress_text(task));
         // The first request shows whether the task exists, and how often to poll.
-        let result = match forget_if_unknown(context, session, &id, session.get_task(&id).await) {
+        let result = match session.get_task(&id).await {
             Ok(task) => session.await_task(&id, Some(task), task_timeout(context), &report, None).await,
-            Err(failure) => Err(failure),
+            Err(failure) => Err(forget_if_unknown(context, session, &id, failure)),
         };
         let result = match result {
             Ok(result) => result,
@@ -144,7 +144,15 @@ async fn cancel(context: &Context, one: TaskIdArgs) -> Result<Exit> {
     let progress = context.progress(&format!("querying {}", target.name));
     let session = context.session(target, Some(progress.clone()))?.resume(left);
     let operation = async |session: &Session| {
-        let answer = forget_if_unknown(context, session, &id, session.cancel_task(&id).await)?;
+        let answer = match session.cancel_task(&id).await {
+            Ok(answer) => answer,
+            Err(failure) => {
+                let failure = explain_refusal(context, session, &id, failure).await;
+                // The task and its result may still be there.
+                session.detach().await;
+                return Err(failure);
+            }
+        };
         mark_canceled(context, session, &id);
         if context.ui.is_json() {
             context.ui.print_document(answer.into())?;
@@ -157,6 +165,23 @@ async fn cancel(context: &Context, one: TaskIdArgs) -> Result<Exit> {
         Ok(Exit::Done)
     };
     progress.show_during(context.with_session(session, operation)).await
+}
+
+/// Why a task was not canceled. Servers refuse it with the same code if the task is over and if they do not know it.
+async fn explain_refusal(context: &Context, session: &Session, id: &str, failure: Failure) -> Failure {
+    if !failure.has_rpc_code(code::INVALID_PARAMS) {
+        return failure;
+    }
+    match session.get_task(id).await {
+        Ok(task) => {
+            let failure = failure.cause(progress_text(&task));
+            match task.status.as_str() {
+                "cancelled" => failure,
+                _ => failure.hint(format!("to get its result: {}", wait_command(context, session.target(), id))),
+            }
+        }
+        Err(failure) => forget_if_unknown(context, session, id, failure),
+    }
 }
 
 async fn list(context: &Context, args: TaskListArgs) -> Result<Exit> {
@@ -232,21 +257,21 @@ fn task_table(rows: impl IntoIterator<Item = [Cell; 3]>) -> Table {
 }
 
 /// Removes the handle of a task that the server no longer knows. If its process ended with mcpipe, that is the cause.
-fn forget_if_unknown<T>(context: &Context, session: &Session, id: &str, outcome: Result<T>) -> Result<T> {
-    let Err(failure) = outcome else { return outcome };
+fn forget_if_unknown(context: &Context, session: &Session, id: &str, failure: Failure) -> Failure {
     if !failure.has_rpc_code(code::INVALID_PARAMS) {
-        return Err(failure);
+        return failure;
     }
     let (handles, name) = (TaskHandles::open(&context.env), &session.target().name);
-    let failure = handles.end_of(id).into_iter().fold(failure, |failure, end| failure.cause(end.description()));
+    let end = handles.end_of(id, Some(name));
+    let failure = end.into_iter().fold(failure, |failure, end| failure.cause(end.description()));
     let ended = handles.find(id).iter().any(|handle| handle.name == *name && handle.ended);
     handles.remove(id, name);
-    Err(if ended {
+    if ended {
         let start = session.target().command_line("session start", &[]);
         failure
             .cause("the server process has exited, and the task with it")
             .hint(format!("keep the server running before calling it: {start}"))
     } else {
         failure
-    })
+    }
 }

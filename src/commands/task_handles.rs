@@ -239,10 +239,11 @@ impl TaskHandles {
         self.all().into_iter().filter(|handle| handle.id == id).collect()
     }
 
-    /// Why the task with this ID is over, if it is.
+    /// Why the task with this ID, on this target or any, is over, if it is.
     #[must_use]
-    pub fn end_of(&self, id: &str) -> Option<TaskEnd> {
-        self.read_all().into_iter().find(|handle| handle.id == id && handle.end.is_some())?.end
+    pub fn end_of(&self, id: &str, target: Option<&str>) -> Option<TaskEnd> {
+        let is_meant = |handle: &TaskHandle| handle.id == id && target.is_none_or(|target| handle.name == target);
+        self.read_all().into_iter().filter(is_meant).find_map(|handle| handle.end)
     }
 
     /// Replaces the handle of a task that is over by why it is.

@@ -559,6 +559,50 @@ fn the_session_of_a_task_ends_after_a_failed_result_was_printed() {
     assert!(server.exchanges().contains(&"DELETE".to_owned()), "{:?}", server.exchanges());
 }
 
+/// A server refuses to cancel a task that has ended with the code of a task that it does not know.
+#[test]
+fn a_finished_task_that_cannot_be_canceled_keeps_its_result() {
+    for (status, wait) in [("completed", true), ("failed", true), ("cancelled", false)] {
+        let server = legacy("required")
+            .on("tasks/cancel", move |call| call.error(-32602, &format!("already in terminal status '{status}'")))
+            .on("tasks/get", move |call| call.result(state("t-1", status)))
+            .http();
+        let sandbox = Sandbox::new();
+        let call = ["call", &server.url("/mcp"), "work", "--detach", "--protocol", "legacy"];
+        sandbox.mcpipe(call).run().exits(0).prints("t-1\n");
+        let run = sandbox.mcpipe(["task", "cancel", "t-1"]).run();
+        let hint = if wait { "hint: to get its result: mcpipe task wait t-1 --protocol legacy\n" } else { "" };
+        run.exits(1).prints("").stderr_is(&format!(
+            "mcpipe: error: the server refused the task 't-1': already in terminal status '{status}' (code -32602)\n  the task is {status}\n{hint}"
+        ));
+        assert!(!server.exchanges().contains(&"DELETE".to_owned()), "{:?}", server.exchanges());
+        sandbox.mcpipe(["task", "get", "t-1"]).run().succeeds().prints(&format!("t-1\t{status}\t-\n"));
+    }
+}
+
+#[test]
+fn a_task_that_may_not_have_been_canceled_keeps_its_session() {
+    let server = legacy("required").on("tasks/cancel", |_| Vec::new()).http();
+    let sandbox = Sandbox::new();
+    let call = ["call", &server.url("/mcp"), "work", "--detach", "--protocol", "legacy"];
+    sandbox.mcpipe(call).run().exits(0).prints("t-1\n");
+    let run = sandbox.mcpipe(["task", "cancel", "t-1"]).run();
+    run.exits(5).prints("").stderr_contains("ended before the response");
+    assert!(!server.exchanges().contains(&"DELETE".to_owned()), "{:?}", server.exchanges());
+    sandbox.mcpipe(["task", "wait", "t-1"]).run().succeeds().prints("later\n");
+}
+
+#[test]
+fn the_end_of_a_task_is_no_cause_for_that_of_another_server() {
+    let (server, sandbox) = (legacy("required").http(), Sandbox::new());
+    let other = legacy("required").on("tasks/get", |call| call.error(-32602, "Task not found")).http();
+    let call = ["call", &server.url("/mcp"), "work", "--detach", "--protocol", "legacy"];
+    sandbox.mcpipe(call).run().exits(0).prints("t-1\n");
+    sandbox.mcpipe(["task", "wait", "t-1"]).run().succeeds().prints("later\n");
+    let run = sandbox.mcpipe(["task", "get", &other.url("/mcp"), "t-1"]).run();
+    run.exits(1).stderr_contains("Task not found").hides("already printed");
+}
+
 #[test]
 fn detach_is_refused_for_a_server_that_mcpipe_starts() {
     let server = legacy("required").stdio();
