@@ -4,7 +4,7 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::ModelApi;
-use super::results::{anthropic_block, block_text, data_url, gemini_inline_data, is_image};
+use super::results::{anthropic_block, anthropic_text, block_text, gemini_inline_data, image_url, responses_block};
 use crate::output::content::{BinaryContent, ContentBlock};
 use crate::protocol::json::{JsonText, member, parse_value};
 
@@ -27,8 +27,11 @@ pub fn prompt_messages(api: ModelApi, result: &RawValue) -> Option<Value> {
             Some(text) if text.starts_with('"') => JsonText::new(text).map(ContentBlock::Text).into_iter().collect(),
             Some(block) => vec![ContentBlock::parse(block)],
         };
-        let parts: Vec<Value> = blocks.iter().map(|block| content_part(api, from_model, block)).collect();
+        // Some APIs refuse a blank text, or a message without content.
+        let blocks = blocks.iter().filter(|block| !block.is_blank());
+        let parts: Vec<Value> = blocks.map(|block| content_part(api, from_model, block)).collect();
         match messages.last_mut() {
+            _ if parts.is_empty() => {}
             // Consecutive messages of the same role are merged: some APIs require alternating roles.
             Some((role, before)) if *role == from_model => before.extend(parts),
             _ => messages.push((from_model, parts)),
@@ -57,28 +60,30 @@ fn model_message(api: ModelApi, from_model: bool, parts: Vec<Value>) -> Value {
 fn content_part(api: ModelApi, from_model: bool, block: &ContentBlock<'_>) -> Value {
     match api {
         // The API accepts only text in the model's own messages.
-        ModelApi::Anthropic if from_model => json!({"type": "text", "text": block_text(block)}),
+        ModelApi::Anthropic if from_model => anthropic_text(block),
         ModelApi::Anthropic => anthropic_block(block),
-        ModelApi::OpenAiChat => match block {
-            ContentBlock::Binary(binary) if is_image(binary) && !from_model => {
-                json!({"type": "image_url", "image_url": {"url": data_url(binary)}})
-            }
-            ContentBlock::Binary(binary) if audio_format(binary).is_some() && !from_model => {
-                json!({"type": "input_audio", "input_audio": {"data": binary.data, "format": audio_format(binary)}})
-            }
-            other => json!({"type": "text", "text": block_text(other)}),
-        },
-        ModelApi::OpenAiResponses => match block {
-            ContentBlock::Binary(binary) if is_image(binary) && !from_model => {
-                json!({"type": "input_image", "image_url": data_url(binary), "detail": "auto"})
-            }
-            other => json!({"type": "input_text", "text": block_text(other)}),
-        },
+        ModelApi::OpenAiChat => chat_part(from_model, block),
+        ModelApi::OpenAiResponses if from_model => json!({"type": "input_text", "text": block_text(block)}),
+        ModelApi::OpenAiResponses => responses_block(block),
         ModelApi::Gemini => match block {
             ContentBlock::Binary(binary) if binary.mime.is_some() => gemini_inline_data(binary),
             other => json!({"text": block_text(other)}),
         },
     }
+}
+
+fn chat_part(from_model: bool, block: &ContentBlock<'_>) -> Value {
+    if let ContentBlock::Binary(binary) = block
+        && !from_model
+    {
+        if let Some(url) = image_url(binary) {
+            return json!({"type": "image_url", "image_url": {"url": url}});
+        }
+        if let Some(format) = audio_format(binary) {
+            return json!({"type": "input_audio", "input_audio": {"data": binary.data, "format": format}});
+        }
+    }
+    json!({"type": "text", "text": block_text(block)})
 }
 
 /// OpenAI's name for an audio format.
@@ -143,6 +148,24 @@ mod tests {
                 {"role": "user", "parts": [{"text": "body"}]},
             ])
         );
+    }
+
+    #[test]
+    fn blank_texts_and_messages_without_content_are_left_out() {
+        let prompt = r#"{"messages":[
+            {"role":"user","content":{"type":"text","text":"a"}},
+            {"role":"assistant","content":{"type":"text","text":"\n"}},
+            {"role":"assistant"},
+            {"role":"user","content":[{"type":"text","text":""},{"type":"text","text":"b"}]}]}"#;
+        let text = |kind: &str, text: &str| json!({"type": kind, "text": text});
+        for (api, kind) in
+            [(ModelApi::Anthropic, "text"), (ModelApi::OpenAiChat, "text"), (ModelApi::OpenAiResponses, "input_text")]
+        {
+            let expected = json!([{"role": "user", "content": [text(kind, "a"), text(kind, "b")]}]);
+            assert_eq!(converted(api, prompt).unwrap(), expected);
+        }
+        let parts = json!([{"role": "user", "parts": [{"text": "a"}, {"text": "b"}]}]);
+        assert_eq!(converted(ModelApi::Gemini, prompt).unwrap(), parts);
     }
 
     #[test]

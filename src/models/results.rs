@@ -9,6 +9,9 @@ use crate::protocol::json::{member, parse_value};
 use crate::protocol::rpc::RawJson;
 use crate::protocol::views::is_error_result;
 
+/// The type of PDF documents.
+const PDF: &str = "application/pdf";
+
 /// A tool call of a model, and its outcome.
 pub struct CompletedToolCall {
     /// The call.
@@ -27,20 +30,22 @@ impl CompletedToolCall {
         }
     }
 
+    /// Its content without blank texts, which some APIs reject; with the structured content if there is no text.
     fn blocks(&self) -> Vec<ContentBlock<'_>> {
         let result = match &self.outcome {
             Ok(result) => result,
             Err(text) => return vec![ContentBlock::Unparsed(text.into())],
         };
-        let found = content_blocks(result).unwrap_or_default();
-        match self.structured_content() {
-            Some(value) if found.is_empty() => vec![ContentBlock::Unparsed(value.to_string().into())],
-            _ => found,
+        let mut found = content_blocks(result).unwrap_or_default();
+        found.retain(|block| !block.is_blank());
+        if !found.iter().any(|block| matches!(block, ContentBlock::Text(_))) {
+            found.extend(self.structured_content().map(|value| ContentBlock::Unparsed(value.to_string().into())));
         }
+        found
     }
 
     fn structured_content(&self) -> Option<Value> {
-        parse_value(member(self.outcome.as_ref().ok()?, "structuredContent")?.get())
+        parse_value(member(self.outcome.as_ref().ok()?, "structuredContent")?.get()).filter(|value| !value.is_null())
     }
 }
 
@@ -59,9 +64,9 @@ pub fn result_messages(api: ModelApi, done: &[CompletedToolCall]) -> Value {
 }
 
 fn anthropic_result(done: &CompletedToolCall) -> Value {
-    // The API rejects empty text blocks.
-    let is_not_empty = |block: &&ContentBlock<'_>| !matches!(block, ContentBlock::Text(text) if text.is_empty());
-    let content: Vec<Value> = done.blocks().iter().filter(is_not_empty).map(anthropic_block).collect();
+    // "all content must be type `text` if `is_error` is true"
+    let block = if done.has_failed() { anthropic_text } else { anthropic_block };
+    let content: Vec<Value> = done.blocks().iter().map(block).collect();
     let mut result = json!({"type": "tool_result", "tool_use_id": done.call.id});
     if !content.is_empty() {
         result["content"] = content.into();
@@ -75,16 +80,19 @@ fn anthropic_result(done: &CompletedToolCall) -> Value {
 /// A content block for Anthropic: images and PDF documents as they are.
 pub(super) fn anthropic_block(block: &ContentBlock<'_>) -> Value {
     if let ContentBlock::Binary(binary) = block {
-        let kind = match binary.mime.as_deref() {
-            Some("image/png" | "image/jpeg" | "image/gif" | "image/webp") => Some("image"),
-            Some("application/pdf") => Some("document"),
-            _ => None,
+        let (kind, mime) = match image_type(binary) {
+            Some(mime) => ("image", mime),
+            None if binary.mime.as_deref() == Some(PDF) => ("document", PDF),
+            None => return anthropic_text(block),
         };
-        if let Some(kind) = kind {
-            let source = json!({"type": "base64", "media_type": binary.mime, "data": binary.data});
-            return json!({"type": kind, "source": source});
-        }
+        let source = json!({"type": "base64", "media_type": mime, "data": binary.data});
+        return json!({"type": kind, "source": source});
     }
+    anthropic_text(block)
+}
+
+/// A content block for Anthropic, as text.
+pub(super) fn anthropic_text(block: &ContentBlock<'_>) -> Value {
     json!({"type": "text", "text": block_text(block)})
 }
 
@@ -100,17 +108,18 @@ fn responses_result(done: &CompletedToolCall) -> Value {
     json!({"type": "function_call_output", "call_id": done.call.id, "output": output})
 }
 
-fn responses_block(block: &ContentBlock<'_>) -> Value {
-    match block {
-        ContentBlock::Binary(binary) if is_image(binary) => {
-            json!({"type": "input_image", "image_url": data_url(binary), "detail": "auto"})
+/// A content block for OpenAI's Responses: images and PDF documents as they are.
+pub(super) fn responses_block(block: &ContentBlock<'_>) -> Value {
+    if let ContentBlock::Binary(binary) = block {
+        if let Some(url) = image_url(binary) {
+            return json!({"type": "input_image", "image_url": url, "detail": "auto"});
         }
-        ContentBlock::Binary(binary) if binary.mime.as_deref() == Some("application/pdf") => {
+        if binary.mime.as_deref() == Some(PDF) {
             let name = binary.name.as_deref().unwrap_or("document.pdf");
-            json!({"type": "input_file", "filename": name, "file_data": data_url(binary)})
+            return json!({"type": "input_file", "filename": name, "file_data": data_url(PDF, binary)});
         }
-        other => json!({"type": "input_text", "text": block_text(other)}),
     }
+    json!({"type": "input_text", "text": block_text(block)})
 }
 
 fn gemini_result(done: &CompletedToolCall) -> Value {
@@ -160,13 +169,25 @@ pub(super) fn block_text(block: &ContentBlock<'_>) -> String {
     }
 }
 
-pub(super) fn is_image(binary: &BinaryContent<'_>) -> bool {
-    binary.mime.as_deref().is_some_and(|mime| mime.starts_with("image/"))
+/// The type of an image that Anthropic and OpenAI accept; they refuse a request with any other.
+fn image_type(binary: &BinaryContent<'_>) -> Option<&'static str> {
+    match binary.mime.as_deref()?.to_ascii_lowercase().as_str() {
+        "image/png" => Some("image/png"),
+        "image/jpeg" | "image/jpg" => Some("image/jpeg"),
+        "image/gif" => Some("image/gif"),
+        "image/webp" => Some("image/webp"),
+        _ => None,
+    }
+}
+
+/// An image as a URL for OpenAI.
+pub(super) fn image_url(binary: &BinaryContent<'_>) -> Option<String> {
+    image_type(binary).map(|mime| data_url(mime, binary))
 }
 
 /// `data:image/png;base64,…`
-pub(super) fn data_url(binary: &BinaryContent<'_>) -> String {
-    format!("data:{};base64,{}", binary.mime.as_deref().unwrap_or("application/octet-stream"), binary.data)
+fn data_url(mime: &str, binary: &BinaryContent<'_>) -> String {
+    format!("data:{mime};base64,{}", binary.data)
 }
 
 #[cfg(test)]
@@ -216,6 +237,53 @@ mod tests {
         assert!(made(ModelApi::Anthropic, Ok(STRUCTURED)).contains(r#"{\"n\":12345678901234567890123}"#));
         let svg = IMAGE.replace("image/png", "image/svg+xml");
         assert!(made(ModelApi::Anthropic, Ok(&svg)).contains("[image/svg+xml, 3 B omitted: not supported by the API]"));
+    }
+
+    const APIS: [ModelApi; 4] =
+        [ModelApi::Anthropic, ModelApi::OpenAiChat, ModelApi::OpenAiResponses, ModelApi::Gemini];
+
+    #[test]
+    fn structured_content_is_sent_if_there_is_no_text() {
+        for api in APIS {
+            for blank in ["", " \\n"] {
+                let blank =
+                    format!(r#"{{"content":[{{"type":"text","text":"{blank}"}}],"structuredContent":{{"n":1}}}}"#);
+                assert_eq!(made(api, Ok(&blank)), made(api, Ok(r#"{"structuredContent":{"n":1}}"#)), "{api:?}");
+            }
+            let null = IMAGE.replace("}]}", r#"}],"structuredContent":null}"#);
+            assert_eq!(made(api, Ok(&null)), made(api, Ok(IMAGE)), "{api:?}");
+        }
+        let image = IMAGE.replace("see", "").replace("}]}", r#"}],"structuredContent":{"n":1}}"#);
+        assert_eq!(
+            made(ModelApi::OpenAiChat, Ok(&image)),
+            r#"[{"role":"tool","tool_call_id":"1","content":"[image/png, 3 B omitted: not supported by the API]\n{\"n\":1}"}]"#
+        );
+        assert_eq!(
+            made(ModelApi::Gemini, Ok(&image)),
+            r#"[{"role":"user","parts":[{"functionResponse":{"name":"t","response":{"output":{"n":1}},"id":"1","parts":[{"inlineData":{"mimeType":"image/png","data":"iVBO"}}]}}]}]"#
+        );
+    }
+
+    #[test]
+    fn anthropic_gets_no_blank_text_and_only_text_of_a_failure() {
+        let failed = IMAGE.replace("}]}", r#"},{"type":"text","text":"\n"}],"isError":true}"#);
+        assert_eq!(
+            made(ModelApi::Anthropic, Ok(&failed)),
+            r#"[{"role":"user","content":[{"type":"tool_result","tool_use_id":"1","content":[{"type":"text","text":"see"},{"type":"text","text":"[image/png, 3 B omitted: not supported by the API]"}],"is_error":true}]}]"#
+        );
+    }
+
+    #[test]
+    fn images_of_a_type_that_no_api_accepts_are_described() {
+        let of = |mime: &str| made(ModelApi::OpenAiResponses, Ok(&IMAGE.replace("image/png", mime)));
+        for mime in ["image/svg+xml", "image/bmp", "image/heic"] {
+            let text = format!(
+                r#"{{"type":"function_call_output","call_id":"1","output":"see\n[{mime}, 3 B omitted: not supported by the API]"}}"#
+            );
+            assert_eq!(of(mime), format!("[{text}]"));
+        }
+        assert!(of("image/jpg").contains("data:image/jpeg;base64,iVBO"));
+        assert!(of("IMAGE/GIF").contains("data:image/gif;base64,iVBO"));
     }
 
     #[test]

@@ -185,6 +185,12 @@ impl<'a> ContentBlock<'a> {
         })
     }
 
+    /// Whether it is a text of white space only.
+    #[must_use]
+    pub fn is_blank(&self) -> bool {
+        matches!(self, ContentBlock::Text(text) if text.is_blank())
+    }
+
     /// Reads an entry of `contents`, or the resource of an embedded one.
     fn parse_resource(json: &'a str) -> Option<Self> {
         let resource = JsonObject::new(json)?;
@@ -312,9 +318,8 @@ pub fn resource_contents(result: &RawValue) -> Option<Vec<ContentBlock<'_>>> {
 /// Whether a tool result holds nothing that could be shown.
 #[must_use]
 pub fn is_empty_result(result: &RawValue) -> bool {
-    let silent = |block: &ContentBlock| matches!(block, ContentBlock::Text(text) if text.is_blank());
     let more = JsonObject::new(result.get()).is_some_and(|all| all.has_more(|value| value != "null"));
-    !more && content_blocks(result).unwrap_or_default().iter().all(silent)
+    !more && content_blocks(result).unwrap_or_default().iter().all(ContentBlock::is_blank)
 }
 
 /// Whether a tool result has images, audio or other binary content.
