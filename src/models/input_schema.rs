@@ -3,15 +3,24 @@
 //! An API refuses a whole request because of one schema. Every change is reported, and arguments are checked against
 //! the server's own schema when the tool is called.
 
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::ops::RangeFrom;
+
 use serde_json::{Map, Value, json};
 
 use super::ModelApi;
 use super::tool_names::anthropic_parameter_name;
-use crate::schema::{SCHEMA_LIST_KEYWORDS, SCHEMA_MAP_KEYWORDS, SINGLE_SCHEMA_KEYWORDS, is_schema};
+use crate::schema::{SCHEMA_LIST_KEYWORDS, SCHEMA_MAP_KEYWORDS, SINGLE_SCHEMA_KEYWORDS, SchemaDocument, is_schema};
 use crate::util::suggest::nearest_name;
 
 /// Deeper schemas are kept as they are.
 const MAX_DEPTH: usize = 100;
+/// The most schemas, properties and required names that are merged: references can multiply without end.
+const MAX_MERGED: usize = 50_000;
+/// How many bytes of the targets of references are copied for a tool.
+const MAX_COPIED: usize = 4 << 20;
+/// What the APIs do not accept at the top level.
+const COMPOSITIONS: [&str; 4] = ["allOf", "anyOf", "oneOf", "$ref"];
 /// The types of JSON Schema.
 const TYPES: [&str; 7] = ["string", "number", "integer", "boolean", "object", "array", "null"];
 
@@ -21,11 +30,15 @@ pub fn adapt(api: ModelApi, schema: &mut Value) -> Vec<String> {
         *schema = json!({"type": "object", "properties": {}});
         return Vec::new();
     }
-    let mut adapter = Adapter { api, root: schema.clone(), changes: Vec::new() };
+    let root = schema.clone();
+    let mut adapter = Adapter { api, root: &root, changes: Vec::new() };
     if let Value::Object(words) = schema {
         adapter.adapt_top(words);
     }
     adapter.adapt_schema(schema, "", 0);
+    if !adapter.changes.is_empty() {
+        adapter.copy_moved_targets(schema);
+    }
     adapter.changes
 }
 
@@ -34,7 +47,7 @@ pub fn adapt(api: ModelApi, schema: &mut Value) -> Vec<String> {
 pub fn renamed_properties(api: ModelApi, schema: &Value) -> Vec<(String, String)> {
     let (Some(words), ModelApi::Anthropic) = (schema.as_object(), api) else { return Vec::new() };
     let mut merged = words.clone();
-    Adapter { api, root: schema.clone(), changes: Vec::new() }.merge_alternatives(&mut merged);
+    Adapter { api, root: schema, changes: Vec::new() }.merge_alternatives(&mut merged);
     let names = merged.get("properties").and_then(Value::as_object).into_iter().flat_map(Map::keys);
     names.map(|name| (anthropic_parameter_name(name), name.clone())).filter(|(exposed, name)| exposed != name).collect()
 }
@@ -53,14 +66,21 @@ pub fn restore_property_names(arguments: String, renamed: &[(String, String)]) -
     Value::Object(members.into_iter().map(|(name, value)| (own_name(name), value)).collect()).to_string()
 }
 
-struct Adapter {
+struct Adapter<'a> {
     api: ModelApi,
     /// The schema as it came, which references are resolved against.
-    root: Value,
+    root: &'a Value,
     changes: Vec<String>,
 }
 
-impl Adapter {
+/// What a schema says about an object, with its alternatives and references.
+#[derive(Default)]
+struct ObjectMembers<'a> {
+    properties: Vec<(&'a str, &'a Value)>,
+    required: Vec<&'a str>,
+}
+
+impl<'a> Adapter<'a> {
     fn report(&mut self, place: &str, change: impl AsRef<str>) {
         let change = change.as_ref();
         self.changes.push(if place.is_empty() { change.to_owned() } else { format!("{place}: {change}") });
@@ -106,62 +126,105 @@ impl Adapter {
     /// Merges `anyOf`, `oneOf`, `allOf` and a reference at the top level into `properties` and `required`: Anthropic
     /// and OpenAI refuse them there.
     fn merge_alternatives(&mut self, words: &mut Map<String, Value>) {
-        for word in ["allOf", "anyOf", "oneOf", "$ref"] {
-            let Some(value) = words.shift_remove(word) else { continue };
-            let branches: Vec<Value> = match value {
-                Value::Array(all) => all.iter().map(|branch| self.resolve(branch)).collect(),
-                Value::String(_) => vec![self.resolve(&json!({"$ref": value}))],
-                _ => continue,
-            };
-            // A parameter is required if every alternative requires it, or one of the schemas that all apply.
-            let mut required: Option<Vec<Value>> = None;
-            for branch in &branches {
-                let names = branch.get("required").and_then(Value::as_array).cloned().unwrap_or_default();
-                required = Some(match required {
-                    None => names,
-                    Some(before) if matches!(word, "anyOf" | "oneOf") => {
-                        before.into_iter().filter(|name| names.contains(name)).collect()
-                    }
-                    Some(before) => before.into_iter().chain(names).collect(),
-                });
-                let properties = branch.get("properties").and_then(Value::as_object);
-                for (name, property) in properties.into_iter().flatten() {
-                    add_property(words, name, property);
-                }
-                for defs in ["$defs", "definitions"] {
-                    if let (Some(Value::Object(all)), false) = (branch.get(defs), words.contains_key(defs)) {
-                        words.insert(defs.to_owned(), Value::Object(all.clone()));
-                    }
-                }
+        let (root, mut steps) = (self.root, MAX_MERGED);
+        for word in COMPOSITIONS {
+            let Some(value) = root.get(word) else { continue };
+            words.shift_remove(word);
+            let members = self.members_of(word, value, &mut vec![root], &mut steps);
+            for (name, property) in members.properties {
+                add_property(words, name, property);
             }
-            let required = required.unwrap_or_default();
-            if !required.is_empty()
+            if !members.required.is_empty()
                 && let Value::Array(all) = words.entry("required").or_insert_with(|| json!([]))
             {
-                required.into_iter().for_each(|name| {
-                    if !all.contains(&name) {
-                        all.push(name);
-                    }
-                });
+                let mut known: HashSet<Value> = all.iter().cloned().collect();
+                let names = members.required.into_iter().map(Value::from);
+                all.extend(names.filter(|name| known.insert(name.clone())));
             }
             self.report("", format!("'{word}' at the top level was merged into its properties"));
         }
     }
 
-    /// A schema, or the one that it refers to.
-    fn resolve(&self, schema: &Value) -> Value {
-        let mut found = schema;
-        for _ in 0..MAX_DEPTH {
-            match found.get("$ref").and_then(Value::as_str).and_then(|target| self.local(target)) {
-                Some(target) => found = target,
-                None => break,
+    /// The members that a keyword of [`COMPOSITIONS`] adds to an object. A name is required if every alternative
+    /// requires it, or one of the schemas that all apply. `open` has the schemas that are being read.
+    fn members_of(
+        &self,
+        word: &str,
+        value: &'a Value,
+        open: &mut Vec<&'a Value>,
+        steps: &mut usize,
+    ) -> ObjectMembers<'a> {
+        let branches: Vec<&Value> = match value {
+            Value::Array(all) => all.iter().collect(),
+            Value::String(target) => self.local(target).into_iter().collect(),
+            _ => Vec::new(),
+        };
+        let mut all = ObjectMembers::default();
+        for (at, branch) in branches.into_iter().enumerate() {
+            let one = self.members_of_schema(branch, open, steps);
+            all.properties.extend(one.properties);
+            if at > 0 && matches!(word, "anyOf" | "oneOf") {
+                let required: HashSet<&str> = one.required.into_iter().collect();
+                all.required.retain(|name| required.contains(name));
+            } else {
+                all.required.extend(one.required);
             }
         }
-        found.clone()
+        all
     }
 
-    fn local(&self, target: &str) -> Option<&Value> {
-        self.root.pointer(target.strip_prefix('#')?).filter(|found| is_schema(found))
+    fn members_of_schema(&self, schema: &'a Value, open: &mut Vec<&'a Value>, steps: &mut usize) -> ObjectMembers<'a> {
+        let mut all = ObjectMembers::default();
+        if open.len() > MAX_DEPTH || open.iter().any(|one| std::ptr::eq(*one, schema)) {
+            return all;
+        }
+        let properties = schema.get("properties").and_then(Value::as_object).into_iter().flatten();
+        let required = schema.get("required").and_then(Value::as_array).into_iter().flatten();
+        all.properties.extend(properties.map(|(name, property)| (name.as_str(), property)).take(*steps));
+        all.required.extend(required.filter_map(Value::as_str).take(*steps));
+        *steps = steps.saturating_sub(1 + all.properties.len() + all.required.len());
+        open.push(schema);
+        for word in COMPOSITIONS {
+            if let Some(value) = schema.get(word).filter(|_| *steps > 0) {
+                let more = self.members_of(word, value, open, steps);
+                all.properties.extend(more.properties);
+                all.required.extend(more.required);
+            }
+        }
+        open.pop();
+        all
+    }
+
+    fn local(&self, target: &str) -> Option<&'a Value> {
+        local_target(self.root, target)
+    }
+
+    /// Copies the targets of references that a change has moved into `$defs`.
+    fn copy_moved_targets(&mut self, schema: &mut Value) {
+        let adapted = schema.clone();
+        let mut copies = TargetCopies {
+            root: self.root,
+            adapted: &adapted,
+            names: HashMap::new(),
+            numbers: 1..,
+            open: VecDeque::new(),
+            room: MAX_COPIED,
+            changes: Vec::new(),
+        };
+        copies.redirect(schema, 0);
+        let mut defs = Map::new();
+        while let Some((name, mut target)) = copies.open.pop_front() {
+            self.adapt_schema(&mut target, &name, 0);
+            copies.redirect(&mut target, 0);
+            defs.insert(name, target);
+        }
+        self.changes.append(&mut copies.changes);
+        if !defs.is_empty()
+            && let Value::Object(words) = schema
+            && let Value::Object(all) = words.entry("$defs").or_insert_with(|| json!({}))
+        {
+            all.extend(defs);
+        }
     }
 
     /// Anthropic accepts property names of 64 characters at most, without spaces and most punctuation.
@@ -205,28 +268,9 @@ impl Adapter {
         self.repair_bounds(words, place);
         self.remove_invalid_keywords(words, place);
         self.adapt_keywords(words, place);
-        for word in SINGLE_SCHEMA_KEYWORDS {
-            if let Some(inner) = words.get_mut(word) {
-                let place = if word == "items" { format!("{place}[]") } else { place.to_owned() };
-                self.adapt_schema(inner, &place, depth + 1);
-            }
-        }
-        for word in SCHEMA_LIST_KEYWORDS {
-            if let Some(Value::Array(all)) = words.get_mut(word) {
-                all.iter_mut().for_each(|inner| self.adapt_schema(inner, place, depth + 1));
-            }
-        }
-        for word in SCHEMA_MAP_KEYWORDS {
-            if let Some(Value::Object(all)) = words.get_mut(word) {
-                for (name, inner) in all {
-                    let place = match word {
-                        "properties" if place.is_empty() => name.clone(),
-                        "properties" => format!("{place}.{name}"),
-                        _ => place.to_owned(),
-                    };
-                    self.adapt_schema(inner, &place, depth + 1);
-                }
-            }
+        for (step, inner) in inner_schemas(words) {
+            let step = step.strip_prefix('.').filter(|_| place.is_empty()).unwrap_or(&step);
+            self.adapt_schema(inner, &format!("{place}{step}"), depth + 1);
         }
     }
 
@@ -410,6 +454,84 @@ impl Adapter {
     }
 }
 
+/// The targets of references that are no longer where they were, for `$defs`.
+struct TargetCopies<'a> {
+    /// The schema as it came.
+    root: &'a Value,
+    /// The schema as it is now.
+    adapted: &'a Value,
+    /// The names of the copies.
+    names: HashMap<*const Value, String>,
+    /// Those of the next copies.
+    numbers: RangeFrom<u32>,
+    /// Copies that are not adapted yet.
+    open: VecDeque<(String, Value)>,
+    /// How many bytes may still be copied.
+    room: usize,
+    changes: Vec<String>,
+}
+
+impl TargetCopies<'_> {
+    /// Lets the references in a schema refer to copies if their targets were moved.
+    fn redirect(&mut self, schema: &mut Value, depth: usize) {
+        let Value::Object(words) = schema else { return };
+        if depth > MAX_DEPTH {
+            return;
+        }
+        if let Some(Value::String(target)) = words.get_mut("$ref")
+            && local_target(self.adapted, target).is_none()
+            && let Some(found) = local_target(self.root, target)
+            && let Some(name) = self.copy(target, found)
+        {
+            *target = format!("#/$defs/{name}");
+        }
+        for (_, inner) in inner_schemas(words) {
+            self.redirect(inner, depth + 1);
+        }
+    }
+
+    /// The name of the copy of a target; `None` if there is too much to copy.
+    fn copy(&mut self, reference: &str, target: &Value) -> Option<String> {
+        if let Some(name) = self.names.get(&std::ptr::from_ref(target)) {
+            return Some(name.clone());
+        }
+        self.room = self.room.checked_sub(target.to_string().len())?;
+        let is_free = |name: &String| self.adapted.pointer(&format!("/$defs/{name}")).is_none();
+        let name = self.numbers.by_ref().map(|number| format!("moved{number}")).find(is_free)?;
+        self.changes.push(format!("the target of the '$ref' {reference:?} was copied to '#/$defs/{name}'"));
+        self.names.insert(target, name.clone());
+        self.open.push_back((name.clone(), target.clone()));
+        Some(name)
+    }
+}
+
+/// The schema that a reference within a schema refers to.
+fn local_target<'a>(root: &'a Value, reference: &str) -> Option<&'a Value> {
+    SchemaDocument::new(root).resolve_reference(reference).filter(|found| is_schema(found))
+}
+
+/// The schemas within a schema, each with its place in it as messages name it.
+fn inner_schemas(words: &mut Map<String, Value>) -> Vec<(String, &mut Value)> {
+    let mut all = Vec::new();
+    for (word, value) in words {
+        match (word.as_str(), value) {
+            ("items", inner) => all.push(("[]".to_owned(), inner)),
+            (word, inner) if SINGLE_SCHEMA_KEYWORDS.contains(&word) => all.push((String::new(), inner)),
+            (word, Value::Array(list)) if SCHEMA_LIST_KEYWORDS.contains(&word) => {
+                all.extend(list.iter_mut().map(|inner| (String::new(), inner)));
+            }
+            ("properties", Value::Object(named)) => {
+                all.extend(named.iter_mut().map(|(name, inner)| (format!(".{name}"), inner)));
+            }
+            (word, Value::Object(named)) if SCHEMA_MAP_KEYWORDS.contains(&word) => {
+                all.extend(named.values_mut().map(|inner| (String::new(), inner)));
+            }
+            _ => {}
+        }
+    }
+    all
+}
+
 /// The type that is meant by a name.
 fn known_type(name: &str) -> Option<&'static str> {
     let name = name.to_ascii_lowercase();
@@ -555,6 +677,87 @@ mod tests {
             "properties": {"a": {"$ref": "#/$defs/in"}}, "required": ["a"]}}});
         let (schema, _) = adapted(ModelApi::OpenAiChat, referred);
         assert_eq!((&schema["properties"]["a"], &schema["required"]), (&json!({"$ref": "#/$defs/in"}), &json!(["a"])));
+    }
+
+    #[test]
+    fn alternatives_and_references_within_alternatives_become_properties() {
+        let text = json!({"type": "string"});
+        let defs = json!({
+            "In": {"anyOf": [{"properties": {"a": text, "b": text}, "required": ["a", "b"]}, {"$ref": "#/$defs/B"}]},
+            "A": {"allOf": [{"$ref": "#/$defs/B"}, {"properties": {"c": text}, "required": ["c"]}]},
+            "B": {"properties": {"b": text}, "required": ["b"]},
+            "C": {"$ref": "#/$defs/C", "properties": {"d": text}, "anyOf": [{"$ref": "#/$defs/C"}]},
+        });
+        for (own, properties, required) in [
+            (json!({"$ref": "#/$defs/In"}), json!({"a": text, "b": text}), json!(["b"])),
+            (json!({"allOf": [{"$ref": "#/$defs/A"}]}), json!({"c": text, "b": text}), json!(["b", "c"])),
+            (
+                json!({"oneOf": [{"$ref": "#/$defs/B", "properties": {"$e": text}, "required": ["$e"]}]}),
+                json!({"$e": text, "b": text}),
+                json!(["$e", "b"]),
+            ),
+            (json!({"$ref": "#/$defs/C"}), json!({"d": text}), Value::Null),
+        ] {
+            let mut schema = own.clone();
+            schema["$defs"] = defs.clone();
+            let renamed = renamed_properties(ModelApi::Anthropic, &schema);
+            assert_eq!(renamed.len(), usize::from(properties.get("$e").is_some()), "{own}");
+            let (schema, changes) = adapted(ModelApi::OpenAiChat, schema);
+            assert_eq!((&schema["properties"], &schema["required"]), (&properties, &required), "{own}");
+            assert_eq!(changes.len(), 1, "{changes:?}");
+        }
+    }
+
+    #[test]
+    fn references_whose_target_was_moved_are_kept() {
+        let tree = json!({"type": "object", "properties": {"next": {"$ref": "#/anyOf/0/properties/tree"}}});
+        let (schema, changes) = adapted(
+            ModelApi::OpenAiChat,
+            json!({"type": "object", "$defs": {"moved1": true}, "anyOf": [{"properties": {
+                "tree": tree, "again": {"$ref": "#/anyOf/0/properties/tree"}, "$ref": {"enum": ["#/anyOf/0"]}}}]}),
+        );
+        let moved = json!({"$ref": "#/$defs/moved2"});
+        let tree = json!({"type": "object", "properties": {"next": moved}});
+        assert_eq!(
+            schema,
+            json!({"type": "object", "$defs": {"moved1": true, "moved2": tree}, "properties": {
+                "tree": tree, "again": moved, "$ref": {"enum": ["#/anyOf/0"]}}})
+        );
+        assert_eq!(
+            changes,
+            [
+                "'anyOf' at the top level was merged into its properties",
+                "the target of the '$ref' \"#/anyOf/0/properties/tree\" was copied to '#/$defs/moved2'"
+            ]
+        );
+        let (schema, _) = adapted(
+            ModelApi::Anthropic,
+            json!({"type": "object", "properties": {
+                "$a": {"type": "array", "items": [{"type": "Int"}, {"$ref": "#/properties/$a/items/0"}]},
+                "b": {"$ref": "#/properties/$a"}, "c": {"$ref": "#/properties/$a/items/1"}}}),
+        );
+        let first = json!({"$ref": "#/$defs/moved1"});
+        let list = json!({"type": "array", "prefixItems": [{"type": "integer"}, first]});
+        assert_eq!(schema["$defs"]["moved1"], json!({"type": "integer"}));
+        assert_eq!(schema["$defs"]["moved2"], list);
+        assert_eq!(schema["$defs"]["moved3"], first);
+        assert_eq!(schema["properties"]["b"], json!({"$ref": "#/$defs/moved2"}));
+        assert_eq!(schema["properties"]["c"], json!({"$ref": "#/$defs/moved3"}));
+    }
+
+    #[test]
+    fn references_are_percent_encoded() {
+        let schema = json!({"type": "object", "properties": {"a": {"$ref": "#/definitions/Page%3CItem%3E"}},
+            "definitions": {"Page<Item>": {"type": "string"}}});
+        assert_eq!(adapted(ModelApi::OpenAiChat, schema.clone()), (schema, Vec::new()));
+    }
+
+    #[test]
+    fn references_that_multiply_end() {
+        let level = |n: usize| json!({"allOf": [{"$ref": format!("#/$defs/{n}")}, {"$ref": format!("#/$defs/{n}")}]});
+        let defs: Map<String, Value> = (0..60).map(|n| (n.to_string(), level(n + 1))).collect();
+        let (schema, _) = adapted(ModelApi::Anthropic, json!({"$ref": "#/$defs/0", "$defs": defs}));
+        assert_eq!(schema["type"], "object");
     }
 
     #[test]

@@ -90,10 +90,8 @@ impl<'a> TypeScriptWriter<'a> {
         }
         // All of a schema's keywords apply.
         let mut parts = Vec::new();
-        if let Some(target) = words.get("$ref").and_then(Value::as_str) {
-            let found = target.strip_prefix('#').and_then(|pointer| self.root.pointer(pointer));
-            parts.extend(found.map(|found| self.type_text(found, level, depth + 1)));
-        }
+        let target = SchemaDocument::new(self.root).ref_target(schema);
+        parts.extend(target.map(|target| self.type_text(target, level, depth + 1)));
         parts.push(self.own_type(words, level, depth));
         for word in ["anyOf", "oneOf", "allOf"] {
             let Some(inner) = words.get(word).and_then(Value::as_array).filter(|inner| !inner.is_empty()) else {
@@ -402,6 +400,7 @@ mod tests {
                 json!({"allOf": [{"$ref": "#/$defs/a"}, {"enum": [1, 2]}], "$defs": {"a": {"type": "number"}}}),
                 "number & (1 | 2)",
             ),
+            (json!({"$ref": "#/$defs/Page%3CItem%3E", "$defs": {"Page<Item>": {"type": "number"}}}), "number"),
             (json!({"$ref": "https://elsewhere/"}), "unknown"),
         ] {
             assert_eq!(of(schema.clone()), text, "{schema}");
