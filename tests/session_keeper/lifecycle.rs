@@ -293,8 +293,11 @@ fn listing_all_servers_starts_no_sessions() {
     let config =
         format!("[servers.demo]\ncommand = \"{}\"\nargs = [\"{}\"]\nkeep_alive = \"1m\"\n", words[0], words[1]);
     sessions.sandbox.config(&config);
-    sessions.sandbox.mcpipe(["list"]).run().succeeds();
-    sessions.assert_gone();
+    sessions.sandbox.mcpipe(["lock", "demo", "--no-session"]).run().exits(0);
+    for words in [&["list"][..], &["list", "--for", "anthropic"], &["lock", "--check"]] {
+        sessions.sandbox.mcpipe(words.iter().copied()).run().exits(0);
+        sessions.assert_gone();
+    }
 }
 
 #[test]

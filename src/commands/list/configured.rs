@@ -13,6 +13,7 @@ use crate::commands::context::Context;
 use crate::commands::lists::{DEFAULT_LIST_JOBS, note_no_servers};
 use crate::config::Config;
 use crate::error::{Failure, Result};
+use crate::target::Target;
 use crate::util::count::counted;
 
 /// A server that takes longer than this no longer counts against `--jobs`, unless that is 1.
@@ -23,6 +24,8 @@ const MAX_NAMED_SERVERS: usize = 3;
 /// The servers of the configuration.
 pub(super) struct ConfiguredServers<'a> {
     context: &'a Context,
+    args: &'a ListArgs,
+    config: &'a Config,
     /// Their names, in the order of the configuration.
     pub names: Vec<&'a str>,
     /// How many are queried at once.
@@ -31,14 +34,24 @@ pub(super) struct ConfiguredServers<'a> {
 
 impl<'a> ConfiguredServers<'a> {
     /// The servers that are enabled. Prints what is wrong with the others, and a note if there are none.
-    pub fn new(context: &'a Context, args: &ListArgs, config: &'a Config) -> Self {
+    pub fn new(context: &'a Context, args: &'a ListArgs, config: &'a Config) -> Self {
         config.skip_warnings().for_each(|text| context.ui.warn(&text));
         let names: Vec<&str> = config.enabled_names().collect();
         if names.is_empty() {
             note_no_servers(context, config);
         }
         let jobs = args.jobs.or(config.defaults.jobs).unwrap_or(DEFAULT_LIST_JOBS);
-        ConfiguredServers { context, names, jobs }
+        ConfiguredServers { context, args, config, names, jobs }
+    }
+
+    /// The target of one of them. Querying all starts no session for each of them.
+    ///
+    /// # Errors
+    /// As [`Context::resolve_configured`].
+    pub async fn target(&self, name: &str) -> Result<Target> {
+        let options = &self.args.target_options;
+        let target = self.context.resolve_configured(self.config, name, options, self.args.offline).await?;
+        Ok(Target { keep_alive: None, ..target })
     }
 
     /// Queries all, and shows how many are done, and at the end which are not. Passes each outcome on in the order of

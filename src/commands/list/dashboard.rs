@@ -62,8 +62,7 @@ pub async fn run(context: &Context, args: &ListArgs) -> Result<Exit> {
     } else {
         vec![ListKind::Tools, ListKind::Resources, ListKind::Prompts]
     };
-    let target = |name| context.resolve_configured(config, name, &args.target_options, args.offline);
-    let query = |name| query_server(context, args, &kinds, name, target(name));
+    let query = |name| query_server(context, args, &kinds, name, servers.target(name));
     // In a pipe each row is printed when it is known: the reader need not wait for the slowest server.
     let streams = args.search.is_none() && !context.ui.is_json() && !context.ui.terminal().stdout_is_tty;
     let each = |one: &ServerOverview| match streams {
@@ -97,8 +96,7 @@ async fn query_server(
     let start = Instant::now();
     // Its secrets are fetched now, concurrently with the others.
     let target = match target.await {
-        // Listing all servers starts no session for each of them.
-        Ok(target) => Target { keep_alive: None, ..target },
+        Ok(target) => target,
         Err(failure) => {
             asked.failure = Some(failure);
             return asked;

@@ -64,11 +64,11 @@ pub async fn print_tools(context: &Context, args: &ListArgs, form: ToolFormat) -
 async fn print_all_servers(context: &Context, args: &ListArgs, form: ToolFormat) -> Result<Exit> {
     let lookup = LazyConfig::new(&context.env, context.global.config.as_deref());
     let config = lookup.config()?;
-    let target = |name| context.resolve_configured(config, name, &args.target_options, false);
+    let servers = &ConfiguredServers::new(context, args, config);
     let query = |name| async move {
-        fetch_server_tools(context, args, name, target(name)).await.map_err(|failure| failure.one_of_several(name))
+        let tools = fetch_server_tools(context, args, name, servers.target(name)).await;
+        tools.map_err(|failure| failure.one_of_several(name))
     };
-    let servers = ConfiguredServers::new(context, args, config);
     let fetched = servers.query(query, |one| one.as_ref().err(), |_| Ok(())).await?;
     if let Some(failure) = context.interrupt.raised_failure() {
         return Err(failure);

@@ -142,7 +142,11 @@ async fn observe(
     command: &[String],
     is_one_of_several: bool,
 ) -> Result<(Target, Value)> {
-    let (target, _) = context.resolve_target(words, command, false, &args.target_options).await?;
+    let (mut target, _) = context.resolve_target(words, command, false, &args.target_options).await?;
+    if args.targets.is_empty() && args.command.is_empty() {
+        // Querying all servers of the file starts no session for each of them.
+        target.keep_alive = None;
+    }
     let name = target.name.clone();
     let progress = context.progress(&format!("querying {name}"));
     let session = context.listing_session(target.clone(), Some(progress.clone()))?;
