@@ -37,7 +37,7 @@ pub async fn run(context: &Context, args: PromptArgs) -> Result<Exit> {
             return Err(Failure::new(ErrorKind::Usage, format!("{option} needs a prompt"))
                 .hint(format!("name one of its prompts: {}", target.command_line("prompt", &[]))));
         }
-        let session = context.session(target, None)?;
+        let session = context.session(target, Some(progress.clone()))?;
         let listed = async |session: &Session| {
             lists::print_kinds(context, session, &[ListKind::Prompts], ListFilter::default()).await
         };

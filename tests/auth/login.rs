@@ -53,6 +53,15 @@ fn a_login_on_the_spot_is_kept_stepped_up_and_used_without_further_ado() {
 }
 
 #[test]
+fn every_command_that_waits_for_one_server_logs_in_at_a_terminal() {
+    for command in ["list", "prompt"] {
+        let (sandbox, server) = (Sandbox::new(), ProtectedServer::start());
+        let run = sandbox.mcpipe([command, &server.url()]).with_browser().at_terminal(TerminalStreams::ALL).wait();
+        assert!(run.code == 0 && run.screen.contains("Opening a browser to log in"), "{command}: {}", run.screen);
+    }
+}
+
+#[test]
 fn a_session_of_the_legacy_era_is_logged_in_to_on_the_spot() {
     for revision in ["2024-11-05", "2025-06-18", "2025-11-25"] {
         let sandbox = Sandbox::new();
