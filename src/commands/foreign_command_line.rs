@@ -4,6 +4,7 @@
 use crate::cli;
 use crate::commands::missing_separator::{after_command, option_with_value};
 use crate::env::launchers::is_launcher;
+use crate::schema::literal_value;
 use crate::util::quoting::{quote_without_secrets, split};
 
 /// What an option of another client means.
@@ -164,8 +165,7 @@ pub fn line_without_dashes(words: &[&str], command: &clap::Command) -> Option<St
 
 /// An argument whose value is a text for other clients, where mcpipe reads a file after `@`.
 fn literal_argument(name: &str, value: &str) -> String {
-    let escape = if value.starts_with('@') { "@" } else { "" };
-    format!("{name}={escape}{value}")
+    format!("{name}={}", literal_value(value))
 }
 
 impl<'a> Parts<'a> {

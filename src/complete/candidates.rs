@@ -183,8 +183,10 @@ impl CandidateSource {
 
     /// The arguments of the tool that are still missing, as `name=`; the values of the one that is being typed.
     pub fn arguments(&self, current: &str) -> Vec<Candidate> {
-        // `@FILE` does not depend on the tool.
-        if let Some((name, _)) = current.split_once("=@") {
+        // `@FILE` does not depend on the tool; `@@` is text.
+        if let Some((name, file)) = current.split_once("=@")
+            && !file.starts_with('@')
+        {
             return files::path_candidates(&format!("{name}=@"), current);
         }
         let Some((target, rest)) = self.resolve_target() else { return Vec::new() };
@@ -199,7 +201,7 @@ impl CandidateSource {
             let mut values: Vec<String> = parameter
                 .allowed_values
                 .iter()
-                .map(|value| value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned))
+                .map(|value| value.as_str().map_or_else(|| value.to_string(), schema::literal_value))
                 .collect();
             if values.is_empty() && parameter.type_text == "boolean" {
                 values = vec!["true".to_owned(), "false".to_owned()];

@@ -162,8 +162,13 @@ fn push_argument<'a>(
 }
 
 fn text_argument(name: &str, text: &str) -> String {
-    let escape = if text.starts_with('@') { "@" } else { "" };
-    format!("{}={}", quote(name), if text.is_empty() { String::new() } else { quote(&format!("{escape}{text}")) })
+    format!("{}={}", quote(name), if text.is_empty() { String::new() } else { quote(&literal_value(text)) })
+}
+
+/// A text as the value of `NAME=`, where one at sign stands for a file.
+#[must_use]
+pub fn literal_value(text: &str) -> String {
+    format!("{}{text}", if text.starts_with('@') { "@" } else { "" })
 }
 
 // The words are quoted for POSIX shells.

@@ -31,7 +31,7 @@ pub use describe::{Parameter, output_shape, parameters, signature, type_text};
 pub use document::{Property, SchemaDocument, accepts_empty_object, is_schema};
 pub use elicitation::{check_form_content, form_defaults};
 pub use error::SchemaError;
-pub use example::{ExampleArguments, example_arguments, example_values};
+pub use example::{ExampleArguments, example_arguments, example_values, literal_value};
 pub use header_params::{HeaderParam, InvalidAnnotation, collect_header_params, header_value};
 pub use number::parse_json_number;
 pub use problem::{ValueProblem, invalid_arguments_failure};

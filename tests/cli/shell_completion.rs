@@ -341,6 +341,19 @@ fn secrets_tasks_clients_pages_and_files_are_offered_where_they_belong() {
     assert_eq!(candidates(&sandbox, &["call", "x", "y", "text=@ev"]), [""; 0]);
 }
 
+/// `=@` is a file, so a value that begins with an at sign needs another.
+#[test]
+fn values_that_begin_with_an_at_sign_are_text() {
+    let tools = json!([{"name": "add", "inputSchema": {"type": "object", "properties": {
+        "schedule": {"enum": ["@daily", "@hourly", "never"]}}}}]);
+    let (sandbox, _server) = remembered(Mcp::modern().tools(tools));
+    sandbox.file("diary.txt", "");
+    let values = |word: &str| candidates(&sandbox, &["call", "demo", "add", word]);
+    assert_eq!(values("schedule="), ["schedule=@@daily", "schedule=@@hourly", "schedule=never"]);
+    assert_eq!(values("schedule=@@h"), ["schedule=@@hourly"]);
+    assert_eq!(values("schedule=@d"), ["schedule=@diary.txt"]);
+}
+
 #[test]
 fn the_ids_of_tasks_are_offered() {
     let task = json!({"taskId": "t-1", "status": "working", "createdAt": "2026-01-01T00:00:00Z",
