@@ -3,6 +3,7 @@
 'use strict';
 
 const { spawn } = require('node:child_process');
+const { isatty } = require('node:tty');
 
 const platforms = require('./platforms.json');
 const musl = process.platform === 'linux' && !process.report.getReport().header.glibcVersionRuntime;
@@ -31,9 +32,12 @@ function fail(message) {
 
 const child = spawn(find(), process.argv.slice(2), { stdio: 'inherit', windowsHide: true });
 const forward = {};
-for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT']) {
-  // A key at a terminal is sent to all processes there; a second signal would make mcpipe end at once.
-  const fromTerminal = (signal === 'SIGINT' || signal === 'SIGQUIT') && process.stdin.isTTY;
+// Any of the streams may be redirected.
+const atTerminal = [0, 1, 2].some(isatty);
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP', 'SIGQUIT', 'SIGBREAK']) {
+  // A key at a terminal is sent to all processes there, as is every signal on Windows, where it comes from the console; a
+  // second signal would make mcpipe end at once.
+  const fromTerminal = process.platform === 'win32' || ((signal === 'SIGINT' || signal === 'SIGQUIT') && atTerminal);
   forward[signal] = () => fromTerminal || child.kill(signal);
   process.on(signal, forward[signal]);
 }
