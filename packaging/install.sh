@@ -33,19 +33,19 @@ esac
 # Not below share/mcpipe: with the prefix ~/.local, that is where credentials are.
 list=$prefix/share/doc/mcpipe/installed-files
 
+# Removes the files that are named on standard input, below the prefix.
 remove() {
-  [ -f "$list" ] || return 0
   while IFS= read -r file; do
     case "$file" in /* | *..* | '') continue ;; esac
     rm -f "$prefix/$file"
-  done <"$list"
-  rm -f "$list"
-  rmdir "$prefix/share/doc/mcpipe" 2>/dev/null || true
+  done
 }
 
 if "$uninstall"; then
   [ -f "$list" ] || fail "mcpipe is not installed in $prefix"
-  remove
+  remove <"$list"
+  rm -f "$list"
+  rmdir "${list%/*}" 2>/dev/null || true
   say "removed mcpipe from $prefix; your configuration and credentials are still there"
   exit 0
 fi
@@ -74,7 +74,8 @@ else
 fi
 
 work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
+new=
+trap 'rm -rf "$work"; [ -z "$new" ] || rm -f "$new"' EXIT
 trap 'exit 129' HUP
 trap 'exit 130' INT
 trap 'exit 143' TERM
@@ -93,22 +94,35 @@ tar -xzf "$work/$archive" -C "$work"
 from="$work/mcpipe-$version-$target"
 "$from/mcpipe" --version >/dev/null || fail "the binary does not run on this system"
 
-remove
-put() {
-  mkdir -p "$prefix/$(dirname "$2")"
-  # Replaced by renaming: the old binary may be running.
-  cp "$from/$1" "$prefix/$2.new"
-  mv -f "$prefix/$2.new" "$prefix/$2"
-  printf '%s\n' "$2" >>"$work/list"
+# Calls a function for each file of the archive, with the place below the prefix.
+each() {
+  "$1" mcpipe bin/mcpipe
+  for page in "$from"/man/*.1; do "$1" "man/${page##*/}" "share/man/man1/${page##*/}"; done
+  for page in "$from"/man/*.5; do "$1" "man/${page##*/}" "share/man/man5/${page##*/}"; done
+  "$1" completions/mcpipe.bash share/bash-completion/completions/mcpipe
+  "$1" completions/mcpipe.fish share/fish/vendor_completions.d/mcpipe.fish
+  "$1" completions/_mcpipe share/zsh/site-functions/_mcpipe
 }
-put mcpipe bin/mcpipe
-for page in "$from"/man/*.1; do put "man/${page##*/}" "share/man/man1/${page##*/}"; done
-for page in "$from"/man/*.5; do put "man/${page##*/}" "share/man/man5/${page##*/}"; done
-put completions/mcpipe.bash share/bash-completion/completions/mcpipe
-put completions/mcpipe.fish share/fish/vendor_completions.d/mcpipe.fish
-put completions/_mcpipe share/zsh/site-functions/_mcpipe
-mkdir -p "${list%/*}"
-mv "$work/list" "$list"
+# Replaces a file by renaming: the old binary may be running, and there is one at every moment.
+replace() {
+  mkdir -p "${2%/*}"
+  new=$2.new
+  cp "$1" "$new"
+  mv -f "$new" "$2"
+  new=
+}
+place() { printf '%s\n' "$2"; }
+put() { replace "$from/$1" "$prefix/$2"; }
+
+# If this ends too early, --uninstall removes the files of both versions.
+each place >"$work/list"
+touch "$work/old"
+if [ -f "$list" ]; then cp "$list" "$work/old"; fi
+sort -u "$work/list" "$work/old" >"$work/both"
+replace "$work/both" "$list"
+each put
+grep -vxFf "$work/list" "$work/old" | remove
+replace "$work/list" "$list"
 say "installed mcpipe $version in $prefix/bin"
 case ":${PATH:-}:" in
   *":$prefix/bin:"*) ;;
