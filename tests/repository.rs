@@ -170,7 +170,10 @@ fn set_version_changes_every_file_that_states_the_version() {
     ] {
         assert!(std::fs::read_to_string(copy.path().join(name)).unwrap().contains(text), "{name}: {text}");
     }
-    assert_eq!(set("next").status.code(), Some(2));
+    // Packages cannot have the version of a pre-release.
+    for version in ["next", "1.0", "01.0.0", "1.0.0-rc.1"] {
+        assert_eq!(set(version).status.code(), Some(2), "{version}");
+    }
 }
 
 #[test]
