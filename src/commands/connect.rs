@@ -198,7 +198,7 @@ impl Context {
         Ok(session::SessionOptions {
             connect_timeout_options,
             timeout: self.request_timeout(target),
-            max_list_size: self.global.max_list_size.map_or(Some(DEFAULT_MAX_LIST_SIZE), Limit::get),
+            max_list_size: self.max_list_size(),
             retry: self.retry_policy(target),
             // What is cached would be missing in a recording.
             cache_dir: if self.global.no_cache || self.global.record.is_some() { None } else { self.env.cache_dir() },
@@ -206,6 +206,11 @@ impl Context {
             transport,
             capabilities,
         })
+    }
+
+    /// How large a list may be over all its pages, in bytes.
+    pub(super) fn max_list_size(&self) -> Option<u64> {
+        self.global.max_list_size.map_or(Some(DEFAULT_MAX_LIST_SIZE), Limit::get)
     }
 
     /// How long to wait for a response of this target.

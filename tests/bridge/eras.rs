@@ -528,3 +528,15 @@ fn a_server_that_exits_at_an_unknown_request_is_started_again() {
     client.end();
     assert_eq!(server.wait_until_all_ended().len(), 2);
 }
+
+#[test]
+fn http_sse_is_found_as_by_other_commands() {
+    for (path, status) in [("/mcp", 404), ("/mcp", 415), ("/mcp", 410), ("/mcp", 501), ("/sse", 403)] {
+        let server = Mcp::legacy("2024-11-05").sse_refusing(path, status);
+        let sandbox = Sandbox::new();
+        let mut client = BridgeClient::start(&sandbox, &[&server.url(path)]);
+        client.initialize(json!({}));
+        assert_eq!(text_of(&client.request(1, "tools/call", call("echo", json!({"text": "hi"})))), "hi", "{status}");
+        client.end();
+    }
+}

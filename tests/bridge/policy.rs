@@ -216,3 +216,28 @@ fn argument_headers_are_sent_to_modern_http_servers() {
         assert_eq!(called.header("mcp-param-region"), Some("eu"));
     }
 }
+
+#[test]
+fn a_list_that_does_not_end_has_a_limit() {
+    let page = |cursor: &str, size: usize| {
+        let tool = json!({"name": "echo", "description": "x".repeat(size), "inputSchema": {"type": "object"}});
+        json!({"tools": [tool], "nextCursor": cursor})
+    };
+    for (cursors, size, said) in [
+        (["A", "B"], 1, "tools/list does not end; used its first 3 pages"),
+        (["", "C"], 60_000, "tools/list is larger than 100000 bytes over all its pages; used its first 1 pages"),
+    ] {
+        let pages = AtomicUsize::new(0);
+        let server = Mcp::legacy("2025-11-25")
+            .on("tools/list", move |call| call.result(page(cursors[pages.fetch_add(1, Ordering::SeqCst) % 2], size)))
+            .stdio();
+        let sandbox = Sandbox::new();
+        let words = server.words();
+        let read_only = format!("[servers.s]\ncommand = '{}'\nargs = ['{}']\nread_only = true\n", words[0], words[1]);
+        sandbox.config(&read_only);
+        let mut client = BridgeClient::start(&sandbox, &["s", "--max-list-size", "100kB"]);
+        client.initialize(json!({}));
+        client.error(1, "tools/call", call("echo", json!({"text": "hi"})));
+        client.end().stderr_contains(said);
+    }
+}

@@ -51,6 +51,11 @@ impl Mcp {
 
     /// The same with another path of the stream.
     pub fn sse_at(self, path: &'static str) -> HttpServer {
+        self.sse_refusing(path, 404)
+    }
+
+    /// The same, which rejects other requests with this status.
+    pub fn sse_refusing(self, path: &'static str, status: u16) -> HttpServer {
         let mcp = Arc::new(self);
         let feed = Feed::default();
         HttpServer::start(move |request| match (request.method.as_str(), request.target.as_str()) {
@@ -63,7 +68,7 @@ impl Mcp {
                 std::thread::spawn(move || send_to_feed(&mcp, &feed, mcp.handle(&message)));
                 Reply::text("text/plain", "Accepted").with_status(202)
             }
-            _ => Reply::text("text/plain", "Cannot do that").with_status(404),
+            _ => Reply::text("text/plain", "Cannot do that").with_status(status),
         })
     }
 }

@@ -67,7 +67,8 @@ pub async fn run(context: &Context, args: BridgeArgs) -> Result<Exit> {
         }
         let guard = ToolGuard::new(&target, args.yes)?;
         let options = context.bridge_options(&target)?;
-        all.push(UpstreamParts { name, target, options, guard, is_joined });
+        let max_list_size = context.max_list_size();
+        all.push(UpstreamParts { name, target, options, guard, max_list_size, is_joined });
     }
     let client = Arc::new(ClientLink::new(ProtocolOutput::start()?, context.ui.clone()));
     let client_introduction = Arc::<ClientIntroduction>::default();

@@ -13,16 +13,26 @@ use crate::protocol::rpc::{self, RawJson};
 use crate::protocol::{code, method};
 use crate::session::era::legacy::INITIALIZED_TIMEOUT;
 use crate::session::failure::failure_from_outcome;
-use crate::session::negotiate::PROBE_TIMEOUT;
-use crate::session::negotiate::classify::says_nothing_about_era;
+use crate::session::negotiate::classify::{may_use_sse, refusal_status, says_nothing_about_era, sse_candidate};
+use crate::session::negotiate::{PROBE_TIMEOUT, probe_timeout};
 use crate::session::request::RequestOutcome;
-use crate::transport::{self, Endpoint, HttpMode};
+use crate::transport::{self, Endpoint, HttpMode, TransportOptions};
 use crate::util::lock::lock;
 
 impl Upstream {
     /// Opens a connection.
     pub(super) async fn open(self: &Arc<Self>) -> Result<Arc<ServerConnection>> {
         let is_sse = matches!(&self.target.endpoint, Endpoint::Http(endpoint) if endpoint.mode == HttpMode::Sse);
+        if let Some(endpoint) = sse_candidate(&self.target).filter(|endpoint| endpoint.url.path().ends_with("/sse")) {
+            let limit = Some(probe_timeout(self.options.connect_timeout));
+            let options = TransportOptions { connect_timeout: limit, ..self.options.clone() };
+            if let Ok(connected) = transport::connect_sse(endpoint, &options).await {
+                match self.open_as_legacy(self.start_reading(connected)).await {
+                    Ok(connection) => return Ok(connection),
+                    Err(refused) => self.close_connection(&refused.connection).await,
+                }
+            }
+        }
         let connection = self.connect_transport().await?;
         let (may_be_modern, may_be_legacy) = match self.target.protocol {
             RevisionPin::Exact(revision) => (revision.is_modern(), !revision.is_modern()),
@@ -93,15 +103,8 @@ impl Upstream {
     /// Compatibility").
     async fn open_sse(self: &Arc<Self>, refused: Refusal) -> Result<Arc<ServerConnection>> {
         self.close_connection(&refused.connection).await;
-        let status = match &refused.outcome {
-            RequestOutcome::UnexpectedResponse(response) => Some(response.status),
-            RequestOutcome::Error(_, status) => *status,
-            RequestOutcome::Result(_) | RequestOutcome::Failed(_) => None,
-        };
-        if let Endpoint::Http(endpoint) = &self.target.endpoint
-            && endpoint.mode == HttpMode::Auto
-            && matches!(status, Some(400 | 404 | 405))
-            && !matches!(self.target.protocol, RevisionPin::Exact(revision) if revision.is_modern())
+        if refusal_status(&refused.outcome).is_some_and(may_use_sse)
+            && let Some(endpoint) = sse_candidate(&self.target)
             && let Ok(connected) = transport::connect_sse(endpoint, &self.options).await
         {
             return match self.open_as_legacy(self.start_reading(connected)).await {
@@ -265,7 +268,7 @@ fn may_be_other_era(refused: &Refusal) -> bool {
         RequestOutcome::Error(error, status) => {
             !status.is_some_and(says_nothing_about_era) && error.code != Some(code::INTERNAL_ERROR)
         }
-        RequestOutcome::UnexpectedResponse(response) => matches!(response.status, 400 | 404 | 405 | 406 | 415 | 422),
+        RequestOutcome::UnexpectedResponse(response) => may_use_sse(response.status),
         RequestOutcome::Failed(failure) => {
             failure.kind() == ErrorKind::Protocol || (connection.closed_reason().is_some() && !connection.is_http())
         }

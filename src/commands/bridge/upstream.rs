@@ -1,6 +1,6 @@
 //! The side of one server: its connection, opened when it is needed and again after it was lost.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -22,6 +22,7 @@ use crate::session::request::RequestOutcome;
 use crate::target::Target;
 use crate::transport::{self, ConnectedTransport, TransportOptions};
 use crate::util::lock::lock;
+use crate::util::size::format_size;
 
 /// How long a failed connection is not tried again: requests that came together get the same error.
 const FAILURE_LIFETIME: Duration = Duration::from_millis(500);
@@ -46,6 +47,7 @@ pub struct Upstream {
     pub client_introduction: Arc<ClientIntroduction>,
     /// The rules for its tools.
     pub guard: ToolGuard,
+    max_list_size: Option<u64>,
     /// Whether it is one of several servers.
     pub is_joined: bool,
     /// What the client wants to be notified of.
@@ -85,6 +87,8 @@ pub struct UpstreamParts {
     pub options: TransportOptions,
     /// The rules for its tools.
     pub guard: ToolGuard,
+    /// How large a list may be over all its pages, in bytes.
+    pub max_list_size: Option<u64>,
     /// Whether it is one of several servers.
     pub is_joined: bool,
 }
@@ -98,7 +102,7 @@ impl Upstream {
         client: Arc<ClientLink>,
         client_introduction: Arc<ClientIntroduction>,
     ) -> Arc<Self> {
-        let UpstreamParts { name, target, options, guard, is_joined } = parts;
+        let UpstreamParts { name, target, options, guard, max_list_size, is_joined } = parts;
         Arc::new(Upstream {
             name,
             target,
@@ -107,6 +111,7 @@ impl Upstream {
             client,
             client_introduction,
             guard,
+            max_list_size,
             is_joined,
             subscribed: Mutex::default(),
             wanted_changed: Notify::new(),
@@ -294,17 +299,24 @@ impl Upstream {
     /// If a page cannot be fetched, or the list does not end.
     pub async fn list_pages(self: &Arc<Self>, name: &str) -> Result<Vec<RawJson>> {
         let mut pages: Vec<RawJson> = Vec::new();
-        let mut cursor = String::new();
-        for _ in 0..MAX_PAGES {
+        let mut cursors = HashSet::from([String::new()]);
+        let (mut cursor, mut size) = (String::new(), 0);
+        while cursors.len() <= MAX_PAGES {
             let page = self.request(name, &cursor).await?;
+            size += page.get().len() as u64;
+            if let Some(limit) = self.max_list_size.filter(|limit| size > *limit) {
+                let what = format!("{name} is larger than {} over all its pages", format_size(limit));
+                self.warn(&format!("{what}; used its first {} pages", pages.len()));
+                return Ok(pages);
+            }
             let next = super::wire::member_text(page.get(), "nextCursor").filter(|next| *next != "null");
             let next = next.map(|next| format!(r#""cursor":{next}"#));
             pages.push(page);
-            match next {
-                Some(next) if next != cursor => cursor = next,
-                Some(_) => break,
-                None => return Ok(pages),
+            let Some(next) = next else { return Ok(pages) };
+            if !cursors.insert(next.clone()) {
+                break;
             }
+            cursor = next;
         }
         self.warn(&format!("{name} does not end; used its first {} pages", pages.len()));
         Ok(pages)

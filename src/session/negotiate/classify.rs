@@ -4,7 +4,7 @@ use serde_json::{Map, Value};
 
 use crate::error::{ErrorKind, is_temporary_status};
 use crate::protocol::json::{member, parse_truncated};
-use crate::protocol::revision::supported_revisions;
+use crate::protocol::revision::{Revision, RevisionPin, supported_revisions};
 use crate::protocol::rpc::{RawJson, RpcError};
 use crate::protocol::views::ServerInfo;
 use crate::protocol::{code, meta, method};
@@ -13,6 +13,8 @@ use crate::session::failure::{invalid_result_failure, mentions_revision};
 use crate::session::operation::Operation;
 use crate::session::request::{RequestOutcome, is_refusal_of_message, is_refusal_of_request};
 use crate::session::rpc_client::RpcClient;
+use crate::target::Target;
+use crate::transport::{Endpoint, HttpEndpoint, HttpMode};
 
 /// What a probe showed.
 pub enum EraEvidence {
@@ -73,8 +75,20 @@ pub(crate) fn says_nothing_about_era(status: u16) -> bool {
     matches!(status, 401 | 403 | 407) || (status != 501 && is_temporary_status(status))
 }
 
+/// Whether a server that rejects a POST with this status may use HTTP+SSE (`ERA-08`).
+pub(crate) fn may_use_sse(status: u16) -> bool {
+    matches!(status, 400..=499 | 501) && !says_nothing_about_era(status)
+}
+
+/// The URL, if HTTP+SSE is possible there: that transport exists only in 2024-11-05.
+pub(crate) fn sse_candidate(target: &Target) -> Option<&HttpEndpoint> {
+    let Endpoint::Http(endpoint) = &target.endpoint else { return None };
+    let pinned = matches!(target.protocol, RevisionPin::Exact(revision) if revision != Revision::V2024_11_05);
+    (endpoint.mode == HttpMode::Auto && !pinned).then_some(endpoint)
+}
+
 /// The HTTP status of a rejected request.
-pub(super) fn refusal_status(reply: &RequestOutcome) -> Option<u16> {
+pub(crate) fn refusal_status(reply: &RequestOutcome) -> Option<u16> {
     match reply {
         RequestOutcome::Error(_, status) => *status,
         RequestOutcome::UnexpectedResponse(response) => Some(response.status),

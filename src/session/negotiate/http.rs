@@ -3,21 +3,22 @@
 
 use crate::error::{ErrorKind, Failure, Result};
 use crate::protocol::method;
-use crate::protocol::revision::{Revision, RevisionPin};
+use crate::protocol::revision::RevisionPin;
 use crate::protocol::rpc::RawJson;
 use crate::protocol::views::ServerInfo;
 use crate::session::era::Era;
 use crate::session::era::modern::offers_modern_revision;
 use crate::session::failure::failure_from_outcome;
 use crate::session::negotiate::classify::{
-    EraEvidence, classify_reply, may_lack_handshake, primary_refusal, refusal_status, says_nothing_about_era,
+    EraEvidence, classify_reply, may_lack_handshake, may_use_sse, primary_refusal, refusal_status,
+    says_nothing_about_era, sse_candidate,
 };
-use crate::session::negotiate::{HandshakeResult, NegotiatedConnection, Negotiator, PROBE_TIMEOUT};
+use crate::session::negotiate::{HandshakeResult, NegotiatedConnection, Negotiator, probe_timeout};
 use crate::session::operation::Operation;
 use crate::session::request::RequestOutcome;
 use crate::session::rpc_client::RpcClient;
 use crate::transport::http::SseConnectError;
-use crate::transport::{self, Endpoint, HttpEndpoint, HttpMode, TransportKind, TransportOptions};
+use crate::transport::{self, HttpEndpoint, TransportKind, TransportOptions};
 
 /// The outcome of a probe.
 enum HttpProbe {
@@ -64,7 +65,7 @@ impl Negotiator<'_> {
         &self,
         first: &Operation,
     ) -> Result<(NegotiatedConnection, Option<RequestOutcome>)> {
-        if let Some(endpoint) = self.sse_candidate()
+        if let Some(endpoint) = sse_candidate(self.target)
             && let Some(open) = self.try_sse(endpoint, self.attempt_options()).await?
         {
             return Ok((open, None));
@@ -77,13 +78,12 @@ impl Negotiator<'_> {
         }
     }
 
-    /// Uses HTTP+SSE if the path of the URL ends in `/sse`, as is common for that transport. A Streamable HTTP server
-    /// may open a stream there that stays silent, so the time limit is short.
+    /// Uses HTTP+SSE if the path of the URL ends in `/sse`.
     async fn negotiate_sse_by_url(&self) -> Result<Option<NegotiatedConnection>> {
-        let Some(endpoint) = self.sse_candidate().filter(|endpoint| endpoint.url.path().ends_with("/sse")) else {
+        let Some(endpoint) = sse_candidate(self.target).filter(|endpoint| endpoint.url.path().ends_with("/sse")) else {
             return Ok(None);
         };
-        let limit = self.attempt_timeout().map_or(PROBE_TIMEOUT, |limit| PROBE_TIMEOUT.min(limit / 2));
+        let limit = probe_timeout(self.attempt_timeout());
         let options = TransportOptions { connect_timeout: Some(limit), ..self.attempt_options() };
         self.try_sse(endpoint, options).await
     }
@@ -195,7 +195,7 @@ impl Negotiator<'_> {
     /// `server/discover` is sent beside a list, and if that gets no response either, `initialize` (`ERA-12`).
     async fn probe_http(&self, rpc: &RpcClient, probe: &Operation, discover: &Operation) -> HttpProbe {
         let limit = self.attempt_timeout();
-        let patience = limit.map_or(PROBE_TIMEOUT, |limit| PROBE_TIMEOUT.min(limit / 2));
+        let patience = probe_timeout(limit);
         let probes_with_list = probe.method != discover.method;
         let era = self.era_with_timeout(if probes_with_list { self.options.timeout } else { limit });
         let mut answer = era.request(rpc, probe);
@@ -262,10 +262,8 @@ impl Negotiator<'_> {
             return Ok(NegotiatedConnection::confirmed(rpc, self.modern_era(ServerInfo::default())));
         }
         let mut sse_failure = None;
-        let may_speak_sse = refusal_status(&reply).is_some_and(|status| {
-            matches!(status, 400..=499 | 501) && !says_nothing_about_era(status) && !offers_modern
-        });
-        if may_speak_sse && let Some(endpoint) = self.sse_candidate() {
+        let may_speak_sse = refusal_status(&reply).is_some_and(|status| may_use_sse(status) && !offers_modern);
+        if may_speak_sse && let Some(endpoint) = sse_candidate(self.target) {
             match transport::connect_sse(endpoint, &self.attempt_options()).await {
                 Ok(connection) => {
                     rpc.close(false).await;
@@ -290,12 +288,5 @@ impl Negotiator<'_> {
             Some(sse) => sse,
             None => failure,
         })
-    }
-
-    /// The URL, if HTTP+SSE is possible there: that transport exists only in 2024-11-05.
-    fn sse_candidate(&self) -> Option<&HttpEndpoint> {
-        let Endpoint::Http(endpoint) = &self.target.endpoint else { return None };
-        let pinned = matches!(self.target.protocol, RevisionPin::Exact(revision) if revision != Revision::V2024_11_05);
-        (endpoint.mode == HttpMode::Auto && !pinned).then_some(endpoint)
     }
 }

@@ -36,6 +36,11 @@ pub(crate) const MIN_ATTEMPT_TIMEOUT: Duration = Duration::from_millis(250);
 /// How long to wait for a silent server before the next step is tried on the same connection (`ERA-12`).
 pub(crate) const PROBE_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// The time limit of an attempt that another one follows: half of the time to connect, at most [`PROBE_TIMEOUT`].
+pub(crate) fn probe_timeout(connect_timeout: Option<Duration>) -> Duration {
+    connect_timeout.map_or(PROBE_TIMEOUT, |limit| PROBE_TIMEOUT.min(limit / 2))
+}
+
 /// A connection whose era is known.
 pub struct NegotiatedConnection {
     /// The connection.

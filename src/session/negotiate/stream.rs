@@ -6,7 +6,7 @@ use crate::protocol::{code, method};
 use crate::session::era::Era;
 use crate::session::failure::mentions_revision;
 use crate::session::negotiate::classify::{EraEvidence, classify_reply, may_lack_handshake, primary_refusal};
-use crate::session::negotiate::{HandshakeResult, NegotiatedConnection, Negotiator, PROBE_TIMEOUT};
+use crate::session::negotiate::{HandshakeResult, NegotiatedConnection, Negotiator, probe_timeout};
 use crate::session::operation::Operation;
 use crate::session::request::RequestOutcome;
 use crate::session::rpc_client::RpcClient;
@@ -58,7 +58,7 @@ impl Negotiator<'_> {
     async fn probe_stream(&self, rpc: &RpcClient, discover: &Operation) -> StreamProbe {
         let probing = self.probe_era();
         let mut probe = probing.request(rpc, discover);
-        let patience = self.attempt_timeout().map_or(PROBE_TIMEOUT, |limit| PROBE_TIMEOUT.min(limit / 2));
+        let patience = probe_timeout(self.attempt_timeout());
         if let Ok(reply) = tokio::time::timeout(patience, &mut probe).await {
             return StreamProbe::Discovery(reply);
         }
