@@ -621,7 +621,11 @@ impl Router {
         name: &str,
         arrived: &Incoming,
     ) {
+        // Without a handshake there is no request from the server, and no response to one (`STD-02`): the command that it
+        // may be about only notes it.
+        let may_ask = !matches!(*lock(&upstream.handshake), SharedHandshake::New);
         match name {
+            _ if !may_ask => {}
             method::PING => return send_one_way(upstream, "", rpc::response(id, "{}")),
             method::ROOTS_LIST => {
                 let roots: Vec<Value> = self.roots.iter().map(root_json).collect();
@@ -645,14 +649,17 @@ impl Router {
                 (None, _) => Err("this request belongs to no command that is running"),
                 (Some(_), Some(_)) => Err("this request could belong to any of several commands that are running"),
             };
-            if let Ok(client) = receiver {
+            if let Ok(client) = receiver
+                && may_ask
+            {
                 state.asked.insert(id.get().to_owned(), client);
             }
             receiver
         };
         match receiver {
             Ok(client) => self.deliver(client, item_line(arrived)).await,
-            Err(why) => refuse(upstream, id.get(), why),
+            Err(why) if may_ask => refuse(upstream, id.get(), why),
+            Err(_) => {}
         }
     }
 

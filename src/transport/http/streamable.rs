@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use reqwest::header::{ACCEPT, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, Response};
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
 use super::event_stream::{self, EventStream, StreamEnd, StreamPosition};
@@ -61,7 +61,7 @@ pub(super) fn connect_with_limit(
         },
         tasks: ConnectionTasks::default(),
         state: Mutex::default(),
-        listen_ended: Notify::new(),
+        listen_changed: Notify::new(),
     };
     Ok(ConnectedTransport { transport: Arc::new(StreamableTransport(Arc::new(connection))), incoming })
 }
@@ -75,8 +75,8 @@ struct StreamableConnection {
     message_sender: MessageSender,
     tasks: ConnectionTasks,
     state: Mutex<LegacyState>,
-    /// Notified when the stream for the server's own messages has ended and is not opened again.
-    listen_ended: Notify,
+    /// Notified when the stream for the server's own messages is open, and when it has ended and is not opened again.
+    listen_changed: Notify,
 }
 
 /// What is known about a legacy server's session.
@@ -87,6 +87,16 @@ struct LegacyState {
     revision: Option<Revision>,
     /// The task that reads the stream for the server's own messages, while there is one.
     listener: Option<AbortHandle>,
+    /// Whether that stream was opened.
+    is_stream_open: bool,
+}
+
+impl LegacyState {
+    /// Notes that the stream for the server's own messages has ended. Returns its task.
+    fn stop_listening(&mut self) -> Option<AbortHandle> {
+        self.is_stream_open = false;
+        self.listener.take()
+    }
 }
 
 /// The result of a GET for a stream.
@@ -207,15 +217,15 @@ impl StreamableConnection {
     }
 
     /// Keeps the stream for the server's own messages open as long as the server offers one.
-    async fn keep_listening(&self, opened: oneshot::Sender<()>) {
+    async fn keep_listening(&self) {
         let trace = &self.message_sender.trace;
-        let mut opened = Some(opened);
         let mut position = StreamPosition::default();
         let (mut failed, mut fruitless) = (0, 0);
         while failed < MAX_RECONNECTS {
             match self.open_stream(&position).await {
                 StreamOpening::Stream(events) => {
-                    drop(opened.take());
+                    lock(&self.state).is_stream_open = true;
+                    self.listen_changed.notify_waiters();
                     failed = 0;
                     if let StreamEnd::Unreadable(failure) =
                         event_stream::forward_messages(&self.message_sender, *events, None, &mut position).await
@@ -351,19 +361,31 @@ impl LegacyHttpSession for StreamableTransport {
 
     fn listen(&self) -> BoxFuture<'_, ()> {
         Box::pin(async move {
-            let (sender, opened) = oneshot::channel();
             {
                 let mut state = lock(&self.0.state);
-                if state.listener.is_some() {
-                    return;
+                if state.listener.is_none() {
+                    let shared = self.0.clone();
+                    state.listener = self.0.tasks.spawn_background(async move {
+                        shared.keep_listening().await;
+                        lock(&shared.state).stop_listening();
+                        shared.listen_changed.notify_waiters();
+                    });
                 }
-                let shared = self.0.clone();
-                state.listener = self.0.tasks.spawn_background(async move {
-                    shared.keep_listening(sender).await;
-                    lock(&shared.state).listener = None;
-                    shared.listen_ended.notify_waiters();
-                });
             }
+            // Also if another caller has begun to open it.
+            let opened = async {
+                loop {
+                    let changed = self.0.listen_changed.notified();
+                    let is_settled = {
+                        let state = lock(&self.0.state);
+                        state.is_stream_open || state.listener.is_none()
+                    };
+                    if is_settled {
+                        return;
+                    }
+                    changed.await;
+                }
+            };
             let _ = tokio::time::timeout(LISTEN_TIMEOUT, opened).await;
         })
     }
@@ -375,7 +397,7 @@ impl LegacyHttpSession for StreamableTransport {
     fn listen_stream_closed(&self) -> BoxFuture<'_, ()> {
         Box::pin(async move {
             loop {
-                let ended = self.0.listen_ended.notified();
+                let ended = self.0.listen_changed.notified();
                 if !self.is_listening() {
                     return;
                 }
@@ -399,9 +421,9 @@ impl LegacyHttpSession for StreamableTransport {
     fn forget_session(&self) -> bool {
         let mut state = lock(&self.0.state);
         // The stream belongs to the session: the next session has another one.
-        if let Some(listener) = state.listener.take() {
+        if let Some(listener) = state.stop_listening() {
             listener.abort();
-            self.0.listen_ended.notify_waiters();
+            self.0.listen_changed.notify_waiters();
         }
         state.session_id.take().is_some()
     }
