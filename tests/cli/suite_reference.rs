@@ -60,7 +60,10 @@ volatile = ['.structuredContent.updated']",
 ];
 
 const VALUES: &[Block] = &[
-    Block::Text("In every string except `name` and `volatile`, mcpipe replaces references."),
+    Block::Text(
+        "mcpipe replaces references in every string, except in `name`, `volatile`, times, keys with fixed words (`list`, \
+         `fails`, `requires`) and the names of members.",
+    ),
     Block::Entries(&[
         (
             "${NAME}",
