@@ -1,5 +1,6 @@
 //! Expectations of `test` and `call --expect`: whether they hold of a result, and what was seen if they do not.
 
+use std::cmp::Ordering;
 use std::fmt::{self, Write};
 
 use serde_json::{Map, Value};
@@ -8,6 +9,7 @@ use crate::error::{ErrorKind, Failure, Result};
 use crate::output::document::JsonDocument;
 use crate::output::jq::{JqFilter, JqOutput};
 use crate::protocol::json_string::encode_string;
+use crate::schema::compare_numbers;
 use crate::util::shorten::shorten;
 
 /// The most characters of a value that are shown.
@@ -206,7 +208,7 @@ pub(crate) fn missing_members(
 /// Whether two values are equal; numbers by their value.
 fn is_equal(one: &Value, other: &Value) -> bool {
     match (one, other) {
-        (Value::Number(a), Value::Number(b)) => a == b || a.as_f64() == b.as_f64(),
+        (Value::Number(a), Value::Number(b)) => a == b || compare_numbers(a, b) == Some(Ordering::Equal),
         (Value::Array(a), Value::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| is_equal(a, b)),
         (Value::Object(a), Value::Object(b)) => {
             a.len() == b.len() && a.iter().all(|(name, a)| b.get(name).is_some_and(|b| is_equal(a, b)))
@@ -304,3 +306,9 @@ mod tests {
         assert!(!is_equal(&json!([1]), &json!([1, 2])));
     }
 }
+        for (one, other) in
+            [("1234567890123456788", "1234567890123456789"), ("1e400", "1e500"), ("0.1", "0.10000000000000000001")]
+        {
+            let [one, other] = [one, other].map(|text| serde_json::from_str::<Value>(text).unwrap());
+            assert!(!is_equal(&one, &other), "{one} {other}");
+        }

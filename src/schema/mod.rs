@@ -33,7 +33,7 @@ pub use elicitation::{check_form_content, form_defaults};
 pub use error::SchemaError;
 pub use example::{ExampleArguments, example_arguments, example_values, literal_value};
 pub use header_params::{HeaderParam, InvalidAnnotation, collect_header_params, header_value};
-pub use number::parse_json_number;
+pub use number::{compare as compare_numbers, parse_json_number};
 pub use problem::{ValueProblem, invalid_arguments_failure};
 pub use relax::{UncheckedArguments, UncheckedExtent};
 pub use subschemas::{SCHEMA_LIST_KEYWORDS, SCHEMA_MAP_KEYWORDS, SINGLE_SCHEMA_KEYWORDS};
