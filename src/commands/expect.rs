@@ -137,14 +137,15 @@ pub(crate) fn show_text(text: &str) -> String {
     shorten(text, MAX_SHOWN)
 }
 
-/// Both sides of an expression that compares two values last.
+/// Both sides of an expression that compares two values last, for the first input for which it is not true.
 fn compared_values(expression: &str, document: &mut JsonDocument<'_>) -> Option<Vec<JqOutput>> {
     let (pipe, at, length) = last_comparison(expression)?;
     let (prefix, left) = match pipe {
         Some(pipe) => (&expression[..pipe], &expression[pipe + 1..at]),
         None => (".", &expression[..at]),
     };
-    let both = format!("first({prefix}) | ({left}), ({})", &expression[at + length..]);
+    let (operator, right) = expression[at..].split_at(length);
+    let both = format!("first(({prefix}) | select([{left} {operator} {right}] | all|not)) | ({left}), ({right})");
     outputs(&JqFilter::new(&both, Vec::new).ok()?, document).ok()
 }
 
@@ -174,6 +175,7 @@ fn last_comparison(expression: &str) -> Option<(Option<usize>, usize, usize)> {
                 at += length - 1;
             }
             b',' => return None,
+            b'/' if rest.starts_with(b"//") => return None,
             _ if is_word(bytes, at, b"and") || is_word(bytes, at, b"or") || is_word(bytes, at, b"as") => return None,
             _ => {}
         }
@@ -289,6 +291,7 @@ mod tests {
             (".a | map(. + 1) | .[0] >= 4", "2", "4"),
             (r#".b == "x""#, r#""x == y""#, r#""x""#),
             (".a[0] != 1", "1", "1"),
+            (".a[] | . < 2", "2", "2"),
         ] {
             let seen = check(expression, document).unwrap();
             assert_eq!(seen, [format!(" left: {left}"), format!("right: {right}")], "{expression}");
@@ -296,6 +299,8 @@ mod tests {
         assert_eq!(check(".a | length == 2", document), None);
         assert_eq!(check(".a[] > 0", document), None);
         assert_eq!(check(".a[0] == 1 and .a[1] == 3", document).unwrap(), ["it is false"]);
+        assert_eq!(check(".c // 1 == 2", document).unwrap(), ["it is false"]);
+        assert_eq!(check(".a[] < 2", document).unwrap(), ["it is true, false"]);
         assert_eq!(check("empty", document).unwrap(), ["it has no output"]);
         assert!(check(".b | keys", document).unwrap()[0].starts_with("the expression failed: "));
     }
@@ -304,11 +309,11 @@ mod tests {
     fn numbers_are_equal_by_value() {
         assert!(is_equal(&json!({"a": [1, 2.0]}), &json!({"a": [1.0, 2]})));
         assert!(!is_equal(&json!([1]), &json!([1, 2])));
-    }
-}
         for (one, other) in
             [("1234567890123456788", "1234567890123456789"), ("1e400", "1e500"), ("0.1", "0.10000000000000000001")]
         {
             let [one, other] = [one, other].map(|text| serde_json::from_str::<Value>(text).unwrap());
             assert!(!is_equal(&one, &other), "{one} {other}");
         }
+    }
+}

@@ -19,6 +19,9 @@ fn an_expectation_that_does_not_hold_exits_with_9() {
     let run = call(&["--expect", ".structuredContent.total == 6"]);
     run.exits(9).prints("5\n");
     run.stderr_is("mcpipe: error: not true: .structuredContent.total == 6\n   left: 5\n  right: 6\n");
+    let run = call(&["--expect", "[.structuredContent.total, 1][] | . > 1"]);
+    run.exits(9)
+        .stderr_is("mcpipe: error: not true: [.structuredContent.total, 1][] | . > 1\n   left: 1\n  right: 1\n");
     let both = call(&["--expect", ".isError", "--expect", ".content | length > 1", "--json"]);
     assert_eq!(both.exits(9).json_error()["class"], "mismatch");
     both.stderr_contains("2 of 2 expectations failed");
