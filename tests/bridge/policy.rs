@@ -37,6 +37,9 @@ fn hidden_tools_are_neither_listed_nor_called() {
     }
     client.send_text(r#"{"jsonrpc":"2.0","id":5,"method":"tools\/call","params":{"name":"echo","\u006eame":"fail"}}"#);
     assert_eq!(client.response(5)["error"]["message"], "the call names several tools");
+    for id in ["", r#""id":null,"#] {
+        client.send_text(&format!(r#"{{"jsonrpc":"2.0",{id}"method":"tools/call","params":{{"name":"fail"}}}}"#));
+    }
     assert_eq!(text_of(&client.request(4, "tools/call", call("echo", json!({"text": "hi"})))), "hi");
     client.end();
     assert_eq!(server.single_process().methods().iter().filter(|method| *method == "tools/call").count(), 1);

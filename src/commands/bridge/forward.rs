@@ -223,6 +223,10 @@ impl Upstream {
         if message.method() == method::CANCELLED {
             return self.cancel(&message).await;
         }
+        if message.method() == method::TOOLS_CALL {
+            // Without an ID it is not checked by the rules for tools, but a server may carry it out.
+            return self.options.trace.note("a tools/call without an ID was not passed on");
+        }
         let connection = match self.connected().await {
             Some(connection) => connection,
             // A server that is not connected has nothing that this could be about.
