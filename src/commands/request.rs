@@ -42,13 +42,15 @@ pub async fn run(context: &Context, args: RequestArgs) -> Result<Exit> {
     let progress = context.show_waiting_for(&target.name);
     let session = context.session(target, Some(progress.clone()))?;
     let exchange = async |session: &Session| {
-        if args.notify {
-            let notification = Operation { wants_progress: false, ..verbatim_operation(&method, params) };
-            return session.notify(&notification).await.map(|()| Exit::Done);
-        }
         let call_args = CallArgs { yes: args.yes, ..CallArgs::default() };
         let (tool_cache, target) = (ToolCache::default(), args.target.as_deref());
         let call_context = CallContext { context, session, tool_cache: &tool_cache, args: &call_args, target };
+        if args.notify {
+            // A server may carry out a call without an ID.
+            let permitted = permitted_operation(call_context, &method, params, None).await?;
+            let notification = Operation { wants_progress: false, ..permitted };
+            return session.notify(&notification).await.map(|()| Exit::Done);
+        }
         let result = progress.show_during(send(call_context, &method, params, None)).await?;
         print_result(context, session, &method, result)
     };
@@ -76,7 +78,7 @@ fn verbatim_operation(name: &str, params: Map<String, Value>) -> Operation {
 }
 
 /// Sends the request; a tool call only if it is allowed. `log` is the log of the server's requests during it, if it is
-/// not that of the session.
+/// one of several concurrent requests.
 ///
 /// # Errors
 /// When it may not be sent, or has no result.
@@ -86,10 +88,9 @@ pub async fn send(
     params: Map<String, Value>,
     log: Option<&Arc<ServerRequestLog>>,
 ) -> Result<RawJson> {
-    let session = call_context.session;
-    let mut operation = permitted_operation(call_context, method, params).await?;
-    operation.server_requests = log.cloned();
-    match session.send(&operation).await? {
+    let CallContext { context, session, tool_cache, .. } = call_context;
+    let operation = permitted_operation(call_context, method, params, log).await?;
+    match tool_cache.send(context, session, &operation).await? {
         RequestOutcome::Result(result) => Ok(result),
         reply => Err(session.operation_failure(reply, &operation)),
     }
@@ -103,27 +104,38 @@ pub async fn permitted_operation(
     call_context: CallContext<'_>,
     method: &str,
     params: Map<String, Value>,
+    log: Option<&Arc<ServerRequestLog>>,
 ) -> Result<Operation> {
     let mut operation = verbatim_operation(method, params);
+    operation.server_requests = log.cloned();
     if operation.method == method::TOOLS_CALL {
-        operation.param_headers = allow_tool_call(call_context, &operation.params).await?;
+        operation.param_headers = allow_tool_call(call_context, &operation.params, log).await?;
     }
     Ok(operation)
 }
 
 /// Checks that a tool may be called; the headers that mirror its arguments.
-async fn allow_tool_call(call_context: CallContext<'_>, params: &Map<String, Value>) -> Result<Vec<(String, String)>> {
+async fn allow_tool_call(
+    call_context: CallContext<'_>,
+    params: &Map<String, Value>,
+    log: Option<&Arc<ServerRequestLog>>,
+) -> Result<Vec<(String, String)>> {
     let CallContext { context, session, tool_cache, .. } = call_context;
     let name = params.get("name").and_then(Value::as_str).unwrap_or_default();
     let arguments = params.get("arguments").and_then(Value::as_object).cloned().unwrap_or_default();
     let raw_arguments = RawArguments::from_object(name, "{}".to_owned());
     let on_update = |_: &_| {};
-    ToolCall::single(call_context, &raw_arguments, &on_update).require_permission(&arguments).await?;
+    let call = match log {
+        Some(log) => ToolCall::concurrent(call_context, &raw_arguments, log, 1),
+        None => ToolCall::single(call_context, &raw_arguments, &on_update),
+    };
+    call.require_permission(&arguments).await?;
     if !session.target().endpoint.transport_kind().is_http() {
         return Ok(Vec::new());
     }
-    let listed = tool_cache.get(context, session).await?;
-    Ok(listed.find(name).map(|tool| tools::argument_headers(session, tool, &arguments)).unwrap_or_default())
+    let tools = tools::if_listed(tool_cache.get(context, session).await)?;
+    let tool = tools.as_ref().and_then(|tools| tools.find(name));
+    Ok(tool.map(|tool| tools::argument_headers(session, tool, &arguments)).unwrap_or_default())
 }
 
 fn print_result(context: &Context, session: &Session, method: &str, result: RawJson) -> Result<Exit> {

@@ -15,8 +15,11 @@ use crate::commands::foreign_command_line::resource_or_prompt_command;
 use crate::commands::lock::file::LockFile;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::protocol::views::{ListItem, ListKind};
+use crate::protocol::{code, method};
 use crate::schema::{HeaderParam, InvalidAnnotation, SchemaValidator, collect_header_params};
 use crate::session::client_handler::ClientCapability;
+use crate::session::operation::Operation;
+use crate::session::request::RequestOutcome;
 use crate::session::tasks::TaskSupport;
 use crate::session::{CachePolicy, Listing, Session};
 use crate::target::Target;
@@ -192,6 +195,27 @@ impl ToolCache {
         loaded
     }
 
+    /// Sends a request; a call whose headers the server refuses a second time, with headers from the current list
+    /// (`HTM-07`). It was rejected before execution.
+    ///
+    /// # Errors
+    /// When the connection cannot be opened, or the list cannot be fetched.
+    pub async fn send(&self, context: &Context, session: &Session, operation: &Operation) -> Result<RequestOutcome> {
+        let reply = session.send(operation).await?;
+        if operation.method != method::TOOLS_CALL
+            || !matches!(&reply, RequestOutcome::Error(error, _) if error.code == Some(code::HEADER_MISMATCH))
+        {
+            return Ok(reply);
+        }
+        let tools = self.reload(context, session).await?;
+        let name = operation.params.get("name").and_then(Value::as_str).unwrap_or_default();
+        let Some(tool) = tools.find(name) else { return Ok(reply) };
+        let no_arguments = Map::new();
+        let arguments = operation.params.get("arguments").and_then(Value::as_object).unwrap_or(&no_arguments);
+        let param_headers = argument_headers(session, tool, arguments);
+        session.send(&Operation { param_headers, ..operation.clone() }).await
+    }
+
     /// The tools, if they can be used without a request: they are known, and the server is connected to.
     #[must_use]
     pub fn at_hand(&self) -> Option<Rc<ToolList>> {
@@ -303,6 +327,18 @@ impl ToolCache {
             if session.connection_info().await.is_some() { None } else { asked.err() }
         };
         self.connected.get_or_init(connect).await.clone().map_or(Ok(()), Err)
+    }
+}
+
+/// A list that was fetched; `None` if the server does not list its tools correctly: it may still accept a call.
+///
+/// # Errors
+/// When the list cannot be fetched for another reason.
+pub fn if_listed(fetched: Result<Rc<ToolList>>) -> Result<Option<Rc<ToolList>>> {
+    match fetched {
+        Ok(tools) => Ok(Some(tools)),
+        Err(failure) if matches!(failure.kind(), ErrorKind::Failed | ErrorKind::Protocol) => Ok(None),
+        Err(failure) => Err(failure),
     }
 }
 

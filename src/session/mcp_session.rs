@@ -196,7 +196,16 @@ impl Session {
     /// # Errors
     /// If there is no result, with what that means for the user.
     pub async fn request(&self, operation: &Operation) -> Result<RawJson> {
-        match self.send(operation).await? {
+        let reply = self.send(operation).await?;
+        self.checked_result(reply, operation)
+    }
+
+    /// The result of an operation that was sent.
+    ///
+    /// # Errors
+    /// If there is no result, with what that means for the user.
+    pub fn checked_result(&self, reply: RequestOutcome, operation: &Operation) -> Result<RawJson> {
+        match reply {
             RequestOutcome::Result(result) => match self.request_log(operation).take_unanswered() {
                 // The response does not have the structure of the requested result. That of a declined request has.
                 Some(failure) => Err(failure.server(&self.target.name)),

@@ -79,6 +79,17 @@ fn consent_is_asked_for_at_a_terminal_and_needs_yes_elsewhere() {
     .assert_eq(&call().run().snapshot());
     assert_eq!(calls(&server), 0);
     call().arg("--yes").run().exits(0).prints("hi\n");
+    for line in [
+        json!({"tool": "echo", "arguments": {"text": "hi"}}),
+        json!({"request": "tools/call", "params": {"name": "echo", "arguments": {"text": "hi"}}}),
+    ] {
+        sandbox.file("calls", line.to_string());
+        let batch = sandbox.mcpipe(["call", "s", "--batch", "calls"]).at_terminal(TerminalStreams::ALL).wait();
+        batch.exits(1);
+        let shown = batch.final_screen();
+        assert!(shown.contains(r#""hint":"add --yes to skip the confirmation""#), "{shown}");
+    }
+    assert_eq!(calls(&server), 1);
     for (answer, code) in [("n", 8), ("y", 0)] {
         let before = calls(&server);
         let mut terminal = call().at_terminal(TerminalStreams::ALL);

@@ -88,6 +88,12 @@ fn the_rules_for_tools_apply_to_a_requested_call() {
         hint: add --yes to skip the confirmation
     "#]]
     .assert_eq(&sandbox.mcpipe(["request", "s", "tools/call", r#"{"name":"fail"}"#]).run().snapshot());
+    for name in ["add", "fail"] {
+        let params = json!({"name": name}).to_string();
+        sandbox.mcpipe(["request", "s", "tools/call", &params, "--notify"]).run().exits(8);
+    }
+    let processes = server.wait_until_all_ended();
+    assert!(processes.iter().all(|seen| !seen.methods().contains(&"tools/call".to_owned())));
     let failed = sandbox.mcpipe(["request", "s", "tools/call", r#"{"name":"fail"}"#, "--yes"]).run();
     failed.exits(1).stdout_contains("isError").stderr_contains("the tool reported an error");
     let echo = r#"{"name":"echo","arguments":{"text":"hi"}}"#;
@@ -107,6 +113,51 @@ fn a_requested_call_over_http_has_the_headers_of_the_protocol() {
     let requests = server.requests();
     let call = requests.iter().find(|request| request.header("mcp-method") == Some("tools/call")).unwrap();
     assert_eq!((call.header("mcp-name"), call.header("mcp-param-region")), (Some("t"), Some("eu")));
+}
+
+/// As `call --no-validate` does. The rules for tools still need the list.
+#[test]
+fn a_requested_call_over_http_does_not_need_the_list_of_tools() {
+    let server = Mcp::modern().on("tools/list", |call| call.error(-32603, "no list today")).http();
+    let (sandbox, url) = (Sandbox::new(), server.url("/mcp"));
+    let params = r#"{"name":"echo","arguments":{"text":"hi"}}"#;
+    let run = sandbox.mcpipe(["request", &url, "tools/call", params, "--jq", ".content[0].text"]).run();
+    run.succeeds().prints("hi\n");
+    sandbox.mcpipe(["request", &url, "tools/call", params, "--read-only"]).run().exits(1).prints("");
+}
+
+#[test]
+fn the_headers_of_a_requested_call_are_those_of_the_current_list() {
+    let server = Mcp::modern()
+        .on("tools/list", |call| {
+            let header = if call.n == 0 { "Old" } else { "Region" };
+            let schema = json!({"type": "object", "properties": {"r": {"type": "string", "x-mcp-header": header}}});
+            call.result(
+                json!({"tools": [{"name": "t", "inputSchema": schema}], "ttlMs": 60_000, "cacheScope": "private"}),
+            )
+        })
+        .on("tools/call", |call| match call.n % 2 {
+            0 => call.error(-32020, "Header mismatch"),
+            _ => call.text("done"),
+        })
+        .http();
+    let (sandbox, url) = (Sandbox::new(), server.url("/mcp"));
+    let params = json!({"name": "t", "arguments": {"r": "eu"}});
+    sandbox.mcpipe(["request", &url, "tools/call", &params.to_string()]).run().succeeds();
+    let line = json!({"request": "tools/call", "params": params}).to_string();
+    sandbox.mcpipe(["call", &url, "--batch", "-"]).stdin(line).run().succeeds();
+    sandbox.file(
+        "t.toml",
+        format!(
+            "target = '{url}'\n[[test]]\nrequest = 'tools/call'\nargs = {{ name = 't', arguments = {{ r = 'eu' }} }}\n"
+        ),
+    );
+    sandbox.mcpipe(["test", "t.toml", "--effects"]).run().exits(0).stderr_is("1 ok\n");
+    let requests = server.requests();
+    let calls: Vec<_> = requests.iter().filter(|request| request.header("mcp-method") == Some("tools/call")).collect();
+    let headers = |name: &str| calls.iter().map(|call| call.header(name).is_some()).collect::<Vec<_>>();
+    assert_eq!(headers("mcp-param-old"), [true, false, false, false, false, false]);
+    assert_eq!(headers("mcp-param-region"), [false, true, true, true, true, true]);
 }
 
 #[test]

@@ -373,13 +373,13 @@ impl<'a> ToolCall<'a> {
     /// # Errors
     /// [`ErrorKind::Refused`] if it is not allowed.
     pub async fn require_permission(&self, arguments: &Map<String, Value>) -> Result<()> {
-        let CallContext { context, session, tool_cache, .. } = self.call_context;
+        let CallContext { context, session, tool_cache, args, .. } = self.call_context;
         let (policy, name) = (&session.target().policy, self.raw_arguments.tool.as_str());
         self.raw_arguments.require_allowed_name(session.target())?;
         self.check_declaration(None).await?;
         let tools = match policy.confirm {
-            ConfirmPolicy::Destructive => Some(tool_cache.get(context, session).await?),
-            ConfirmPolicy::Never | ConfirmPolicy::Always => None,
+            ConfirmPolicy::Destructive if !args.yes => Some(tool_cache.get(context, session).await?),
+            _ => None,
         };
         self.require_consent(tools.as_ref().and_then(|tools| tools.find(name)), arguments).await
     }
@@ -444,15 +444,15 @@ impl<'a> ToolCall<'a> {
         }
     }
 
-    /// Sends the call; a second time if the server refused its headers.
+    /// Sends the call.
     ///
     /// # Errors
     /// When the server does not respond with a result.
     pub async fn send(&self, ready: &ReadyCall) -> Result<RawJson> {
         let CallContext { context, session, tool_cache, args, .. } = self.call_context;
         let operation = &ready.operation;
-        let name = self.raw_arguments.tool.as_str();
         if args.detach && session.would_create_task(operation).await? == Some(false) {
+            let name = &self.raw_arguments.tool;
             return Err(Failure::new(ErrorKind::Failed, format!("'{name}' cannot be called with --detach"))
                 .cause("the server does not run it as a task")
                 .hint("omit --detach"));
@@ -460,18 +460,7 @@ impl<'a> ToolCall<'a> {
         if args.detach && session.has_http_session().await {
             task_handles::require_writable(context)?;
         }
-        let mut reply = session.send(operation).await?;
-        if matches!(&reply, RequestOutcome::Error(error, _) if error.code == Some(code::HEADER_MISMATCH)) {
-            // The schema has changed: the headers are built again, once (HTM-07). The call was rejected before
-            // execution.
-            let tools = tool_cache.reload(context, session).await?;
-            let arguments = operation.params.get("arguments").and_then(Value::as_object);
-            if let Some((tool, arguments)) = tools.find(name).zip(arguments) {
-                let param_headers = tools::argument_headers(session, tool, arguments);
-                reply = session.send(&Operation { param_headers, ..operation.clone() }).await?;
-            }
-        }
-        match reply {
+        match tool_cache.send(context, session, operation).await? {
             RequestOutcome::Result(result) => Ok(result),
             reply => Err(session.operation_failure(reply, operation)),
         }
@@ -529,12 +518,7 @@ impl<'a> ToolCall<'a> {
             }
             Ok(tool_cache.refresh_if_stale(context, session, &seen, false).await?.unwrap_or(seen))
         };
-        let tools = match list_tools().await {
-            Ok(tools) => Some(tools),
-            // The server does not list its tools correctly: it may still accept the call.
-            Err(failure) if matches!(failure.kind(), ErrorKind::Failed | ErrorKind::Protocol) => None,
-            Err(failure) => return Err(failure),
-        };
+        let tools = tools::if_listed(list_tools().await)?;
         let tool = tools.as_ref().and_then(|tools| tools.find(name));
         let schema = tool.and_then(|tool| tool.validator(SchemaUse::Input));
         let arguments = self.build_arguments(schema).await?;

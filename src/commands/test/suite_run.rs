@@ -355,17 +355,17 @@ impl SuiteSession {
         let arguments = captures.fill_table(&test.args);
         let text_param = |name: &str, text: &str| -> Map<String, Value> {
             std::iter::once((name.to_owned(), Value::String(text.to_owned()))).collect()
+        let args = CallArgs {
+            no_validate: !test.validate,
+            strict: test.validate,
+            yes: true,
+            locked: locked.map(Path::to_owned),
+            ..CallArgs::default()
+        };
+        let call_context = CallContext { context, session, tool_cache: &self.tools, args: &args, target: None };
         };
         let asked = match &test.action {
             TestAction::Call(tool) => {
-                let args = CallArgs {
-                    no_validate: !test.validate,
-                    strict: test.validate,
-                    yes: true,
-                    locked: locked.map(Path::to_owned),
-                    ..CallArgs::default()
-                };
-                let call_context = CallContext { context, session, tool_cache: &self.tools, args: &args, target: None };
                 let object = Value::Object(arguments).to_string();
                 let raw_arguments = RawArguments::from_object(&captures.fill_text(tool), object);
                 let finished = run_concurrent_call(call_context, &raw_arguments, 1).await;
@@ -393,12 +393,13 @@ impl SuiteSession {
                 Err(failure) => Err(failure),
             },
             TestAction::Request(name) => {
-                let args = CallArgs { yes: true, ..CallArgs::default() };
-                let call_context = CallContext { context, session, tool_cache: &self.tools, args: &args, target: None };
-                match permitted_operation(call_context, &captures.fill_text(name), arguments).await {
-                    Ok(operation) => session.request(&logged(operation)).await,
-                    Err(failure) => Err(failure),
-                }
+                let send = async {
+                    let name = captures.fill_text(name);
+                    let operation = permitted_operation(call_context, &name, arguments, Some(&log)).await?;
+                    let reply = self.tools.send(context, session, &operation).await?;
+                    session.checked_result(reply, &operation)
+                };
+                send.await
             }
         };
         match asked {
