@@ -380,6 +380,22 @@ fn in_the_modern_era_the_person_says_when_they_are_done() {
     assert!(server.single_process().text().contains(r#""inputResponses":{"who":{"action":"accept"}}"#));
 }
 
+#[test]
+fn a_page_that_was_opened_can_still_be_declined_or_cancelled() {
+    let params = json!({"mode": "url", "url": "http://localhost:1/in", "message": "Log in"});
+    for (keys, code, action) in
+        [("C\n", 8, "cancel"), ("No\n", 8, "cancel"), ("Decline\n", 8, "decline"), ("Done\n", 0, "accept")]
+    {
+        let server = modern_form(params.clone());
+        let sandbox = Sandbox::new();
+        let mut terminal = with_browser(&sandbox, &server);
+        dialogue(&mut terminal, &[("Open it?", "m\n"), ("Press Enter", "what?\n"), ("Press Enter", keys)]);
+        terminal.wait().exits(code);
+        let answer = format!(r#""inputResponses":{{"who":{{"action":"{action}"}}}}"#);
+        assert!(server.single_process().text().contains(&answer), "{keys}");
+    }
+}
+
 /// MRT-04: requests that a person answers are not limited.
 #[test]
 fn mrt_04_a_person_may_answer_more_requests_than_an_option() {

@@ -52,6 +52,17 @@ pub async fn visit(
     }
     let Some(until) = page.completion else { return Ok(ElicitationAnswer::AcceptUrl) };
     let wait = [(Style::PLAIN, "  Press Enter when you are done, or [c]ancel: ")];
+    let ask = async {
+        loop {
+            let Some(answer) = prompter.ask(&wait).await? else { return Ok(ElicitationAnswer::Cancel) };
+            match answer.trim().to_lowercase().as_str() {
+                "" | "y" | "yes" | "done" => return Ok(ElicitationAnswer::AcceptUrl),
+                "d" | "decline" => return Ok(ElicitationAnswer::Decline),
+                "c" | "cancel" | "n" | "no" => return Ok(ElicitationAnswer::Cancel),
+                _ => {}
+            }
+        }
+    };
     tokio::select! {
         biased;
         () = until => {
@@ -59,10 +70,7 @@ pub async fn visit(
             ui.prompt_text("  the server reports that it is complete");
             Ok(ElicitationAnswer::AcceptUrl)
         }
-        line = prompter.ask(&wait) => Ok(match line?.as_deref().map(str::trim) {
-            None | Some("c" | "cancel" | "n" | "no") => ElicitationAnswer::Cancel,
-            Some(_) => ElicitationAnswer::AcceptUrl,
-        }),
+        answer = ask => answer,
     }
 }
 
