@@ -62,6 +62,12 @@ impl ValueProblem {
         ValueProblem::new(&[PathStep::member(parameter)], message)
     }
 
+    /// Whether it is in this member of the whole object.
+    #[must_use]
+    pub fn is_about(&self, member: &str) -> bool {
+        self.path.first().is_some_and(|step| step.is_member(member))
+    }
+
     /// A value of the wrong type.
     pub fn wrong_type(path: &[PathStep], expected: TypeSet, value: &Value) -> Self {
         let problem = ValueProblem::new(path, format!("expected {expected}")).with_value(value);

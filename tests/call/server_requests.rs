@@ -197,6 +197,13 @@ fn an_answer_that_does_not_fit_the_form_is_not_sent() {
     sandbox.file("answers.json", r#"{"name": "Ada", "age": -1}"#);
     let run = sandbox.mcpipe(["call", &server.target(), "ask", "--elicit", "@answers.json"]).run();
     run.exits(8).stderr_contains("hint: correct these values in 'answers.json': {\"age\":0}\n");
+    run.stderr_contains("  age: must be at least 0\n");
+    // Nor the value of what may be a secret.
+    let pin = json!({"message": "PIN?", "requestedSchema":
+        {"type": "object", "properties": {"pin": {"type": "string", "minLength": 4}}}});
+    let server = modern(elicitation(&pin)).stdio();
+    let run = call(&server, &["--elicit", r#"{"pin": "12"}"#]);
+    run.exits(8).stderr_contains("  pin: must have at least 4 characters\n").hides("12");
     // In the modern era there is nothing to send.
     let server = modern(elicitation(&form())).stdio();
     call(&server, &["--elicit", "accept"]).exits(8).stderr_contains("name: required");

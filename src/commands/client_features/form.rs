@@ -153,7 +153,7 @@ impl FormSession<'_> {
         let mut alone = Map::new();
         alone.insert(field.name.to_owned(), value.clone());
         let problems = self.check(&alone).await?;
-        Ok(match problems.iter().find(|problem| problem.path.first().is_some_and(|step| step.is_member(field.name))) {
+        Ok(match problems.iter().find(|problem| problem.is_about(field.name)) {
             // The field's name is shown above already.
             Some(problem) => {
                 let text = problem.to_string();

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use serde_json::{Map, Value};
 use tokio::sync::Mutex;
 
+use crate::args::parse_json;
 use crate::cli::ElicitOption;
 use crate::commands::context::Context;
 use crate::env::Environment;
@@ -82,7 +83,11 @@ fn read_elicit_file(context: &Context, file: &Path) -> Result<Map<String, Value>
         bounded_read::read_to_string(file, MAX_FILE)
     };
     let text = text.map_err(|error| failed().caused_by(&error))?;
-    serde_json::from_str(&text).map_err(|error| failed().cause(format!("it is not a JSON object: {error}")))
+    match parse_json(text.as_bytes(), "the file") {
+        Ok(Value::Object(values)) => Ok(values),
+        Ok(_) => Err(failed().cause("it is not a JSON object")),
+        Err(fault) => Err(failed().cause(fault)),
+    }
 }
 
 enum ElicitMode {
@@ -165,7 +170,13 @@ impl ElicitationHandler {
         }
         let validator = SchemaValidator::new(form);
         let check = schema::check_form_content(&validator, &content);
-        let problems = self.prompter.interrupt.run_until_interrupted(check).await?;
+        let mut problems = self.prompter.interrupt.run_until_interrupted(check).await?;
+        for problem in &mut problems {
+            // Not shown, as what is in a file.
+            if file.is_some() || content.keys().any(|name| looks_secret(name) && problem.is_about(name)) {
+                problem.got = None;
+            }
+        }
         if problems.is_empty() { Ok(content) } else { Err(self.preset_failure(message, form, usable, file, &problems)) }
     }
 
@@ -182,9 +193,7 @@ impl ElicitationHandler {
         let failure = Failure::new(ErrorKind::Refused, "cannot answer the server's request for input with --elicit")
             .cause(format!("{} asked: {message}", self.server));
         let failure = problems.iter().fold(failure, |failure, problem| failure.cause(problem.to_string()));
-        let is_wrong = |field: &form_field::FormField<'_>| {
-            problems.iter().any(|problem| problem.path.first().is_some_and(|step| step.is_member(field.name)))
-        };
+        let is_wrong = |field: &form_field::FormField<'_>| problems.iter().any(|problem| problem.is_about(field.name));
         let mut values = if file.is_some() { Map::new() } else { usable };
         for (_, value) in values.iter_mut().filter(|(name, _)| looks_secret(name)) {
             *value = "…".into();
