@@ -182,6 +182,11 @@ fn a_server_that_cannot_be_reached_fails_at_one_step() {
         hint: check the path ./no-such-server
     "#]]
     .assert_eq(&run.snapshot());
+    for target in ["./no-such-server", "http://127.0.0.1:9/mcp"] {
+        let sandbox = Sandbox::new();
+        sandbox.mcpipe(["test", target, "--record", "run.rec"]).run().exits(5);
+        fails_only(&sandbox.mcpipe(["test", "replay:run.rec"]).run(), "FAIL", "negotiation", 5);
+    }
     let exits = StdioServer::start(|process, event| {
         if event == ProcessEvent::Started {
             process.write_stderr("no license\n");

@@ -82,7 +82,7 @@ impl ReachStep {
     /// The step at which connecting failed.
     fn of_failure(failure: &Failure, endpoint: &Endpoint) -> ReachStep {
         let is_http = endpoint.http_endpoint().is_some();
-        match (failure.details().connect_step, failure.kind()) {
+        let step = match (failure.details().connect_step, failure.kind()) {
             (Some(ConnectStep::Resolve), _) => ReachStep::NameResolution,
             (Some(ConnectStep::Connect), _) => ReachStep::Tcp,
             (Some(ConnectStep::Tls), _) => ReachStep::Tls,
@@ -94,7 +94,9 @@ impl ReachStep {
                 _ => ReachStep::Socket,
             },
             _ => ReachStep::Negotiation,
-        }
+        };
+        // A recording has the failures of other kinds of servers.
+        if Self::of(endpoint).contains(&step) { step } else { ReachStep::Negotiation }
     }
 }
 
