@@ -9,7 +9,7 @@ use crate::support::real::{
     typescript_server,
 };
 use crate::support::sockets::serve_processes;
-use crate::support::{HttpServer, Mcp, Reply, Run, Sandbox, ServerAction};
+use crate::support::{HttpServer, LegacyHttpOptions, Mcp, Reply, Run, Sandbox, ServerAction};
 
 /// Both runs of a command: against the server, and against the recording of that run. The target is the word `TARGET`.
 fn both(sandbox: &Sandbox, target: &str, words: &[&str]) -> (Run, Run) {
@@ -190,6 +190,22 @@ fn failures_of_a_server_print_the_same() {
     prints_the_same(&Sandbox::new(), &refused.url("/mcp"), &["list", "TARGET", "--retries", "0"]);
     let missing = HttpServer::start(|_| Reply::status(404));
     prints_the_same(&Sandbox::new(), &missing.url("/mcp"), &["list", "TARGET"]);
+}
+
+#[test]
+fn a_result_that_is_not_for_the_request_prints_the_same() {
+    let behave = Mcp::modern().http_script(LegacyHttpOptions::default());
+    let server = HttpServer::start(move |request| match request.rpc_method() == "tools/call" {
+        true => {
+            let result = json!({"resultType": "complete", "content": [{"type": "text", "text": "hi"}]});
+            Reply::json(&json!({"jsonrpc": "2.0", "id": "x", "result": result}))
+        }
+        false => behave(request),
+    });
+    let sandbox = Sandbox::new();
+    let run = sandbox.mcpipe(["call", &server.url("/mcp"), "echo", "text=hi"]).run();
+    run.exits(7).prints("");
+    prints_the_same(&sandbox, &server.url("/mcp"), &["call", "TARGET", "echo", "text=hi"]);
 }
 
 #[test]

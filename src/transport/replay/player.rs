@@ -391,7 +391,11 @@ impl Player {
                 _ => None,
             })
         };
-        let content = rewrite(&item.content, id.as_deref(), &seen_request);
+        // A result with another ID came on the stream of the request, but is not its result.
+        let is_foreign_result = !item.is_final
+            && matches!(&item.content, RecordedContent::Message { raw, .. } if member(raw, "result").is_some());
+        let own_id = id.as_deref().filter(|_| !is_foreign_result);
+        let content = rewrite(&item.content, own_id, &seen_request);
         deliver(state, outlet, Delivery { request: id, on_stream: item.on_stream, content });
     }
 }
