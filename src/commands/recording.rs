@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::commands::context::Context;
 use crate::commands::redaction::MIN_SECRET_LENGTH;
+use crate::config::redact::is_clearly_not_secret;
 use crate::error::Result;
 use crate::output::RecordingWriter;
 use crate::target::Target;
@@ -36,7 +37,13 @@ impl Context {
     /// A server process inherits the environment, and some print it.
     fn redact_environment(&self, writer: &RecordingWriter) {
         for (name, value) in self.env.iter() {
-            if looks_secret(name) && value.len() >= MIN_SECRET_LENGTH && !value.starts_with('/') {
+            let is_kind_of_session = || {
+                // As XDG_SESSION_TYPE=wayland and DESKTOP_SESSION=ubuntu.
+                let rest = name.to_ascii_lowercase().replace("session", "");
+                !looks_secret(&rest) && is_clearly_not_secret(value)
+            };
+            let is_long = value.len() >= MIN_SECRET_LENGTH;
+            if looks_secret(name) && is_long && !value.starts_with('/') && !is_kind_of_session() {
                 writer.redact(value);
             }
         }
