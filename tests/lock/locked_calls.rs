@@ -72,6 +72,33 @@ fn a_tool_that_differs_is_not_called() {
     }
 }
 
+/// The file has the whole definition, so that any difference is one.
+#[test]
+fn a_difference_without_a_meaning_is_named_too() {
+    let written = |order: [&str; 2], dialect: &str| {
+        let text = json!({"anyOf": order.map(|name| json!({"type": name}))});
+        json!([{"name": "echo", "inputSchema": {"$schema": dialect, "type": "object", "properties": {"text": text}}}])
+    };
+    let before = written(["string", "null"], "https://json-schema.org/draft/2020-12/schema");
+    for after in [
+        written(["null", "string"], "https://json-schema.org/draft/2020-12/schema"),
+        written(["string", "null"], "http://json-schema.org/draft-07/schema#"),
+    ] {
+        let (old, now, sandbox) = (server(before.clone()), server(after), Sandbox::new());
+        configure(&sandbox, &old, "");
+        sandbox.mcpipe(["lock", "demo"]).run().exits(0);
+        configure(&sandbox, &now, "");
+        sandbox.mcpipe(["call", "demo", "echo", "text=hi", "--locked"]).run().exits(8).prints("").stderr_is(
+            "mcpipe: error: the tool 'echo' differs from the lock file 'mcp.lock'\n  \
+             compatible: tool 'echo' /inputSchema: inputSchema is written differently\n\
+             hint: to accept what changed: mcpipe lock --update demo\n",
+        );
+        let line = "  compatible  tool 'echo' /inputSchema: inputSchema is written differently\n";
+        sandbox.mcpipe(["lock", "--check"]).run().exits(0).stdout_contains(line);
+        sandbox.mcpipe(["lock", "--check", "--strict"]).run().exits(9).stdout_contains(line);
+    }
+}
+
 #[test]
 fn a_tool_or_a_server_that_the_lock_does_not_know_is_not_called() {
     let sandbox = locked("Echoes.");

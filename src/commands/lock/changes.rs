@@ -195,7 +195,7 @@ pub fn item_changes(list: &str, name: &str, before: &Value, after: &Value) -> Ve
         if values.0 == values.1 {
             continue;
         }
-        let path = format!("/{name}");
+        let (path, count) = (format!("/{name}"), changes.len());
         match (list, name.as_str()) {
             (_, "description" | "title") => {
                 changes.push(Change::new(ChangeClass::Text, &what, path, format!("{name} changed"), values));
@@ -229,6 +229,11 @@ pub fn item_changes(list: &str, name: &str, before: &Value, after: &Value) -> Ve
             _ => {
                 changes.push(Change::new(ChangeClass::Compatible, &what, path, describe_change(&name, values), values))
             }
+        }
+        if changes.len() == count {
+            // Only such as `$schema`, `$id`, a definition that nothing refers to, or an order.
+            let message = format!("{name} is written differently");
+            changes.push(Change::new(ChangeClass::Compatible, &what, format!("/{name}"), message, values));
         }
     }
     changes
