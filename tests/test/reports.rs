@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
+use expect_test::expect;
 use serde_json::json;
 
 use crate::support::{Mcp, Sandbox};
@@ -87,6 +88,56 @@ fn junit_reports_follow_the_schema() {
         let broken = sandbox.file("broken.xml", text.replacen(part, other, 1));
         assert!(!validate(&broken).0, "accepted without {part}");
     }
+}
+
+/// What a server says changes neither the rows and columns of a report nor what they mean.
+#[test]
+fn text_of_a_server_is_text_in_every_report() {
+    let server = Mcp::legacy("2025-11-25").on("tools/call", |call| {
+        let message = "a\tb\r\u{1b}[31mred\n![x](https://example.com/x.png) __init__";
+        call.error(-32603, message)
+    });
+    let (server, sandbox) = (server.stdio(), Sandbox::new());
+    let target = server.target();
+    sandbox.file(
+        "suite.toml",
+        format!("target = \"{target}\"\n[[test]]\nname = \"a\"\ncall = \"echo\"\nargs = {{ text = \"x\" }}\n"),
+    );
+    let fixed = |text: &str| text.replace(&target, "SERVER").replace('\r', "(CR)").replace('\u{1b}', "(ESC)");
+    let run = sandbox.mcpipe(["test", "suite.toml", "--markdown", "r.md"]).run();
+    expect![[r#"
+        suite.toml	FAIL	a	-
+              suite.toml:2: the server refused tools/call: a b(CR)(ESC)[31mred
+              ![x](https://example.com/x.png) __init__ (code -32603)
+              to repeat it: mcpipe call 'SERVER' echo --args '{"text":"x"}'
+    "#]]
+    .assert_eq(&fixed(run.exits(9).stdout()));
+    let markdown = std::fs::read_to_string(sandbox.work().join("r.md")).unwrap();
+    expect![[r####"
+        ### mcpipe test
+
+        | suite | ok | warn | failed | skipped |
+        |---|---:|---:|---:|---:|
+        | suite.toml | 0 | 0 | 1 | 0 |
+
+        | failed | why |
+        |---|---|
+        | suite.toml: a | suite.toml:2: the server refused tools/call: a b\\x0d\\x1b\[31mred<br>\!\[x\](https://example.com/x.png) \_\_init\_\_ (code -32603)<br>to repeat it: mcpipe call 'SERVER' echo --args '{"text":"x"}' |
+
+    "####]].assert_eq(&fixed(&markdown));
+    let run = sandbox.mcpipe(["test", "suite.toml", "--tap"]).run();
+    expect![[r#"
+        TAP version 14
+        1..1
+        not ok 1 - a
+          ---
+          message: |
+            suite.toml:2: the server refused tools/call: a	b\x0d\x1b[31mred
+            ![x](https://example.com/x.png) __init__ (code -32603)
+            to repeat it: mcpipe call 'SERVER' echo --args '{"text":"x"}'
+          ...
+    "#]]
+    .assert_eq(&fixed(run.exits(9).stdout()));
 }
 
 #[test]

@@ -100,7 +100,7 @@ fn markdown(all: &[ServerChanges]) -> String {
 }
 
 /// Text of a server that is text in Markdown and HTML, also in a table.
-fn markdown_text(text: &str) -> String {
+pub fn markdown_text(text: &str) -> String {
     let mut out = String::new();
     for c in visible(text).chars() {
         match c {

@@ -5,10 +5,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::commands::context::Context;
+use crate::commands::lock::report::markdown_text;
 use crate::commands::test::html;
 use crate::commands::test::report::{Outcome, TestReport, TestResult, failure_text};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::output::Ui;
+use crate::output::escape::{make_visible, one_line};
 use crate::output::save::refuse_dash;
 
 /// The variable that GitHub Actions sets in every step.
@@ -159,19 +161,19 @@ pub(super) fn tap(ui: &Ui, reports: &[TestReport]) -> String {
         let name = report.shown_name(result);
         let name = if several { format!("{}: {name}", report.title()) } else { name };
         // `#` begins a directive, a backslash escapes (TAP 14, "Escaping").
-        let name = name.replace('\\', "\\\\").replace('#', "\\#").replace(['\n', '\r'], " ");
+        let name = one_line(&name).replace('\\', "\\\\").replace('#', "\\#");
         let word = if result.outcome == Outcome::Fail { "not ok" } else { "ok" };
         let _ = write!(out, "{word} {} - {name}", number + 1);
         match (&result.failure, result.outcome) {
             (Some(failure), _) => {
                 out.push_str("\n  ---\n  message: |\n");
-                for line in failure_text(ui, result, failure).lines() {
+                for line in make_visible(&failure_text(ui, result, failure)).lines() {
                     let _ = writeln!(out, "    {line}");
                 }
                 out.push_str("  ...\n");
             }
             (None, Outcome::Skip) => {
-                let _ = writeln!(out, " # SKIP {}", result.detail.replace(['\n', '\r'], " "));
+                let _ = writeln!(out, " # SKIP {}", one_line(&result.detail));
             }
             (None, _) => out.push('\n'),
         }
@@ -202,8 +204,7 @@ fn markdown(ui: &Ui, reports: &[TestReport]) -> String {
 }
 
 fn markdown_cell(text: &str) -> String {
-    let escaped = text.replace('\\', "\\\\").replace('|', "\\|").replace('`', "\\`").replace('<', "&lt;");
-    escaped.lines().map(str::trim).collect::<Vec<_>>().join("<br>")
+    text.lines().map(|line| markdown_text(line.trim())).collect::<Vec<_>>().join("<br>")
 }
 
 /// Annotations of GitHub Actions ("Workflow commands", setting an error message), an error for each failed test.

@@ -72,7 +72,7 @@ fn print_tests(context: &Context, report: &TestReport) -> Result<()> {
         ui.print_painted_line(&line)?;
         let Some(failure) = failure else { continue };
         let details = failure.details();
-        let mut lines = vec![format!("      {}", details.message)];
+        let mut lines = vec![format!("      {}", details.message.replace('\n', "\n      "))];
         lines.extend(details.causes.iter().map(|cause| format!("        {}", cause.replace('\n', "\n        "))));
         if !details.stderr_tail.is_empty() {
             lines.push("      last lines of the server's stderr:".to_owned());
@@ -80,7 +80,8 @@ fn print_tests(context: &Context, report: &TestReport) -> Result<()> {
         }
         lines.extend(advice_lines(ui, result, details).into_iter().map(|line| format!("      {line}")));
         for line in lines {
-            ui.print_line(&line)?;
+            // A tab separates the columns of the lines for tests.
+            ui.print_line(&if at_terminal { line } else { line.replace('\t', " ") })?;
         }
     }
     Ok(())
