@@ -32,6 +32,7 @@ use crate::protocol::json::{member, parse_value};
 use crate::protocol::method;
 use crate::protocol::rpc::RawJson;
 use crate::protocol::views::is_error_result;
+use crate::schema::literal_value;
 use crate::session::operation::Operation;
 use crate::session::server_requests::ServerRequestLog;
 use crate::session::{CachePolicy, Session};
@@ -627,7 +628,7 @@ fn repeat_command(target: &Target, test: &SuiteTest, captures: &Captures) -> Opt
             words.push(quote(&captures.fill_text(name)));
             words.extend(arguments.iter().map(|(name, value)| {
                 let text = value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned);
-                quote(&format!("{name}={text}"))
+                quote(&format!("{name}={}", literal_value(&text)))
             }));
             "prompt"
         }
