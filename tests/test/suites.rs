@@ -4,7 +4,7 @@ use expect_test::expect;
 use serde_json::{Value, json};
 
 use crate::support::stdio::{ProcessEvent, StdioServer};
-use crate::support::{Mcp, Run, Sandbox, StdioServer as Server};
+use crate::support::{Mcp, Run, Sandbox, ServerAction, StdioServer as Server};
 
 fn run_suite(server: &Server, text: &str, options: &[&str]) -> Run {
     let sandbox = Sandbox::new();
@@ -259,6 +259,68 @@ args = { text = "x" }
     let run = run_suite(&server, suite, &["--elicit", "decline"]);
     run.exits(0);
     assert!(!run.stderr().contains("which of the running calls"), "{}", run.stderr());
+}
+
+/// Also of a list, and in a handshake era, in which a request of the server does not say what it is about.
+#[test]
+fn declined_input_during_a_list_is_a_failure_of_its_test() {
+    let server = Mcp::legacy("2025-11-25")
+        .on("tools/list", |call| {
+            let form = json!({"message": "Who?", "requestedSchema": {"type": "object", "properties": {}}});
+            let request = json!({"jsonrpc": "2.0", "id": "q", "method": "elicitation/create", "params": form});
+            let response = call.response(json!({"tools": []}));
+            vec![ServerAction::Request(request, Box::new(|_| vec![ServerAction::Send(response)]))]
+        })
+        .stdio();
+    let suite = r#"
+[[test]]
+list = "tools"
+fails = "refused"
+message = "was declined"
+
+[[test]]
+read = "demo://hello"
+"#;
+    run_suite(&server, suite, &["--elicit", "decline"]).exits(0).stderr_is("2 ok\n");
+}
+
+#[test]
+fn an_expression_with_a_captured_value_is_shown_with_it() {
+    let server = Mcp::modern().on("tools/call", |call| match call.tool() {
+        "echo" => call.text(call.argument("text").as_str().unwrap_or_default()),
+        _ => call.error(-32603, "it is broken"),
+    });
+    let (server, sandbox) = (server.stdio(), Sandbox::new());
+    let suite = r#"
+[[test]]
+call = "echo"
+args = { text = "a(b" }
+capture = { id = ".content[0].text" }
+
+[[test]]
+call = "echo"
+args = { text = "x" }
+matches = "^${id}"
+
+[[test]]
+call = "echo"
+args = { text = "abc" }
+capture = { id = ".content[0].text" }
+
+[[test]]
+call = "fail"
+fails = "failed"
+message = "^${id}$"
+
+[[test]]
+prompt = "greet"
+args = { who = "@alice" }
+contains = "nobody"
+"#;
+    let run = suite_in(&sandbox, &server, suite, &[]);
+    run.exits(9).stdout_contains(":11: /^a(b/ is not a valid regular expression\n");
+    run.stdout_contains(":21: the message does not match /^abc$/\n");
+    run.stdout_contains(&format!("to repeat it: mcpipe prompt '{}' greet 'who=@@alice'\n", server.target()));
 }
 
 /// The command that repeats a test is not the advice: that has a line of its own, in every report.
@@ -543,7 +605,7 @@ fn reports_for_other_programs() {
 
         | failed | why |
         |---|---|
-        | suite.toml: a &lt;b> | suite.toml:6: the text is not equal<br>expected: "no"<br>found: "[redacted]"<br>to repeat it: mcpipe call 'SERVER' echo --args '{"text":"[redacted]"}' |
+        | suite.toml: a &lt;b> | suite.toml:6: the text is not equal<br>expected: "no"<br>found: "\[redacted\]"<br>to repeat it: mcpipe call 'SERVER' echo --args '{"text":"\[redacted\]"}' |
 
     "####]].assert_eq(&fixed(&markdown));
     let tap = sandbox.mcpipe(["test", "suite.toml", "--tap"]).env("API_TOKEN", "secret-token-123").run();

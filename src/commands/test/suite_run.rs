@@ -300,7 +300,7 @@ impl SuiteSession {
             }
             (Some(_), Some(_)) => {
                 if let Some(message) = &test.message
-                    && expect::matches(&captures.fill_text(&message.value), &said()).ok() != Some(true)
+                    && let Some(what) = mismatch("the message", &captures.fill_text(&message.value), &said())
                 {
                     let what = format!("the message does not match /{}/", message.value);
                     attempt.problem(message.line, what, vec![format!("message: {}", show_text(&said()))]);
@@ -563,8 +563,8 @@ fn failed_expectations(
                 }
             }
             Check::Matches(regex) => {
-                if expect::matches(&captures.fill_text(regex), text).ok() != Some(true) {
-                    problem(format!("the text does not match /{regex}/"), shown());
+                if let Some(message) = mismatch("the text", &captures.fill_text(regex), text) {
+                    problem(message, shown());
                 }
             }
             Check::Structured(wanted) => {
@@ -590,6 +590,15 @@ fn failed_expectations(
 fn check_expressions(
     test: &SuiteTest,
     captures: &Captures,
+/// How a text fails to match a regular expression, which a captured value can make invalid.
+fn mismatch(what: &str, regex: &str, text: &str) -> Option<String> {
+    match expect::matches(regex, text) {
+        Ok(true) => None,
+        Ok(false) => Some(format!("{what} does not match /{regex}/")),
+        Err(_) => Some(format!("/{regex}/ is not a valid regular expression")),
+    }
+}
+
     document: &mut JsonDocument<'_>,
 ) -> Vec<(usize, FailedExpectation)> {
     let mut problems = Vec::new();
