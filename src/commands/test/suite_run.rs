@@ -11,7 +11,7 @@ use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use crate::cli::CallArgs;
-use crate::commands::call::concurrent::run_concurrent_call;
+use crate::commands::call::concurrent::{run_concurrent_call, take_failed_question};
 use crate::commands::call::tool_call::{CallContext, RawArguments};
 use crate::commands::context::Context;
 use crate::commands::expect::{self, difference, show, show_text};
@@ -302,7 +302,6 @@ impl SuiteSession {
                 if let Some(message) = &test.message
                     && let Some(what) = mismatch("the message", &captures.fill_text(&message.value), &said())
                 {
-                    let what = format!("the message does not match /{}/", message.value);
                     attempt.problem(message.line, what, vec![format!("message: {}", show_text(&said()))]);
                 }
                 if let (None, Some(line)) = (&result, test.first_use_of_result()) {
@@ -356,6 +355,7 @@ impl SuiteSession {
         let arguments = captures.fill_table(&test.args);
         let text_param = |name: &str, text: &str| -> Map<String, Value> {
             std::iter::once((name.to_owned(), Value::String(text.to_owned()))).collect()
+        };
         let args = CallArgs {
             no_validate: !test.validate,
             strict: test.validate,
@@ -364,7 +364,6 @@ impl SuiteSession {
             ..CallArgs::default()
         };
         let call_context = CallContext { context, session, tool_cache: &self.tools, args: &args, target: None };
-        };
         let asked = match &test.action {
             TestAction::Call(tool) => {
                 let object = Value::Object(arguments).to_string();
@@ -403,8 +402,13 @@ impl SuiteSession {
                 send.await
             }
         };
+        let question = match &test.action {
+            // A list has no log of its own.
+            TestAction::List(_) => session.server_requests().take_failure(),
+            _ => take_failed_question(call_context, &log),
+        };
         match asked {
-            Ok(result) => (Some(result), log.take_failure().map(|failure| failure.server(&session.target().name))),
+            Ok(result) => (Some(result), question.map(|failure| failure.server(&session.target().name))),
             Err(failure) => (None, Some(failure)),
         }
     }
@@ -586,10 +590,6 @@ fn failed_expectations(
     problems
 }
 
-/// The expressions that are not true of a result, with the number of the expectation.
-fn check_expressions(
-    test: &SuiteTest,
-    captures: &Captures,
 /// How a text fails to match a regular expression, which a captured value can make invalid.
 fn mismatch(what: &str, regex: &str, text: &str) -> Option<String> {
     match expect::matches(regex, text) {
@@ -599,6 +599,10 @@ fn mismatch(what: &str, regex: &str, text: &str) -> Option<String> {
     }
 }
 
+/// The expressions that are not true of a result, with the number of the expectation.
+fn check_expressions(
+    test: &SuiteTest,
+    captures: &Captures,
     document: &mut JsonDocument<'_>,
 ) -> Vec<(usize, FailedExpectation)> {
     let mut problems = Vec::new();
