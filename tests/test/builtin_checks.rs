@@ -278,6 +278,24 @@ fn broken_metadata_of_a_server_that_requires_a_login_is_a_rung_of_its_own() {
     }
 }
 
+/// The server accepts the stored login, so the other checks say something about it.
+#[test]
+fn a_server_is_checked_although_its_authorization_server_is_broken() {
+    for is_down in [false, true] {
+        let (server, sandbox) = (ProtectedServer::start(), Sandbox::new());
+        server.log_in(&sandbox);
+        sandbox.mcpipe(["lock", &server.url()]).run().exits(0);
+        match is_down {
+            true => _ = server.at_issuer(|_| Some(Reply::status(503))),
+            false => _ = server.override_metadata(json!({"issuer": "https://evil.example.com"})),
+        }
+        let run = sandbox.mcpipe(["test", &server.url(), "--locked"]).run();
+        let failed = not_ok(&run);
+        assert_eq!(failed[0], ("FAIL".to_owned(), "authorization metadata".to_owned()), "{run:?}");
+        run.stdout_contains("\tok\tlock\tnothing changed\n").stdout_contains("\tunknown method\t");
+    }
+}
+
 #[test]
 fn a_server_without_identity_fails_the_identity_check() {
     let nameless = Mcp::legacy("2025-11-25").on("initialize", |call| {

@@ -228,13 +228,15 @@ impl Checker<'_> {
             let finding = self.passed_step(*step, &info, provider, time).await;
             self.add(step.name(), finding);
         }
+        // A step may fail because of another server, such as that for logins: this one is connected.
+        self.is_broken = false;
         self.add("identity", lint::identity(&info.server, !info.revision.is_modern()));
+        let count = self.results.len();
         let CheckedLists { lists, capabilities, cache_hints } = self.check_lists(&info).await?;
         if self.is_broken {
             return Ok(());
         }
-        let has_all_lists =
-            !self.results.iter().any(|result| result.outcome == Outcome::Fail && result.name != "identity");
+        let has_all_lists = self.results.iter().skip(count).all(|result| result.outcome != Outcome::Fail);
         self.add("names", lint::names(&lists));
         let tools = lists.iter().find(|(kind, _)| *kind == ListKind::Tools);
         let listed = tools.map_or(&[][..], |(_, tools)| tools.as_slice());
