@@ -113,7 +113,7 @@ fn one_of_several_servers_is_chosen_by_name() {
         .run()
         .exits(3)
         .stderr_contains("the servers are one, two")
-        .stderr_contains("hint: choose one of them: replay:all.rec#one");
+        .stderr_contains("hint: add # and its name to the file: 'all.rec#one'");
 }
 
 #[test]

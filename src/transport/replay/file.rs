@@ -21,6 +21,7 @@ use crate::transport::connection::TransportKind;
 use crate::transport::message::{BrokenResponse, Certainty, UnexpectedResponse};
 use crate::util::bounded_read;
 use crate::util::json_error;
+use crate::util::quoting::quote;
 
 /// What the first line of a recording says under `format`.
 pub const RECORDING_FORMAT: &str = "mcpipe recording";
@@ -385,7 +386,7 @@ impl RecordingReader {
                     format!("the recording '{shown}' has the exchange with {} servers", names.len()),
                 )
                 .cause(format!("the servers are {}", names.join(", ")))
-                .hint(format!("choose one of them: replay:{shown}#{first}")));
+                .hint(format!("add # and its name to the file: {}", quote(&format!("{shown}#{first}")))));
             }
             (Some(name), names) => names.iter().position(|known| *known == name).ok_or_else(|| {
                 Failure::new(ErrorKind::Config, format!("the recording '{shown}' has no server '{name}'"))
