@@ -355,25 +355,33 @@ impl Session {
         };
         let (sender, mut events) = mpsc::channel(EVENT_BACKLOG);
         let mut subscription = connection.era.subscribe(&connection.rpc, interest, sender);
+        let mut end = None;
         loop {
-            let (end, heard) = tokio::select! {
+            let heard = tokio::select! {
                 biased;
-                Some(heard) = events.recv() => (None, Some(heard)),
-                end = &mut subscription => (Some(end), None),
-            };
-            if let Some(heard) = heard {
-                *stood |= matches!(heard, WatchEvent::Subscribed(_));
-                if let Err(failure) = on(heard).await {
-                    if self.options.transport.interrupt.raised_failure().is_some() {
-                        // Informs the server, which does not take long. Changes are not taken any more.
-                        drop(events);
-                        subscription.await;
-                    }
-                    return Err(failure);
+                heard = events.recv() => heard,
+                ended = &mut subscription, if end.is_none() => {
+                    end = Some(ended);
+                    // What it reported last is still received.
+                    events.close();
+                    continue;
                 }
-            }
-            if let Some(end) = end {
+            };
+            let Some(heard) = heard else {
+                let end = match end {
+                    Some(end) => end,
+                    None => subscription.await,
+                };
                 return Ok(self.subscription_failure(end, connection.rpc.transport_kind()));
+            };
+            *stood |= matches!(heard, WatchEvent::Subscribed(_));
+            if let Err(failure) = on(heard).await {
+                if end.is_none() && self.options.transport.interrupt.raised_failure().is_some() {
+                    // Informs the server, which does not take long. Changes are not taken any more.
+                    drop(events);
+                    subscription.await;
+                }
+                return Err(failure);
             }
         }
     }
