@@ -45,6 +45,17 @@ fn a_changed_server_is_listed_again() {
     assert_eq!(lists(), 2);
 }
 
+/// What a cached list rejects is built again by the current one.
+#[test]
+fn a_pipe_that_an_argument_names_is_read_once() {
+    let sandbox = Sandbox::new();
+    let (server, edited) = edited();
+    let call = |argument| sandbox.mcpipe(["call", &server.target(), "t", argument]);
+    call("a=5").run().succeeds();
+    edited.store(true, Ordering::SeqCst);
+    call("a=@/dev/stdin").stdin("six").run().succeeds().prints("\"six\"\n");
+}
+
 #[test]
 fn a_cached_list_is_dropped_after_a_failed_call() {
     for (value, code) in [("5", 1), ("6", 1)] {
