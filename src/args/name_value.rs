@@ -65,6 +65,8 @@ pub(super) enum ArgContent {
     /// The source (a file, `-` for standard input) and its bytes, to be typed by the schema: text, or base64 if the
     /// schema says so.
     File(String, Vec<u8>),
+    /// Bytes to be sent as base64 whatever the schema says.
+    Base64(Vec<u8>),
     /// A JSON value as it is.
     Json(Value),
 }
@@ -122,7 +124,7 @@ impl<'r> ArgSources<'r> {
             }
             (Some(source), false) if source.starts_with("b64:") => {
                 let bytes = self.read_source(&source["b64:".len()..], &what).map_err(problem)?;
-                Ok(ArgValue { content: ArgContent::Json(Value::String(encode_base64(&bytes))), is_hidden: true })
+                Ok(ArgValue { content: ArgContent::Base64(bytes), is_hidden: true })
             }
             (Some(source), raw) => {
                 let literal = || (!raw).then(|| format!("to pass the text itself: {}=@@{source}", word.name));

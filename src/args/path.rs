@@ -244,7 +244,13 @@ impl<'a> ArgPath<'a> {
         given: &[ArgValue],
     ) -> Result<Value, ValueProblem> {
         if let [only] = given {
-            return self.coerce_value(document, validation, &self.schemas, only);
+            return match document.filter(|document| self.is_only_item(*document, &only.content)) {
+                None => self.coerce_value(document, validation, &self.schemas, only),
+                Some(array) => {
+                    let item = self.coerce_value(document, validation, &self.item_schemas(array, 0), only)?;
+                    Ok(Value::Array(vec![item]))
+                }
+            };
         }
         // Repeated: an array, but only if the schema allows one.
         let listed = document.filter(|document| {
@@ -263,6 +269,21 @@ impl<'a> ArgPath<'a> {
 
     fn item_schemas(&self, document: SchemaDocument<'a>, position: usize) -> Vec<&'a Value> {
         self.schemas.iter().flat_map(|schema| document.item_schemas(schema, position)).collect()
+    }
+
+    /// Whether bytes that are sent as base64 are the only item of an array, which the schema requires.
+    fn is_only_item(&self, document: SchemaDocument<'a>, content: &ArgContent) -> bool {
+        let kinds = document.types_of_any(&self.schemas);
+        kinds.contains(TypeSet::ARRAY)
+            && !kinds.contains(TypeSet::STRING)
+            && match content {
+                ArgContent::Base64(_) => true,
+                ArgContent::File(_, bytes) => {
+                    self.item_schemas(document, 0).iter().any(|item| document.is_base64(item))
+                        && serde_json::from_slice::<Vec<String>>(bytes).is_err()
+                }
+                ArgContent::Inline(_) | ArgContent::Json(_) => false,
+            }
     }
 
     /// Whether one of the values is a JSON object or array that becomes a string because no type is declared for it.
@@ -284,7 +305,7 @@ impl<'a> ArgPath<'a> {
             is_untyped && is_json_container(text)
         };
         given.iter().enumerate().any(|(position, given)| match &given.content {
-            ArgContent::Json(_) => false,
+            ArgContent::Json(_) | ArgContent::Base64(_) => false,
             ArgContent::Inline(text) => is_json_as_text(position, text),
             ArgContent::File(_, bytes) => std::str::from_utf8(bytes).is_ok_and(|text| is_json_as_text(position, text)),
         })
@@ -300,6 +321,7 @@ impl<'a> ArgPath<'a> {
         let is_encoded = || document.is_some_and(|document| schemas.iter().any(|schema| document.is_base64(schema)));
         let (text, read) = match (&given.content, document) {
             (ArgContent::Json(value), _) => return Ok(value.clone()),
+            (ArgContent::Base64(bytes), _) => return Ok(Value::String(encode_base64(bytes))),
             (ArgContent::Inline(text), None) => return Ok(Value::String(text.clone())),
             (ArgContent::Inline(text), Some(document)) => (text.as_str(), coerce(document, schemas, text)),
             (ArgContent::File(_, bytes), _) if is_encoded() => return Ok(Value::String(encode_base64(bytes))),

@@ -31,12 +31,13 @@ impl ArgumentReader for MemoryReader {
 }
 
 fn memory_reader() -> MemoryReader {
-    let files: [(&str, &[u8]); 7] = [
+    let files: [(&str, &[u8]); 8] = [
         ("note.txt", b"first\nsecond\n"),
         ("n.txt", b"5\n"),
         ("bad.txt", b"\xff\xfe"),
         ("o.json", b"\xef\xbb\xbf{\"a\": 1}"),
         ("list.json", b"[1, 2]\n"),
+        ("words.json", b"[\"YQ==\"]\n"),
         ("broken.json", b"{\"a\": "),
         ("empty.json", b" \n"),
     ];
@@ -384,6 +385,21 @@ fn a_schema_that_cannot_judge_is_no_mistake_of_the_user() {
     let harmless =
         json!({"$schema": "https://example.com/mine", "type": "object", "properties": {"n": {"type": "integer"}}});
     assert_eq!(build_from(None, &[], &[], Some(&harmless)).unwrap().unchecked_parts, []);
+}
+
+#[test]
+fn one_file_for_an_array_of_base64_is_its_only_item() {
+    let many = || json!({"many": {"type": "array", "items": {"type": "string", "contentEncoding": "base64"}}});
+    assert_eq!(typed(&["many=@bad.txt", "many=@n.txt"], many()), Ok(json!({"many": ["//4=", "NQo="]})));
+    assert_eq!(typed(&["many=@n.txt"], many()), Ok(json!({"many": ["NQo="]})));
+    assert_eq!(typed(&["many=@bad.txt"], many()), Ok(json!({"many": ["//4="]})));
+    assert_eq!(typed(&["many=@list.json"], many()), Ok(json!({"many": ["WzEsIDJdCg=="]})));
+    assert_eq!(typed(&["many=@words.json"], many()), Ok(json!({"many": ["YQ=="]})));
+    let texts = || json!({"many": {"type": "array", "items": {"type": "string"}}});
+    assert_eq!(typed(&["many=@b64:bad.txt"], texts()), Ok(json!({"many": ["//4="]})));
+    assert_eq!(typed(&["many=@n.txt"], texts()), Ok(json!({"many": ["5\n"]})));
+    let either = json!({"e": {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]}});
+    assert_eq!(typed(&["e=@b64:bad.txt"], either), Ok(json!({"e": "//4="})));
 }
 
 #[test]
