@@ -403,6 +403,16 @@ fn one_file_for_an_array_of_base64_is_its_only_item() {
 }
 
 #[test]
+fn a_choice_inside_of_a_choice_is_narrowed_by_its_own_branches() {
+    let branch = |kind: &str, of: &str| json!({"type": "object", "properties": {"kind": {"const": kind}, "v": {"type": of}}, "required": ["kind", "v"]});
+    let shape = json!({"anyOf": [{"oneOf": [branch("a", "integer"), branch("b", "string")]}, {"type": "null"}]});
+    for (kind, v) in [("a", json!(5)), ("b", json!("5"))] {
+        let words = [&*format!("shape.kind={kind}"), "shape.v=5"];
+        assert_eq!(typed(&words, json!({"shape": shape})), Ok(json!({"shape": {"kind": kind, "v": v}})));
+    }
+}
+
+#[test]
 fn call_forms_fill_the_arguments() {
     let schema = everything();
     let form = |word: &str| parse_call_form(word).unwrap().unwrap().arguments;

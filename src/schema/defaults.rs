@@ -8,7 +8,7 @@ use std::cell::Cell;
 
 use serde_json::{Map, Value};
 
-use crate::schema::document::SchemaDocument;
+use crate::schema::document::{SchemaDocument, property_declarations};
 use crate::schema::fast_validator::quick_accepts;
 use crate::schema::types::TypeSet;
 
@@ -54,14 +54,6 @@ pub fn required_without_default<'a>(document: SchemaDocument<'a>, schema: &'a Va
 #[must_use]
 pub fn has_default<'a>(document: SchemaDocument<'a>, property: &'a Value) -> bool {
     DefaultFiller::new(document).usable_default(std::iter::once(property), 0).is_some()
-}
-
-/// The declarations of a member in the parts of an object's schema.
-fn property_declarations<'a, 'p>(
-    parts: &'p [&'a Value],
-    name: &'p str,
-) -> impl Iterator<Item = &'a Value> + use<'a, 'p> {
-    parts.iter().filter_map(move |part| part.get("properties")?.get(name))
 }
 
 /// The schema of a member, in one part of an object's schema.

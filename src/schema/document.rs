@@ -190,12 +190,12 @@ impl<'a> SchemaDocument<'a> {
     /// not have their final type yet.
     pub(super) fn excludes_object(&self, schema: &'a Value, members: &Map<String, Value>) -> bool {
         let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned);
+        let parts = self.unconditional_subschemas(schema);
         members.iter().filter(|(_, value)| !value.is_array() && !value.is_object()).any(|(name, value)| {
-            let Property::Declared(parts) = self.property(schema, name) else { return false };
             let given = text(value);
-            parts.iter().any(|part| {
-                allowed_values(*self, part).is_some_and(|listed| !listed.iter().any(|one| text(one) == given))
-            })
+            property_declarations(&parts, name)
+                .filter_map(|declared| allowed_values(*self, declared))
+                .any(|listed| !listed.iter().any(|one| text(one) == given))
         })
     }
 
@@ -315,6 +315,14 @@ impl<'a> SchemaDocument<'a> {
         };
         self.applicable_subschemas(schema).0.iter().any(secret)
     }
+}
+
+/// The declarations of a member in the parts of an object's schema.
+pub(super) fn property_declarations<'a, 'p>(
+    parts: &'p [&'a Value],
+    name: &'p str,
+) -> impl Iterator<Item = &'a Value> + use<'a, 'p> {
+    parts.iter().filter_map(move |part| part.get("properties")?.get(name))
 }
 
 /// How deep compositions are searched for listed values.
