@@ -174,7 +174,11 @@ impl<'a> AssembledArguments<'a> {
         {
             // `tool({a: 1})`: the one object holds the arguments.
             for (name, value) in members {
-                self.add_at(ArgPath::top_level(self.document, name), ArgValue::from_json(value.clone()));
+                let document = self.document.filter(|_| self.validation == Validation::Required);
+                match document.and_then(|document| undeclared_problem(document, name)) {
+                    Some(problem) => self.add_unknown_name(problem),
+                    None => self.add_at(ArgPath::top_level(self.document, name), ArgValue::from_json(value.clone())),
+                }
             }
             return;
         }
@@ -468,11 +472,8 @@ impl<'a> AssembledArguments<'a> {
             }
             let is_checked =
                 self.groups.iter().any(|group| group.path.steps.first().is_some_and(|step| step.is_member(name)));
-            if !is_checked && document.property(document.root(), name) == Property::Undeclared {
-                self.problems.push(ValueProblem::unknown_parameter(
-                    &[PathStep::member(name)],
-                    document.property_names(document.root()),
-                ));
+            if !is_checked {
+                self.problems.extend(undeclared_problem(document, name));
             }
         }
     }
@@ -531,6 +532,13 @@ impl<'a> AssembledArguments<'a> {
             None => self.base_is_hidden,
         }
     }
+}
+
+/// The problem of a top-level parameter that is neither declared nor allowed.
+fn undeclared_problem(document: SchemaDocument<'_>, name: &str) -> Option<ValueProblem> {
+    let names = || document.property_names(document.root());
+    (document.property(document.root(), name) == Property::Undeclared)
+        .then(|| ValueProblem::unknown_parameter(&[PathStep::member(name)], names()))
 }
 
 /// `name=value` as it is typed, without the value of what may be a secret.

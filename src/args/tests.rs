@@ -425,7 +425,9 @@ fn call_forms_fill_the_arguments() {
     assert_eq!(build(r#"s({query: "x"})"#, &[]), Ok(json!({"query": "x"})));
     assert_eq!(build(r#"s(query: "x", filters.page: 2)"#, &[]), Ok(json!({"query": "x", "filters": {"page": 2}})));
     assert_eq!(build(r#"s(query: 5)"#, &[]).unwrap_err(), ["query: expected string, got 5"]);
-    assert_eq!(build(r#"s(qeury: "x")"#, &["query=y"]).unwrap_err(), ["qeury: no such parameter; did you mean query?"]);
+    for form in [r#"s(qeury: "x")"#, r#"s({qeury: "x"})"#] {
+        assert_eq!(build(form, &["query=y"]).unwrap_err(), ["qeury: no such parameter; did you mean query?"]);
+    }
     assert_eq!(
         build(r#"s(query: "x")"#, &["query=y"]).unwrap_err(),
         ["query: given twice, but only one value is allowed"]
