@@ -413,6 +413,22 @@ fn a_choice_inside_of_a_choice_is_narrowed_by_its_own_branches() {
 }
 
 #[test]
+fn what_a_dependency_declares_or_requires_can_be_given() {
+    let with = |dependency: Value| {
+        json!({"$schema": "http://json-schema.org/draft-07/schema#", "type": "object",
+            "properties": {"card": {"type": "string"}}, "dependencies": {"card": dependency}})
+    };
+    for dependency in [json!(["zip"]), json!({"properties": {"zip": {"type": "string"}}, "required": ["zip"]})] {
+        let build = |words: &[&str]| {
+            build_from(None, &[], words, Some(&with(dependency.clone()))).map(|built| Value::Object(built.arguments))
+        };
+        assert_eq!(build(&["card=1", "zip=2"]), Ok(json!({"card": "1", "zip": "2"})));
+        assert_eq!(build(&["card=1"]), Err(vec!["zip: required value is missing".to_owned()]));
+        assert_eq!(build(&["card=1", "other=2"]).unwrap_err()[0], "other: no such parameter");
+    }
+}
+
+#[test]
 fn call_forms_fill_the_arguments() {
     let schema = everything();
     let form = |word: &str| parse_call_form(word).unwrap().unwrap().arguments;

@@ -104,7 +104,11 @@ impl<'a> SchemaDocument<'a> {
                         found.extend(value.as_array().into_iter().flatten().filter(|branch| !is_excluded(branch)));
                     }
                     "if" | "then" | "else" => found.push(value),
-                    "dependentSchemas" => found.extend(value.as_object().into_iter().flat_map(Map::values)),
+                    // `dependencies` (up to draft 7) also has lists of names.
+                    "dependentSchemas" | "dependencies" => {
+                        let all = value.as_object().into_iter().flat_map(Map::values);
+                        found.extend(all.filter(|value| is_schema(value)));
+                    }
                     _ => {}
                 }
             }
@@ -202,8 +206,12 @@ impl<'a> SchemaDocument<'a> {
     /// Whether a schema requires the name, always or under a condition: then the name is allowed.
     fn may_require(view: &Value, name: &str) -> bool {
         let lists = |list: &Value| list.as_array().is_some_and(|names| names.iter().any(|one| one == name));
+        let dependent = |keyword: &str| view.get(keyword).and_then(Value::as_object);
         view.get("required").is_some_and(lists)
-            || view.get("dependentRequired").and_then(Value::as_object).is_some_and(|all| all.values().any(lists))
+            || ["dependentRequired", "dependencies"]
+                .into_iter()
+                .filter_map(dependent)
+                .any(|all| all.values().any(lists))
     }
 
     fn property_except(&self, schema: &'a Value, name: &str, is_excluded: &dyn Fn(&'a Value) -> bool) -> Property<'a> {
