@@ -429,6 +429,17 @@ fn what_a_dependency_declares_or_requires_can_be_given() {
 }
 
 #[test]
+fn a_parameter_that_declares_all_types_is_typed() {
+    let all = || json!({"v": {"type": ["string", "number", "boolean", "object", "array", "null"]}});
+    assert_eq!(typed(&["v=5"], all()), Ok(json!({"v": 5})));
+    assert_eq!(typed(&["v={\"a\": 1}"], all()), Ok(json!({"v": {"a": 1}})));
+    assert_eq!(typed(&["v=a", "v=b"], all()), Ok(json!({"v": ["a", "b"]})));
+    assert_eq!(typed(&["v=null"], all()), Ok(json!({"v": "null"})));
+    // Not every branch declares a type.
+    assert_eq!(typed(&["v=5"], json!({"v": {"anyOf": [{"type": "integer"}, {}]}})), Ok(json!({"v": "5"})));
+}
+
+#[test]
 fn call_forms_fill_the_arguments() {
     let schema = everything();
     let form = |word: &str| parse_call_form(word).unwrap().unwrap().arguments;

@@ -27,8 +27,8 @@ impl TypeSet {
     pub const ARRAY: TypeSet = TypeSet(32);
     /// Objects.
     pub const OBJECT: TypeSet = TypeSet(64);
-    /// Every type.
-    pub const ALL: TypeSet = TypeSet(127);
+    /// Every type, because none is declared: more than the seven types together.
+    pub const ALL: TypeSet = TypeSet(255);
     /// No type.
     pub const NONE: TypeSet = TypeSet(0);
 
