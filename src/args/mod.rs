@@ -243,7 +243,7 @@ impl<'a> AssembledArguments<'a> {
 
     /// The problem of a word that is not `name=value`; `words` are all words.
     fn stray_word_problem(&mut self, word: &str, words: &[String]) -> ValueProblem {
-        let problem = ValueProblem::new(&[], format!("'{word}' is not an argument"));
+        let problem = ValueProblem::stray_word(word, None);
         if word.contains('=') {
             return problem.with_suggestion(Some("the name before the = is missing".to_owned()));
         }
@@ -276,7 +276,7 @@ impl<'a> AssembledArguments<'a> {
         };
         let free = required.into_iter().find(|name| !is_given(name));
         self.suggested.extend(free.map(ToOwned::to_owned));
-        problem.with_suggestion(Some(match (free, word) {
+        ValueProblem::stray_word(word, free).with_suggestion(Some(match (free, word) {
             (Some(name), "-") => {
                 format!("for the text on standard input: {name}=@-; for all arguments as JSON: --args -")
             }

@@ -5,7 +5,8 @@ use serde_json::{Map, Value};
 
 use crate::args::name_value::{ArgContent, ArgValue, encode_base64, source_name};
 use crate::schema::{
-    CoercionError, PathStep, Property, SchemaDocument, TypeSet, ValueProblem, coerce, coerce_text, path_text,
+    CoercionError, PathStep, Property, SchemaDocument, TypeSet, ValueProblem, coerce, coerce_text, has_secret_name,
+    path_text,
 };
 use crate::util::suggest::did_you_mean;
 
@@ -343,6 +344,7 @@ impl<'a> ArgPath<'a> {
             let why = why.or_else(members);
             let problem = ValueProblem::new(&self.steps, format!("expected {expected}")).with_suggestion(why);
             let secret = given.is_hidden
+                || has_secret_name(&self.steps)
                 || document.is_some_and(|document| schemas.iter().any(|schema| document.is_secret(schema)));
             if secret { problem } else { problem.with_text(text) }
         })

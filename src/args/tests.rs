@@ -440,6 +440,36 @@ fn a_parameter_that_declares_all_types_is_typed() {
 }
 
 #[test]
+fn problems_do_not_show_what_may_be_a_secret() {
+    let schema = || {
+        let text = json!({"type": "string", "minLength": 9});
+        json!({"type": "object", "required": ["password"],
+            "properties": {"password": text, "pin": {"type": "integer"}, "login": {"properties": {"token": text}}}})
+    };
+    for (words, problems) in [
+        (&["password:s3cret"][..], &["'password:…' is not an argument; did you mean password=…?"][..]),
+        (&["s3cret"], &["'…' is not an argument; did you mean password=…?"]),
+        (
+            &[r#"{"password":"s3cret"}"#, "password=long-enough"],
+            &["'{…}' is not an argument; to pass the whole object: --args '{…}'"],
+        ),
+        (
+            &["password=s3cret", "pin=s3cret", "login.token=s3cret"],
+            &[
+                "pin: expected integer",
+                "password: must have at least 9 characters",
+                "login.token: must have at least 9 characters",
+            ],
+        ),
+    ] {
+        let found = build_from(None, &[], words, Some(&schema())).unwrap_err();
+        let found: Vec<&String> =
+            found.iter().filter(|problem| *problem != "password: required value is missing").collect();
+        assert_eq!(found, problems);
+    }
+}
+
+#[test]
 fn call_forms_fill_the_arguments() {
     let schema = everything();
     let form = |word: &str| parse_call_form(word).unwrap().unwrap().arguments;

@@ -171,15 +171,15 @@ async fn explain_faults(session: &Session, name: &str, words: &PromptWords<'_>) 
         problems.push(match fault {
             WordFault::Value(problem) => problem.clone(),
             WordFault::WithoutName(word) => {
-                let suggestion = match missing.next() {
+                let argument = missing.next().map(|argument| path_text(&argument.path));
+                let suggestion = match &argument {
                     Some(argument) => {
-                        let typed = format!("{}={word}", path_text(&argument.path));
+                        let typed = format!("{argument}={word}");
                         format!("did you mean {}?", quote_without_secrets(&[&typed]).concat())
                     }
                     None => "write NAME=VALUE".to_owned(),
                 };
-                let problem = ValueProblem::new(&[], format!("'{word}' is not an argument"));
-                problem.with_suggestion(Some(suggestion))
+                ValueProblem::stray_word(word, argument.as_deref()).with_suggestion(Some(suggestion))
             }
         });
     }

@@ -39,7 +39,7 @@ pub use relax::{UncheckedArguments, UncheckedExtent};
 pub use subschemas::{SCHEMA_LIST_KEYWORDS, SCHEMA_MAP_KEYWORDS, SINGLE_SCHEMA_KEYWORDS};
 pub use types::TypeSet;
 pub use validator::SchemaValidator;
-pub use value_path::{PathStep, path_text};
+pub use value_path::{PathStep, has_secret_name, path_text};
 
 #[cfg(test)]
 pub(crate) mod tests;

@@ -7,6 +7,8 @@ use serde_json::Value;
 use crate::error::{ErrorKind, Failure};
 use crate::schema::types::TypeSet;
 use crate::schema::value_path::{PathStep, path_text};
+use crate::util::quoting::{HIDDEN, without_secret};
+use crate::util::secret_names::looks_secret;
 use crate::util::shorten::shorten;
 use crate::util::suggest::did_you_mean;
 
@@ -66,6 +68,12 @@ impl ValueProblem {
     #[must_use]
     pub fn is_about(&self, member: &str) -> bool {
         self.path.first().is_some_and(|step| step.is_member(member))
+    }
+
+    /// A word without a name, which may be the value of `parameter`.
+    pub fn stray_word(word: &str, parameter: Option<&str>) -> Self {
+        let shown = if parameter.is_some_and(looks_secret) { HIDDEN.to_owned() } else { without_secret(None, word) };
+        ValueProblem::new(&[], format!("'{shown}' is not an argument"))
     }
 
     /// A value of the wrong type.

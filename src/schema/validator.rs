@@ -15,7 +15,7 @@ use crate::schema::full_validator::{FullValidator, TimeBudget, TimedOut};
 use crate::schema::problem::ValueProblem;
 use crate::schema::relax::{UncheckedArguments, UncheckedExtent, relax};
 use crate::schema::survey::{SchemaSurvey, survey_schema};
-use crate::schema::value_path::PathStep;
+use crate::schema::value_path::{PathStep, has_secret_name};
 
 /// The most times that a schema is relaxed.
 const MAX_RELAXATIONS: usize = 16;
@@ -199,6 +199,10 @@ fn has_key(value: &Value, key: &str) -> bool {
 /// Removes the values of secret parameters from the problems.
 fn redact_secrets(document: SchemaDocument<'_>, mut problems: Vec<ValueProblem>) -> Vec<ValueProblem> {
     for problem in problems.iter_mut().filter(|problem| problem.got.is_some()) {
+        if has_secret_name(&problem.path) {
+            problem.got = None;
+            continue;
+        }
         let mut schemas = vec![document.root()];
         for step in &problem.path {
             schemas = schemas

@@ -2,6 +2,8 @@
 
 use serde_json::Value;
 
+use crate::util::secret_names::looks_secret;
+
 /// One step of a path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PathStep {
@@ -31,6 +33,16 @@ impl PathStep {
             PathStep::Item(position) => value.get(position),
         }
     }
+}
+
+/// Whether the value there may be a secret, judged by the name of the last member.
+#[must_use]
+pub fn has_secret_name(path: &[PathStep]) -> bool {
+    let mut names = path.iter().rev().filter_map(|step| match step {
+        PathStep::Member(name) => Some(name),
+        PathStep::Item(_) => None,
+    });
+    names.next().is_some_and(|name| looks_secret(name))
 }
 
 /// A path as the arguments of a call are typed: `filters.page`, `edits[0].text`.

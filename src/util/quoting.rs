@@ -41,18 +41,24 @@ pub fn quote_without_secrets(words: &[&str]) -> Vec<String> {
 }
 
 fn quote_without_secret(previous: Option<&str>, word: &str) -> String {
-    if let Some(start) = secret_start(previous, word) {
-        return quote_around_hidden(&format!("{}{HIDDEN}", &word[..start]));
-    }
-    if let Some(open) = word.find(['{', '(']).filter(|_| has_secret_member(word)) {
-        let close = word.chars().next_back().filter(|c| matches!(c, '}' | ')')).map(String::from).unwrap_or_default();
-        return quote_around_hidden(&format!("{}{HIDDEN}{close}", &word[..=open]));
-    }
-    let word = hide_in_url(word, HIDDEN);
+    let word = without_secret(previous, word);
     match word.split_once('=') {
         Some((name, value)) if quote(name) == name => format!("{name}={}", quote_around_hidden(value)),
         _ => quote_around_hidden(&word),
     }
+}
+
+/// A word of a command line, which follows `previous`, without the value of what may be a secret.
+#[must_use]
+pub fn without_secret(previous: Option<&str>, word: &str) -> String {
+    if let Some(start) = secret_start(previous, word) {
+        return format!("{}{HIDDEN}", &word[..start]);
+    }
+    if let Some(open) = word.find(['{', '(']).filter(|_| has_secret_member(word)) {
+        let close = word.chars().next_back().filter(|c| matches!(c, '}' | ')')).map(String::from).unwrap_or_default();
+        return format!("{}{HIDDEN}{close}", &word[..=open]);
+    }
+    hide_in_url(word, HIDDEN)
 }
 
 /// A word, quoted if necessary: not because of the mark in place of a secret, nor of the `=` before it.
@@ -171,7 +177,7 @@ mod tests {
     fn secrets_are_not_repeated() {
         for (words, shown) in [
             (&["-H", "Authorization: Bearer s3cret"][..], "-H 'Authorization: …'"),
-            (&["--header=Authorization: Bearer s3cret"], "'--header=Authorization: …'"),
+            (&["--header=Authorization: Bearer s3cret"], "--header='Authorization: …'"),
             (&["-HX-Team: a", "--token", "s3cret"], "'-HX-Team: a' --token …"),
             (&["password=s3cret", "title=a b"], "password=… title='a b'"),
             (&["--args", r#"{"password": "s3cret"}"#], "--args '{…}'"),

@@ -53,7 +53,7 @@ fn a_server_command_without_dashes_before_it_gets_them() {
     for (words, line) in [
         (&["--api-key", "s3cret"][..], "mcpipe list -- npx -z server --api-key …"),
         (&["-H", "Authorization: Bearer s3cret"], "mcpipe list -H 'Authorization: …' -- npx -z server"),
-        (&["--header=Authorization: Bearer s3cret"], "mcpipe list -- npx -z server '--header=Authorization: …'"),
+        (&["--header=Authorization: Bearer s3cret"], "mcpipe list -- npx -z server --header='Authorization: …'"),
         (&["--url", "https://me:s3cret@h/x"], "mcpipe list -- npx -z server --url https://…@h/x"),
         (&["-u", "me:s3cret"], "mcpipe list -- npx -z server -u me:…"),
         (&[r#"{"password": "s3cret"}"#], "mcpipe list -- npx -z server '{…}'"),
