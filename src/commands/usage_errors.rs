@@ -13,7 +13,7 @@ use crate::env::launchers::is_launcher;
 use crate::error::{ErrorKind, Failure};
 use crate::target::{TargetWord, classify_word};
 use crate::util::quoting::{self, HIDDEN, quote, quote_without_secrets};
-use crate::util::secret_words::hide_in_url;
+use crate::util::secret_words::hide_in_likely_url;
 use crate::util::suggest::did_you_mean;
 
 /// An argument that is not UTF-8, named by its position: its content may be a secret.
@@ -35,8 +35,8 @@ pub fn usage_failure(error: &clap::Error, text: &str, arguments: &[OsString]) ->
         .map(|line| line.trim_start_matches("error: "))
         .collect();
     let mut message = plain_message(error, arguments).unwrap_or_else(|| message.join(" "));
-    for word in arguments.iter().filter_map(|word| word.to_str()).filter(|word| word.contains("://")) {
-        message = message.replace(word, &hide_in_url(word, HIDDEN));
+    for word in arguments.iter().filter_map(|word| word.to_str()) {
+        message = message.replace(word, &hide_in_likely_url(word, HIDDEN));
     }
     let mut failure = Failure::new(ErrorKind::Usage, message);
     if text.lines().any(|line| line.trim().starts_with("Usage: "))

@@ -13,7 +13,9 @@ use crate::error::{ErrorKind, Failure, Result};
 use crate::secret::{REDACTED, Secret};
 use crate::util::bounded_read::{self, MAX_FILE};
 use crate::util::loopback;
-use crate::util::secret_words::hide_in_url;
+use crate::util::quoting::HIDDEN;
+use crate::util::secret_names::looks_secret;
+use crate::util::secret_words::{hide_in_likely_url, hide_in_url};
 use crate::util::suggest::nearest_name;
 
 /// The supported schemes of proxies.
@@ -46,7 +48,7 @@ fn parse_header_line(text: &str, place: &str) -> Result<(String, Secret)> {
     let (name, value) = match text.split_once(':') {
         Some((_, value)) if value.trim().is_empty() => {
             let name = text.trim_end().trim_end_matches(':').trim();
-            return Err(failure(&format!("the header '{name}' has no value")));
+            return Err(failure(&format!("the header '{}' has no value", shown_header_name(name))));
         }
         Some((name, value)) => (name.trim(), value.trim()),
         None => match text.trim().strip_suffix(';') {
@@ -63,10 +65,20 @@ fn parse_header_line(text: &str, place: &str) -> Result<(String, Secret)> {
 /// # Errors
 /// What is wrong, without the value.
 pub fn validate_header(name: &str, value: &str) -> Result<(), String> {
-    HeaderName::from_bytes(name.as_bytes()).map_err(|_| format!("'{name}' is not a valid header name"))?;
+    HeaderName::from_bytes(name.as_bytes())
+        .map_err(|_| format!("'{}' is not a valid header name", shown_header_name(name)))?;
     HeaderValue::from_bytes(value.as_bytes())
         .map_err(|_| format!("the value of the header '{name}' contains a line break or another control character"))?;
     Ok(())
+}
+
+/// The name of a header as it was typed, without a secret that follows it in the wrong notation: `Authorization=…`.
+fn shown_header_name(name: &str) -> String {
+    let is_name_char = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    match name.find(|c: char| !is_name_char(c)).filter(|_| looks_secret(name)) {
+        Some(end) => format!("{}{HIDDEN}", &name[..name.ceil_char_boundary(end + 1)]),
+        None => name.to_owned(),
+    }
 }
 
 /// Parses the value of one `--env`, of which `number` counts from 1: `KEY=VALUE`.
@@ -110,7 +122,7 @@ pub fn parse_url(text: &str) -> Result<ParsedUrl, String> {
         };
         match text.contains('@') {
             true => format!("invalid URL: {why}"),
-            false => format!("invalid URL '{text}': {why}"),
+            false => format!("invalid URL '{}': {why}", hide_in_likely_url(text, REDACTED)),
         }
     })?;
     if !matches!(url.scheme(), "http" | "https" | "ws" | "wss") {

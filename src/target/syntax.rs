@@ -9,7 +9,8 @@ use crate::env::programs::{is_program, looks_like_path};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::transport::replay::may_be_recording;
 use crate::util::loopback::is_loopback_host;
-use crate::util::quoting;
+use crate::util::quoting::{self, HIDDEN};
+use crate::util::secret_words::{hide_in_likely_url, hide_in_url};
 use crate::util::suggest::did_you_mean_one_of;
 
 /// The kind of a word.
@@ -89,7 +90,9 @@ pub fn unknown_server(config: &Config, name: &str, environment: &Environment) ->
     let near = nearest_servers(config, name);
     let failure = no_such_server(config, name);
     if let Some(url) = guess_url(name, near.is_empty()) {
-        return failure.cause("a URL begins with https:// or http://").hint(format!("did you mean {url} ?"));
+        return failure
+            .cause("a URL begins with https:// or http://")
+            .hint(format!("did you mean {} ?", hide_in_url(&url, HIDDEN)));
     }
     let file = environment.cwd().map(|directory| directory.join(name)).unwrap_or_default();
     if let Some(meant) = named_file(name, &file) {
@@ -138,7 +141,8 @@ pub fn server_not_configured(config: &Config, name: &str) -> Failure {
 
 /// The server does not exist, or it is in a file that could not be read.
 fn no_such_server(config: &Config, name: &str) -> Failure {
-    let failure = Failure::new(ErrorKind::Config, format!("no server named '{name}' is configured")).server(name);
+    let name = hide_in_likely_url(name, HIDDEN);
+    let failure = Failure::new(ErrorKind::Config, format!("no server named '{name}' is configured")).server(&name);
     config.skip_warnings().fold(failure, Failure::cause)
 }
 

@@ -211,6 +211,20 @@ fn urls_lose_password_and_fragment_and_other_schemes_are_refused() {
     assert!(world.target("HTTPS://a/", &no_flags()).is_ok());
     let failure = refused(world.target("https://u:s3cret@", &no_flags()), ErrorKind::Usage, "invalid URL");
     assert!(!format!("{failure:?}").contains("s3cret"));
+    let world = ConfigFixture::new("");
+    for (word, kind, message) in [
+        (
+            "https://h:99999/mcp?api_key=s3cret",
+            ErrorKind::Usage,
+            "invalid URL 'https://h:99999/mcp?api_key=[redacted]': invalid port number",
+        ),
+        ("example.com/mcp?api_key=s3cret", ErrorKind::Config, "no server named 'example.com/mcp?api_key=…'"),
+        ("example.com/mcp?api_key=s3cret", ErrorKind::Config, "did you mean https://example.com/mcp?api_key=… ?"),
+        ("http:user:s3cret@h/mcp", ErrorKind::Config, "did you mean http://…@h/mcp ?"),
+    ] {
+        let failure = refused(world.target(word, &no_flags()), kind, message);
+        assert!(!format!("{failure:?}").contains("s3cret"), "{failure:?}");
+    }
 }
 
 #[test]
@@ -313,6 +327,8 @@ fn headers_are_read_as_curl_reads_them_and_never_shown() {
         ("A:", "the header 'A' has no value"),
         ("s3cret", "-H number 1: the header has no colon"),
         ("A b: s3cret", "'A b' is not a valid header name"),
+        ("Authorization=Bearer s3cret:x", "'Authorization=…' is not a valid header name"),
+        ("Authorization Bearer s3cret:", "the header 'Authorization …' has no value"),
         (": s3cret", "'' is not a valid header name"),
         ("A: s3cret\r\nB: c", "contains a line break"),
         ("@/nowhere", "cannot read the headers in '/nowhere'"),

@@ -47,10 +47,12 @@ pub fn has_secret_member(word: &str) -> bool {
 /// A URL (or any text) with `mark` in place of its password and the values of secret parameters.
 #[must_use]
 pub fn hide_in_url(text: &str, mark: &str) -> String {
-    let Some((scheme, rest)) = text.split_once("://") else { return text.to_owned() };
+    let (scheme, rest) = text.split_at(text.find("://").map_or(0, |at| at + "://".len()));
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let (authority, tail) = rest.split_at(end);
     let authority = match authority.rsplit_once('@') {
+        // In a text without a scheme, `@` may be part of a name: `npm:package@1.0`.
+        Some(_) if scheme.is_empty() => authority.to_owned(),
         // Neither a reference to a password nor the mark is a secret.
         Some((user, _)) if user.split_once(':').is_some_and(|(_, held)| held == mark || is_reference(held)) => {
             authority.to_owned()
@@ -58,13 +60,26 @@ pub fn hide_in_url(text: &str, mark: &str) -> String {
         Some((_, host)) => format!("{mark}@{host}"),
         None => authority.to_owned(),
     };
-    let Some((path, query)) = tail.split_once('?') else { return format!("{scheme}://{authority}{tail}") };
+    let Some((path, query)) = tail.split_once('?') else { return format!("{scheme}{authority}{tail}") };
     let hidden = |part: &str| match part.split_once('=') {
         Some((name, held)) if looks_secret(name) && !held.starts_with("${") => format!("{name}={mark}"),
         _ => part.to_owned(),
     };
     let query: Vec<String> = query.split('&').map(hidden).collect();
-    format!("{scheme}://{authority}{path}?{}", query.join("&"))
+    format!("{scheme}{authority}{path}?{}", query.join("&"))
+}
+
+/// As [`hide_in_url`], for a word in place of a URL: its scheme may be missing, or have too few slashes.
+#[must_use]
+pub fn hide_in_likely_url(text: &str, mark: &str) -> String {
+    let after_scheme = ["https:", "http:", "wss:", "ws:"].iter().find_map(|scheme| text.strip_prefix(scheme));
+    let rest = after_scheme.map_or(text, |rest| rest.trim_start_matches('/'));
+    let has_password = rest.split_once('@').is_some_and(|(user, _)| user.contains(':'));
+    if text.contains("://") || !has_password {
+        return hide_in_url(text, mark);
+    }
+    let hidden = hide_in_url(&format!("://{rest}"), mark);
+    format!("{}{}", text.strip_suffix(rest).unwrap_or_default(), hidden.trim_start_matches("://"))
 }
 
 fn is_reference(text: &str) -> bool {
@@ -117,8 +132,26 @@ mod tests {
             ("https://h/x@y", "https://h/x@y"),
             ("https://h#b", "https://h#b"),
             ("text", "text"),
+            ("example.com/mcp?api_key=k&a=1", "example.com/mcp?api_key=…&a=1"),
+            ("npm:package@1.0", "npm:package@1.0"),
         ] {
             assert_eq!(hide_in_url(url, "…"), shown);
+        }
+    }
+
+    #[test]
+    fn a_word_in_place_of_a_url_is_shown_without_secrets() {
+        for (word, shown) in [
+            ("example.com/mcp?api_key=k", "example.com/mcp?api_key=…"),
+            ("ws:/h?token=k", "ws:/h?token=…"),
+            ("http:u:p@h/mcp", "http:…@h/mcp"),
+            ("http:/u:p@h/mcp?token=k", "http:/…@h/mcp?token=…"),
+            ("u:p@h/mcp", "…@h/mcp"),
+            ("https://u:p@h/", "https://…@h/"),
+            ("@team/server", "@team/server"),
+            ("server@team", "server@team"),
+        ] {
+            assert_eq!(hide_in_likely_url(word, "…"), shown);
         }
     }
 }

@@ -25,8 +25,9 @@ use crate::env::programs::is_path;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::target::{self, OptionValue, TargetName, TargetOptions, TargetWord, parse};
 use crate::util::duration::duration_literal;
-use crate::util::quoting::quote;
+use crate::util::quoting::{HIDDEN, quote};
 use crate::util::secret_names::looks_secret;
+use crate::util::secret_words::hide_in_likely_url;
 
 /// `config add NAME TARGET`.
 pub(super) fn add(context: &ConfigContext<'_>, args: &ConfigAddArgs) -> Result<ConfigReport> {
@@ -155,6 +156,7 @@ fn url_or_command(context: &ConfigContext<'_>, args: &ConfigAddArgs) -> Result<(
         // A single word is accepted only if there is such a program; otherwise it is probably a typing error.
         TargetWord::Name(name) if context.environment.find_program(&name).is_some() => Ok((false, vec![name])),
         TargetWord::Name(name) => {
+            let name = hide_in_likely_url(&name, HIDDEN);
             let failure = Failure::new(ErrorKind::Usage, format!("'{name}' is neither a URL nor a program in PATH"));
             Err(failure.hint(format!(
                 "a URL begins with https://; a command goes after `--`: mcpipe config add {} -- {name}",
