@@ -17,7 +17,7 @@ use crate::protocol::revision::RevisionPin;
 use crate::target::bundle::Bundle;
 use crate::transport::{Endpoint, HttpEndpoint};
 use crate::util::limit::Limit;
-use crate::util::quoting::quote;
+use crate::util::quoting::{quote, quote_without_secrets};
 
 /// Placeholder for a value.
 const PLACEHOLDER: &str = "…";
@@ -151,11 +151,22 @@ impl Target {
             && matches!(classify_word(&self.name), Ok(TargetWord::Name(_)))
     }
 
+    /// The target as one word of a command line, quoted, without what may be secrets.
+    #[must_use]
+    pub fn quoted_name(&self) -> String {
+        let Some(TargetName::Command(words)) = self.reference.as_ref().map(|reference| &reference.name) else {
+            return quote(&self.name);
+        };
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let line = quote_without_secrets(&words).join(" ");
+        if self.needs_separator() { line } else { quote(&line) }
+    }
+
     /// `mcpipe COMMAND TARGET WORDS` with the options for the target. The words are not quoted again.
     #[must_use]
     pub fn command_line(&self, command: &str, words: &[&str]) -> String {
         let follows_separator = self.needs_separator();
-        let name = quote(&self.name);
+        let name = self.quoted_name();
         let mut line = vec!["mcpipe", command];
         line.extend((!follows_separator).then_some(name.as_str()));
         line.extend(words);

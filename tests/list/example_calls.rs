@@ -30,6 +30,14 @@ fn one(part: Value) -> Value {
 }
 
 #[test]
+fn what_may_be_a_secret_in_the_servers_command_is_not_shown() {
+    let server = Mcp::with_tool_schema(json!({"type": "object"}));
+    let run = Sandbox::new().mcpipe(["list", "do", "--"]).args(server.words()).args(["--api-key", "s3cret"]).run();
+    let line = format!("\nExample\nmcpipe call '{} --api-key …' do\n", server.target());
+    assert!(run.succeeds().stdout().ends_with(&line), "{run:?}");
+}
+
+#[test]
 fn numbers_lie_between_their_bounds() {
     assert_eq!(one(json!({"type": "number", "exclusiveMinimum": 0, "exclusiveMaximum": 1})), 0.5);
     assert_eq!(one(json!({"type": "number", "minimum": 0.1, "maximum": 0.9})), 0.5);

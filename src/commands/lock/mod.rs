@@ -20,7 +20,6 @@ use crate::protocol::views::{ListItem, ListKind};
 use crate::session::{CachePolicy, Session, SessionInfo};
 use crate::target::{Target, TargetWord, classify_word};
 use crate::util::count::counted;
-use crate::util::quoting::quote;
 
 /// Runs `lock`.
 ///
@@ -130,7 +129,7 @@ pub fn update_command(path: &Path, targets: &[&Target]) -> String {
         // Only one can follow `--`; without names, all servers of the file are meant.
         [program, ..] => return program.append_flags(&format!("mcpipe {command}{option}")),
     };
-    command.extend(others.iter().map(|target| format!(" {}", quote(&target.name))));
+    command.extend(others.iter().map(|target| format!(" {}", target.quoted_name())));
     last.map(|target| target.command_line(&command, option.strip_prefix(' ').as_slice())).unwrap_or_default()
 }
 
