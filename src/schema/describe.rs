@@ -313,7 +313,7 @@ impl<'a> TypeFormatter<'a> {
         match self.document.item_schemas(schema, 0).first() {
             Some(item) => {
                 let item = self.format(item, depth - 1);
-                if item.contains(" | ") && !item.starts_with('{') { format!("({item})[]") } else { format!("{item}[]") }
+                if is_union(&item) { format!("({item})[]") } else { format!("{item}[]") }
             }
             None => "array".to_owned(),
         }
@@ -326,6 +326,22 @@ impl<'a> TypeFormatter<'a> {
         }
         texts.join(" | ")
     }
+}
+
+/// Whether a `|` in the text of a type is outside of its brackets and strings.
+fn is_union(text: &str) -> bool {
+    let (mut depth, mut in_string, mut is_escaped) = (0, false, false);
+    text.chars().any(|c| {
+        match c {
+            _ if is_escaped => is_escaped = false,
+            '\\' if in_string => is_escaped = true,
+            '"' => in_string = !in_string,
+            '{' | '[' | '(' if !in_string => depth += 1,
+            '}' | ']' | ')' if !in_string => depth -= 1,
+            _ => {}
+        }
+        c == '|' && depth == 0 && !in_string
+    })
 }
 
 fn union(texts: Vec<String>) -> String {
@@ -366,6 +382,11 @@ mod tests {
         assert_eq!(type_of(&json!({"type": "array", "items": {"type": "string"}})), "string[]");
         assert_eq!(type_of(&json!({"type": "array", "items": {"type": ["string", "null"]}})), "(string | null)[]");
         assert_eq!(type_of(&json!({"type": "array"})), "array");
+        assert_eq!(type_of(&json!({"type": "array", "items": {"enum": ["a | b"]}})), r#""a | b"[]"#);
+        let object = json!({"type": "object", "properties": {"a": {"type": ["string", "null"]}}});
+        let rows = |item: Value| output_shape(&json!({"type": "array", "items": item}));
+        assert_eq!(rows(json!({"anyOf": [object, {"type": "null"}]})), "({ a?: string | null } | null)[]");
+        assert_eq!(rows(object), "{ a?: string | null }[]");
         assert_eq!(type_of(&json!({"type": "string", "enum": ["a", "b"]})), r#""a" | "b""#);
         assert_eq!(type_of(&json!({"const": 5})), "5");
         assert_eq!(type_of(&json!({"anyOf": [{"type": "string"}, {"type": "null"}]})), "string | null");
