@@ -99,8 +99,9 @@ impl Archive {
             let name = entry.file_path();
             let path = relative_path(name.as_bytes())
                 .ok_or_else(|| format!("it has a file outside of it: {}", String::from_utf8_lossy(name.as_bytes())))?;
+            // Many programs write no type, and rawzip adds that of a directory to any other for a name that ends in `/`.
             let kind = entry.mode().value() & TYPE_BITS;
-            if kind != REGULAR_FILE && kind != DIRECTORY {
+            if !entry.is_dir() && !matches!(kind, 0 | REGULAR_FILE | DIRECTORY) {
                 return Err(format!("{} is a link or a special file", path.display()));
             }
             visit(&path, &entry)?;
@@ -201,6 +202,24 @@ mod tests {
             use std::os::unix::fs::PermissionsExt;
             let meta = fs::metadata(directory.path().join(name)).unwrap();
             assert_eq!(meta.permissions().mode() & 0o7777, mode, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_directory_needs_no_type() {
+        for mode in [None, Some(0o755), Some(0o040_755)] {
+            let mut packed = tempfile::tempfile().unwrap();
+            let mut zip = rawzip::ZipArchiveWriter::new(&mut packed);
+            let entry = zip.new_dir(rawzip::path::EntryPath::verbatim(b"server/"));
+            match mode {
+                Some(mode) => entry.unix_permissions(mode).create(),
+                None => entry.create(),
+            }
+            .unwrap();
+            zip.finish().unwrap();
+            let directory = tempfile::tempdir().unwrap();
+            Archive::open(packed, LIMITS).unwrap().unpack(directory.path()).unwrap();
+            assert!(directory.path().join("server").is_dir(), "{mode:?}");
         }
     }
 
