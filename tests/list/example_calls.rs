@@ -35,6 +35,12 @@ fn what_may_be_a_secret_in_the_servers_command_is_not_shown() {
     let run = Sandbox::new().mcpipe(["list", "do", "--"]).args(server.words()).args(["--api-key", "s3cret"]).run();
     let line = format!("\nExample\nmcpipe call '{} --api-key …' do\n", server.target());
     assert!(run.succeeds().stdout().ends_with(&line), "{run:?}");
+    for command in ["test", "list --info"] {
+        let words = command.split(' ').chain(["--"]);
+        let run = Sandbox::new().mcpipe(words).args(server.words()).args(["--api-key", "s3cret"]).run();
+        let shown = format!("{} --api-key [redacted]", server.target());
+        assert!(run.stdout().contains(&shown) && !run.stdout().contains("s3cret"), "{run:?}");
+    }
 }
 
 #[test]

@@ -140,9 +140,8 @@ async fn print_all_kinds(context: &Context, session: &Session, args: &ListArgs) 
 
 async fn print_server_info(context: &Context, session: &Session) -> Result<Exit> {
     let about = session.session_info().await?;
-    let target = session.target().name.as_str();
     let view = ServerView {
-        target,
+        target: &context.ui.redacted(&session.target().name),
         info: &about.server,
         revision: about.revision.as_str(),
         transport: about.transport.as_str(),

@@ -110,7 +110,7 @@ pub async fn check(
     progress: &Progress,
     options: &CheckOptions<'_>,
 ) -> Result<TestReport> {
-    let name = target.name.clone();
+    let name = context.ui.redacted(&target.name);
     let log = options.keeps_exchange.then(|| context.exchange_log()).transpose()?;
     let (session, provider) = context.test_session(target, true, log.as_ref())?;
     let mut checker = Checker {
