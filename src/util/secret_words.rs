@@ -8,7 +8,15 @@ use super::secret_names::looks_secret;
 #[must_use]
 pub fn secret_start(previous: Option<&str>, word: &str) -> Option<usize> {
     match previous {
-        Some(option) if option.starts_with('-') && !option.contains('=') && looks_secret(option) => return Some(0),
+        // `--no-cookies` and the like have no value.
+        Some(option)
+            if option.starts_with('-')
+                && !option.starts_with("--no-")
+                && !option.contains('=')
+                && looks_secret(option) =>
+        {
+            return Some(0);
+        }
         Some("-u" | "--user") if !word.contains("://") => {
             if let Some(colon) = word.find(':') {
                 return Some(colon + 1);
@@ -104,6 +112,7 @@ mod tests {
             (Some("-u"), "me:s3cret", Some("me:")),
             (Some("--user"), "me", None),
             (Some("--api-key=x"), "text", None),
+            (Some("--no-session"), "npx", None),
             (None, "X-Team: core", None),
             (None, "https://example.com/token=1", None),
             (None, "say: token=1", None),
