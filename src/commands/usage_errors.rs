@@ -6,7 +6,7 @@ use clap::error::{ContextKind, ContextValue, ErrorKind as ClapErrorKind};
 
 use crate::cli::{self, foreign_options};
 use crate::commands::foreign_command_line::{line_without_dashes, resource_or_prompt_line, translated_command_line};
-use crate::commands::missing_separator::{after_command, positionals, separated_command_line};
+use crate::commands::missing_separator::{after_command, option_with_value, positionals, separated_command_line};
 use crate::config::Config;
 use crate::env::Environment;
 use crate::env::launchers::is_launcher;
@@ -62,6 +62,29 @@ fn command_usage<'a>(names: impl Iterator<Item = &'a str>) -> Option<String> {
 }
 
 fn hint(error: &clap::Error, arguments: &[OsString]) -> Option<String> {
+    specific_hint(error, arguments).map(|hint| with_options_before(hint, arguments))
+}
+
+/// The hint with the options that stand before the command in its command lines, unless it has them already.
+fn with_options_before(hint: String, arguments: &[OsString]) -> String {
+    let words: Vec<&str> = arguments.iter().skip(1).map_while(|word| word.to_str()).collect();
+    let (mut end, root) = (0, cli::command());
+    let takes_value = |word: &&str| option_with_value(word.split('=').next()?, &root)?;
+    while let Some(takes_value) = words.get(end).and_then(takes_value) {
+        end += if takes_value && !words[end].contains('=') { 2 } else { 1 };
+    }
+    let options = quote_without_secrets(words.get(..end).unwrap_or_default()).join(" ");
+    if options.is_empty() || format!("{hint} ").contains(&format!(" {options} ")) {
+        return hint;
+    }
+    // What precedes a command line in a hint.
+    let hint = ["use ", "did you mean ", ": ", "&& "].iter().fold(format!(": {hint}"), |hint, before| {
+        hint.replace(&format!("{before}mcpipe "), &format!("{before}mcpipe {options} "))
+    });
+    hint.trim_start_matches(": ").to_owned()
+}
+
+fn specific_hint(error: &clap::Error, arguments: &[OsString]) -> Option<String> {
     let text = |kind| match error.get(kind) {
         Some(ContextValue::String(text)) => Some(text.as_str()),
         _ => None,
@@ -94,6 +117,11 @@ fn plain_message(error: &clap::Error, arguments: &[OsString]) -> Option<String> 
         }
         ClapErrorKind::MissingRequiredArgument => {
             option_without_its_base(error, arguments).map(|(option, base)| format!("{option} applies only with {base}"))
+        }
+        // The text of clap is the help.
+        ClapErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            let command = format!("mcpipe {}", typed_command(arguments).0);
+            Some(format!("'{}' requires a subcommand but one was not provided", command.trim_end()))
         }
         _ => None,
     }
@@ -161,6 +189,7 @@ fn typed_command(arguments: &[OsString]) -> (String, clap::Command) {
     let mut command = cli::command();
     command.build();
     let mut name = String::new();
+    let root = cli::command();
     let mut may_be_value = false;
     for word in arguments.iter().skip(1).filter_map(|word| word.to_str()).filter(|word| *word != "help") {
         if let Some(inner) = command.find_subcommand(word) {
@@ -169,7 +198,9 @@ fn typed_command(arguments: &[OsString]) -> (String, clap::Command) {
         } else if !word.starts_with('-') && !may_be_value {
             break;
         }
-        may_be_value = word.starts_with('-');
+        // What follows an unknown option may be its value.
+        let definition = if name.is_empty() { &root } else { &command };
+        may_be_value = option_with_value(word, definition).is_some_and(|takes_value| takes_value != Some(false));
     }
     (name, command)
 }
@@ -182,6 +213,9 @@ fn suggest_option(found: &str, arguments: &[OsString]) -> Option<String> {
         "prompt " => Some("a prompt's"),
         _ => None,
     };
+    if let Some(line) = options_after_command(&name, &command, arguments) {
+        return Some(format!("put {found} after the command: {line}"));
+    }
     let words: Option<Vec<&str>> = arguments.iter().skip(1).map(|word| word.to_str()).collect();
     if let Some(line) = words.and_then(|words| translated_command_line(found, &words, &name)) {
         return Some(format!("use {line}"));
@@ -267,6 +301,27 @@ fn command_of_option(found: &str, name: &str, command: &clap::Command, arguments
     line.extend(after_command(&words, name)?.iter().filter(|word| **word != found));
     line.extend(option);
     cli::valid_line(&line)
+}
+
+/// The command line with the options of the command after it, if they stand before it.
+fn options_after_command(name: &str, command: &clap::Command, arguments: &[OsString]) -> Option<String> {
+    let words: Vec<&str> = arguments.iter().map(|word| word.to_str()).collect::<Option<_>>()?;
+    let rest = after_command(&words, name)?;
+    let names: Vec<&str> = name.split_terminator(' ').collect();
+    let start = words.iter().position(|word| Some(word) == names.first())?;
+    let (mut line, mut moved, root) = (vec!["mcpipe"], Vec::new(), cli::command());
+    let mut before = words[1..start].iter().copied();
+    while let Some(word) = before.next() {
+        let takes_value = |definition| option_with_value(word.split('=').next()?, definition)?;
+        let (place, takes_value) = match takes_value(&root) {
+            Some(takes_value) => (&mut line, takes_value),
+            None => (&mut moved, takes_value(command)?),
+        };
+        place.push(word);
+        place.extend(before.by_ref().take(usize::from(takes_value && !word.contains('='))));
+    }
+    line.extend(names.iter().chain(&moved).chain(rest));
+    cli::valid_line(&line).filter(|_| !moved.is_empty())
 }
 
 /// Whether the only word besides an option is the target.
@@ -388,7 +443,8 @@ pub fn unknown_target_hint(target: &str, is_similar: bool, arguments: &[OsString
 #[must_use]
 pub fn resource_or_prompt_hint(word: &str, arguments: &[OsString]) -> Option<String> {
     let words: Vec<&str> = arguments.iter().skip(1).map(|word| word.to_str()).collect::<Option<_>>()?;
-    resource_or_prompt_line(word, &words, &typed_command(arguments).0)
+    let line = resource_or_prompt_line(word, &words, &typed_command(arguments).0)?;
+    Some(with_options_before(line, arguments))
 }
 
 /// The command line for `SERVER/TOOL`, `SERVER:TOOL` and `SERVER__TOOL` of other programs, if the server is configured.
@@ -470,14 +526,13 @@ fn suggest_command(word: &str, arguments: &[OsString]) -> Option<String> {
             .and_then(|(next, more)| Some((foreign_options::command_of_method(next)?, more)))
             .map(|(line, more)| fill_in(line, &[&[word], more].concat()));
         let line = line.or_else(|| command_first(&rest[1..], "", &command)).unwrap_or_else(|| with_command(word, more));
-        return Some(config.append_config_flag(&line));
+        return Some(line);
     }
     if let Some(hint) = foreign().or_else(|| did_you_mean(word, names.iter().copied())) {
         return Some(hint);
     }
     if let Some(server) = config.suggest(word).first() {
-        let line = config.append_config_flag(&with_command(server, more));
-        return Some(format!("did you mean {line}?"));
+        return Some(format!("did you mean {}?", with_command(server, more)));
     }
     // Most programs are not servers: the hint must not make anybody run `mcpipe list -- reboot`.
     let may_be_server = (is_launcher(word) && !more.is_empty()) || word.contains("mcp") || word.contains("server");

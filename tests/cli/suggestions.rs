@@ -474,6 +474,54 @@ fn words_without_a_name_get_the_arguments_that_are_missing() {
     run.exits(2).stderr_contains("expected a JSON value, at column 2\nhint: for a file: @nofile.json\n");
 }
 
+#[test]
+fn options_before_the_command_stay_in_the_hint() {
+    let sandbox = Sandbox::new();
+    sandbox.file("f.toml", "[servers.linear]\nurl = 'https://linear.example/'\n");
+    let file = ["--config", "f.toml"];
+    for (words, hint) in [
+        (&["call", "--server", "linear", "--tool", "add", "a=1"][..], "use mcpipe --config f.toml call linear add a=1"),
+        (&["tools", "linear"], "use mcpipe --config f.toml list linear"),
+        (&["tools-list", "linear"], "use mcpipe --config f.toml list linear"),
+        (&["config", "--list"], "use mcpipe --config f.toml config list"),
+        (&["config", "linear", "get"], "use mcpipe --config f.toml config get linear"),
+        (&["linear", "list"], "mcpipe list --config f.toml linear"),
+        (&["linear"], "mcpipe --config f.toml list linear"),
+        (
+            &["session", "restart", "linear"],
+            "use mcpipe --config f.toml session stop linear && mcpipe --config f.toml session start linear",
+        ),
+    ] {
+        assert_hints(&sandbox, 2, &[(&[&file, words].concat(), hint)]);
+    }
+    sandbox.config("[servers.linear]\nurl = 'https://linear.example/'\n");
+    assert_hints(&sandbox, 2, &[(&["--no-cache", "linear", "list"], "mcpipe list --no-cache linear")]);
+}
+
+#[test]
+fn options_of_a_command_before_it_are_put_after_it() {
+    assert_hints(
+        &Sandbox::new(),
+        2,
+        &[
+            (
+                &["--header", "X: y", "list", "https://h/"],
+                "put --header after the command: mcpipe list --header 'X: y' https://h/",
+            ),
+            (&["-H", "X: y", "list", "https://h/"], "put -H after the command: mcpipe list -H 'X: y' https://h/"),
+            (&["--cwd=/tmp", "call", "srv", "tool"], "put --cwd after the command: mcpipe call --cwd=/tmp srv tool"),
+            (
+                &["--no-cache", "--yes", "--timeout", "5", "call", "srv", "tool", "a=1"],
+                "put --yes after the command: mcpipe --no-cache --timeout 5 call --yes srv tool a=1",
+            ),
+            (
+                &["--no-browser", "auth", "login", "srv"],
+                "put --no-browser after the command: mcpipe auth login --no-browser srv",
+            ),
+        ],
+    );
+}
+
 /// Other programs write the server and the tool as one word.
 #[test]
 fn a_server_and_its_tool_in_one_word_are_two_words() {

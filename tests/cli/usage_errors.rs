@@ -12,6 +12,15 @@ fn refused(words: &[&str]) -> Run {
 }
 
 #[test]
+fn a_missing_subcommand_is_reported_as_json_with_json() {
+    for command in ["task", "session", "config", "config secret"] {
+        let run = Sandbox::new().mcpipe(["--json"].into_iter().chain(command.split(' '))).run();
+        let message = format!("'mcpipe {command}' requires a subcommand but one was not provided");
+        assert_eq!(run.exits(2).json_error()["message"], *message);
+    }
+}
+
+#[test]
 fn options_for_arguments_are_explained() {
     refused(&["call", "./s", "echo", "--message", "hello"])
         .stderr_contains("hint: a tool's arguments have no dashes: mcpipe call ./s echo message=hello\n");
