@@ -4,6 +4,9 @@
 
 use serde_json::Value;
 
+use crate::config::import::variables::{TranslatedPart, escape, push_part, render_parts, to_variable_name};
+use crate::config::value::expand::is_variable_name;
+
 /// How to use a described server.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct DescribedServer {
@@ -52,13 +55,15 @@ pub fn describe(document: &Value, prefix: &str) -> Result<DescribedServer, Serve
     let server = document.get("server").filter(|server| server.is_object()).unwrap_or(document);
     let name = text(server, "name").ok_or(ServerJsonError::NotServerJson)?;
     let version = text(server, "version").map_or(String::new(), |version| format!(" {version}"));
-    let mut reading = ServerJsonReader { server: DescribedServer::default(), prefix: variable_name(prefix) };
+    let mut reading = ServerJsonReader { server: DescribedServer::default(), prefix };
     reading.server.title = format!("{name}{version}");
     let remotes = entries(server, "remotes");
-    let of_type = |wanted: &str| remotes.iter().find(|remote| text(remote, "type") == Some(wanted)).copied();
-    let remote = of_type("streamable-http").or_else(|| of_type("sse")).filter(|remote| text(remote, "url").is_some());
-    if let Some(remote) = remote {
-        reading.read_remote(remote);
+    let of_type = |wanted: &str| {
+        let mut wanted = remotes.iter().filter(|remote| text(remote, "type") == Some(wanted));
+        wanted.find_map(|remote| Some((*remote, http_url(remote)?)))
+    };
+    if let Some((remote, url)) = of_type("streamable-http").or_else(|| of_type("sse")) {
+        reading.read_remote(remote, url);
         return Ok(reading.server);
     }
     let packages = entries(server, "packages");
@@ -81,41 +86,45 @@ fn entries<'a>(value: &'a Value, key: &str) -> Vec<&'a Value> {
     value.get(key).and_then(Value::as_array).into_iter().flatten().collect()
 }
 
-/// The name of a variable of the environment: `api-key` is `API_KEY`.
-fn variable_name(name: &str) -> String {
-    let upper = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' };
-    name.trim_matches(|c: char| !c.is_ascii_alphanumeric()).chars().map(upper).collect()
+/// The URL of a remote server. Without a scheme, it would be a path or a command line for `config add`.
+fn http_url(remote: &Value) -> Option<&str> {
+    let url = text(remote, "url")?.trim();
+    let (scheme, _) = url.split_once("://")?;
+    ["https", "http"].iter().any(|known| scheme.eq_ignore_ascii_case(known)).then_some(url)
 }
 
-/// Text of a description, which must not refer to variables of the user.
-fn literal(text: &str) -> String {
-    text.replace("${", "$${")
+/// Text in our form, in which what the description says literally never refers to variables of the user.
+fn render(parts: Vec<TranslatedPart>) -> String {
+    render_parts(parts, &mut Vec::new())
 }
 
-struct ServerJsonReader {
+struct ServerJsonReader<'a> {
     server: DescribedServer,
-    prefix: String,
+    prefix: &'a str,
 }
 
-impl ServerJsonReader {
-    fn read_remote(&mut self, remote: &Value) {
-        let variables = &remote["variables"];
-        self.server.url = text(remote, "url").map(|url| self.template(url, variables));
+impl ServerJsonReader<'_> {
+    fn read_remote(&mut self, remote: &Value, url: &str) {
+        self.server.url = Some(render(self.template(url, &remote["variables"])));
         self.server.is_sse = text(remote, "type") == Some("sse");
         for header in entries(remote, "headers") {
             let is_name = |name: &&str| name.bytes().all(|c| c.is_ascii_alphanumeric() || b"-_".contains(&c));
             let Some(name) = text(header, "name").filter(is_name) else { continue };
-            let variable = format!("{}_{}", self.prefix, variable_name(name));
-            if let Some(value) = self.value(header, &variable) {
+            if let Some(value) = self.value(header, &self.variable(name)) {
                 self.server.headers.push((name.to_owned(), value));
             }
         }
     }
 
+    /// The name of the variable for an input: `api-key` of `demo` is `DEMO_API_KEY`.
+    fn variable(&self, name: &str) -> String {
+        to_variable_name(&format!("{}_{name}", self.prefix))
+    }
+
     /// The command line of a package; `None` if its registry is not supported.
     fn read_package(&mut self, package: &Value) -> Option<()> {
-        let identifier = literal(text(package, "identifier")?);
-        let version = text(package, "version").map(literal);
+        let identifier = escape(text(package, "identifier")?);
+        let version = text(package, "version").map(escape);
         let at = |separator: &str| match &version {
             Some(version) => format!("{identifier}{separator}{version}"),
             None => identifier.clone(),
@@ -124,9 +133,7 @@ impl ServerJsonReader {
         let words = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
         let mut env = Vec::new();
         for entry in entries(package, "environmentVariables") {
-            let is_name =
-                |name: &&str| name.bytes().all(|c| c.is_ascii_alphanumeric() || c == b'_') && !name.is_empty();
-            let Some(name) = text(entry, "name").filter(is_name) else { continue };
+            let Some(name) = text(entry, "name").filter(|name| is_variable_name(name)) else { continue };
             env.extend(self.value(entry, name).map(|value| (name.to_owned(), value)));
         }
         let mut command = match text(package, "registryType")? {
@@ -153,10 +160,8 @@ impl ServerJsonReader {
         for argument in entries(package, key) {
             let name = text(argument, "name");
             let label = name.or_else(|| text(argument, "valueHint")).unwrap_or("argument");
-            let variable = format!("{}_{}", self.prefix, variable_name(label));
-            let value = self.value(argument, &variable);
-            if let Some(value) = value {
-                words.extend(name.map(literal).into_iter().chain([value]));
+            if let Some(value) = self.value(argument, &self.variable(label)) {
+                words.extend(name.map(escape).into_iter().chain([value]));
             }
         }
         words
@@ -164,36 +169,38 @@ impl ServerJsonReader {
 
     /// The value of an input: fixed, or a reference to a variable. `None` if it can be omitted.
     fn value(&mut self, input: &Value, variable: &str) -> Option<String> {
+        self.parts(input, variable).map(render)
+    }
+
+    fn parts(&mut self, input: &Value, variable: &str) -> Option<Vec<TranslatedPart>> {
         match text(input, "value") {
             Some(value) => Some(self.template(value, &input["variables"])),
-            None => self.reference(input, variable),
+            None => self.reference(input, variable).map(|part| vec![part]),
         }
     }
 
     /// Text in which the names of `variables` stand in braces.
-    fn template(&mut self, template: &str, variables: &Value) -> String {
-        let (mut out, mut plain) = (String::new(), String::new());
+    fn template(&mut self, template: &str, variables: &Value) -> Vec<TranslatedPart> {
+        let mut parts = Vec::new();
+        let mut push = |part| push_part(&mut parts, part);
         let mut rest = template;
         while let Some((before, from)) = rest.split_once('{') {
-            plain += before;
             let input = from.split_once('}').and_then(|(name, after)| Some((name, variables.get(name)?, after)));
             let Some((name, input, after)) = input else {
-                plain.push('{');
+                push(TranslatedPart::Text(format!("{before}{{")));
                 rest = from;
                 continue;
             };
             // Some descriptions have `${name}`.
-            out += &literal(plain.strip_suffix('$').unwrap_or(&plain));
-            plain.clear();
-            let variable = format!("{}_{}", self.prefix, variable_name(name));
-            out += &self.value(input, &variable).unwrap_or_default();
+            push(TranslatedPart::Text(before.strip_suffix('$').unwrap_or(before).to_owned()));
+            self.parts(input, &self.variable(name)).into_iter().flatten().for_each(&mut push);
             rest = after;
         }
-        plain += rest;
-        out + &literal(&plain)
+        push(TranslatedPart::Text(rest.to_owned()));
+        parts
     }
 
-    fn reference(&mut self, input: &Value, variable: &str) -> Option<String> {
+    fn reference(&mut self, input: &Value, variable: &str) -> Option<TranslatedPart> {
         let default = match input.get("default") {
             Some(Value::String(text)) => Some(text.clone()),
             Some(value @ (Value::Number(_) | Value::Bool(_))) => Some(value.to_string()),
@@ -206,9 +213,10 @@ impl ServerJsonReader {
         let description = text(input, "description").unwrap_or_default().to_owned();
         self.server.inputs.push(DescribedInput { variable: variable.to_owned(), description, is_required });
         Some(match default {
-            None => format!("${{{variable}}}"),
-            Some(default) if default.contains(['{', '}', '$']) => literal(&default),
-            Some(default) => format!("${{{variable}:-{default}}}"),
+            Some(default) if default.contains(['{', '}', '$']) => TranslatedPart::Text(default),
+            default => {
+                TranslatedPart::Variable(variable.to_owned(), default.map(|text| vec![TranslatedPart::Text(text)]))
+            }
         })
     }
 }
@@ -216,10 +224,13 @@ impl ServerJsonReader {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use std::path::Path;
+
     use serde_json::json;
 
     use super::*;
-    use crate::config::value::expand::variable_references;
+    use crate::config::value::expand::{VariableScope, expand};
+    use crate::env::Environment;
 
     fn described(server: Value) -> DescribedServer {
         let mut document = server;
@@ -288,17 +299,49 @@ mod tests {
 
     #[test]
     fn text_of_a_description_never_refers_to_variables_of_the_user() {
-        let server = described(json!({"remotes": [{"type": "streamable-http", "url": "https://a.example/${HOME}",
-            "headers": [{"name": "X-A", "value": "${AWS_SECRET} $${B} $$${C} {d}"},
-                {"name": "X-B", "value": "${e}", "variables": {"e": {"default": "${F}"}}},
-                {"name": "X-C", "default": "${command:id}"}]}]}));
-        let values = server.headers.iter().map(|(_, value)| value.as_str()).chain(server.url.as_deref());
-        for value in values {
-            assert!(
-                variable_references(value).is_empty() && !value.contains("${command") || value.contains("$${"),
-                "{value}"
-            );
+        let environment = Environment::new([("MY_DEMO_X", "<x>")], Path::new("/"));
+        let variables = json!({"d": {"default": "$"}, "e": {"default": "{command:id}"}, "f": {"default": "$${A}"},
+            "x": {"isRequired": true}, "y": {"value": "${command:id}"}, "z": {"value": "{x}", "variables": {"x": {"default": "$"}}}});
+        // Each piece, and the text that it stands for.
+        let atoms = [
+            ("$", "$"),
+            ("${command:id}", "${command:id}"),
+            ("{command:id}", "{command:id}"),
+            ("{d}", "$"),
+            ("{e}", "{command:id}"),
+            ("{f}", "$${A}"),
+            ("{x}", "<x>"),
+            ("{y}", "${command:id}"),
+            ("{z}", "$"),
+            ("}", "}"),
+        ];
+        for (one, first) in atoms {
+            for (two, second) in atoms {
+                for (three, third) in atoms {
+                    let value = format!("{one} {two}{three}");
+                    // `${name}` is `{name}`.
+                    let second = if two == "$" && third != three { "" } else { second };
+                    let server = described(json!({"remotes": [{"type": "streamable-http", "url": "https://a.example/",
+                        "headers": [{"name": "X-A", "value": value, "variables": variables}]}]}));
+                    let scope = VariableScope::environment_only(&environment);
+                    let expanded = expand(&server.headers[0].1, scope, &mut |secret| panic!("{value}: {secret:?}"));
+                    assert_eq!(expanded, Ok(format!("{first} {second}{third}")), "{value}");
+                }
+            }
         }
+    }
+
+    #[test]
+    fn the_name_of_every_variable_can_be_referred_to() {
+        let document = json!({"name": "x", "remotes": [{"type": "sse", "url": " HTTPS://{2fa}.example ",
+            "variables": {"2fa": {"isRequired": true}},
+            "headers": [{"name": "X-Key", "isRequired": true}]}]});
+        let server = describe(&document, "1password").unwrap();
+        assert_eq!(server.url.as_deref(), Some("HTTPS://${INPUT_1PASSWORD_2FA}.example"));
+        assert_eq!(server.headers, [("X-Key".into(), "${INPUT_1PASSWORD_X_KEY}".into())]);
+        let document = json!({"name": "x", "packages": [{"registryType": "npm", "identifier": "p",
+            "environmentVariables": [{"name": "1KEY", "isRequired": true}, {"name": "KEY", "value": "1"}]}]});
+        assert_eq!(describe(&document, "x").unwrap().env, [("KEY".into(), "1".into())]);
     }
 
     #[test]

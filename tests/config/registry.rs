@@ -78,6 +78,37 @@ fn a_description_can_be_a_file() {
     assert!(config(&sandbox).contains(r#"args = ["-y", "@example/demo@1.0.0"]"#), "{}", config(&sandbox));
 }
 
+/// A word without a scheme would be a command line, which `--check` starts.
+#[test]
+fn a_remote_server_without_an_http_url_is_never_started() {
+    let sandbox = Sandbox::new();
+    let marker = sandbox.work().join("ran");
+    for url in [
+        format!("sh -c 'touch {}'", marker.display()),
+        format!("touch {}", marker.display()),
+        "./server".to_owned(),
+        "unix:/run/x.sock".to_owned(),
+        "replay:x.jsonl".to_owned(),
+        "ws://127.0.0.1:1/".to_owned(),
+        "{scheme}://127.0.0.1:1/".to_owned(),
+    ] {
+        let remotes = json!([{"type": "sse", "url": url}, {"type": "streamable-http", "url": url,
+            "variables": {"scheme": {"default": "unix"}}}]);
+        sandbox.file("server.json", json!({"name": "x", "remotes": remotes}).to_string());
+        let run = sandbox.mcpipe(["config", "add", "demo", "registry:./server.json", "--check"]).run();
+        run.exits(3).prints("").stderr_is(
+            "mcpipe: error: './server.json' cannot be used by mcpipe\n  it offers sse, streamable-http; mcpipe uses \
+             streamable-http and sse servers with an http or https URL, and packages of npm, pypi, nuget and oci\n",
+        );
+    }
+    assert!(!marker.exists());
+    // Another one that can be used is.
+    let remotes = json!([{"type": "streamable-http", "url": "sh"}, {"type": "sse", "url": "https://a.example/sse"}]);
+    sandbox.file("server.json", json!({"name": "x", "remotes": remotes}).to_string());
+    let entry = "[servers.demo]\nurl = \"https://a.example/sse\"\ntransport = \"sse\"\n";
+    sandbox.mcpipe(["config", "add", "demo", "registry:./server.json"]).run().exits(0).prints(entry);
+}
+
 #[test]
 fn what_cannot_be_used_adds_nothing() {
     let registry = registry(json!({"packages": [{"registryType": "cargo", "identifier": "x"}]}));

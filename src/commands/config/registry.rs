@@ -98,7 +98,7 @@ fn unusable(which: &str, error: &ServerJsonError) -> Failure {
         ServerJsonError::Unsupported(kinds) => {
             let kinds = if kinds.is_empty() { "nothing".to_owned() } else { escape_untrusted(&kinds.join(", ")) };
             Failure::new(ErrorKind::Config, format!("'{which}' cannot be used by mcpipe"))
-                .cause(format!("it offers {kinds}; mcpipe uses streamable-http and sse servers, and packages of npm, pypi, nuget and oci"))
+                .cause(format!("it offers {kinds}; mcpipe uses streamable-http and sse servers with an http or https URL, and packages of npm, pypi, nuget and oci"))
         }
     }
 }

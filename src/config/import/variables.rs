@@ -57,8 +57,10 @@ pub struct EditorInput {
 
 /// A piece of a string.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum TranslatedPart {
+pub(crate) enum TranslatedPart {
+    /// Literal text.
     Text(String),
+    /// The name of a variable, and its default.
     Variable(String, Option<Vec<TranslatedPart>>),
 }
 
@@ -287,7 +289,7 @@ fn push_text(pieces: &mut Vec<TranslatedPart>, text: &str) {
 }
 
 /// Adds a piece; adjacent texts are joined, so that escaping sees `$` and `{` together.
-fn push_part(pieces: &mut Vec<TranslatedPart>, piece: TranslatedPart) {
+pub(crate) fn push_part(pieces: &mut Vec<TranslatedPart>, piece: TranslatedPart) {
     match (pieces.last_mut(), piece) {
         (_, TranslatedPart::Text(more)) if more.is_empty() => {}
         (Some(TranslatedPart::Text(text)), TranslatedPart::Text(more)) => text.push_str(&more),
@@ -295,7 +297,8 @@ fn push_part(pieces: &mut Vec<TranslatedPart>, piece: TranslatedPart) {
     }
 }
 
-fn render_parts(pieces: Vec<TranslatedPart>, notes: &mut Vec<String>) -> String {
+/// The string in mcpipe's form.
+pub(crate) fn render_parts(pieces: Vec<TranslatedPart>, notes: &mut Vec<String>) -> String {
     let mut out = String::new();
     for piece in pieces {
         match piece {
