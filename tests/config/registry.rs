@@ -110,6 +110,17 @@ fn a_remote_server_without_an_http_url_is_never_started() {
 }
 
 #[test]
+fn an_option_overrides_a_described_header_whatever_its_case() {
+    let sandbox = Sandbox::new();
+    let headers = json!([{"name": "Authorization", "isRequired": true}, {"name": "X-A", "value": "1"}]);
+    let remotes = json!([{"type": "streamable-http", "url": "https://a.example/", "headers": headers}]);
+    sandbox.file("server.json", json!({"name": "x", "remotes": remotes}).to_string());
+    let run = sandbox.mcpipe(["config", "add", "demo", "registry:./server.json"]);
+    let run = run.args(["-H", "authorization: Bearer ${T}", "-H", "X-A: 2"]).run();
+    run.exits(0).stdout_contains("headers = { X-A = \"2\", authorization = \"Bearer ${T}\" }\n");
+}
+
+#[test]
 fn what_cannot_be_used_adds_nothing() {
     let registry = registry(json!({"packages": [{"registryType": "cargo", "identifier": "x"}]}));
     let sandbox = Sandbox::new();

@@ -177,6 +177,8 @@ fn insert_target_options(
     let mut headers = InlineTable::new();
     for (index, text) in options.headers.iter().enumerate() {
         for (name, held) in parse::parse_header_flag(text, index + 1)? {
+            // Names differ by case: a later header replaces an earlier one, which a registry may have described.
+            headers.retain(|other, _| other == name || !other.eq_ignore_ascii_case(&name));
             headers.insert(&name, held.reveal().into());
         }
     }
