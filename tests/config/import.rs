@@ -286,6 +286,30 @@ fn text_of_another_client_never_becomes_a_reference_of_ours() {
     assert!(text.contains(r#"env = { A = "$${command:touch ran}", B = "$${keychain:MINE}" }"#), "{text}");
     sandbox.mcpipe(["list", "cmd"]).run().exits(5);
     assert!(!sandbox.work().join("ran").exists());
+    // What is expected to be the name of a variable, or has no references in the client.
+    let file = sandbox.file(
+        "x/.codex/config.toml",
+        "[mcp_servers.x]\nurl = \"http://127.0.0.1:1/\"\nbearer_token_env_var = \"command:touch ran\"\n\
+         env_http_headers = { A = \"command:touch ran\", B = \"keychain:MINE\", C = \"HOME:-x\", D = 1, E = \"TEAM\" }\n\
+         oauth = { callback_url = \"http://127.0.0.1:7/${command:touch_ran}\" }\n",
+    );
+    let run = sandbox.mcpipe(["config", "import", file.to_str().unwrap(), "--yes"]).run();
+    run.exits(0);
+    for name in ["bearer_token_env_var", "A", "B", "C", "D"] {
+        run.stdout_contains(&format!("    note: '{name}' is ignored: it is not a variable name\n"));
+    }
+    let text = std::fs::read_to_string(user_file(&sandbox)).unwrap();
+    let (_, entry) = text.split_once("[servers.x]\n").unwrap();
+    expect![[r#"
+        url = "http://127.0.0.1:1/"
+        headers = { E = "${TEAM}" }
+
+        [servers.x.auth]
+        redirect_uri = "http://127.0.0.1:7/$${command:touch_ran}"
+    "#]]
+    .assert_eq(entry);
+    sandbox.mcpipe(["list", "x"]).env("TEAM", "t").run().exits(5);
+    assert!(!sandbox.work().join("ran").exists());
 }
 
 #[test]

@@ -7,7 +7,6 @@ use super::client_file::{ClientFileReader, ImportedFile};
 use super::draft::ServerDraft;
 use super::variables::VariableSyntax;
 use crate::config::file::tree::{ConfigMember, ConfigNode, ConfigValue};
-use crate::config::value::expand::is_variable_name;
 
 pub(crate) fn read(reading: &ClientFileReader<'_>, out: &mut ImportedFile) {
     let around = reading.variable_context(VariableSyntax::Unsupported);
@@ -50,7 +49,7 @@ fn read_server(draft: &mut ServerDraft<'_>, entry: &ConfigNode) {
             "http_headers" => draft.read_headers(member),
             "env_http_headers" => draft.read_headers_from_variables(member),
             "bearer_token_env_var" => {
-                if let Some(name) = draft.string(member).filter(|name| is_variable_name(name)) {
+                if let Some(name) = draft.variable_name(member) {
                     draft.set_key("bearer_env", ConfigValue::String(name));
                 }
             }

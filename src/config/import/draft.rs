@@ -8,6 +8,7 @@ use crate::config::file::client_forms::{OAUTH_KEYS, issuer_of, split_command};
 use crate::config::file::tree::{ConfigMember, ConfigNode, ConfigValue};
 use crate::config::import::clients::ImportClient;
 use crate::config::oauth::RedirectUri;
+use crate::config::value::expand::is_variable_name;
 use crate::protocol::revision::RevisionPin;
 use crate::util::duration::duration_literal;
 
@@ -248,9 +249,23 @@ impl<'a> ServerDraft<'a> {
 
     /// The names of headers and the variables that contain their values.
     pub fn read_headers_from_variables(&mut self, member: &ConfigMember) {
-        for (name, variable) in self.string_map(member) {
-            self.add_header(&name, format!("${{{variable}}}"));
+        if !matches!(member.value.value, ConfigValue::Table(_)) {
+            self.note_wrong_type(member, "a table of strings");
         }
+        for pair in member.value.members() {
+            if let Some(variable) = self.variable_name(pair) {
+                self.add_header(&pair.key, format!("${{{variable}}}"));
+            }
+        }
+    }
+
+    /// The name of a variable. It is not translated: only a name may become a reference.
+    pub fn variable_name(&mut self, member: &ConfigMember) -> Option<String> {
+        let name = member.value.as_str().filter(|name| is_variable_name(name));
+        if name.is_none() {
+            self.notes.push(format!("'{}' is ignored: it is not a variable name", member.key));
+        }
+        name.map(str::to_owned)
     }
 
     /// How the server is reached.
@@ -330,7 +345,7 @@ impl<'a> ServerDraft<'a> {
 
     /// The redirect URI of the login.
     fn set_redirect_uri(&mut self, uri: RedirectUri) {
-        self.set_auth_key("redirect_uri", ConfigValue::String(uri.uri().to_owned()));
+        self.set_auth_key("redirect_uri", ConfigValue::String(escape(uri.uri())));
     }
 
     /// A key of `auth`.

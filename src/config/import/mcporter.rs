@@ -4,9 +4,8 @@
 
 use super::client_file::{ClientFileReader, ImportedFile};
 use super::draft::ServerDraft;
-use super::variables::{VariableSyntax, escape};
-use crate::config::file::tree::{ConfigMember, ConfigNode, ConfigValue};
-use crate::config::value::expand::is_variable_name;
+use super::variables::VariableSyntax;
+use crate::config::file::tree::{ConfigNode, ConfigValue};
 
 pub(crate) fn read(reading: &ClientFileReader<'_>, out: &mut ImportedFile) {
     let mut around = reading.variable_context(VariableSyntax::Mcporter);
@@ -32,7 +31,7 @@ fn read_server(draft: &mut ServerDraft<'_>, entry: &ConfigNode) {
                 }
             }
             "bearer_token_env" => {
-                if let Some(name) = read_variable_name(draft, member) {
+                if let Some(name) = draft.variable_name(member) {
                     draft.set_key("bearer_env", ConfigValue::String(name));
                 }
             }
@@ -42,7 +41,7 @@ fn read_server(draft: &mut ServerDraft<'_>, entry: &ConfigNode) {
             "oauth_client_id" => draft.read_oauth_key("client_id", member),
             "oauth_client_secret" => draft.read_oauth_key("client_secret", member),
             "oauth_client_secret_env" => {
-                if let Some(name) = read_variable_name(draft, member) {
+                if let Some(name) = draft.variable_name(member) {
                     draft.set_auth_key("client_secret", ConfigValue::String(format!("${{{name}}}")));
                 }
             }
@@ -55,15 +54,6 @@ fn read_server(draft: &mut ServerDraft<'_>, entry: &ConfigNode) {
             _ => draft.common_key(member),
         }
     }
-}
-
-/// The name of a variable.
-fn read_variable_name(draft: &mut ServerDraft<'_>, member: &ConfigMember) -> Option<String> {
-    let name = member.value.as_str().filter(|name| is_variable_name(name));
-    if name.is_none() {
-        draft.notes.push(format!("'{}' is ignored: it is not a variable name", escape(&member.key)));
-    }
-    name.map(str::to_owned)
 }
 
 /// `camelCase` as `snake_case`: both are accepted.
