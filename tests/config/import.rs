@@ -313,6 +313,17 @@ fn text_of_another_client_never_becomes_a_reference_of_ours() {
 }
 
 #[test]
+fn the_variable_of_a_moved_secret_can_be_referred_to() {
+    let sandbox = Sandbox::new();
+    sandbox
+        .file("mcp.json", r#"{"mcpServers": {"21st-dev/magic": {"command": "true", "args": ["--api-key=s3cret"]}}}"#);
+    sandbox.mcpipe(["config", "import", "mcp.json", "--yes", "--secrets", "variables"]).run().exits(0);
+    let text = std::fs::read_to_string(user_file(&sandbox)).unwrap();
+    assert!(text.contains(r#"args = ["--api-key=${INPUT_21ST_DEV_MAGIC_API_KEY}"]"#), "{text}");
+    sandbox.mcpipe(["config", "check"]).env("INPUT_21ST_DEV_MAGIC_API_KEY", "x").run().exits(0);
+}
+
+#[test]
 fn secrets_go_where_they_are_told_to() {
     let server = Mcp::modern().http();
     let file = format!(

@@ -78,13 +78,16 @@ impl FoundSecret {
 #[must_use]
 pub fn redact_at(text: &str, place: &str, findings: &[FoundSecret]) -> String {
     let harmless = |c: char| c.is_ascii_alphanumeric() || "_-.+/=:~%@!,#*".contains(c);
-    match findings.iter().find(|finding| finding.location == place) {
-        Some(finding) if finding.reference.is_some() => redact_url(text).text,
-        Some(finding) if finding.secret_text.reveal().chars().all(harmless) => {
-            redact_url(&finding.redact_in(text)).text
-        }
-        _ => text.to_owned(),
+    let mut here: Vec<&FoundSecret> = findings.iter().filter(|finding| finding.location == place).collect();
+    if here.iter().any(|finding| finding.is_certain) {
+        here.retain(|finding| finding.is_certain);
     }
+    let is_harmless = |finding: &&FoundSecret| finding.secret_text.reveal().chars().all(harmless);
+    if here.is_empty() || !here.iter().all(|finding| finding.reference.is_some() || is_harmless(finding)) {
+        return text.to_owned();
+    }
+    here.retain(|finding| finding.reference.is_none());
+    redact_url(&here.iter().fold(text.to_owned(), |text, finding| finding.redact_in(&text))).text
 }
 
 /// The value of a variable, a header or a login setting for display: what `config get` does not show is hidden.
@@ -120,8 +123,7 @@ fn sensitivity(table: &str, key: &str) -> Sensitivity {
 #[must_use]
 pub fn find_secrets(server_name: &str, server: &ConfigNode) -> Vec<FoundSecret> {
     let mut found = Vec::new();
-    let prefix = to_variable_name(server_name);
-    let prefix = prefix.strip_prefix("INPUT_").unwrap_or(&prefix);
+    let of_server = |word: &str| to_variable_name(&format!("{server_name}_{word}"));
     let mut add = |place: String, variable: String, path: Vec<PathSegment>, text: &str, part: &str| {
         let start = part.as_ptr().addr().saturating_sub(text.as_ptr().addr());
         let secret_text = Secret::new(part);
@@ -140,34 +142,41 @@ pub fn find_secrets(server_name: &str, server: &ConfigNode) -> Vec<FoundSecret> 
         let Some(member) = server.get(table) else { continue };
         for pair in member.value.members() {
             let Some(text) = pair.value.as_str() else { continue };
-            let Some((inner, part)) = secret_part(&pair.key, text) else { continue };
-            let variable = match table {
-                "env" if !inner.is_empty() => format!("{}_{}", to_variable_name(&pair.key), to_variable_name(inner)),
-                "env" => to_variable_name(&pair.key),
-                _ if pair.key.eq_ignore_ascii_case("authorization") => format!("{prefix}_TOKEN"),
-                _ => format!("{prefix}_{}", to_variable_name(&pair.key)),
-            };
-            add(format!("{table}.{}", pair.key), variable, vec![key(table), key(&pair.key)], text, part);
+            for (inner, part) in secret_parts(&pair.key, text) {
+                let variable = match table {
+                    "env" if !inner.is_empty() => {
+                        format!("{}_{}", to_variable_name(&pair.key), to_variable_name(inner))
+                    }
+                    "env" => to_variable_name(&pair.key),
+                    _ if pair.key.eq_ignore_ascii_case("authorization") => of_server("TOKEN"),
+                    _ => of_server(&pair.key),
+                };
+                add(format!("{table}.{}", pair.key), variable, vec![key(table), key(&pair.key)], text, part);
+            }
         }
     }
     if let Some(ConfigValue::Array(items)) = server.get("args").map(|member| &member.value.value) {
         let mut before = "";
         for (index, item) in items.iter().enumerate() {
             let text = item.as_str().unwrap_or_default();
-            if let Some((name, part)) = secret_argument(before, text) {
+            for (name, part) in secrets_in_argument(before, text) {
                 let path = vec![key("args"), PathSegment::Index(index)];
-                add(format!("args[{index}]"), format!("{prefix}_{}", to_variable_name(name)), path, text, part);
+                add(format!("args[{index}]"), of_server(name), path, text, part);
             }
             before = text;
         }
     }
-    if let Some(url) = server.get("url").and_then(|member| member.value.as_str())
-        && let Some((name, part)) = secret_in_url(url)
-    {
-        add("url".to_owned(), format!("{prefix}_{}", to_variable_name(name)), vec![key("url")], url, part);
+    let url = server.get("url").and_then(|member| member.value.as_str()).unwrap_or_default();
+    for (name, part) in secrets_in_url(url) {
+        add("url".to_owned(), of_server(name), vec![key("url")], url, part);
     }
-    let mut possible = possible_secrets(server);
-    possible.retain(|one| !found.iter().any(|other| other.location == one.location));
+    let mut rest = server.clone();
+    found.iter().cloned().for_each(|mut one| one.replace(&mut rest, "${X}"));
+    let mut possible = possible_secrets(&rest);
+    // Of a value with a certain secret, only a further one in a URL is reported.
+    possible.retain(|one| {
+        redact_url(one.secret_text.reveal()).has_redactions || !found.iter().any(|other| other.location == one.location)
+    });
     found.append(&mut possible);
     found
 }
@@ -213,74 +222,71 @@ fn possible_secrets(server: &ConfigNode) -> Vec<FoundSecret> {
     found
 }
 
-/// The secret in a value with this name, and the name of the part that is the secret, unless it is the whole value.
-fn secret_part<'a>(name: &str, text: &'a str) -> Option<(&'a str, &'a str)> {
+/// The secrets in a value with this name, the last one first, so that each can be replaced before those to its left;
+/// and the name of the part that is one, unless it is the whole value.
+fn secret_parts<'a>(name: &str, text: &'a str) -> Vec<(&'a str, &'a str)> {
     // A reference of the client that could not be translated is not a secret.
     if !is_literal(text) || text.contains("{file:") {
-        return None;
+        return Vec::new();
     }
     let bare = ["Bearer ", "bearer ", "Basic ", "token ", "Token "].iter().find_map(|scheme| text.strip_prefix(scheme));
     let part = bare.unwrap_or(text).trim();
     let is_value = !part.is_empty() && !matches!(part, "true" | "false" | "none" | "0" | "1");
     if is_value && (is_likely_secret(name) || is_secret_by_name_and_value(name, part)) {
-        return Some(("", part));
+        return vec![("", part)];
     }
-    known_token(part).map(|part| ("", part)).or_else(|| secret_in_url(text))
+    known_token(part).map_or_else(|| secrets_in_url(text), |part| vec![("", part)])
 }
 
-/// The secret in an argument: after a flag for one, after `=`, or recognized by its form.
-fn secret_argument<'a>(before: &'a str, text: &'a str) -> Option<(&'a str, &'a str)> {
+/// The secrets in an argument: after a flag for one, after `=`, or recognized by its form.
+fn secrets_in_argument<'a>(before: &'a str, text: &'a str) -> Vec<(&'a str, &'a str)> {
     if !is_literal(text) || text.is_empty() {
-        return None;
+        return Vec::new();
     }
     if let Some((flag, value)) = text.split_once('=') {
         if !value.is_empty() && !flag.contains(' ') && is_likely_secret(flag) {
-            return Some((flag.trim_start_matches('-'), value));
+            return vec![(flag.trim_start_matches('-'), value)];
         }
         // Arguments such as `--header=Authorization: Bearer x`.
-        if let Some(found) = secret_in_header(value) {
-            return Some(found);
+        let found = secrets_in_header(value);
+        if !found.is_empty() {
+            return found;
         }
     }
     if before.starts_with('-') && !text.starts_with('-') && !before.contains('=') && is_likely_secret(before) {
-        return Some((before.trim_start_matches('-'), text));
+        return vec![(before.trim_start_matches('-'), text)];
     }
-    secret_in_header(text).or_else(|| known_token(text).map(|part| ("token", part))).or_else(|| secret_in_url(text))
+    match (secrets_in_header(text), known_token(text)) {
+        (found, _) if !found.is_empty() => found,
+        (_, Some(part)) => vec![("token", part)],
+        _ => secrets_in_url(text),
+    }
 }
 
 /// `Name: value`, a header argument of bridges.
-fn secret_in_header(text: &str) -> Option<(&str, &str)> {
-    let (name, value) = text.split_once(':')?;
+fn secrets_in_header(text: &str) -> Vec<(&str, &str)> {
+    let (name, value) = text.split_once(':').unwrap_or_default();
     let plain = !name.is_empty() && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
     if plain && !value.starts_with("//") && is_likely_secret(name) {
-        secret_part(name, value.trim()).map(|(_, part)| (name, part))
+        secret_parts(name, value.trim()).into_iter().map(|(_, part)| (name, part)).collect()
     } else {
-        None
+        Vec::new()
     }
 }
 
-/// The password, a parameter with a secret name, or a key in the path of a URL.
-fn secret_in_url(text: &str) -> Option<(&str, &str)> {
-    if !is_literal(text) {
-        return None;
-    }
-    let (_, rest) = text.split_once("://")?;
-    let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
-    if let Some((user, _)) = authority.rsplit_once('@')
-        && let Some((_, password)) = user.split_once(':')
-        && !password.is_empty()
-    {
-        return Some(("password", password));
-    }
-    let query = rest.split_once('?').map_or("", |(_, query)| query);
-    let query = query.split('#').next().unwrap_or_default();
-    let parameter = query.split('&').find_map(|pair| {
-        let (name, value) = pair.split_once('=')?;
-        (is_likely_secret(name) && !value.is_empty()).then_some((name, value))
-    });
-    let path = rest.split(['?', '#']).next().unwrap_or_default();
-    parameter
-        .or_else(|| path.split('/').skip(1).find(|segment| looks_like_key(segment)).map(|segment| ("key", segment)))
+/// The parameters with a secret name, the keys in the path and the password of a URL, the last one first.
+fn secrets_in_url(text: &str) -> Vec<(&str, &str)> {
+    let Some((_, rest)) = text.split_once("://").filter(|_| is_literal(text)) else { return Vec::new() };
+    let (rest, query) = rest.split('#').next().map_or(("", ""), |url| url.split_once('?').unwrap_or((url, "")));
+    let parameters = query.split('&').filter_map(|pair| pair.split_once('='));
+    let parameters = parameters.filter(|(name, value)| is_likely_secret(name) && !value.is_empty());
+    let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+    let keys = path.split('/').filter(|segment| looks_like_key(segment)).map(|segment| ("key", segment));
+    let user = authority.rsplit_once('@').and_then(|(user, _)| user.split_once(':'));
+    let password = user.map(|(_, password)| ("password", password)).filter(|(_, password)| !password.is_empty());
+    let mut found: Vec<_> = password.into_iter().chain(keys).chain(parameters).collect();
+    found.reverse();
+    found
 }
 
 /// The prefixes of well-known services' tokens.
@@ -472,6 +478,38 @@ mod tests {
         }
         for toml in ["env.DEBUG = '1'", "headers.X-Team = 'core'", "url = 'https://x/mcp?team=a'", "args = ['-y']"] {
             assert_eq!(find_secrets("a", &parse_toml(toml).unwrap()), [], "{toml}");
+        }
+    }
+
+    #[test]
+    fn every_secret_in_a_value_is_replaced_or_reported() {
+        for (theirs, ours, rest) in [
+            (
+                "url = 'https://h/mcp?api_key=A&x=1&client_secret=B#token=C'",
+                "url = 'https://h/mcp?api_key=${A_API_KEY}&x=1&client_secret=${A_CLIENT_SECRET}#token=C'",
+                &[][..],
+            ),
+            (
+                "args = ['--url=postgres://u:p@h/sk_live_4eC39HqLyjWDarjtT1zdp7dc?token=t']",
+                "args = ['--url=postgres://u:${A_PASSWORD}@h/${A_KEY}?token=${A_TOKEN}']",
+                &[],
+            ),
+            (
+                "env.LINK = 'https://u:p@h/?token=t'",
+                "env.LINK = 'https://u:${LINK_PASSWORD}@h/?token=${LINK_TOKEN}'",
+                &[],
+            ),
+            ("url = 'https://h/?token=t&session=s'", "url = 'https://h/?token=${A_TOKEN}&session=s'", &["url"]),
+        ] {
+            let mut server = parse_toml(theirs).unwrap();
+            let (found, other): (Vec<_>, Vec<_>) =
+                find_secrets("a", &server).into_iter().partition(|one| one.is_certain);
+            let places: Vec<_> = other.iter().map(|one| one.location.as_str()).collect();
+            assert_eq!(places, rest, "{theirs}");
+            for mut finding in found {
+                finding.replace(&mut server, &format!("${{{}}}", finding.variable));
+            }
+            assert!(server.is_equivalent(&parse_toml(ours).unwrap()), "{server:?}");
         }
     }
 
