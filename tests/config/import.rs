@@ -312,6 +312,30 @@ fn text_of_another_client_never_becomes_a_reference_of_ours() {
     assert!(!sandbox.work().join("ran").exists());
 }
 
+/// One file that cannot be read hides neither another one nor that nothing was written.
+#[test]
+fn every_file_that_cannot_be_read_is_reported() {
+    let sandbox = Sandbox::new();
+    put(&sandbox, ".codex/config.toml", "[mcp_servers\n");
+    put(&sandbox, ".gemini/settings.json", "{,}");
+    put(&sandbox, ".cursor/mcp.json", r#"{"mcpServers": {"a": {"url": "https://a.example/"}}}"#);
+    let codex = "~/.codex/config.toml:1:13: this is not TOML: unclosed table, expected `]`";
+    let gemini = "~/.gemini/settings.json:1:2: this is not JSON: ";
+    let run = sandbox.mcpipe(["config", "import", "--json"]).run();
+    let problems = run.exits(8).json()["problems"].clone();
+    assert_eq!(problems[0], codex);
+    assert!(problems[1].as_str().unwrap().starts_with(gemini), "{problems}");
+    let run = sandbox.mcpipe(["config", "import"]).run();
+    run.exits(8).stderr_contains(&format!("{codex}\n{gemini}")).stderr_contains(
+        "mcpipe: error: nothing was written to ~/.config/mcpipe/config.toml\n  cannot prompt: not a terminal\n\
+         hint: use --yes to write 1 server\n",
+    );
+    // Without that, the first one is the failure.
+    let run = sandbox.mcpipe(["config", "import", "--yes"]).run();
+    run.exits(3).stderr_contains(&format!("wrote 1 server to ~/.config/mcpipe/config.toml\n{gemini}"));
+    run.stderr_contains("mcpipe: error: ~/.codex/config.toml:1:13: this is not TOML\n");
+}
+
 #[test]
 fn the_variable_of_a_moved_secret_can_be_referred_to() {
     let sandbox = Sandbox::new();

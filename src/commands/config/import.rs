@@ -102,13 +102,16 @@ pub(super) fn import(context: &mut ConfigContext<'_>, args: &ConfigImportArgs) -
         report.notes.push("nothing to write".to_owned());
     }
     report.notes.extend(plain_secrets_note(&plan, written));
-    report.notes.extend(plan.diagnostics.iter().map(|problem| escape_untrusted(&problem.to_string())));
+    let mut problems = plan.diagnostics.iter().map(ToString::to_string).collect::<Vec<_>>();
     let unconfirmed = (count > 0 && !args.dry_run && !written).then(|| {
         Failure::new(ErrorKind::Refused, format!("nothing was written to {shown}"))
             .cause("cannot prompt: not a terminal")
             .hint(format!("use --yes to write {count} {}", server_noun(count)))
     });
-    report.failure = plan.read_failures.into_iter().next().or(unconfirmed);
+    let mut failures = unconfirmed.into_iter().chain(plan.read_failures);
+    report.failure = failures.next();
+    problems.extend(failures.map(|failure| failure.with_hint()));
+    report.notes.extend(problems.iter().map(|problem| escape_untrusted(problem)));
     Ok(report)
 }
 
@@ -291,6 +294,7 @@ fn plan_json(plan: &ImportPlan, environment: &Environment, file: &Path, written:
         .iter()
         .map(|(found, _, count)| json!({ "client": found.client.id(), "file": full_path(&found.path), "servers": count }))
         .collect();
-    let problems: Vec<String> = plan.diagnostics.iter().map(ToString::to_string).collect();
+    let problems = plan.diagnostics.iter().map(ToString::to_string);
+    let problems: Vec<String> = problems.chain(plan.read_failures.iter().map(ToString::to_string)).collect();
     json!({ "file": full_path(file), "written": written, "files": files, "servers": steps, "problems": problems })
 }
