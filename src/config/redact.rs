@@ -33,45 +33,86 @@ pub enum Sensitivity {
 /// written. Without `environment` none is resolved.
 #[must_use]
 pub fn redact_value(text: &str, name: &str, care: Sensitivity, environment: Option<&Environment>) -> Redacted {
-    let mut out = Redacted { text: String::new(), has_redactions: false };
     let Ok(pieces) = expand::parse_template(text) else { return redact_literal(text, name, care) };
+    if care == Sensitivity::Plain {
+        return redact_plain(&pieces, environment);
+    }
+    let mut out = Redacted { text: String::new(), has_redactions: false };
     let alone = pieces.len() == 1;
-    let telling = care == Sensitivity::Secret || (care == Sensitivity::MaybeSecret && looks_secret(name));
+    let environment = environment.filter(|_| care == Sensitivity::MaybeSecret && !looks_secret(name));
     for piece in pieces {
-        match piece {
-            TemplatePart::Literal(part) if !alone && is_auth_scheme(part) => out.text.push_str(part),
-            TemplatePart::Literal(part) => {
-                let shown = redact_literal(part, name, care);
-                out.text.push_str(&shown.text);
-                out.has_redactions |= shown.has_redactions;
-            }
-            // A reference only says where a secret is stored.
-            TemplatePart::Keychain(secret) => out.text.push_str(&format!("${{keychain:{secret}}}")),
-            TemplatePart::Command(line) => {
-                let shown = redact_command(line);
-                out.text.push_str(&format!("${{command:{}}}", shown.text));
-                out.has_redactions |= shown.has_redactions;
-            }
-            TemplatePart::Variable(variable, default) => {
-                let resolved = environment
-                    .filter(|_| !telling && !looks_secret(variable))
-                    .and_then(|environment| environment.get_raw(variable));
-                let resolved =
-                    resolved.map(|held| redact_literal(held, name, care)).filter(|shown| !shown.has_redactions);
-                match (resolved, default) {
-                    (Some(shown), None) => out.text.push_str(&shown.text),
-                    (Some(shown), Some(_)) if !shown.text.is_empty() => out.text.push_str(&shown.text),
-                    (_, None) => out.text.push_str(&format!("${{{variable}}}")),
-                    (_, Some(default)) => {
-                        let shown = redact_value(default, name, care, None);
-                        out.text.push_str(&format!("${{{variable}:-{}}}", shown.text));
-                        out.has_redactions |= shown.has_redactions;
-                    }
-                }
-            }
+        let shown = match piece {
+            TemplatePart::Literal(part) if !alone && is_auth_scheme(part) => visible(part),
+            TemplatePart::Literal(part) => redact_literal(part, name, care),
+            _ => resolve_variable(piece, environment)
+                .map(|held| redact_literal(held, name, care))
+                .filter(|shown| !shown.has_redactions)
+                .unwrap_or_else(|| redact_reference(piece, name, care)),
+        };
+        out.text.push_str(&shown.text);
+        out.has_redactions |= shown.has_redactions;
+    }
+    out
+}
+
+/// Text in which only parts of URLs are secrets. Whether a reference is such a part depends on where it stands, so the
+/// text is judged as a whole. References are resolved if that adds no secret.
+fn redact_plain(pieces: &[TemplatePart<'_>], environment: Option<&Environment>) -> Redacted {
+    // It has the form of a reference, and cannot be one.
+    let placeholder = |at: usize| format!("${{\0{at}}}");
+    let join = |held: &dyn Fn(TemplatePart<'_>) -> Option<String>| {
+        let texts = pieces.iter().enumerate().map(|(at, piece)| match piece {
+            TemplatePart::Literal(part) => (*part).to_owned(),
+            _ => held(*piece).unwrap_or_else(|| placeholder(at)),
+        });
+        redact_url(&texts.collect::<String>())
+    };
+    let written = join(&|_| None);
+    let adds_secret = |other: &Redacted| other.text.matches(REDACTED).count() > written.text.matches(REDACTED).count();
+    let with_defaults = join(&|piece| match piece {
+        // What is a secret wherever it stands does not count.
+        TemplatePart::Variable(_, Some(default)) => {
+            Some(redact_value(default, "", Sensitivity::Plain, None).text.replace(REDACTED, "${_}"))
+        }
+        _ => None,
+    });
+    let care = if adds_secret(&with_defaults) { Sensitivity::Secret } else { Sensitivity::Plain };
+    let resolved = join(&|piece| resolve_variable(piece, environment).map(str::to_owned));
+    let mut out = if adds_secret(&resolved) { written } else { resolved };
+    for (at, piece) in pieces.iter().enumerate().filter(|(_, piece)| !matches!(piece, TemplatePart::Literal(_))) {
+        let place = placeholder(at);
+        if out.text.contains(&place) {
+            let shown = redact_reference(*piece, "", care);
+            out.text = out.text.replace(&place, &shown.text);
+            out.has_redactions |= shown.has_redactions;
         }
     }
     out
+}
+
+/// What a variable holds, if that may be shown and is not the default.
+fn resolve_variable<'a>(piece: TemplatePart<'_>, environment: Option<&'a Environment>) -> Option<&'a str> {
+    let TemplatePart::Variable(variable, default) = piece else { return None };
+    let held = environment.filter(|_| !looks_secret(variable))?.get_raw(variable);
+    held.filter(|held| default.is_none() || !held.is_empty())
+}
+
+/// A reference as it is written, which only says where a secret is stored, without secrets in what it contains.
+fn redact_reference(piece: TemplatePart<'_>, name: &str, care: Sensitivity) -> Redacted {
+    let around = |before: &str, shown: Redacted| Redacted { text: format!("${{{before}{}}}", shown.text), ..shown };
+    match piece {
+        TemplatePart::Literal(part) => redact_literal(part, name, care),
+        TemplatePart::Keychain(secret) => around("keychain:", visible(secret)),
+        TemplatePart::Command(line) => around("command:", redact_command(line)),
+        TemplatePart::Variable(variable, None) => around(variable, visible("")),
+        TemplatePart::Variable(variable, Some(default)) => {
+            around(&format!("{variable}:-"), redact_value(default, name, care, None))
+        }
+    }
+}
+
+fn visible(text: &str) -> Redacted {
+    Redacted { text: text.to_owned(), has_redactions: false }
 }
 
 /// A command line as it is written, unless one of its words is a secret.
@@ -82,29 +123,20 @@ fn redact_command(line: &str) -> Redacted {
         let words: Vec<String> = shown.into_iter().map(|word| word.text).collect();
         Redacted { text: words.join(" "), has_redactions: true }
     } else {
-        Redacted { text: line.to_owned(), has_redactions: false }
+        visible(line)
     }
 }
 
 fn redact_literal(text: &str, name: &str, care: Sensitivity) -> Redacted {
     let safe = match care {
-        Sensitivity::Plain => return Redacted { has_redactions: false, text: text.to_owned() }.redact_url_parts(),
+        Sensitivity::Plain => {
+            let shown = redact_path_keys(&hide_in_url(text, REDACTED));
+            return Redacted { has_redactions: shown != text, text: shown };
+        }
         Sensitivity::MaybeSecret => !looks_secret(name) && is_clearly_not_secret(text),
         Sensitivity::Secret => text.is_empty(),
     };
-    if safe {
-        Redacted { text: text.to_owned(), has_redactions: false }
-    } else {
-        Redacted { text: REDACTED.into(), has_redactions: true }
-    }
-}
-
-impl Redacted {
-    /// Hides the password, secret parameters and keys in the path of a URL.
-    fn redact_url_parts(self) -> Self {
-        let text = redact_path_keys(&hide_in_url(&self.text, REDACTED));
-        Redacted { has_redactions: self.has_redactions || text != self.text, text }
-    }
+    if safe { visible(text) } else { Redacted { text: REDACTED.into(), has_redactions: true } }
 }
 
 /// A URL (or any text) in displayable form, where only parts of URLs are secrets.
@@ -167,7 +199,9 @@ mod tests {
     use std::path::Path;
 
     fn redact(text: &str, name: &str, care: Sensitivity) -> String {
-        let environment = Environment::new([("TEAM", "core"), ("API_TOKEN", "s3cret")], Path::new("/"));
+        let key = "550e8400-e29b-41d4-a716-446655440000";
+        let known = [("TEAM", "core"), ("API_TOKEN", "s3cret"), ("WS", key), ("LINK", "https://u:p@h/"), ("NONE", "")];
+        let environment = Environment::new(known, Path::new("/"));
         redact_value(text, name, care, Some(&environment)).text
     }
 
@@ -206,6 +240,28 @@ mod tests {
             assert_eq!(redact(text, name, Sensitivity::MaybeSecret), expected, "{name}");
         }
         assert_eq!(redact("x", "client_secret", Sensitivity::Secret), REDACTED);
+    }
+
+    #[test]
+    fn a_variable_is_not_resolved_where_only_a_secret_can_stand() {
+        for (text, shown) in [
+            ("https://h/mcp?api_key=${TEAM}", "https://h/mcp?api_key=${TEAM}"),
+            ("https://h/mcp?api_key=${TEAM}&a=${TEAM}", "https://h/mcp?api_key=${TEAM}&a=${TEAM}"),
+            ("https://me:${TEAM}@h/", "https://me:${TEAM}@h/"),
+            ("https://${TEAM}@h/", "https://${TEAM}@h/"),
+            ("https://${TEAM}:${keychain:p}@h/${TEAM}", "https://core:${keychain:p}@h/core"),
+            ("https://me:pw@${TEAM}.h/", "https://[redacted]@core.h/"),
+            ("https://h/s/${WS}/mcp", "https://h/s/${WS}/mcp"),
+            ("https://h/${TEAM}/mcp?a=${TEAM}", "https://h/core/mcp?a=core"),
+            ("${LINK}mcp", "${LINK}mcp"),
+            ("https://h/?token=${NOPE:-hunter2}", "https://h/?token=${NOPE:-[redacted]}"),
+            ("https://h/?a=${NOPE:-b}", "https://h/?a=${NOPE:-b}"),
+            ("${NOPE:-https://h/?token=x}", "${NOPE:-https://h/?token=[redacted]}"),
+            ("https://h/?key=${command:op read 'op://a/b?c=d'}", "https://h/?key=${command:op read 'op://a/b?c=d'}"),
+            ("https://h/?a=x${NONE}${NONE:-y}", "https://h/?a=x${NONE:-y}"),
+        ] {
+            assert_eq!(redact(text, "url", Sensitivity::Plain), shown, "{text}");
+        }
     }
 
     #[test]

@@ -58,13 +58,15 @@ pub fn hide_in_url(text: &str, mark: &str) -> String {
     let (scheme, rest) = text.split_at(text.find("://").map_or(0, |at| at + "://".len()));
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
     let (authority, tail) = rest.split_at(end);
+    // Neither a reference nor the mark is a secret.
+    let is_shown = |user: &str| {
+        let held = user.split_once(':').map_or(user, |(_, password)| password);
+        held == mark || is_reference(held)
+    };
     let authority = match authority.rsplit_once('@') {
         // In a text without a scheme, `@` may be part of a name: `npm:package@1.0`.
         Some(_) if scheme.is_empty() => authority.to_owned(),
-        // Neither a reference to a password nor the mark is a secret.
-        Some((user, _)) if user.split_once(':').is_some_and(|(_, held)| held == mark || is_reference(held)) => {
-            authority.to_owned()
-        }
+        Some((user, _)) if is_shown(user) => authority.to_owned(),
         Some((_, host)) => format!("{mark}@{host}"),
         None => authority.to_owned(),
     };
@@ -138,6 +140,7 @@ mod tests {
         for (url, shown) in [
             ("https://u:p@h:1/x?a=1&api_key=k&token=${T}", "https://…@h:1/x?a=1&api_key=…&token=${T}"),
             ("https://u:${P}@h/x", "https://u:${P}@h/x"),
+            ("https://${P}@h/x", "https://${P}@h/x"),
             ("https://h/x@y", "https://h/x@y"),
             ("https://h#b", "https://h#b"),
             ("text", "text"),
