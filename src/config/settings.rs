@@ -294,8 +294,9 @@ impl ConfiguredServer {
         let section = self.section_name();
         let table = CheckedTable { node: &self.entry, keys: SERVER_KEYS, section: &section };
         let mut reader = ValueReader::new(&self.source, environment, secrets);
+        reader.own_variables = self.directory_variables(environment);
         let env = reader.string_map(table, "env");
-        reader.own_variables = self.own_variables(environment, &env);
+        reader.own_variables = self.own_variables(&env, std::mem::take(&mut reader.own_variables));
         let confirm = reader.string(table, "confirm").as_deref().and_then(ConfirmPolicy::parse);
         let settings = ServerSettings {
             source: Arc::clone(&self.source),
@@ -343,9 +344,21 @@ impl ConfiguredServer {
         if reader.diagnostics.is_empty() { Ok(settings) } else { Err(reader.diagnostics) }
     }
 
-    /// What `${VAR}` means in the other values of the entry before the environment is asked: its own `env`; in the file
-    /// of a project for Claude Code, also the variables that Claude Code itself sets.
-    fn own_variables(&self, environment: &Environment, env: &[(String, Spanned<String>)]) -> Vec<(String, String)> {
+    /// What `${VAR}` means in the file of a project for Claude Code: the variables that Claude Code itself sets.
+    fn directory_variables(&self, environment: &Environment) -> Vec<(String, String)> {
+        let json = self.source.format == ConfigFormat::Json;
+        let unset = CLIENT_DIRECTORY_VARIABLES.iter().filter(|name| json && environment.get_raw(name).is_none());
+        let directory = self.source.directory().to_string_lossy();
+        unset.map(|name| ((*name).to_owned(), directory.clone().into_owned())).collect()
+    }
+
+    /// What `${VAR}` means in the other values of the entry before the environment is asked: its own `env`, and then
+    /// these directories.
+    fn own_variables(
+        &self,
+        env: &[(String, Spanned<String>)],
+        directories: Vec<(String, String)>,
+    ) -> Vec<(String, String)> {
         let mut own: Vec<_> = env.iter().map(|(name, set)| (name.clone(), set.value.clone())).collect();
         // One whose value is missing has been reported already.
         for name in self.entry.get("env").map(|member| member.value.members()).unwrap_or_default() {
@@ -353,11 +366,7 @@ impl ConfiguredServer {
                 own.push((name.key.clone(), String::new()));
             }
         }
-        if self.source.format == ConfigFormat::Json {
-            let unset = CLIENT_DIRECTORY_VARIABLES.iter().filter(|name| environment.get_raw(name).is_none());
-            let directory = self.source.directory().to_string_lossy();
-            own.extend(unset.map(|name| ((*name).to_owned(), directory.clone().into_owned())));
-        }
+        own.extend(directories);
         own
     }
 

@@ -211,7 +211,8 @@ fn servers_at_the_top_level_of_a_file_are_read() {
     let words = program.words();
     let flat = json!({
         "$schema": "https://example.com/schema.json",
-        "local": {"command": words[0], "args": [words[1], "${CLAUDE_PLUGIN_ROOT}/data", "${CLAUDE_PROJECT_DIR}"]},
+        "local": {"command": words[0], "args": [words[1], "${CLAUDE_PLUGIN_ROOT}/data", "${CLAUDE_PROJECT_DIR}", "${DB}"],
+            "env": {"DB": "${CLAUDE_PLUGIN_ROOT}/db"}},
         "remote": {"type": "http", "url": remote.url("/mcp")},
     });
     let direct = project_file(&flat.to_string());
@@ -219,14 +220,16 @@ fn servers_at_the_top_level_of_a_file_are_read() {
     direct.mcpipe(["list", "local"]).run().exits(0);
     direct.mcpipe(["list", "remote"]).run().exits(0);
     let started = program.wait_until_all_ended();
-    assert_eq!(started[0].args, [format!("{work}/data"), work]);
+    let database = format!("{work}/db");
+    assert_eq!(started[0].args, [format!("{work}/data"), work, database.clone()]);
+    assert_eq!(started[0].env["DB"], database);
 
     // The same by import, from any place.
     for path in ["../work/.mcp.json", "../work/plugin/.mcp.json", "../work/servers.json"] {
         let sandbox = Sandbox::new();
         let mut flat = flat.clone();
         if path.ends_with("servers.json") {
-            flat["local"]["args"] = json!([words[1]]);
+            flat["local"] = json!({"command": words[0], "args": [words[1]]});
         }
         let file = put(&sandbox, path, &flat.to_string());
         sandbox.mcpipe(["config", "import", file.to_str().unwrap(), "--yes"]).cwd("/").run().exits(0);
