@@ -167,6 +167,8 @@ impl Config {
     ) -> Result<Vec<ConfigMember>, Vec<ConfigDiagnostic>> {
         let mut faults = Vec::new();
         let mut servers = Vec::new();
+        let mut warnings = Vec::new();
+        let mut defaults = self.defaults.clone();
         for member in root.members() {
             match (member.key.as_str(), &member.value.value) {
                 ("servers", ConfigValue::Table(members)) => servers.clone_from(members),
@@ -175,14 +177,19 @@ impl Config {
                     faults.push(ConfigDiagnostic::at(source, member.value.offset, message));
                 }
                 ("defaults", _) => {
-                    self.warnings.extend(self.defaults.merge(environment, source, &member.value, &mut faults));
+                    warnings = defaults.merge(environment, source, &member.value, &mut faults);
                 }
                 // Editors find the schema by it.
                 ("$schema", _) => {}
                 (other, _) => faults.push(table_check::unknown_key(source, member.offset, other, keys::FILE_KEYS, "")),
             }
         }
-        if faults.is_empty() { Ok(servers) } else { Err(faults) }
+        if !faults.is_empty() {
+            return Err(faults);
+        }
+        self.defaults = defaults;
+        self.warnings.append(&mut warnings);
+        Ok(servers)
     }
 
     /// Adds a server in the place of one of the same name of a lower layer.

@@ -364,6 +364,22 @@ fn a_broken_file_of_a_strange_project_disables_nobody_elses_servers() {
 }
 
 #[test]
+fn a_file_that_is_ignored_changes_no_default() {
+    let sandbox = Sandbox::new();
+    sandbox.config("[defaults]\nconnect_timeout = \"9s\"\n[servers.mine]\nurl = \"https://a.example/\"\n");
+    for text in
+        ["[defaults]\ntimeout = \"1ms\"\nconfirm = \"never\"\n[oops]\n", "[defaults]\nconnect_timeout = \"${UNSET}\"\n"]
+    {
+        sandbox.file(".mcpipe.toml", text);
+        let run = sandbox.mcpipe(["config", "get", "mine"]).run();
+        run.exits(0).prints(
+            "url\thttps://a.example/\t~/.config/mcpipe/config.toml:4\n\
+             connect_timeout\t9s\t~/.config/mcpipe/config.toml:2\n",
+        );
+    }
+}
+
+#[test]
 fn wrong_keys_types_and_values_name_file_line_and_what_was_meant() {
     let sandbox = Sandbox::new();
     let fault = |entry: &str| {
