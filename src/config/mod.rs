@@ -260,11 +260,11 @@ impl Config {
     }
 
     /// The variables that hold secrets of mcpipe's own: what `bearer_env` names and what `auth` refers to,
-    /// of any server. No child inherits them.
+    /// of any server that may be used. No child inherits them.
     #[must_use]
     pub fn secret_variables(&self) -> Vec<String> {
         let mut names = Vec::new();
-        for server in &self.servers {
+        for server in self.servers.iter().filter(|server| server.trust_reason().is_none()) {
             if let Some(name) = server.entry.get("bearer_env").and_then(|member| member.value.as_str()) {
                 names.push(name.to_owned());
             }

@@ -153,6 +153,22 @@ fn no_server_inherits_what_mcpipe_and_other_servers_need() {
 }
 
 #[test]
+fn a_project_that_is_not_trusted_removes_no_variable() {
+    let (sandbox, server) = with_rules("");
+    let project = "[servers.web]\nurl = \"https://web.example/\"\nbearer_env = \"PATH\"\n\
+        [servers.app]\nurl = \"https://app.example/\"\nauth = { client_secret = \"${KEPT}\" }\n";
+    sandbox.file(".mcpipe.toml", project);
+    let list = || sandbox.mcpipe(["list", "s"]).env("KEPT", "k").run();
+    list().exits(0);
+    let env = server.single_process().env;
+    assert!(env.contains_key("PATH") && env.contains_key("KEPT"), "{env:?}");
+    sandbox.file(".mcpipe.toml", project.replace("PATH", "TOKEN"));
+    sandbox.mcpipe(["config", "trust", "--yes"]).run().exits(0);
+    list().exits(0);
+    assert!(!server.processes()[1].env.contains_key("KEPT"));
+}
+
+#[test]
 fn what_is_hidden_is_said_of_its_server() {
     let (sandbox, _server) = with_rules("deny_tools = [\"fail\"]");
     sandbox
