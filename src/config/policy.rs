@@ -1,8 +1,9 @@
 //! Which tools of a server may be listed and called, and when a call needs confirmation.
 
 use std::path::PathBuf;
+use std::str::Chars;
 
-use globset::{Glob, GlobMatcher};
+use regex::Regex;
 
 use crate::protocol::views::ListItem;
 
@@ -85,8 +86,64 @@ impl ToolPolicy {
 ///
 /// # Errors
 /// Why it is invalid.
-pub fn compile_glob(text: &str) -> Result<GlobMatcher, String> {
-    Glob::new(text).map(|glob| glob.compile_matcher()).map_err(|error| error.kind().to_string())
+pub fn compile_glob(text: &str) -> Result<Regex, String> {
+    let mut pattern = r"(?s)\A".to_owned();
+    let mut rest = text.chars();
+    let mut groups = 0;
+    while let Some(c) = rest.next() {
+        match c {
+            '*' => pattern.push_str(".*"),
+            '?' => pattern.push('.'),
+            '[' => push_class(&mut rest, &mut pattern)?,
+            '{' => {
+                groups += 1;
+                pattern.push_str("(?:");
+            }
+            ',' if groups > 0 => pattern.push('|'),
+            '}' if groups == 0 => return Err("unopened alternate group; missing '{'".to_owned()),
+            '}' => {
+                groups -= 1;
+                pattern.push(')');
+            }
+            '\\' => push_literal(rest.next().ok_or("dangling '\\'")?, &mut pattern),
+            c => push_literal(c, &mut pattern),
+        }
+    }
+    if groups > 0 {
+        return Err("unclosed alternate group; missing '}'".to_owned());
+    }
+    pattern.push_str(r"\z");
+    Regex::new(&pattern).map_err(|error| error.to_string())
+}
+
+/// Adds the class that follows a `[`. A `]` is a member at its start, and a `-` at its start or end.
+fn push_class(rest: &mut Chars<'_>, pattern: &mut String) -> Result<(), String> {
+    let text = rest.as_str();
+    let body = text.strip_prefix(['!', '^']).unwrap_or(text);
+    pattern.push_str(if body.len() < text.len() { "[^" } else { "[" });
+    let first = body.chars().next().map_or(0, char::len_utf8);
+    let end = first + body[first..].find(']').ok_or("unclosed character class; missing ']'")?;
+    let members: Vec<char> = body[..end].chars().collect();
+    let mut members = members.as_slice();
+    while let [from, after @ ..] = members {
+        push_literal(*from, pattern);
+        members = after;
+        if let ['-', to, after @ ..] = members {
+            if to < from {
+                return Err(format!("invalid range; '{from}' > '{to}'"));
+            }
+            pattern.push('-');
+            push_literal(*to, pattern);
+            members = after;
+        }
+    }
+    pattern.push(']');
+    *rest = body[end + 1..].chars();
+    Ok(())
+}
+
+fn push_literal(c: char, pattern: &mut String) {
+    pattern.push_str(&regex::escape(c.encode_utf8(&mut [0; 4])));
 }
 
 fn glob_matches(text: &str, tool: &str) -> Result<bool, String> {
@@ -99,6 +156,7 @@ fn glob_matches(text: &str, tool: &str) -> Result<bool, String> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
     fn policy(allow: Option<&[&str]>, deny: &[&str]) -> ToolPolicy {
@@ -118,6 +176,40 @@ mod tests {
         }
         assert!(!policy(None, &["a*"]).permits("a/b.c"));
         assert!(policy(None, &["a"]).permits("A"), "names differ by case");
+    }
+
+    #[test]
+    fn globs_match_whole_names_by_their_characters() {
+        for (glob, matching, others) in [
+            ("delete{,_all}", &["delete", "delete_all"][..], &["delete_", "delete_all_"][..]),
+            ("supprim?", &["supprimé", "supprime"], &["supprim", "supprimés"]),
+            ("[à-é]*", &["ça", "é"], &["a", ""]),
+            ("[!a-c]x", &["éx", "dx", "\nx"], &["ax", "x", "ééx"]),
+            ("[^a]", &["b"], &["a"]),
+            ("[]-]a", &["]a", "-a"], &["a"]),
+            ("[a-]b", &["-b", "ab"], &["b"]),
+            ("[[]x[]][{]", &["[x]{"], &["x"]),
+            ("[\\][&&a]", &["\\&", "\\a"], &["a"]),
+            ("a.b+(c)|d", &["a.b+(c)|d"], &["axb+(c)|d", "d"]),
+            ("{a,{b,c}*}d", &["ad", "bd", "cxd"], &["d", "bx"]),
+            ("a,b", &["a,b"], &["a"]),
+            ("\\*", &["*"], &["a", "\\"]),
+            ("*", &["", "a\nb/c"], &[]),
+        ] {
+            let compiled = compile_glob(glob).unwrap();
+            assert!(matching.iter().all(|name| compiled.is_match(name)), "{glob}");
+            assert!(!others.iter().any(|name| compiled.is_match(name)), "{glob}");
+        }
+        for (glob, why) in [
+            ("a[", "unclosed character class; missing ']'"),
+            ("a[]", "unclosed character class; missing ']'"),
+            ("[z-a]", "invalid range; 'z' > 'a'"),
+            ("{a", "unclosed alternate group; missing '}'"),
+            ("a}", "unopened alternate group; missing '{'"),
+            ("a\\", "dangling '\\'"),
+        ] {
+            assert_eq!(compile_glob(glob).err().as_deref(), Some(why), "{glob}");
+        }
     }
 
     #[test]
