@@ -68,15 +68,26 @@ pub fn config_paths(environment: &Environment, flag: Option<&Path>) -> Vec<Confi
 #[must_use]
 pub fn find_upwards(environment: &Environment, name: &str) -> Option<PathBuf> {
     let cwd = environment.cwd()?;
-    // Links in the working directory are already resolved; the home directory may be behind one.
-    let home = environment.home();
-    let real = home.and_then(|home| home.canonicalize().ok());
-    let ends = |dir: &Path| dir.parent().is_none() || Some(dir) == home || Some(dir) == real.as_deref();
+    let homes = home_directories(environment);
+    let ends = |dir: &Path| dir.parent().is_none() || homes.iter().any(|home| home == dir);
     cwd.ancestors()
         .enumerate()
         .take_while(|(depth, dir)| *depth == 0 || !ends(dir))
         .map(|(_, dir)| dir.join(name))
         .find(|file| file.is_file())
+}
+
+/// Whether this is the home directory.
+#[must_use]
+pub fn is_home(environment: &Environment, directory: &Path) -> bool {
+    home_directories(environment).iter().any(|home| home == directory)
+}
+
+/// The home directory as it is named and, since it may be behind a link, as the working directory names it.
+fn home_directories(environment: &Environment) -> Vec<PathBuf> {
+    let home = environment.home().map(Path::to_owned);
+    let real = home.as_ref().and_then(|home| home.canonicalize().ok());
+    home.into_iter().chain(real).collect()
 }
 
 /// The path below the working directory, unless it is absolute.

@@ -182,9 +182,14 @@ pub(crate) fn discover_on(
     only: Option<ImportClient>,
 ) -> Vec<ClientFile> {
     let mut all: Vec<ClientFile> = Vec::new();
+    // The home directory may be behind a link.
+    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let is_same = |one: &ClientFile, other: &ClientFile| {
+        one.path == other.path || (one.client == other.client && real(&one.path) == real(&other.path))
+    };
     for client in ImportClient::all().filter(|client| only.is_none_or(|only| only == *client)) {
         for found in candidate_files(environment, platform, client) {
-            if found.path.is_file() && !all.iter().any(|other| other.path == found.path) {
+            if found.path.is_file() && !all.iter().any(|other| is_same(other, &found)) {
                 all.push(found);
             }
         }
@@ -252,7 +257,7 @@ impl BaseDirs<'_> {
         let depth = Path::new(name).components().count();
         let project = path.ancestors().nth(depth).map(Path::to_owned);
         // In the home directory it is the user's own file.
-        let project = project.filter(|project| Some(project.as_path()) != self.home);
+        let project = project.filter(|project| !paths::is_home(self.environment, project));
         Some(ClientFile { client, path, project })
     }
 }
@@ -434,6 +439,16 @@ mod tests {
         let found = discover_on(&at(&home), Platform::Linux, Some(ImportClient::Cursor));
         assert_eq!(found.len(), 1);
         assert_eq!(found[0].project, None);
+        // A home directory behind a link, of which the working directory has the real name.
+        #[cfg(unix)]
+        {
+            let link = root.path().join("link");
+            std::os::unix::fs::symlink(&home, &link).unwrap();
+            let environment = Environment::new([("HOME", link.to_str().unwrap())], &home.canonicalize().unwrap());
+            let found = discover_on(&environment, Platform::Linux, Some(ImportClient::Cursor));
+            let cursor = link.join(".cursor/mcp.json");
+            assert_eq!(found, [ClientFile { client: ImportClient::Cursor, path: cursor, project: None }]);
+        }
     }
 
     #[test]

@@ -33,7 +33,7 @@ pub use crate::config::import::client_file::{ImportedFile, ImportedServer};
 pub use crate::config::import::clients::{
     ClientFile, ImportClient, Platform, client_files, discover_files, searched_paths,
 };
-use crate::config::paths::absolute_path;
+use crate::config::paths::{absolute_path, is_home};
 use crate::config::source::parse_file;
 use crate::env::Environment;
 use crate::error::{ErrorKind, Failure, Result};
@@ -92,7 +92,7 @@ pub fn recognize_file(environment: &Environment, path: &Path) -> Result<ClientFi
             .cause("it has none of mcpServers, servers, mcp, mcp_servers and context_servers"));
     };
     let project = depth.and_then(|depth| path.ancestors().nth(depth)).map(Path::to_owned);
-    Ok(ClientFile { client, project: project.filter(|dir| Some(dir.as_path()) != environment.home()), path })
+    Ok(ClientFile { client, project: project.filter(|dir| !is_home(environment, dir)), path })
 }
 
 /// The client of a file in an unknown location, and how many directories up the directory of its project is.
