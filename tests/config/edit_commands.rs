@@ -195,6 +195,41 @@ fn add_writes_what_was_meant_and_says_what_is_missing() {
     .assert_eq(&config(&sandbox, &["list"]));
 }
 
+/// In a file, a relative path starts in the directory of the file.
+#[test]
+fn add_writes_paths_that_mean_the_same_in_the_file() {
+    let sandbox = Sandbox::new();
+    let recording = sandbox.path().join("work/rec.jsonl");
+    let server = Mcp::modern().http();
+    let run = sandbox.mcpipe(["list", &server.url("/mcp"), "--record", "rec.jsonl"]).run();
+    run.exits(0);
+    let shown = |words: &[&str], options: &[&str]| {
+        let run = sandbox
+            .mcpipe(["config", "add", "s", "--dry-run"])
+            .args(options.iter().copied())
+            .args(words.iter().copied());
+        let run = run.run();
+        run.exits(0).stdout().replace(sandbox.path().to_str().unwrap(), "[ROOT]")
+    };
+    for (words, project, user) in [
+        (&["unix:run/s.sock"][..], "url = \"unix:./run/s.sock\"\n", "url = \"unix:[ROOT]/work/run/s.sock\"\n"),
+        (&["unix:///run/s.sock"], "url = \"unix:/run/s.sock\"\n", "url = \"unix:/run/s.sock\"\n"),
+        (&["unix:~/s.sock"], "url = \"unix:~/s.sock\"\n", "url = \"unix:~/s.sock\"\n"),
+        (&["unix:${RUN}/s"], "url = \"unix:${RUN}/s\"\n", "url = \"unix:${RUN}/s\"\n"),
+        (&["replay:rec.jsonl"], "url = \"replay:./rec.jsonl\"\n", "url = \"replay:[ROOT]/work/rec.jsonl\"\n"),
+        (&["--", "bin/srv"], "command = \"./bin/srv\"\n", "command = \"[ROOT]/work/bin/srv\"\n"),
+        (&["--", "${TOOLS}/srv"], "command = \"${TOOLS}/srv\"\n", "command = \"${TOOLS}/srv\"\n"),
+        (&["--", "~/srv"], "command = \"~/srv\"\n", "command = \"~/srv\"\n"),
+    ] {
+        assert_eq!(shown(words, &["--project"]), format!("[servers.s]\n{project}"), "{words:?}");
+        assert_eq!(shown(words, &[]), format!("[servers.s]\n{user}"), "{words:?}");
+    }
+    // It is used from anywhere.
+    sandbox.mcpipe(["config", "add", "s", "replay:rec.jsonl"]).run().exits(0);
+    sandbox.mcpipe(["list", "s"]).cwd("/").run().exits(0);
+    assert!(recording.exists());
+}
+
 #[test]
 fn add_with_check_connects_first_and_adds_nothing_where_that_fails() {
     let good = Mcp::modern().http();

@@ -117,7 +117,7 @@ fn entry_toml(context: &ConfigContext<'_>, args: &ConfigAddArgs, file: &Path) ->
     let mut entry = Table::new();
     let (is_url, words) = url_or_command(context, args)?;
     if is_url {
-        entry.insert("url", value(words.concat()));
+        entry.insert("url", value(url_in_file(context, &words.concat(), file, args.project)));
     } else {
         let (program, arguments) = words.split_first().ok_or_else(|| Failure::new(ErrorKind::Usage, "no program"))?;
         let relative = is_path(program) && Path::new(program).is_relative();
@@ -142,6 +142,16 @@ fn entry_toml(context: &ConfigContext<'_>, args: &ConfigAddArgs, file: &Path) ->
     servers.insert(&args.name, Item::Table(entry));
     document.insert("servers", Item::Table(servers));
     Ok(document.to_string())
+}
+
+/// A URL as it is written into a file, where paths are relative to that file.
+fn url_in_file(context: &ConfigContext<'_>, url: &str, file: &Path, project: bool) -> String {
+    let in_file = |path: &str| path_in_file(context.environment, Path::new(path), file, project);
+    match (parse::unix_socket_path(url), parse::recording_path(url)) {
+        (Some(socket), _) => format!("unix:{}", in_file(socket)),
+        (_, Some(recording)) => format!("replay:{}", in_file(recording)),
+        _ => url.to_owned(),
+    }
 }
 
 /// The server: a URL, or the words of a command.

@@ -273,9 +273,14 @@ pub(super) fn target_layer(context: &ConfigContext<'_>, project: bool) -> Layer 
 }
 
 /// A path as it is written into a file: relative inside the project, `~/…` inside the home directory, otherwise
-/// absolute.
+/// absolute. A variable at its start is left to say which.
 pub(super) fn path_in_file(environment: &Environment, path: &Path, file: &Path, project: bool) -> String {
-    let full: PathBuf = paths::absolute_path(environment, path).components().collect();
+    let text = path.to_string_lossy();
+    if text.starts_with("${") {
+        return text.into_owned();
+    }
+    let path = environment.expand_tilde(&text);
+    let full: PathBuf = paths::absolute_path(environment, Path::new(&path)).components().collect();
     let below = file.parent().filter(|_| project).and_then(|directory| full.strip_prefix(directory).ok());
     match below {
         Some(rest) if rest.as_os_str().is_empty() => ".".to_owned(),
