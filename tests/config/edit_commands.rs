@@ -231,6 +231,21 @@ fn add_writes_paths_that_mean_the_same_in_the_file() {
 }
 
 #[test]
+fn a_name_that_is_proposed_is_accepted() {
+    let sandbox = Sandbox::new();
+    for (name, near) in
+        [("_foo", Some("foo")), ("é-x", Some("x")), ("foo.é", Some("foo")), ("_/.a b/", Some("a-b")), ("é", None)]
+    {
+        let run = sandbox.mcpipe(["config", "add", name, "https://a.example/", "--dry-run"]).run();
+        let hint = run.exits(2).stderr().lines().find_map(|line| line.strip_prefix("hint: ").map(str::to_owned));
+        assert_eq!(hint, near.map(|near| format!("use '{near}'")), "{name}");
+        if let Some(near) = near {
+            sandbox.mcpipe(["config", "add", near, "https://a.example/", "--dry-run"]).run().exits(0);
+        }
+    }
+}
+
+#[test]
 fn add_with_check_connects_first_and_adds_nothing_where_that_fails() {
     let good = Mcp::modern().http();
     let stdio = Mcp::legacy("2025-06-18").stdio();

@@ -11,6 +11,7 @@ use super::show::full_path;
 use crate::config::file::rewrite;
 use crate::config::file::rewrite::RewriteError;
 use crate::config::file::write;
+use crate::config::import::client_file::sanitized_server_name;
 use crate::config::origin::{ConfigFormat, Layer};
 use crate::config::{Config, ConfiguredServer, paths, trust};
 use crate::env::{self, Environment};
@@ -187,8 +188,8 @@ pub(in crate::commands) fn check_name(noun: &str, name: &str) -> Result<()> {
     }
     let failure = Failure::new(ErrorKind::Usage, format!("'{name}' is not a valid {noun} name"))
         .cause("a name consists of letters, digits, '_', '-', '.' and '/', begins with a letter or digit, and does not end with '.' or '/'");
-    let near: String = crate::config::file::mcp_json::sanitize_name(name).chars().filter(char::is_ascii).collect();
-    Err(if near.is_empty() { failure } else { failure.hint(format!("use '{near}'")) })
+    let near = name.contains(|c: char| c.is_ascii_alphanumeric()).then(|| sanitized_server_name(name));
+    Err(near.into_iter().fold(failure, |failure, near| failure.hint(format!("use '{near}'"))))
 }
 
 const TEMPLATE: &str = "\

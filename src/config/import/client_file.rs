@@ -71,10 +71,10 @@ pub(super) fn open_file(environment: &Environment, path: &Path) -> Result<Config
 }
 
 /// A name that `config add` would accept: letters, digits, `_`, `-`, `.` and `/`, beginning with a letter or digit.
-pub(super) fn sanitized_server_name(name: &str) -> String {
+pub(crate) fn sanitized_server_name(name: &str) -> String {
     let ascii: String = name.chars().filter(char::is_ascii).collect();
     let made = mcp_json::sanitize_name(&ascii);
-    match made.trim_start_matches(['_', '-', '.']) {
+    match made.trim_start_matches(['_', '-', '.', '/']) {
         "" => "server".to_owned(),
         name => name.to_owned(),
     }
