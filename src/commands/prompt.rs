@@ -218,7 +218,15 @@ async fn explain_failure(session: &Session, name: &str, given: &Map<String, Valu
 ///
 /// A missing argument is a failure, an undeclared one a warning: the server may accept it all the same. If the cached
 /// list rejects them, the current one decides. A prompt that is not listed is left to the server.
-async fn check_arguments(context: &Context, session: &Session, name: &str, given: &Map<String, Value>) -> Result<()> {
+///
+/// # Errors
+/// When an argument is missing, or the server cannot be asked.
+pub async fn check_arguments(
+    context: &Context,
+    session: &Session,
+    name: &str,
+    given: &Map<String, Value>,
+) -> Result<()> {
     let mut listing = match session.list(ListKind::Prompts, CachePolicy::Allow).await {
         Ok(listing) => listing,
         // The server may have the prompt although it cannot list it.

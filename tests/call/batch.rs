@@ -370,7 +370,7 @@ fn a_filter_goes_over_each_line_and_may_fail_on_one() {
 #[test]
 fn a_dry_run_prints_the_requests_and_calls_nothing() {
     let server = Mcp::modern().stdio();
-    let input = echo("a") + "{\"tool\":\"echo\"}\n" + &echo("b");
+    let input = echo("a") + "{\"tool\":\"echo\"}\n" + &echo("b") + "{\"prompt\":\"greet\"}\n";
     let run = Sandbox::new().mcpipe(["call", &server.target(), "--batch", "-", "--dry-run"]).stdin(input).run();
     run.exits(1);
     let lines = lines(&run);
@@ -380,6 +380,7 @@ fn a_dry_run_prints_the_requests_and_calls_nothing() {
     };
     assert_eq!((&lines[0], &lines[2]), (&request(1, "a"), &request(3, "b")));
     assert_eq!(lines[1]["error"]["causes"], json!(["text: required value is missing"]));
+    assert_eq!(lines[3]["error"]["causes"], json!(["who: required value is missing"]));
     assert!(!server.single_process().methods().contains(&"tools/call".to_owned()));
 }
 

@@ -170,6 +170,9 @@ fn add_writes_what_was_meant_and_says_what_is_missing() {
         the value of 'Authorization' is stored as plain text; to store a reference instead: -H 'NAME: ${VAR}'
     "#]]
     .assert_eq(&add(&["x", "https://x.example/mcp", "-H", "Authorization: Bearer abc", "--dry-run"]));
+    let taken = add(&["api", "https://other.example/mcp"]);
+    assert!(taken.contains("it already has a server 'api'"), "{taken}");
+    assert_eq!(add(&["api", "https://other.example/mcp", "--dry-run"]), taken);
     assert_eq!(sandbox.mcpipe(["config", "list"]).run().stdout().lines().count(), 3);
     expect![[r#"
         exit: 0

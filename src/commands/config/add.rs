@@ -37,6 +37,9 @@ pub(super) fn add(context: &ConfigContext<'_>, args: &ConfigAddArgs) -> Result<C
     let args = described.as_ref().map_or(args, |(args, _)| args);
     let block = entry_toml(context, args, &path)?;
     let (server, entry_notes) = check_entry(context, args, &block, &path)?;
+    if args.dry_run {
+        text_without_entry(&ConfigFileDraft::read(context.environment, path.clone(), args.project)?, args)?;
+    }
     let probe = match args.check {
         false => None,
         true => {

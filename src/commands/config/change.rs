@@ -37,14 +37,24 @@ pub(super) struct ConfigFileDraft<'a> {
     /// Whether it does not exist yet.
     is_new: bool,
     byte_order_mark: &'static str,
-    _lock: FileLock,
+    _lock: Option<FileLock>,
 }
 
 impl<'a> ConfigFileDraft<'a> {
     /// Locks and reads the file.
     pub fn open(environment: &'a Environment, path: PathBuf, project: bool) -> Result<Self> {
-        let shown = environment.abbreviate_home(&path);
         let lock = write::lock_for_edit(&path)?;
+        let draft = Self::read(environment, path, project)?;
+        write::check_writable(environment, &draft.path)?;
+        if draft.keeps_trust {
+            trust::check_writable(environment)?;
+        }
+        Ok(ConfigFileDraft { _lock: Some(lock), ..draft })
+    }
+
+    /// Reads the file for what writes nothing.
+    pub fn read(environment: &'a Environment, path: PathBuf, project: bool) -> Result<Self> {
+        let shown = environment.abbreviate_home(&path);
         let fail = || Failure::new(ErrorKind::Config, format!("cannot change {shown}"));
         let (text, new) = match bounded_read::read_to_string(&path, MAX_FILE) {
             Ok(text) => (text, false),
@@ -58,11 +68,7 @@ impl<'a> ConfigFileDraft<'a> {
         if text.trim_start().starts_with('{') || path.extension().is_some_and(|ending| ending == "json") {
             return Err(fail().cause("it is JSON, which belongs to other clients; mcpipe changes only TOML files"));
         }
-        write::check_writable(environment, &path)?;
         let keeps_trust = project && (new || trust::TrustStore::load(environment)?.is_trusted(&path, &text));
-        if keeps_trust {
-            trust::check_writable(environment)?;
-        }
         Ok(ConfigFileDraft {
             environment,
             path,
@@ -71,7 +77,7 @@ impl<'a> ConfigFileDraft<'a> {
             keeps_trust,
             is_new: new,
             byte_order_mark: mark,
-            _lock: lock,
+            _lock: None,
         })
     }
 

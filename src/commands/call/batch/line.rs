@@ -172,6 +172,9 @@ impl BatchLine {
                     return dry_run(method::RESOURCES_READ, params);
                 }
                 LineAction::Prompt(name, arguments) if args.dry_run => {
+                    if !args.no_validate {
+                        Box::pin(prompt::check_arguments(context, session, &name, &arguments)).await?;
+                    }
                     let operation = prompt::get_prompt_call(&name, &arguments);
                     return dry_run(operation.method, Map::clone(&operation.params));
                 }
