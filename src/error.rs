@@ -48,7 +48,7 @@ pub enum ErrorKind {
 
 impl ErrorKind {
     /// Every kind. The last one gives the length, so that none can be missing.
-    const ALL: [Self; Self::ClosedPipe as usize + 1] = [
+    pub const ALL: [Self; Self::ClosedPipe as usize + 1] = [
         Self::Failed,
         Self::Usage,
         Self::Config,
