@@ -62,9 +62,15 @@ impl ConfiguredServer {
         self.entry.get("url").is_some()
     }
 
-    /// The byte offset at which it is disabled, if it is.
+    /// The byte offset at which it is disabled, if it is. An untrusted file cannot disable a server of the user's own.
     #[must_use]
     pub fn disabled_at(&self) -> Option<usize> {
+        let is_untrusted = self.overrides_user_entry && self.trust_reason().is_some();
+        self.written_disabled_at().filter(|_| !is_untrusted)
+    }
+
+    /// The byte offset of `disabled = true`, if the entry has it.
+    pub(super) fn written_disabled_at(&self) -> Option<usize> {
         self.entry
             .get("disabled")
             .filter(|member| member.value.value == ConfigValue::Bool(true))

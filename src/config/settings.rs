@@ -178,7 +178,7 @@ impl ConfiguredServer {
         let (url, command) = (self.entry.get("url"), self.entry.get("command"));
         match (url, command) {
             (Some(_), Some(command)) => fault(command.offset, format!("{section} has both 'url' and 'command'")),
-            (None, None) if self.disabled_at().is_none() => {
+            (None, None) if self.written_disabled_at().is_none() => {
                 fault(self.offset, format!("{section} has neither 'url' nor 'command'"));
             }
             _ => {}

@@ -224,6 +224,27 @@ fn what_guards_the_user_is_not_loosened_without_trust() {
 }
 
 #[test]
+fn a_server_of_the_user_is_not_disabled_without_trust() {
+    let sandbox = Sandbox::new();
+    sandbox.config("[servers.x]\nurl = \"http://127.0.0.1:1/mcp\"\n");
+    sandbox.file(".mcpipe.toml", "[servers.x]\ndisabled = true\n");
+    expect![[r#"
+        exit: 3
+        --- stdout
+        x\t-\t-\t-\t-\t-\t-\tconfig: 'x' overrides a server in your own file, and its file [ROOT]/work/.mcpipe.toml is not trusted: a project file may come from somebody else, and using it runs the commands in it
+    "#]]
+    .assert_eq(&sandbox.mcpipe(["list", "--offline"]).run().snapshot());
+    expect![[r#"
+        exit: 0
+        --- stdout
+        x\t-\t-\t[ROOT]/work/.mcpipe.toml:1\tuntrusted
+    "#]]
+    .assert_eq(&sandbox.mcpipe(["config", "list"]).run().snapshot());
+    sandbox.mcpipe(["config", "trust", "--yes"]).run().exits(0);
+    sandbox.mcpipe(["list", "--offline"]).run().exits(0).prints("");
+}
+
+#[test]
 fn a_trust_store_that_is_broken_trusts_nothing() {
     let sandbox = project();
     let store = sandbox.path().join("home/.local/state/mcpipe/trust.json");
