@@ -268,6 +268,12 @@ fn keep_alive_starts_a_session_at_the_first_use() {
     sessions.run(&["call", "demo", "echo", "text=three", "--no-session"]).succeeds().prints("three\n");
     assert_eq!(server.processes().len(), 2);
     assert_eq!(sessions.list()[0]["idle_ms"], 60_000);
+    // Another directory gets a session of its own, which the command that starts it says.
+    let elsewhere = sessions.sandbox.path();
+    let call = || sessions.sandbox.mcpipe(["call", "demo", "echo", "text=four"]).cwd(elsewhere).allow_leftovers().run();
+    let note = "not using the session 'demo': this command differs in the working directory\n";
+    call().exits(0).stderr_is(note);
+    call().succeeds().stderr_is("");
     sessions.stop_all();
 }
 

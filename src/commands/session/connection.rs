@@ -48,13 +48,8 @@ impl Context {
             return Ok(options);
         }
         let files = self.session_files(target, &options)?;
-        if keep_alive.is_some() || files.has_session() {
-            let record = files.record();
-            let known = record.as_ref().map(|record| Duration::from_millis(record.idle_ms));
-            let idle = known.or(keep_alive).unwrap_or(DEFAULT_IDLE);
-            let name = record.map_or_else(|| free_name(&files, &default_name(target)), |record| record.name);
-            options.transport.kept = self.kept_session(target, files, name, idle);
-        } else if SessionFiles::all(&dir).iter().any(SessionFiles::has_session) {
+        let is_running = files.has_session();
+        if !is_running && SessionFiles::all(&dir).iter().any(SessionFiles::has_session) {
             let identity = self.session_identity(target, &options)?;
             match nearest_session(&dir, target, &identity) {
                 // A command may connect more than once.
@@ -64,8 +59,16 @@ impl Context {
                         list_differences(&differences)
                     ));
                 }),
+                None if keep_alive.is_some() => {}
                 None => options.transport.trace.note("not using a session: none is running for this exact target"),
             }
+        }
+        if keep_alive.is_some() || is_running {
+            let record = files.record();
+            let known = record.as_ref().map(|record| Duration::from_millis(record.idle_ms));
+            let idle = known.or(keep_alive).unwrap_or(DEFAULT_IDLE);
+            let name = record.map_or_else(|| free_name(&files, &default_name(target)), |record| record.name);
+            options.transport.kept = self.kept_session(target, files, name, idle);
         }
         Ok(options)
     }
