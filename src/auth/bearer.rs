@@ -141,7 +141,7 @@ impl BearerProvider {
             Some(token) => Ok(Secret::new(token)),
             None => {
                 let said = text("message").map(|text| format!(": {text}")).unwrap_or_default();
-                let cause = format!("the issuer answered HTTP {} without a token{said}", response.status);
+                let cause = format!("the issuer returned HTTP {} and no token{said}", response.status);
                 Err(Failure::new(ErrorKind::Auth, "cannot get an ID token of GitHub Actions").cause(cause))
             }
         }

@@ -86,14 +86,14 @@ variables! {
     ACTIONS_ID_TOKEN_REQUEST_TOKEN = "ACTIONS_ID_TOKEN_REQUEST_TOKEN";
     /// The GitLab instance that issues the ID tokens of `bearer = "gitlab-oidc:…"`.
     CI_SERVER_URL = "CI_SERVER_URL";
-    /// The proxy for `https` URLs (also in lower case). Requests to this machine, such as to `localhost`, use only
-    /// `--proxy`.
+    /// The proxy for `https` URLs (also in lower case). Not for requests to this machine, such as to
+    /// `localhost`: for these, only `--proxy` and the key `proxy` apply.
     HTTPS_PROXY = "HTTPS_PROXY";
-    /// The proxy for `http` URLs (also in upper case). Requests to this machine, such as to `localhost`, use only
-    /// `--proxy`.
+    /// The proxy for `http` URLs (also in upper case). Not for requests to this machine, such as to
+    /// `localhost`: for these, only `--proxy` and the key `proxy` apply.
     HTTP_PROXY = "http_proxy";
-    /// The proxy for every URL (also in lower case). Requests to this machine, such as to `localhost`, use only
-    /// `--proxy`.
+    /// The proxy for every URL (also in lower case). Not for requests to this machine, such as to
+    /// `localhost`: for these, only `--proxy` and the key `proxy` apply.
     ALL_PROXY = "ALL_PROXY";
     /// Hosts that are reached without a proxy (also in lower case).
     NO_PROXY = "NO_PROXY";

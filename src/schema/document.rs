@@ -76,11 +76,11 @@ impl<'a> SchemaDocument<'a> {
     ///
     /// The flag is set if a reference could not be resolved, so that unknown subschemas may apply as well.
     fn applicable_subschemas(&self, schema: &'a Value) -> (Vec<&'a Value>, bool) {
-        self.applicable_subschemas_except(schema, &|_| false)
+        self.applicable_subschemas_without_branches(schema, &|_| false)
     }
 
     /// The same without the branches that `is_excluded` selects.
-    fn applicable_subschemas_except(
+    fn applicable_subschemas_without_branches(
         &self,
         schema: &'a Value,
         is_excluded: &dyn Fn(&'a Value) -> bool,
@@ -215,7 +215,7 @@ impl<'a> SchemaDocument<'a> {
     }
 
     fn property_except(&self, schema: &'a Value, name: &str, is_excluded: &dyn Fn(&'a Value) -> bool) -> Property<'a> {
-        let (views, opaque) = self.applicable_subschemas_except(schema, is_excluded);
+        let (views, opaque) = self.applicable_subschemas_without_branches(schema, is_excluded);
         let declared: Vec<&Value> = views
             .iter()
             .filter_map(|view| view.get("properties")?.get(name))

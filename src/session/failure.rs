@@ -104,7 +104,7 @@ pub(crate) fn forgotten_session_failure(response: &UnexpectedResponse, asked: &s
         Failure::new(ErrorKind::Unreachable, format!("the server accepted initialize but not {asked} (HTTP 404)"))
             .hint("see the server's log; -vv shows the exchange")
     };
-    match response.body_text() {
+    match response.body_summary() {
         Some(line) => failure.cause(format!("response: {line}")),
         None => failure,
     }
@@ -258,7 +258,7 @@ fn response_failure(refusal: &UnexpectedResponse, asked: &str, target: &Target) 
     if let Some(description) = description.and_then(first_line) {
         failure = failure.cause(format!("response: {description}"));
     }
-    if let Some(line) = refusal.body_text() {
+    if let Some(line) = refusal.body_summary() {
         failure = failure.cause(format!("response: {line}"));
     }
     // A server that accepted the request, or failed while it ran, may have carried it out.

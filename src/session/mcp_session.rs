@@ -278,7 +278,7 @@ impl Session {
         if let Some(now) = open.as_ref().filter(|now| !Arc::ptr_eq(now, connection)).cloned() {
             // Another request has checked it already.
             drop(open);
-            return self.resend(&now, operation, reply, None).await;
+            return self.response_after_era_change(&now, operation, reply, None).await;
         }
         if connection.is_confirmed.load(Ordering::Relaxed)
             || probe_modern(&connection.rpc, &self.negotiator().probe_era()).await == Some(true)
@@ -295,12 +295,12 @@ impl Session {
         self.options.transport.recorder.record_revision(connection.era.revision());
         *open = Some(connection.clone());
         drop(open);
-        self.resend(&connection, operation, reply, fresh).await
+        self.response_after_era_change(&connection, operation, reply, fresh).await
     }
 
-    /// Sends a refused request to the server again, which is now known to be of the other era (`now`), unless it was
-    /// carried out before. `fresh` is the response if detecting the era took the request.
-    async fn resend(
+    /// The response to a refused request from a server that is now known to be of the other era (`now`): the request is
+    /// sent again, unless it was carried out before. `fresh` is the response if detecting the era took the request.
+    async fn response_after_era_change(
         &self,
         now: &Connection,
         operation: &Operation,

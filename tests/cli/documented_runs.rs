@@ -39,6 +39,9 @@ const NOT_RUN: &[(&str, &str)] = &[
         "gh attestation verify mcpipe-VERSION-x86_64-unknown-linux-musl.tar.gz --repo OWNER/mcpipe",
         "needs a release at GitHub",
     ),
+    ("brew tap-new local/mcpipe", "needs Homebrew"),
+    ("cp mcpipe.rb \"$(brew --repository local/mcpipe)/Formula/\"", "needs Homebrew"),
+    ("brew install local/mcpipe/mcpipe", "needs Homebrew"),
 ];
 
 /// The documents that are run: each name and its text.

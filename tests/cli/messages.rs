@@ -206,7 +206,9 @@ fn the_list_of_messages_matches_the_source_and_is_generated() {
         if elsewhere || messages.is_empty() || for_tests(&path) {
             continue;
         }
-        write!(text, "\n## {name}\n\n```text\n{}\n```\n", messages.join("\n")).unwrap();
+        // A format string has two braces for one.
+        let messages = messages.join("\n").replace("{{", "{").replace("}}", "}");
+        write!(text, "\n## {name}\n\n```text\n{messages}\n```\n").unwrap();
     }
     assert_committed(&root.join("docs/messages.md"), &text);
 }

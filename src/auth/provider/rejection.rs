@@ -21,7 +21,7 @@ fn server_words(response: &UnexpectedResponse, challenge: Option<&Challenge>) ->
     let description = challenge.and_then(|challenge| challenge.param("error_description"));
     match description {
         Some(words) => Some(shorten(words, 300)),
-        None => response.body_text(),
+        None => response.body_summary(),
     }
 }
 

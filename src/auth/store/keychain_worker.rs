@@ -148,8 +148,9 @@ impl KeychainWorker {
 
     /// Sends a job to the thread, and starts it if it is not running.
     fn submit(&self, work: JobFn) -> Result<u64, KeychainError> {
-        let number = self.progress.submitted.fetch_add(1, Ordering::SeqCst) + 1;
         let mut jobs = lock(&self.jobs);
+        // Jobs are numbered in the order in which they are done.
+        let number = self.progress.submitted.fetch_add(1, Ordering::SeqCst) + 1;
         let job = KeychainJob { id: number, run: work };
         if let Some(sender) = jobs.as_ref() {
             // The thread runs until this sender is dropped.

@@ -19,7 +19,7 @@ use tokio::io::{AsyncWriteExt, BufWriter};
 use tokio::net::unix::OwnedWriteHalf;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::commands::context::{Context, CredentialStores, Exit};
 use crate::commands::session::connection::{KeeperOptions, list_command};
@@ -40,6 +40,8 @@ use crate::util::lock::lock;
 /// How long a keeper waits for a command before the server has answered anything: detecting the era may take several
 /// connections.
 const START_LINGER: Duration = Duration::from_secs(2);
+/// How long to wait after a connection could not be accepted.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How long a keeper is idle before it gives memory back: commands that follow each other should not pay for that.
 const SETTLED_AFTER: Duration = Duration::from_secs(1);
 
@@ -121,7 +123,10 @@ async fn refuse(files: &SessionFiles, listener: &UnixListener, failure: &Failure
         while !is_told || !answers.is_empty() {
             tokio::select! {
                 biased;
-                accepted = listener.accept() => answers.extend(accepted.ok().map(|(stream, _)| tell(stream, &greeting))),
+                accepted = listener.accept() => match accepted {
+                    Ok((stream, _)) => answers.push(tell(stream, &greeting)),
+                    Err(_) => sleep(ACCEPT_PAUSE).await,
+                },
                 // A command that comes later starts another keeper.
                 Some(was_told) = answers.next() => if was_told && !is_told {
                     is_told = true;
@@ -216,8 +221,10 @@ impl Keeper {
             let limit = if self.router.was_ready() { Duration::from_millis(self.record.idle_ms) } else { START_LINGER };
             let is_idle = self.router.client_count() == 0 && self.connecting.load(Ordering::Relaxed) == 0;
             tokio::select! {
-                accepted = listener.accept() => if let Ok((stream, _)) = accepted {
-                    tokio::spawn(Arc::clone(self).serve_connection(stream));
+                accepted = listener.accept() => match accepted {
+                    Ok((stream, _)) => drop(tokio::spawn(Arc::clone(self).serve_connection(stream))),
+                    // No file descriptor is free, say: it is tried again, but not at once.
+                    Err(_) => sleep(ACCEPT_PAUSE).await,
                 },
                 () = changed => {
                     idle_since = Instant::now();

@@ -146,7 +146,7 @@ impl Manifest {
 }
 
 /// What the references in a manifest stand for.
-pub struct References<'a> {
+pub struct ReferenceValues<'a> {
     /// The directory of the bundle.
     pub directory: &'a Path,
     /// For the home directory, and for relative paths of the user.
@@ -155,7 +155,7 @@ pub struct References<'a> {
     pub values: BTreeMap<String, Vec<String>>,
 }
 
-impl References<'_> {
+impl ReferenceValues<'_> {
     /// Sets the value of an option, given by the user or by default.
     pub fn set(&mut self, key: &str, option: &UserOption, given: Option<&str>) {
         let values = match given {
@@ -296,13 +296,13 @@ mod tests {
         let options = manifest(json!({}), options).user_config;
         let environment = Environment::new([("HOME", "/home/me")], Path::new("/work"));
         let mut references =
-            References { directory: Path::new("/dir"), environment: &environment, values: BTreeMap::new() };
+            ReferenceValues { directory: Path::new("/dir"), environment: &environment, values: BTreeMap::new() };
         let given = BTreeMap::from([("key", "${HOME}")]);
         for (key, option) in &options {
             references.set(key, option, given.get(key.as_str()).copied());
         }
         // Windows writes the same paths with its own separator.
-        let arguments = |references: &References<'_>, text: &str| {
+        let arguments = |references: &ReferenceValues<'_>, text: &str| {
             references.arguments(text).iter().map(|argument| argument.replace('\\', "/")).collect::<Vec<_>>()
         };
         assert_eq!(arguments(&references, "${user_config.dirs}"), ["/home/me/a", "/work/b"]);

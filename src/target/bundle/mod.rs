@@ -15,7 +15,7 @@ use sha2::{Digest, Sha256};
 
 use self::archive::{Archive, LIMITS, MANIFEST};
 pub use self::manifest::{Manifest, ServerCommand};
-use self::manifest::{PLATFORM, References};
+use self::manifest::{PLATFORM, ReferenceValues};
 use crate::config::paths::absolute_path;
 use crate::config::trust::TrustStore;
 use crate::env::{Environment, programs};
@@ -75,7 +75,7 @@ pub fn resolve(endpoint: &mut StdioEndpoint, environment: &Environment) -> Resul
     }
     let command = manifest.command().map_err(|why| bundle.unusable(&why))?;
     let directory = bundle.directory.clone();
-    let mut references = References { directory: &directory, environment, values: BTreeMap::new() };
+    let mut references = ReferenceValues { directory: &directory, environment, values: BTreeMap::new() };
     for (key, option) in &manifest.user_config {
         let given = endpoint.env.remove(key);
         references.set(key, option, given.as_ref().map(Secret::reveal));
@@ -161,7 +161,7 @@ impl Bundle {
             .hint(format!("review and trust it: mcpipe config trust {}", quoting::quote_path(&self.display_path))))
     }
 
-    fn check_required(&self, manifest: &Manifest, references: &References<'_>) -> Result<()> {
+    fn check_required(&self, manifest: &Manifest, references: &ReferenceValues<'_>) -> Result<()> {
         let missing = manifest.user_config.iter().filter(|(key, option)| option.required && !references.has_value(key));
         let missing: Vec<_> = missing.collect();
         if missing.is_empty() {

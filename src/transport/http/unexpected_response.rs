@@ -28,7 +28,7 @@ pub(super) const BODY_TIMEOUT: Duration = Duration::from_secs(5);
 impl UnexpectedResponse {
     /// What the body says: its first line, or the title if it is an HTML page.
     #[must_use]
-    pub fn body_text(&self) -> Option<String> {
+    pub fn body_summary(&self) -> Option<String> {
         let line = if is_page(&self.body) {
             page_title(&self.body)?
         } else {
@@ -129,7 +129,7 @@ impl UnexpectedResponse {
         let mut failure = self.with_retry_advice(Failure::new(ErrorKind::from_http_status(*status), message));
         if let Some(location) = &self.location {
             failure = failure.cause(format!("Location: {location}")).hint("if you trust that URL, use it instead");
-        } else if let Some(text) = self.body_text() {
+        } else if let Some(text) = self.body_summary() {
             failure = failure.cause(text);
         }
         if let (429 | 503, Some(wait)) = (*status, self.retry_after) {

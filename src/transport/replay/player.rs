@@ -165,11 +165,11 @@ impl Player {
         };
         let outlet = seen.outlet;
         let id = seen.id.clone().unwrap_or_default();
+        let no_response = || format!("the trace has no response to this request: {}", request_text(name, params));
         if let Some(at) = self.first_unseen(state, is_same) {
             mark_seen(state, at, seen);
             if !self.script.silence_is_recorded && self.response_to(at).is_none() {
-                let text = format!("the trace has no response to this request: {}", request_text(name, params));
-                send_error(state, outlet, &id, code::INTERNAL_ERROR, &text);
+                send_error(state, outlet, &id, code::INTERNAL_ERROR, &no_response());
             }
             return;
         }
@@ -181,6 +181,9 @@ impl Player {
             return deliver(state, outlet, Delivery { request: Some(id), on_stream: true, content });
         }
         if last.is_some() {
+            if !self.script.silence_is_recorded {
+                send_error(state, outlet, &id, code::INTERNAL_ERROR, &no_response());
+            }
             return;
         }
         match (name, self.script.revision) {
@@ -283,7 +286,13 @@ impl Player {
         let text =
             format!("the recording continues after another answer to {}: {recorded}", method::ELICITATION_CREATE);
         for (place, event) in self.script.events.iter().enumerate().skip(at) {
-            let Event::Received(ReceivedItem { request: Some(request), is_final: true, .. }) = event else { continue };
+            let Event::Received(ReceivedItem { request: Some(request), is_final: true, connection: other, .. }) = event
+            else {
+                continue;
+            };
+            if other != connection {
+                continue;
+            }
             let Some(seen) = state.seen.get(*request).cloned().flatten().filter(|_| *request < at) else { continue };
             if state.played.get(place) == Some(&false) {
                 set_played(state, place);
