@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::str::Chars;
+use std::sync::OnceLock;
 
 use regex::Regex;
 
@@ -20,6 +21,36 @@ pub struct ToolPolicy {
     pub read_only: bool,
     /// The lock file that tools must agree with.
     pub locked: Option<PathBuf>,
+    /// The globs of both lists, compiled when the first tool is looked up.
+    pub(crate) compiled: OnceLock<(Option<Vec<ToolGlob>>, Vec<ToolGlob>)>,
+}
+
+/// A glob that is ready to be compared.
+#[derive(Clone, Debug)]
+pub(crate) enum ToolGlob {
+    Name(String),
+    Pattern(Regex),
+    Invalid,
+}
+
+impl ToolGlob {
+    fn new(text: &str) -> Self {
+        // Most entries are plain names, which need no pattern.
+        if text.contains(['*', '?', '[', '{', '}', '\\']) {
+            compile_glob(text).map_or(ToolGlob::Invalid, ToolGlob::Pattern)
+        } else {
+            ToolGlob::Name(text.to_owned())
+        }
+    }
+
+    /// Whether it matches; `None` if it is invalid.
+    fn matches(&self, tool: &str) -> Option<bool> {
+        match self {
+            ToolGlob::Name(name) => Some(name == tool),
+            ToolGlob::Pattern(pattern) => Some(pattern.is_match(tool)),
+            ToolGlob::Invalid => None,
+        }
+    }
 }
 
 /// When a call needs confirmation.
@@ -74,11 +105,12 @@ impl ToolPolicy {
     /// allows nothing and denies everything.
     #[must_use]
     pub fn permits(&self, tool: &str) -> bool {
-        let allowed = self
-            .allow_tools
-            .as_ref()
-            .is_none_or(|globs| globs.iter().any(|glob| glob_matches(glob, tool).unwrap_or(false)));
-        allowed && !self.deny_tools.iter().any(|glob| glob_matches(glob, tool).unwrap_or(true))
+        let (allowed, denied) = self.compiled.get_or_init(|| {
+            let compile = |globs: &[String]| globs.iter().map(|glob| ToolGlob::new(glob)).collect();
+            (self.allow_tools.as_deref().map(compile), compile(&self.deny_tools))
+        });
+        allowed.as_ref().is_none_or(|globs| globs.iter().any(|glob| glob.matches(tool).unwrap_or(false)))
+            && !denied.iter().any(|glob| glob.matches(tool).unwrap_or(true))
     }
 }
 
@@ -144,14 +176,6 @@ fn push_class(rest: &mut Chars<'_>, pattern: &mut String) -> Result<(), String> 
 
 fn push_literal(c: char, pattern: &mut String) {
     pattern.push_str(&regex::escape(c.encode_utf8(&mut [0; 4])));
-}
-
-fn glob_matches(text: &str, tool: &str) -> Result<bool, String> {
-    // Most entries are plain names, which need no pattern.
-    if !text.contains(['*', '?', '[', '{', '\\', '!']) {
-        return Ok(text == tool);
-    }
-    compile_glob(text).map(|glob| glob.is_match(tool))
 }
 
 #[cfg(test)]

@@ -334,6 +334,7 @@ impl ConfiguredServer {
                 confirm: confirm.or(defaults.confirm).unwrap_or_default(),
                 read_only: reader.boolean(table, "read_only"),
                 locked: reader.path(table, "locked"),
+                ..ToolPolicy::default()
             },
             timeout: reader.time_limit(table, "timeout").or(defaults.timeout),
             connect_timeout: reader.time_limit(table, "connect_timeout").or(defaults.connect_timeout),
