@@ -105,7 +105,7 @@ pub fn resource_or_prompt_line(word: &str, words: &[&str], name: &str) -> Option
 /// line without mcpipe itself, `name` the command in it, followed by a space.
 #[must_use]
 pub fn translated_command_line(found: &str, words: &[&str], name: &str) -> Option<String> {
-    if !is_foreign(found) || !matches!(name, "" | "call " | "list " | "read " | "prompt ") {
+    if !is_foreign(found) || !matches!(name, "" | "call " | "list " | "read " | "prompt " | "config add ") {
         return None;
     }
     translate(words, name)
@@ -118,7 +118,10 @@ fn translate(words: &[&str], name: &str) -> Option<String> {
     if !parts.arguments.is_empty() && !matches!(command, "call" | "prompt" | "read") {
         return None;
     }
-    let mut line = vec!["mcpipe", command];
+    let mut line = vec!["mcpipe"];
+    line.extend(command.split(' '));
+    // The name of the entry.
+    line.extend(parts.tool.take_if(|_| name == "config add "));
     line.extend(parts.target);
     if command == "request" {
         line.extend(parts.method);
@@ -172,7 +175,13 @@ impl<'a> Parts<'a> {
     fn read(words: &[&'a str], name: &str) -> Option<Self> {
         let mut root = cli::command();
         root.build();
-        let own = root.find_subcommand(if name.is_empty() { "call" } else { name.trim_end() })?;
+        let mut names = if name.is_empty() { "call " } else { name }.split_terminator(' ');
+        let own = names.try_fold(&root, |command, name| command.find_subcommand(name))?;
+        let own_meaning = |option| match option {
+            // mcporter has `--arg WORD` in place of `--stdio-arg WORD` here.
+            "--arg" | "--args" if name == "config add " => Some((Meaning::CommandWord, None)),
+            _ => meaning(option),
+        };
         let mut parts = Parts::default();
         let mut rest = words.iter().copied();
         while let Some(word) = rest.next() {
@@ -181,7 +190,7 @@ impl<'a> Parts<'a> {
                 break;
             }
             let (option, attached) = word.split_once('=').map_or((word, None), |(option, value)| (option, Some(value)));
-            if let Some((meaning, said)) = meaning(option) {
+            if let Some((meaning, said)) = own_meaning(option) {
                 parts.add(meaning, said.or(attached).or_else(|| rest.next())?)?;
             } else if !word.starts_with('-') {
                 parts.words.push(word);
@@ -303,6 +312,7 @@ impl<'a> Parts<'a> {
     /// The command, and the option that it needs.
     fn command(&self, name: &str) -> Option<(&'static str, Option<&'static str>)> {
         Some(match self.method {
+            _ if name == "config add " => ("config add", None),
             Some("tools/call") => ("call", None),
             Some("tools/list") => ("list", None),
             Some("resources/list") => ("list", Some("--resources")),

@@ -1,13 +1,13 @@
 //! A server's command line that was typed without the `--` before it: what to type instead.
 
+use crate::cli;
 use crate::env::launchers::is_launcher_command;
 use crate::env::missing_program::is_assignment;
-use crate::util::quoting::quote_without_secrets;
 
 /// The command line with `--` before the server's command. `words` is the whole command line without mcpipe itself,
 /// `name` the command in it with its subcommands, each followed by a space, and `definition` is that of the last.
 ///
-/// `None` if `--` was typed, or no server's command was. Only the user knows where a server's command ends if arguments
+/// `None` if `--` was typed, or no server's command was, or if the line is not valid. Only the user knows where a server's command ends if arguments
 /// of mcpipe follow it, so that this is a guess in that case.
 #[must_use]
 pub fn separated_command_line(
@@ -30,9 +30,7 @@ pub fn separated_command_line(
     if command.len() < 2 {
         return None;
     }
-    let line: Vec<&str> =
-        words[..at].iter().chain(&own).chain(&options).chain(&["--"]).chain(&command).copied().collect();
-    Some(format!("mcpipe {}", quote_without_secrets(&line).join(" ")))
+    cli::valid_line(&[&["mcpipe"], &words[..at], &own, &options, &["--"], &command].concat())
 }
 
 /// The words after the command and its subcommands.

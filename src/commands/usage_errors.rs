@@ -504,7 +504,12 @@ fn suggest_command(word: &str, arguments: &[OsString]) -> Option<String> {
     let at = position_after_program(&rest, word)?;
     let more = &rest[at + 1..];
     let foreign = || {
-        let line = foreign_options::command_for(name.trim_end(), word, more.len())?;
+        // A server's command line is one target.
+        let count = match more.first() {
+            Some(first) if is_launcher(first) => 1 + more.iter().filter(|word| word.contains("://")).count(),
+            _ => more.iter().take_while(|word| !word.starts_with('-')).count(),
+        };
+        let line = foreign_options::command_for(name.trim_end(), word, count)?;
         Some(if line.starts_with("mcpipe ") { format!("use {}", fill_in(line, more)) } else { line.to_owned() })
     };
     if name == "session " && word == "restart" {
@@ -563,31 +568,40 @@ fn command_first(words: &[&str], name: &str, command: &clap::Command) -> Option<
     cli::valid_line(&line)
 }
 
-/// The command line with the words that were typed in place of TARGET, TOOL and the like.
+/// The command line with the words that were typed in place of TARGET, TOOL and the like, and with the options and the
+/// server's command that were typed.
 ///
-/// Words that the command does not take are omitted.
-fn fill_in<'a>(line: &'a str, typed: &[&'a str]) -> String {
-    if typed.iter().any(|word| word.starts_with('-')) {
-        let whole: Vec<OsString> = line
-            .split(' ')
-            .take_while(|word| !is_placeholder(word))
-            .chain(typed.iter().copied())
-            .map(OsString::from)
-            .collect();
-        let (name, command) = typed_command(&whole);
-        return with_separator(&name, &command, &whole).unwrap_or_else(|| line.to_owned());
+/// Words that the command does not take are omitted, and with unknown options all words.
+fn fill_in(line: &str, typed: &[&str]) -> String {
+    let template: Vec<&str> = line.split(' ').collect();
+    let slots = template.iter().position(|word| is_placeholder(word)).unwrap_or(template.len());
+    let to_arguments = |words: &[&str]| words.iter().map(OsString::from).collect::<Vec<_>>();
+    let literals: Vec<&str> = template[slots..].iter().copied().filter(|word| !is_placeholder(word)).collect();
+    let whole = [&template[..slots], typed, &literals].concat();
+    let (name, command) = typed_command(&to_arguments(&whole));
+    let translated = || typed.iter().find_map(|word| translated_command_line(word, &whole[1..], &name));
+    if let Some(line) = with_separator(&name, &command, &to_arguments(&whole)).or_else(translated) {
+        return line;
     }
+    let (own, server) = typed.split_at(typed.iter().position(|word| *word == "--").unwrap_or(typed.len()));
+    let places = positionals(own, 0, &command);
+    let (words, options): (Vec<_>, Vec<_>) = own.iter().enumerate().partition(|(at, _)| places.contains(at));
+    let options = options.into_iter().map(|(_, word)| *word);
+    let mut words = words.into_iter().map(|(_, word)| *word).peekable();
     // A URL is not a name.
-    let is_url = typed.first().is_some_and(|word| word.contains("://"));
-    let mut rest = typed.iter().copied();
-    let mut fill = |word: &'a str| match is_placeholder(word) && !(is_url && word == "NAME") {
-        true => rest.next().unwrap_or(word),
-        false => word,
-    };
-    let filled: Vec<&str> = line.split(' ').map(&mut fill).collect();
-    let whole: Vec<&str> = filled.iter().copied().chain(rest).collect();
-    let is_valid = cli::command().try_get_matches_from(&whole).is_ok();
-    quote_without_secrets(if is_valid { &whole } else { &filled }).join(" ")
+    let is_url = words.peek().is_some_and(|word| word.contains("://"));
+    let is_server = |word: &str| matches!(word, "TARGET" | "URL") && !server.is_empty();
+    let filled = template.iter().filter(|word| !is_server(word)).map(|word| {
+        let is_filled = is_placeholder(word) && !(is_url && *word == "NAME");
+        is_filled.then(|| words.next()).flatten().unwrap_or(word)
+    });
+    let filled: Vec<&str> = filled.collect();
+    let rest: Vec<&str> = words.collect();
+    let options: Vec<&str> = options.chain(server.iter().copied()).collect();
+    let fallback = if options.is_empty() { &filled } else { &template };
+    cli::valid_line(&[&filled[..], &rest, &options].concat())
+        .or_else(|| cli::valid_line(&[&filled[..], &options].concat()))
+        .unwrap_or_else(|| quote_without_secrets(fallback).join(" "))
 }
 
 fn is_placeholder(word: &str) -> bool {
