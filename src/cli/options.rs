@@ -1,5 +1,6 @@
 //! Options that several commands share.
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -122,6 +123,33 @@ pub struct GlobalOptions {
 }
 
 impl GlobalOptions {
+    /// Restores what the words before the command say of options that may be repeated: if such an option also follows
+    /// the command, clap has only the values there.
+    pub(super) fn restore_repeated(&mut self, arguments: &[OsString], root: &clap::Command) {
+        let (mut roots, mut meta) = (Vec::new(), Vec::new());
+        let mut words = arguments.iter().skip(1).map_while(|word| word.to_str());
+        while let Some(word) = words.next().filter(|word| word.starts_with('-')) {
+            let (name, attached) = word.split_once('=').map_or((word, None), |(name, value)| (name, Some(value)));
+            let takes_value = |option: &clap::Arg| {
+                option.get_long().is_some_and(|long| name.strip_prefix("--") == Some(long))
+                    && option.get_action().takes_values()
+                    && !option.is_require_equals_set()
+            };
+            let value = attached.or_else(|| if root.get_arguments().any(takes_value) { words.next() } else { None });
+            match name {
+                "--root" => roots.extend(value.map(PathBuf::from)),
+                "--meta" => meta.extend(value.map(ToOwned::to_owned)),
+                _ => {}
+            }
+        }
+        if !roots.is_empty() {
+            self.roots = roots;
+        }
+        if !meta.is_empty() {
+            self.meta = meta;
+        }
+    }
+
     /// These options, and those of `under` that are not set here.
     #[must_use]
     pub fn with_fallback(self, under: GlobalOptions) -> Self {
@@ -145,14 +173,19 @@ impl GlobalOptions {
             no_session: self.no_session || under.no_session,
             no_input: self.no_input || under.no_input,
             login: self.login.or(under.login),
-            roots: if self.roots.is_empty() { under.roots } else { self.roots },
+            roots: joined(under.roots, self.roots),
             elicit: self.elicit.or(under.elicit),
             sampling_command: self.sampling_command.or(under.sampling_command),
             log_level: self.log_level.or(under.log_level),
-            meta: if self.meta.is_empty() { under.meta } else { self.meta },
+            meta: joined(under.meta, self.meta),
             events: self.events.or(under.events),
         }
     }
+}
+
+/// The values before the command and those after it. Without any of one kind, clap has copied the others.
+fn joined<T: Clone + PartialEq>(before: Vec<T>, after: Vec<T>) -> Vec<T> {
+    if before == after { after } else { [before, after].concat() }
 }
 
 /// Accepts `auto`, `always` and `never`; the texts say what the first two mean.

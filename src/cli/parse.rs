@@ -41,7 +41,10 @@ fn parse_with_clap(arguments: &[OsString]) -> Result<Cli, clap::Error> {
     if bare {
         Command::from_arg_matches_mut(&mut matches).map(|command| Cli { command, global: GlobalOptions::default() })
     } else {
-        Cli::from_arg_matches_mut(&mut matches)
+        Cli::from_arg_matches_mut(&mut matches).map(|mut cli| {
+            cli.global.restore_repeated(arguments, &command);
+            cli
+        })
     }
     .map_err(|error| error.format(&mut command))
 }

@@ -41,6 +41,22 @@ fn every_request_has_the_members_in_both_eras() {
 }
 
 #[test]
+fn members_before_and_after_the_command_are_sent() {
+    let server = Mcp::modern().stdio();
+    let sandbox = Sandbox::new();
+    for (before, after, sent) in [
+        (&["--timeout", "20s", "--meta", "a=1", "--meta=b=2"][..], &["--meta", "b=3"][..], json!({"a": "1", "b": "3"})),
+        (&["--quiet", "--meta", "a=1"], &[], json!({"a": "1"})),
+        (&["--quiet"], &["--meta", "b=3"], json!({"b": "3"})),
+        (&[], &["--meta", "a=1", "--meta", "b=2"], json!({"a": "1", "b": "2"})),
+    ] {
+        let call = ["call", &server.target(), "echo", "text=x", "--dry-run"];
+        let run = sandbox.mcpipe(before).args(call).args(after).run();
+        assert_eq!(run.exits(0).json()["params"]["_meta"], sent, "{run:?}");
+    }
+}
+
+#[test]
 fn the_trace_context_of_the_environment_is_sent() {
     let sent = |variables: &[(&str, &str)], words: &[&str]| {
         let server = Mcp::modern().stdio();
