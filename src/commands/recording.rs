@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use crate::commands::context::Context;
 use crate::commands::redaction::MIN_SECRET_LENGTH;
-use crate::config::redact::is_clearly_not_secret;
 use crate::error::Result;
 use crate::output::RecordingWriter;
 use crate::target::Target;
@@ -37,17 +36,20 @@ impl Context {
     /// A server process inherits the environment, and some print it.
     fn redact_environment(&self, writer: &RecordingWriter) {
         for (name, value) in self.env.iter() {
-            let is_kind_of_session = || {
-                // As XDG_SESSION_TYPE=wayland and DESKTOP_SESSION=ubuntu.
-                let rest = name.to_ascii_lowercase().replace("session", "");
-                !looks_secret(&rest) && is_clearly_not_secret(value)
-            };
             let is_long = value.len() >= MIN_SECRET_LENGTH;
-            if looks_secret(name) && is_long && !value.starts_with('/') && !is_kind_of_session() {
+            if looks_secret(name) && is_long && !value.starts_with('/') && !is_kind_of_desktop(name) {
                 writer.redact(value);
             }
         }
     }
+}
+
+/// Whether a variable says what kind of desktop it is: such a value is an ordinary word, as in `XDG_SESSION_TYPE=wayland`.
+fn is_kind_of_desktop(variable: &str) -> bool {
+    matches!(
+        variable,
+        "DESKTOP_SESSION" | "GDMSESSION" | "XDG_SESSION_CLASS" | "XDG_SESSION_DESKTOP" | "XDG_SESSION_TYPE"
+    )
 }
 
 /// What a recording calls a server. Command lines and URLs may contain secrets.

@@ -207,7 +207,7 @@ impl ToolCache {
         {
             return Ok(reply);
         }
-        let tools = self.reload(context, session).await?;
+        let Some(tools) = if_listed(self.reload(context, session).await)? else { return Ok(reply) };
         let name = operation.params.get("name").and_then(Value::as_str).unwrap_or_default();
         let Some(tool) = tools.find(name) else { return Ok(reply) };
         let no_arguments = Map::new();

@@ -217,10 +217,7 @@ impl LegacyEra {
             http.listen().await;
         }
         if http.is_some_and(|http| !http.is_listening()) {
-            let what = "the server has no stream for notifications of changes";
-            return SubscriptionEnd::Failed(
-                Failure::new(ErrorKind::Failed, what).hint("run the command again from time to time, without --watch"),
-            );
+            return SubscriptionEnd::Failed(no_stream_failure());
         }
         let uris: Vec<&String> = interest.uris.iter().filter(|uri| !unsupported.contains(uri)).collect();
         for uri in &uris {
@@ -249,9 +246,10 @@ impl LegacyEra {
                     return SubscriptionEnd::Failed(failure);
                 }
                 failure = rpc.wait_closed() => return SubscriptionEnd::Failed(failure),
-                () = listen_stream_closed(rpc) => {
+                was_open = listen_stream_closed(rpc) => {
                     let what = "the stream for notifications of changes was closed";
-                    return SubscriptionEnd::Failed(Failure::new(ErrorKind::Unreachable, what));
+                    let closed = || Failure::new(ErrorKind::Unreachable, what);
+                    return SubscriptionEnd::Failed(if was_open { closed() } else { no_stream_failure() });
                 }
                 () = renewed => {
                     return SubscriptionEnd::Failed(Failure::new(ErrorKind::Unreachable, "the session has expired"));
@@ -414,8 +412,14 @@ fn is_permanent(failure: &Failure, stood: bool) -> bool {
     !stood || !matches!(failure.kind(), ErrorKind::Unreachable | ErrorKind::Timeout)
 }
 
-/// Waits until the stream for the server's messages is closed. Never returns if there is none.
-async fn listen_stream_closed(rpc: &RpcClient) {
+fn no_stream_failure() -> Failure {
+    Failure::new(ErrorKind::Failed, "the server has no stream for notifications of changes")
+        .hint("run the command again from time to time, without --watch")
+}
+
+/// Waits until the stream for the server's messages is closed, and returns whether it was open. Never returns over a
+/// transport that has no such stream.
+async fn listen_stream_closed(rpc: &RpcClient) -> bool {
     match rpc.transport().legacy_session() {
         Some(http) => http.listen_stream_closed().await,
         None => std::future::pending().await,

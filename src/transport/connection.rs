@@ -203,8 +203,8 @@ pub trait LegacyHttpSession: Send + Sync {
     /// Whether the stream of [`LegacyHttpSession::listen`] is open or being opened.
     fn is_listening(&self) -> bool;
 
-    /// Waits until [`LegacyHttpSession::is_listening`] becomes false.
-    fn listen_stream_closed(&self) -> BoxFuture<'_, ()>;
+    /// Waits until [`LegacyHttpSession::is_listening`] becomes false. Returns whether the stream was open before.
+    fn listen_stream_closed(&self) -> BoxFuture<'_, bool>;
 
     /// The session ID. A secret: a request that carries it is treated as ours.
     fn session_id(&self) -> Option<Secret>;

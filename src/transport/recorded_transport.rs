@@ -172,7 +172,7 @@ impl LegacyHttpSession for RecordedTransport {
         is_listening
     }
 
-    fn listen_stream_closed(&self) -> BoxFuture<'_, ()> {
+    fn listen_stream_closed(&self) -> BoxFuture<'_, bool> {
         match self.inner.legacy_session() {
             Some(session) => session.listen_stream_closed(),
             None => Box::pin(std::future::pending()),

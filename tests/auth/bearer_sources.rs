@@ -157,7 +157,7 @@ fn without_an_id_token_the_setting_of_the_job_is_named() {
     let issuer = HttpServer::start(|_| Reply::json(&json!({"message": "no permission"})).with_status(403));
     let variables =
         [("ACTIONS_ID_TOKEN_REQUEST_URL", issuer.url("/t")), ("ACTIONS_ID_TOKEN_REQUEST_TOKEN", "s3cret-r".to_owned())];
-    list(&variables).exits(4).hides("s3cret-r").stderr_contains("HTTP 403 without a token: no permission");
+    list(&variables).exits(4).hides("s3cret-r").stderr_contains("HTTP 403 and no token: no permission");
     guarded.configure(&sandbox, "gitlab-oidc:a");
     list(&[]).exits(3).stderr_contains("this is not a GitLab job");
     list(&[("CI_SERVER_URL", "https://gitlab.example".to_owned())])

@@ -89,7 +89,7 @@ impl BridgeClient {
     /// The text of the next line.
     #[track_caller]
     pub fn next_text(&mut self) -> String {
-        let end = Instant::now() + Duration::from_secs(20);
+        let end = Instant::now() + Duration::from_secs(60);
         loop {
             let stdout = self.running.stdout_so_far();
             if let Some(line) = stdout.split_inclusive('\n').nth(self.taken).filter(|line| line.ends_with('\n')) {

@@ -227,8 +227,12 @@ fn a_list_that_does_not_end_has_a_limit() {
         json!({"tools": [tool], "nextCursor": cursor})
     };
     for (cursors, size, said) in [
-        (["A", "B"], 1, "tools/list does not end; used its first 3 pages"),
-        (["", "C"], 60_000, "tools/list is larger than 100000 bytes over all its pages; used its first 1 pages"),
+        (["A", "B"], 1, "tools/list does not end; what comes after 3 pages is not used"),
+        (
+            ["", "C"],
+            60_000,
+            "tools/list is larger than 100000 bytes over all its pages; what comes after 1 page is not used",
+        ),
     ] {
         let pages = AtomicUsize::new(0);
         let server = Mcp::legacy("2025-11-25")

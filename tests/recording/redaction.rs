@@ -102,20 +102,20 @@ fn a_recording_of_a_process_holds_no_secret_of_its_environment() {
 
 #[test]
 fn a_recording_keeps_words_that_are_the_kind_of_a_session() {
-    let server = Mcp::modern().on("tools/call", |call| call.text("ubuntu wayland hunter")).stdio();
+    let server = Mcp::modern().on("tools/call", |call| call.text("ubuntu wayland hunter session")).stdio();
     let sandbox = Sandbox::new();
     let run = sandbox
         .mcpipe(["call", &server.target(), "echo", "text=hi", "--record", "run.rec"])
         .env("DESKTOP_SESSION", "ubuntu")
         .env("XDG_SESSION_TYPE", "wayland")
-        .env("X_SESSION_TRANSPORT", "stdio")
+        .env("APP_SESSION", "session")
         .env("SESSION_PASSWORD", "hunter");
     run.run().succeeds();
     sandbox
         .mcpipe(["call", "replay:run.rec", "echo", "text=hi"])
         .run()
         .succeeds()
-        .prints("ubuntu wayland [redacted]\n");
+        .prints("ubuntu wayland [redacted] [redacted]\n");
 }
 
 #[test]

@@ -183,17 +183,27 @@ fn a_command_that_watches_subscribes_again_in_a_new_session_of_the_server() {
 
 #[test]
 fn a_command_that_watches_learns_that_there_is_no_stream_for_changes() {
-    let mcp = Mcp::legacy("2025-11-25")
-        .capabilities(json!({"tools": {}, "resources": {"subscribe": true}}))
-        .on("resources/subscribe", |call| call.result(json!({})));
-    let options = LegacyHttpOptions { session_id: Some("s"), get_stream: None, ..Default::default() };
-    let server = HttpServer::start(mcp.http_script(options));
-    let (sessions, url) = (Sessions::new(), server.url("/mcp"));
-    sessions.start(&url);
-    let watch = sessions.run(&["read", &url, "demo://hello", "--watch"]);
-    watch.exits(1).stderr_contains("the server has no stream for notifications of changes");
-    assert!(!methods(&server).contains(&"resources/subscribe".to_owned()));
-    sessions.stop_all();
+    // A slow refusal comes after the subscription.
+    for pause in [0, 600] {
+        let mcp = Mcp::legacy("2025-11-25")
+            .capabilities(json!({"tools": {}, "resources": {"subscribe": true}}))
+            .on("resources/subscribe", |call| call.result(json!({})));
+        let options = LegacyHttpOptions { session_id: Some("s"), get_stream: None, ..Default::default() };
+        let script = mcp.http_script(options);
+        let server = HttpServer::start(move |request| {
+            if request.method == "GET" {
+                std::thread::sleep(std::time::Duration::from_millis(pause));
+            }
+            script(request)
+        });
+        let (sessions, url) = (Sessions::new(), server.url("/mcp"));
+        sessions.start(&url);
+        for words in [&["--no-session"][..], &[]] {
+            let watch = sessions.run(&[&["read", &url, "demo://hello", "--watch"], words].concat());
+            watch.exits(1).stderr_contains("the server has no stream for notifications of changes");
+        }
+        sessions.stop_all();
+    }
 }
 
 #[test]

@@ -13,9 +13,12 @@ use crate::protocol::rpc::{self, RawJson};
 use crate::protocol::{code, method};
 use crate::session::era::legacy::INITIALIZED_TIMEOUT;
 use crate::session::failure::failure_from_outcome;
-use crate::session::negotiate::classify::{may_use_sse, refusal_status, says_nothing_about_era, sse_candidate};
+use crate::session::negotiate::classify::{
+    may_be_other_transport, may_use_sse, refusal_status, says_nothing_about_era, sse_candidate,
+};
 use crate::session::negotiate::{PROBE_TIMEOUT, probe_timeout};
 use crate::session::request::RequestOutcome;
+use crate::transport::http::SseConnectError;
 use crate::transport::{self, Endpoint, HttpMode, TransportOptions};
 use crate::util::lock::lock;
 
@@ -26,11 +29,20 @@ impl Upstream {
         if let Some(endpoint) = sse_candidate(&self.target).filter(|endpoint| endpoint.url.path().ends_with("/sse")) {
             let limit = Some(probe_timeout(self.options.connect_timeout));
             let options = TransportOptions { connect_timeout: limit, ..self.options.clone() };
-            if let Ok(connected) = transport::connect_sse(endpoint, &options).await {
-                match self.open_as_legacy(self.start_reading(connected)).await {
+            match transport::connect_sse(endpoint, &options).await {
+                Ok(connected) => match self.open_as_legacy(self.start_reading(connected)).await {
                     Ok(connection) => return Ok(connection),
-                    Err(refused) => self.close_connection(&refused.connection).await,
-                }
+                    Err(refused) => {
+                        self.close_connection(&refused.connection).await;
+                        if let RequestOutcome::Failed(failure) = refused.outcome
+                            && !may_be_other_transport(&failure)
+                        {
+                            return Err(failure);
+                        }
+                    }
+                },
+                Err(SseConnectError::Failed(failure)) if !may_be_other_transport(&failure) => return Err(failure),
+                Err(SseConnectError::Failed(_) | SseConnectError::NoStream(_)) => {}
             }
         }
         let connection = self.connect_transport().await?;

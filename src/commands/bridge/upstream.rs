@@ -12,7 +12,7 @@ use super::client::{ClientLink, SubscribedItems};
 use super::client_introduction::ClientIntroduction;
 use super::connection::{HeldRequest, Pending, ServerConnection, ServerIntroduction};
 use super::guard::ToolGuard;
-use crate::error::{Failure, Result};
+use crate::error::{ErrorKind, Failure, Result};
 use crate::output::Ui;
 use crate::protocol::rpc::{self, RawJson};
 use crate::protocol::{headers, meta, method};
@@ -21,6 +21,7 @@ use crate::session::lists::MAX_PAGES;
 use crate::session::request::RequestOutcome;
 use crate::target::Target;
 use crate::transport::{self, ConnectedTransport, TransportOptions};
+use crate::util::count::counted;
 use crate::util::lock::lock;
 use crate::util::size::format_size;
 
@@ -306,7 +307,11 @@ impl Upstream {
             size += page.get().len() as u64;
             if let Some(limit) = self.max_list_size.filter(|limit| size > *limit) {
                 let what = format!("{name} is larger than {} over all its pages", format_size(limit));
-                self.warn(&format!("{what}; used its first {} pages", pages.len()));
+                if pages.is_empty() {
+                    let failure = Failure::new(ErrorKind::Protocol, what).server(&self.target.name);
+                    return Err(failure.hint("accept more with --max-list-size SIZE"));
+                }
+                self.warn(&format!("{what}; what comes after {} is not used", counted(pages.len(), "page")));
                 return Ok(pages);
             }
             let next = super::wire::member_text(page.get(), "nextCursor").filter(|next| *next != "null");
@@ -318,7 +323,7 @@ impl Upstream {
             }
             cursor = next;
         }
-        self.warn(&format!("{name} does not end; used its first {} pages", pages.len()));
+        self.warn(&format!("{name} does not end; what comes after {} is not used", counted(pages.len(), "page")));
         Ok(pages)
     }
 

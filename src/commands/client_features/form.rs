@@ -9,15 +9,15 @@ use crate::commands::client_features::form_field::{FormField, fields, value_text
 use crate::commands::client_features::terminal_input::Prompter;
 use crate::error::Result;
 use crate::output::Style;
-use crate::output::escape::{collapse_whitespace, display_width};
+use crate::output::escape::{collapse_whitespace, display_width, one_line, truncate};
 use crate::schema::{self, SchemaValidator, ValueProblem};
 use crate::session::client_handler::ElicitationAnswer;
-use crate::util::shorten::shorten;
 
 /// Commands that may be typed instead of a value; a value that looks like one is typed with a second colon.
 const FORM_COMMANDS: &[&str] = &[":back", ":skip", ":decline", ":cancel", ":help", ":?"];
 
-/// How much of a default is shown, in characters: a longer one could look like lines of mcpipe.
+/// How much of a default is shown, in columns, and at most half a line: the terminal would continue a longer one on the
+/// next line, where it could look like text of mcpipe.
 const MAX_DEFAULT: usize = 40;
 
 /// The outcome of one field.
@@ -105,11 +105,12 @@ impl FormSession<'_> {
                 None => ui.prompt_one_line(&[(Style::DIM, &number), (Style::PLAIN, &value)]),
             }
         }
+        let shown_columns = MAX_DEFAULT.min(ui.terminal().line_width() / 2);
         loop {
             let current = content.get(field.name).or(field.default).cloned();
             let bracket = current
                 .as_ref()
-                .map(|value| format!("[{}] ", shorten(&collapse_whitespace(&field.display_value(value)), MAX_DEFAULT)))
+                .map(|value| format!("[{}] ", truncate(&one_line(&field.display_value(value)), shown_columns)))
                 .unwrap_or_default();
             let question = [(Style::PLAIN, "  "), (Style::CYAN, bracket.as_str()), (Style::PLAIN, "> ")];
             let Some(line) = self.prompter.ask(&question).await? else { return Ok(FieldOutcome::Cancel) };

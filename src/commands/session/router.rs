@@ -26,7 +26,7 @@ use crate::protocol::revision::Revision;
 use crate::protocol::rpc::{self, RawJson, RpcError, RpcMessage, RpcResponse};
 use crate::protocol::{code, method};
 use crate::session::client_handler::{ClientCapabilities, ClientCapability, ClientHandler, Root};
-use crate::transport::kept::{self, STREAM_CLOSED, STREAM_OPEN, item_line};
+use crate::transport::kept::{StreamState, item_line, stream_line};
 use crate::transport::{Certainty, Incoming, IncomingItem, OutgoingKind, OutgoingMessage, Transport, TransportKind};
 use crate::util::lock::lock;
 
@@ -50,11 +50,13 @@ type HttpHeaders = Vec<(String, String)>;
 pub(super) struct KeptConnection {
     pub(super) transport: Arc<dyn Transport>,
     handshake: Mutex<SharedHandshake>,
+    /// Locked while `initialized` is being sent.
+    initialized: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl KeptConnection {
     pub(super) fn new(transport: Arc<dyn Transport>) -> Self {
-        KeptConnection { transport, handshake: Mutex::default() }
+        KeptConnection { transport, handshake: Mutex::default(), initialized: Arc::default() }
     }
 
     /// The result of `initialize`, if the handshake is complete.
@@ -346,19 +348,24 @@ impl Router {
     /// Opens the stream for the server's own messages, if it is not open, and tells a command whether there is one, and
     /// when it is closed.
     async fn watch_stream(self: Arc<Self>, client: u64, upstream: Arc<KeptConnection>) {
+        // It follows `initialized`.
+        drop(upstream.initialized.lock().await);
+        let mut state = StreamState::Missing;
         if let Some(http) = upstream.transport.legacy_session() {
             http.listen().await;
             if http.is_listening() {
-                self.deliver(client, kept::to_line(STREAM_OPEN.to_owned())).await;
+                self.deliver(client, stream_line(StreamState::Open)).await;
                 let queue = lock(&self.state).clients.get(&client).map(|client| client.queue.clone());
                 let Some(queue) = queue else { return };
                 tokio::select! {
-                    () = http.listen_stream_closed() => {}
+                    was_open = http.listen_stream_closed() => if was_open {
+                        state = StreamState::Closed;
+                    },
                     () = queue.closed() => return,
                 }
             }
         }
-        self.deliver(client, kept::to_line(STREAM_CLOSED.to_owned())).await;
+        self.deliver(client, stream_line(state)).await;
     }
 
     fn sending(&self, client: u64) -> Option<(HttpHeaders, Arc<Semaphore>)> {
@@ -452,8 +459,10 @@ impl Router {
                 }
                 // The stream for requests from the server, over HTTP.
                 let upstream = upstream.clone();
+                let sending = upstream.initialized.clone().try_lock_owned();
                 tokio::spawn(async move {
                     send_message(&upstream, method::INITIALIZED, line).await;
+                    drop(sending);
                     if let Some(http) = upstream.transport.legacy_session() {
                         http.listen().await;
                     }

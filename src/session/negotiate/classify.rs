@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::error::{ErrorKind, is_temporary_status};
+use crate::error::{ErrorKind, Failure, is_temporary_status};
 use crate::protocol::json::{member, parse_truncated};
 use crate::protocol::revision::{Revision, RevisionPin, supported_revisions};
 use crate::protocol::rpc::{RawJson, RpcError};
@@ -78,6 +78,11 @@ pub(crate) fn says_nothing_about_era(status: u16) -> bool {
 /// Whether a server that rejects a POST with this status may use HTTP+SSE (`ERA-08`).
 pub(crate) fn may_use_sse(status: u16) -> bool {
     matches!(status, 400..=499 | 501) && !says_nothing_about_era(status)
+}
+
+/// Whether another transport may work where an attempt over HTTP+SSE failed like this.
+pub(crate) fn may_be_other_transport(failure: &Failure) -> bool {
+    matches!(failure.kind(), ErrorKind::Unreachable | ErrorKind::Protocol | ErrorKind::Timeout)
 }
 
 /// The URL, if HTTP+SSE is possible there: that transport exists only in 2024-11-05.

@@ -1,7 +1,7 @@
 //! Detects the era of a server behind a URL. Nothing is connected before a request is sent, and each request has its
 //! own response, so that several requests can be tried at the same time.
 
-use crate::error::{ErrorKind, Failure, Result};
+use crate::error::{ErrorKind, Result};
 use crate::protocol::method;
 use crate::protocol::revision::RevisionPin;
 use crate::protocol::rpc::RawJson;
@@ -10,8 +10,8 @@ use crate::session::era::Era;
 use crate::session::era::modern::offers_modern_revision;
 use crate::session::failure::failure_from_outcome;
 use crate::session::negotiate::classify::{
-    EraEvidence, classify_reply, may_lack_handshake, may_use_sse, primary_refusal, refusal_status,
-    says_nothing_about_era, sse_candidate,
+    EraEvidence, classify_reply, may_be_other_transport, may_lack_handshake, may_use_sse, primary_refusal,
+    refusal_status, says_nothing_about_era, sse_candidate,
 };
 use crate::session::negotiate::{HandshakeResult, NegotiatedConnection, Negotiator, probe_timeout};
 use crate::session::operation::Operation;
@@ -97,18 +97,15 @@ impl Negotiator<'_> {
         endpoint: &HttpEndpoint,
         options: TransportOptions,
     ) -> Result<Option<NegotiatedConnection>> {
-        let may_be_other = |failure: &Failure| {
-            matches!(failure.kind(), ErrorKind::Unreachable | ErrorKind::Protocol | ErrorKind::Timeout)
-        };
         let rpc = match transport::connect_sse(endpoint, &options).await {
             Ok(connection) => self.rpc_client(connection),
             Err(SseConnectError::NoStream(_)) => return Ok(None),
-            Err(SseConnectError::Failed(failure)) if may_be_other(&failure) => return Ok(None),
+            Err(SseConnectError::Failed(failure)) if may_be_other_transport(&failure) => return Ok(None),
             Err(SseConnectError::Failed(failure)) => return Err(failure),
         };
         match self.initialize(rpc).await? {
             HandshakeResult::Accepted(open) => Ok(Some(open)),
-            HandshakeResult::Rejected(rpc, RequestOutcome::Failed(failure)) if !may_be_other(&failure) => {
+            HandshakeResult::Rejected(rpc, RequestOutcome::Failed(failure)) if !may_be_other_transport(&failure) => {
                 self.close_with_failure(rpc, RequestOutcome::Failed(failure), method::INITIALIZE).await
             }
             HandshakeResult::Rejected(rpc, _) => {

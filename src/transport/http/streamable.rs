@@ -87,16 +87,8 @@ struct LegacyState {
     revision: Option<Revision>,
     /// The task that reads the stream for the server's own messages, while there is one.
     listener: Option<AbortHandle>,
-    /// Whether that stream was opened.
-    is_stream_open: bool,
-}
-
-impl LegacyState {
-    /// Notes that the stream for the server's own messages has ended. Returns its task.
-    fn stop_listening(&mut self) -> Option<AbortHandle> {
-        self.is_stream_open = false;
-        self.listener.take()
-    }
+    /// Whether that stream, or the last one, was opened.
+    has_stream_opened: bool,
 }
 
 /// The result of a GET for a stream.
@@ -224,7 +216,7 @@ impl StreamableConnection {
         while failed < MAX_RECONNECTS {
             match self.open_stream(&position).await {
                 StreamOpening::Stream(events) => {
-                    lock(&self.state).is_stream_open = true;
+                    lock(&self.state).has_stream_opened = true;
                     self.listen_changed.notify_waiters();
                     failed = 0;
                     if let StreamEnd::Unreadable(failure) =
@@ -365,9 +357,10 @@ impl LegacyHttpSession for StreamableTransport {
                 let mut state = lock(&self.0.state);
                 if state.listener.is_none() {
                     let shared = self.0.clone();
+                    state.has_stream_opened = false;
                     state.listener = self.0.tasks.spawn_background(async move {
                         shared.keep_listening().await;
-                        lock(&shared.state).stop_listening();
+                        lock(&shared.state).listener = None;
                         shared.listen_changed.notify_waiters();
                     });
                 }
@@ -378,7 +371,7 @@ impl LegacyHttpSession for StreamableTransport {
                     let changed = self.0.listen_changed.notified();
                     let is_settled = {
                         let state = lock(&self.0.state);
-                        state.is_stream_open || state.listener.is_none()
+                        state.has_stream_opened || state.listener.is_none()
                     };
                     if is_settled {
                         return;
@@ -394,12 +387,12 @@ impl LegacyHttpSession for StreamableTransport {
         lock(&self.0.state).listener.is_some()
     }
 
-    fn listen_stream_closed(&self) -> BoxFuture<'_, ()> {
+    fn listen_stream_closed(&self) -> BoxFuture<'_, bool> {
         Box::pin(async move {
             loop {
                 let ended = self.0.listen_changed.notified();
                 if !self.is_listening() {
-                    return;
+                    return lock(&self.0.state).has_stream_opened;
                 }
                 ended.await;
             }
@@ -421,7 +414,7 @@ impl LegacyHttpSession for StreamableTransport {
     fn forget_session(&self) -> bool {
         let mut state = lock(&self.0.state);
         // The stream belongs to the session: the next session has another one.
-        if let Some(listener) = state.stop_listening() {
+        if let Some(listener) = state.listener.take() {
             listener.abort();
             self.0.listen_changed.notify_waiters();
         }

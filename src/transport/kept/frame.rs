@@ -3,7 +3,7 @@
 //! A command writes JSON-RPC messages, each on one line. Over HTTP a line with its headers may precede it, a line may
 //! say that the response to a request is no longer wanted, and one may ask for the stream for the server's own messages.
 //! The keeper first greets, then writes what its transport reports: a message as it is, anything else as a line of a
-//! recording (`docs/recording.md`). Two more lines say whether the stream that was asked for is open.
+//! recording (`docs/recording.md`). Further lines say what became of that stream.
 
 use std::io;
 
@@ -22,10 +22,27 @@ use crate::transport::trace::{Trace, TraceEvent};
 
 /// How every message that the keeper passes on begins.
 const MESSAGE_PREFIX: &str = r#"{"jsonrpc":"#;
-/// The stream for the server's own messages is open.
-pub const STREAM_OPEN: &str = r#"{"stream_open":true}"#;
-/// There is no such stream, or it was closed.
-pub const STREAM_CLOSED: &str = r#"{"stream_open":false}"#;
+/// What a keeper says about the stream for the server's own messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum StreamState {
+    /// It is open or being opened.
+    Open,
+    /// It was open.
+    Closed,
+    /// The server has none.
+    Missing,
+}
+
+/// The line of a keeper about the stream for the server's own messages.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct StreamLine {
+    stream: StreamState,
+}
+
+/// How such a line begins.
+const STREAM_PREFIX: &str = r#"{"stream":"#;
 /// How much is read at once.
 const BUFFER_SIZE: usize = 8 << 10;
 
@@ -33,8 +50,8 @@ const BUFFER_SIZE: usize = 8 << 10;
 pub(super) enum PassedOn {
     /// What its transport reported.
     Items(Vec<Incoming>),
-    /// Whether there is a stream for the server's own messages.
-    StreamOpen(bool),
+    /// What became of the stream for the server's own messages.
+    Stream(StreamState),
 }
 
 /// The first line of a command.
@@ -136,6 +153,12 @@ pub fn item_line(incoming: &Incoming) -> String {
     })
 }
 
+/// The line that tells a command about the stream for the server's own messages.
+#[must_use]
+pub fn stream_line(stream: StreamState) -> String {
+    to_line(serde_json::to_string(&StreamLine { stream }).unwrap_or_default())
+}
+
 /// A JSON text as one line, with its end. Servers may send messages over several lines.
 #[must_use]
 pub fn to_line(json: String) -> String {
@@ -202,8 +225,9 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
             let arrived = |message| Incoming { request_id: None, item: IncomingItem::Message(message, None) };
             return Ok(Some(PassedOn::Items(text.into_messages().into_iter().map(arrived).collect())));
         }
-        if line == STREAM_OPEN || line == STREAM_CLOSED {
-            return Ok(Some(PassedOn::StreamOpen(line == STREAM_OPEN)));
+        if line.starts_with(STREAM_PREFIX) {
+            let StreamLine { stream } = serde_json::from_str(&line)?;
+            return Ok(Some(PassedOn::Stream(stream)));
         }
         let item = parse_received_line(&line, trace).map_err(io::Error::other)?;
         Ok(Some(PassedOn::Items(item.into_iter().collect())))

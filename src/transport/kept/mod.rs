@@ -23,9 +23,7 @@ use tokio::time::timeout;
 
 use self::files::{KeptSession, SessionFiles};
 use self::frame::PassedOn;
-pub use self::frame::{
-    FirstLine, FrameReader, Greeting, STREAM_CLOSED, STREAM_OPEN, SessionStatus, item_line, to_line,
-};
+pub use self::frame::{FirstLine, FrameReader, Greeting, SessionStatus, StreamState, item_line, stream_line, to_line};
 pub use self::launch::end_dead_session;
 use crate::error::{ErrorKind, Failure, Result, RetryAdvice};
 use crate::protocol::revision::Revision;
@@ -43,6 +41,9 @@ use crate::util::lock::lock;
 
 /// How many times to connect to a keeper that ends at the same moment.
 const MAX_ATTEMPTS: usize = 3;
+
+/// How long to wait until a keeper says whether there is a stream for the server's own messages.
+const STREAM_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What the first line of a connection asks for.
 pub const CONNECT: &str = "connect";
@@ -110,8 +111,8 @@ fn use_connection(
     options.trace.note(&format!("using the session {} (process {})", session.spec.name, greeting.pid));
     let (sender, incoming) = incoming_channel();
     let ended = Arc::new(Notify::new());
-    let (stream_state, stream_open) = watch::channel(None);
-    let receivers = Receivers { items: sender, stream_open: stream_state, ended: ended.clone() };
+    let (stream_sender, stream) = watch::channel(None);
+    let receivers = Receivers { items: sender, stream: stream_sender, ended: ended.clone() };
     let reader_task = tokio::spawn(forward(reader, receivers, options.trace.clone()));
     let transport = KeptTransport {
         kind,
@@ -120,7 +121,7 @@ fn use_connection(
         // Written messages are recorded before they get their headers.
         message_writer: MessageWriter::spawn(LineFrameWriter::new(writer), Trace::default()),
         reader_task,
-        stream_open,
+        stream,
         ended,
         trace: options.trace.clone(),
     };
@@ -206,7 +207,7 @@ async fn greet(stream: UnixStream) -> io::Result<OpenConnection> {
 /// Where what the keeper sends is handed over.
 struct Receivers {
     items: mpsc::Sender<Incoming>,
-    stream_open: watch::Sender<Option<bool>>,
+    stream: watch::Sender<Option<StreamState>>,
     ended: Arc<Notify>,
 }
 
@@ -215,8 +216,8 @@ async fn forward(mut reader: FrameReader<OwnedReadHalf>, receivers: Receivers, t
     let end = loop {
         let items = match reader.next_passed_on(&trace).await {
             Ok(Some(PassedOn::Items(items))) => items,
-            Ok(Some(PassedOn::StreamOpen(is_open))) => {
-                receivers.stream_open.send_replace(Some(is_open));
+            Ok(Some(PassedOn::Stream(state))) => {
+                receivers.stream.send_replace(Some(state));
                 continue;
             }
             Ok(None) => break Failure::new(ErrorKind::Unreachable, "the session ended"),
@@ -239,8 +240,8 @@ struct KeptTransport {
     handshake: Option<RawJson>,
     message_writer: MessageWriter<io::Error>,
     reader_task: JoinHandle<()>,
-    /// Whether there is a stream for the server's own messages, once that was asked.
-    stream_open: watch::Receiver<Option<bool>>,
+    /// What the keeper said about the stream for the server's own messages.
+    stream: watch::Receiver<Option<StreamState>>,
     ended: Arc<Notify>,
     trace: Trace,
 }
@@ -306,24 +307,29 @@ impl LegacyHttpSession for KeptTransport {
     fn listen(&self) -> BoxFuture<'_, ()> {
         Box::pin(async move {
             if !self.is_listening() {
-                let mut state = self.stream_open.clone();
+                let mut state = self.stream.clone();
                 state.mark_unchanged();
                 self.message_writer.push(json!({ "listen": true }).to_string());
-                // The keeper answers within a limited time. If it ends, so do the requests that follow.
-                let _ = state.changed().await;
+                // If the keeper ends, so do the requests that follow.
+                let _ = timeout(STREAM_TIMEOUT, state.changed()).await;
             }
         })
     }
 
     fn is_listening(&self) -> bool {
-        *self.stream_open.borrow() == Some(true)
+        *self.stream.borrow() == Some(StreamState::Open)
     }
 
-    fn listen_stream_closed(&self) -> BoxFuture<'_, ()> {
+    fn listen_stream_closed(&self) -> BoxFuture<'_, bool> {
         Box::pin(async move {
-            if self.stream_open.clone().wait_for(|is_open| *is_open == Some(false)).await.is_err() {
+            let mut stream = self.stream.clone();
+            let is_over =
+                |state: &Option<StreamState>| matches!(state, Some(StreamState::Closed | StreamState::Missing));
+            let end = stream.wait_for(is_over).await.map(|state| *state == Some(StreamState::Closed));
+            match end {
+                Ok(was_open) => was_open,
                 // The end of the connection is reported otherwise.
-                std::future::pending::<()>().await;
+                Err(_) => std::future::pending().await,
             }
         })
     }

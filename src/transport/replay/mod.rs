@@ -187,7 +187,7 @@ impl LegacyHttpSession for ReplayTransport {
         self.player.script().is_listening
     }
 
-    fn listen_stream_closed(&self) -> BoxFuture<'_, ()> {
+    fn listen_stream_closed(&self) -> BoxFuture<'_, bool> {
         Box::pin(std::future::pending())
     }
 
