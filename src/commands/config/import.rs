@@ -141,7 +141,7 @@ fn plain_secrets_note(plan: &ImportPlan, written: bool) -> Option<String> {
 }
 
 fn is_plain_secret(finding: &FoundSecret) -> bool {
-    finding.is_certain && finding.reference.is_none()
+    finding.is_movable() && finding.reference.is_none()
 }
 
 /// Stores the secrets that are not stored yet; `stored` collects the names of those that may be new in the store.

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::client_file::sanitized_server_name;
 use super::render::{ORIGIN_COMMENT, toml_block};
+use super::secrets::FoundSecret;
 use super::{
     ClientFile, ImportClient, ImportedServer, client_files, discover_files, read_client_file, recognize_file,
     searched_paths,
@@ -329,8 +330,8 @@ impl ImportPlan {
         Ok(())
     }
 
-    /// Replaces every secret in the entries to be written by a reference, and returns the names and values. `taken`
-    /// reports whether a name is used for another secret.
+    /// Replaces every movable secret in the entries to be written by a reference, and returns the names and values.
+    /// `taken` reports whether a name is used for another secret.
     ///
     /// # Errors
     /// Those of `taken`.
@@ -341,7 +342,7 @@ impl ImportPlan {
     ) -> Result<Vec<(String, Secret)>> {
         let mut moved: Vec<(String, Secret)> = Vec::new();
         for step in self.steps.iter_mut().filter(|step| step.action.changes_config()) {
-            for finding in step.server.secrets.iter_mut().filter(|finding| finding.is_certain) {
+            for finding in step.server.secrets.iter_mut().filter(|finding| finding.is_movable()) {
                 let secret = finding.secret();
                 let base: String = finding.variable.chars().take(MAX_SECRET_NAME_CHARS).collect();
                 let mut name = base.clone();
@@ -394,7 +395,7 @@ fn decide_action(config: &Config, wish: &ImportOptions, found: &ClientFile, entr
         return ImportAction::Skip("mcpipe reads this file directly, after 'mcpipe config trust'".to_owned());
     }
     let is_same = server.entry.is_equivalent(&entry.config);
-    let has_secrets_to_move = wish.moves_secrets && entry.secrets.iter().any(|finding| finding.is_certain);
+    let has_secrets_to_move = wish.moves_secrets && entry.secrets.iter().any(FoundSecret::is_movable);
     if is_same && !has_secrets_to_move {
         return ImportAction::Identical(at);
     }

