@@ -192,8 +192,8 @@ pub const SERVER_KEYS: &[ConfigKey] = &[
         "Whether the program inherits the environment: true, false, or the names of the variables that it inherits.",
     )
     .details(
-        "With true, it inherits everything except the variables that begin with MCPIPE_ and those that any server's \
-         bearer_env or auth refers to. The variables of env are always set.",
+        "With true, it inherits everything except the variables that begin with MCPIPE_ and those that \
+         bearer_env or auth of any trusted server refers to. The variables of env are always set.",
     ),
     key(
         "headers",

@@ -57,6 +57,8 @@ pub struct Config {
     /// The file that `--config` names, as it was typed.
     explicit_file: Option<PathBuf>,
     servers: Vec<ConfiguredServer>,
+    /// The secret variables of entries that others override.
+    overridden_variables: Vec<String>,
 }
 
 impl Config {
@@ -198,6 +200,7 @@ impl Config {
             let old = self.servers.swap_remove(at);
             server.overrides_user_entry = old.overrides_user_entry || old.source.layer == Layer::User;
             let origin = old.origin();
+            self.overridden_variables.extend(old.secret_variables());
             server.overridden = old.overridden;
             server.overridden.push(origin);
         }
@@ -260,18 +263,11 @@ impl Config {
     }
 
     /// The variables that hold secrets of mcpipe's own: what `bearer_env` names and what `auth` refers to,
-    /// of any server that may be used. No child inherits them.
+    /// of any server that is trusted, even if another file overrides it. No child inherits them.
     #[must_use]
     pub fn secret_variables(&self) -> Vec<String> {
-        let mut names = Vec::new();
-        for server in self.servers.iter().filter(|server| server.trust_reason().is_none()) {
-            if let Some(name) = server.entry.get("bearer_env").and_then(|member| member.value.as_str()) {
-                names.push(name.to_owned());
-            }
-            if let Some(auth) = server.entry.get("auth") {
-                auth.value.for_each_string(&mut |text, _| names.extend(value::expand::variable_references(text)));
-            }
-        }
+        let mut names = self.overridden_variables.clone();
+        names.extend(self.servers.iter().flat_map(ConfiguredServer::secret_variables));
         names
     }
 }

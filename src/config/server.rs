@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::config::file::tree::{ConfigMember, ConfigNode, ConfigValue};
 use crate::config::origin::{ConfigDiagnostic, ConfigFile, ConfigFormat, ValueOrigin};
 use crate::config::trust;
+use crate::config::value::expand::variable_references;
 use crate::error::{Failure, Result};
 
 /// One configured server, as written.
@@ -85,6 +86,19 @@ impl ConfiguredServer {
         } else {
             trust::trust_reason(&self.source, &self.entry, self.overrides_user_entry)
         }
+    }
+
+    /// The variables that `bearer_env` names and `auth` refers to, unless it needs trust that its file does not have.
+    pub(super) fn secret_variables(&self) -> Vec<String> {
+        let mut names = Vec::new();
+        if self.trust_reason().is_some() {
+            return names;
+        }
+        names.extend(self.entry.get("bearer_env").and_then(|member| member.value.as_str()).map(str::to_owned));
+        if let Some(auth) = self.entry.get("auth") {
+            auth.value.for_each_string(&mut |text, _| names.extend(variable_references(text)));
+        }
+        names
     }
 
     /// Checks that it may be used.

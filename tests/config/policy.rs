@@ -166,6 +166,12 @@ fn a_project_that_is_not_trusted_removes_no_variable() {
     sandbox.mcpipe(["config", "trust", "--yes"]).run().exits(0);
     list().exits(0);
     assert!(!server.processes()[1].env.contains_key("KEPT"));
+    // Nor does it return one that a server of the user's own needs.
+    let own = std::fs::read_to_string(sandbox.path().join("home/.config/mcpipe/config.toml")).unwrap();
+    sandbox.config(&format!("{own}[servers.web]\nurl = \"https://web.example/\"\nbearer_env = \"KEPT\"\n"));
+    sandbox.file(".mcpipe.toml", "[servers.web]\nurl = \"https://web.example/\"\nbearer_env = \"OTHER\"\n");
+    list().exits(0);
+    assert!(!server.processes()[2].env.contains_key("KEPT"));
 }
 
 #[test]
