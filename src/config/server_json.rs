@@ -169,17 +169,14 @@ impl ServerJsonReader<'_> {
 
     /// The value of an input: fixed, or a reference to a variable. `None` if it can be omitted.
     fn value(&mut self, input: &Value, variable: &str) -> Option<String> {
-        self.parts(input, variable).map(render)
+        let parts = match text(input, "value") {
+            Some(value) => self.template(value, &input["variables"]),
+            None => vec![self.reference(input, variable)?],
+        };
+        Some(render(parts))
     }
 
-    fn parts(&mut self, input: &Value, variable: &str) -> Option<Vec<TranslatedPart>> {
-        match text(input, "value") {
-            Some(value) => Some(self.template(value, &input["variables"])),
-            None => self.reference(input, variable).map(|part| vec![part]),
-        }
-    }
-
-    /// Text in which the names of `variables` stand in braces.
+    /// Text in which the names of `variables` stand in braces. The variables have none of their own.
     fn template(&mut self, template: &str, variables: &Value) -> Vec<TranslatedPart> {
         let mut parts = Vec::new();
         let mut push = |part| push_part(&mut parts, part);
@@ -193,7 +190,10 @@ impl ServerJsonReader<'_> {
             };
             // Some descriptions have `${name}`.
             push(TranslatedPart::Text(before.strip_suffix('$').unwrap_or(before).to_owned()));
-            self.parts(input, &self.variable(name)).into_iter().flatten().for_each(&mut push);
+            match text(input, "value") {
+                Some(value) => push(TranslatedPart::Text(value.to_owned())),
+                None => self.reference(input, &self.variable(name)).into_iter().for_each(&mut push),
+            }
             rest = after;
         }
         push(TranslatedPart::Text(rest.to_owned()));
@@ -312,7 +312,7 @@ mod tests {
             ("{f}", "$${A}"),
             ("{x}", "<x>"),
             ("{y}", "${command:id}"),
-            ("{z}", "$"),
+            ("{z}", "{x}"),
             ("}", "}"),
         ];
         for (one, first) in atoms {
@@ -329,6 +329,15 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn variables_have_no_variables() {
+        let nested =
+            (0..60).fold(json!({"value": "x"}), |inner, _| json!({"value": "{a}{a}", "variables": {"a": inner}}));
+        let header = json!({"name": "X-A", "value": "{a} {b}", "variables": {"a": nested, "b": {"value": "{b}"}}});
+        let server = described(json!({"remotes": [{"type": "sse", "url": "https://a.example/", "headers": [header]}]}));
+        assert_eq!(server.headers, [("X-A".into(), "{a}{a} {b}".into())]);
     }
 
     #[test]
