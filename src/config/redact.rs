@@ -78,7 +78,9 @@ fn redact_plain(pieces: &[TemplatePart<'_>], environment: Option<&Environment>) 
     });
     let care = if adds_secret(&with_defaults) { Sensitivity::Secret } else { Sensitivity::Plain };
     let resolved = join(&|piece| resolve_variable(piece, environment).map(str::to_owned));
-    let mut out = if adds_secret(&resolved) { written } else { resolved };
+    // What a variable holds may hide that it is a password: `a/b` seems to end the name of the host.
+    let neutral = join(&|piece| resolve_variable(piece, environment).map(|_| "x".to_owned()));
+    let mut out = if adds_secret(&resolved) || adds_secret(&neutral) { written } else { resolved };
     for (at, piece) in pieces.iter().enumerate().filter(|(_, piece)| !matches!(piece, TemplatePart::Literal(_))) {
         let place = placeholder(at);
         if out.text.contains(&place) {
@@ -200,7 +202,14 @@ mod tests {
 
     fn redact(text: &str, name: &str, care: Sensitivity) -> String {
         let key = "550e8400-e29b-41d4-a716-446655440000";
-        let known = [("TEAM", "core"), ("API_TOKEN", "s3cret"), ("WS", key), ("LINK", "https://u:p@h/"), ("NONE", "")];
+        let known = [
+            ("TEAM", "core"),
+            ("API_TOKEN", "s3cret"),
+            ("WS", key),
+            ("LINK", "https://u:p@h/"),
+            ("NONE", ""),
+            ("PW", "a/b#1"),
+        ];
         let environment = Environment::new(known, Path::new("/"));
         redact_value(text, name, care, Some(&environment)).text
     }
@@ -249,6 +258,8 @@ mod tests {
             ("https://h/mcp?api_key=${TEAM}&a=${TEAM}", "https://h/mcp?api_key=${TEAM}&a=${TEAM}"),
             ("https://me:${TEAM}@h/", "https://me:${TEAM}@h/"),
             ("https://${TEAM}@h/", "https://${TEAM}@h/"),
+            ("https://me:${PW}@h/", "https://me:${PW}@h/"),
+            ("https://h/${PW}", "https://h/a/b#1"),
             ("https://${TEAM}:${keychain:p}@h/${TEAM}", "https://core:${keychain:p}@h/core"),
             ("https://me:pw@${TEAM}.h/", "https://[redacted]@core.h/"),
             ("https://h/s/${WS}/mcp", "https://h/s/${WS}/mcp"),
