@@ -70,13 +70,19 @@ pub fn hide_in_url(text: &str, mark: &str) -> String {
         Some((_, host)) => format!("{mark}@{host}"),
         None => authority.to_owned(),
     };
-    let Some((path, query)) = tail.split_once('?') else { return format!("{scheme}{authority}{tail}") };
-    let hidden = |part: &str| match part.split_once('=') {
-        Some((name, held)) if looks_secret(name) && !held.starts_with("${") => format!("{name}={mark}"),
-        _ => part.to_owned(),
+    let shown = format!("{scheme}{authority}{tail}");
+    // In a text without a scheme, the first URL may be a parameter.
+    let Some((path, query)) = shown.split_once('?') else { return shown };
+    let hidden = |part: &str| {
+        // The value may be a URL with parameters of its own.
+        let mut names = part.match_indices('=').map(|(at, _)| (&part[..at], &part[at + 1..]));
+        let is_secret =
+            |name: &str| name.rsplit('?').next().is_some_and(|name| !name.contains('=') && looks_secret(name));
+        let secret = names.find(|(name, held)| is_secret(name) && !held.starts_with("${"));
+        secret.map_or_else(|| part.to_owned(), |(name, _)| format!("{name}={mark}"))
     };
     let query: Vec<String> = query.split('&').map(hidden).collect();
-    format!("{scheme}{authority}{path}?{}", query.join("&"))
+    format!("{path}?{}", query.join("&"))
 }
 
 /// As [`hide_in_url`], for a word in place of a URL: its scheme may be missing, or have too few slashes.
@@ -85,11 +91,14 @@ pub fn hide_in_likely_url(text: &str, mark: &str) -> String {
     let after_scheme = ["https:", "http:", "wss:", "ws:"].iter().find_map(|scheme| text.strip_prefix(scheme));
     let rest = after_scheme.map_or(text, |rest| rest.trim_start_matches('/'));
     let has_password = rest.split_once('@').is_some_and(|(user, _)| user.contains(':'));
-    if text.contains("://") || !has_password {
+    let has_scheme = text.split_once("://").is_some_and(|(scheme, _)| !scheme.contains(['/', '?', '#']));
+    if has_scheme || !has_password {
         return hide_in_url(text, mark);
     }
     let hidden = hide_in_url(&format!("://{rest}"), mark);
-    format!("{}{}", text.strip_suffix(rest).unwrap_or_default(), hidden.trim_start_matches("://"))
+    let hidden = format!("{}{}", text.strip_suffix(rest).unwrap_or_default(), hidden.trim_start_matches("://"));
+    // A parameter may be a URL.
+    hide_in_url(&hidden, mark)
 }
 
 fn is_reference(text: &str) -> bool {
@@ -146,6 +155,10 @@ mod tests {
             ("text", "text"),
             ("example.com/mcp?api_key=k&a=1", "example.com/mcp?api_key=…&a=1"),
             ("npm:package@1.0", "npm:package@1.0"),
+            ("example.com?api_key=k&next=https://u:p@x/", "example.com?api_key=…&next=https://…@x/"),
+            ("h?next=https://x/?a=1&b=2", "h?next=https://x/?a=1&b=2"),
+            ("https://h/?next=https://x/?a=1?token=k?k", "https://h/?next=https://x/?a=1?token=…"),
+            ("/bin/curl https://u:p@h/?token=k", "/bin/curl https://…@h/?token=…"),
         ] {
             assert_eq!(hide_in_url(url, "…"), shown);
         }
@@ -160,6 +173,7 @@ mod tests {
             ("http:/u:p@h/mcp?token=k", "http:/…@h/mcp?token=…"),
             ("u:p@h/mcp", "…@h/mcp"),
             ("https://u:p@h/", "https://…@h/"),
+            ("u:p@h/?next=https://u:p@x/", "…@h/?next=https://…@x/"),
             ("@team/server", "@team/server"),
             ("server@team", "server@team"),
         ] {
