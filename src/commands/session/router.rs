@@ -358,9 +358,7 @@ impl Router {
                 let queue = lock(&self.state).clients.get(&client).map(|client| client.queue.clone());
                 let Some(queue) = queue else { return };
                 tokio::select! {
-                    was_open = http.listen_stream_closed() => if was_open {
-                        state = StreamState::Closed;
-                    },
+                    was_open = http.listen_stream_closed() => if was_open { state = StreamState::Closed },
                     () = queue.closed() => return,
                 }
             }
