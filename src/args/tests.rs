@@ -444,7 +444,8 @@ fn problems_do_not_show_what_may_be_a_secret() {
     let schema = || {
         let text = json!({"type": "string", "minLength": 9});
         json!({"type": "object", "required": ["password"],
-            "properties": {"password": text, "pin": {"type": "integer"}, "login": {"properties": {"token": text}}}})
+            "properties": {"password": text, "pin": {"type": "integer"}, "login": {"properties": {"token": text}},
+                "auth": {"properties": {"github": text, "id": {"type": "integer"}}}}})
     };
     for (words, problems) in [
         (&["password:s3cret"][..], &["'password:…' is not an argument; did you mean password=…?"][..]),
@@ -461,6 +462,8 @@ fn problems_do_not_show_what_may_be_a_secret() {
                 "login.token: must have at least 9 characters",
             ],
         ),
+        (&["auth.github=s3cret"], &["auth.github: must have at least 9 characters"]),
+        (&["auth.id=s3cret"], &["auth.id: expected integer"]),
     ] {
         let found = build_from(None, &[], words, Some(&schema())).unwrap_err();
         let found: Vec<&String> =

@@ -35,14 +35,14 @@ impl PathStep {
     }
 }
 
-/// Whether the value there may be a secret, judged by the name of the last member.
+/// Whether the value there may be a secret, judged by the names of the members on the way to it.
 #[must_use]
 pub fn has_secret_name(path: &[PathStep]) -> bool {
-    let mut names = path.iter().rev().filter_map(|step| match step {
+    let mut names = path.iter().filter_map(|step| match step {
         PathStep::Member(name) => Some(name),
         PathStep::Item(_) => None,
     });
-    names.next().is_some_and(|name| looks_secret(name))
+    names.any(|name| looks_secret(name))
 }
 
 /// A path as the arguments of a call are typed: `filters.page`, `edits[0].text`.
