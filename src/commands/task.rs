@@ -81,9 +81,11 @@ async fn get(context: &Context, one: TaskIdArgs) -> Result<Exit> {
     let progress = context.progress(&format!("querying {}", target.name));
     let session = context.session(target, Some(progress.clone()))?.resume(left);
     let operation = async |session: &Session| {
-        let task = session.get_task(&id).await;
+        let task = match session.get_task(&id).await {
+            Ok(task) => task,
+            Err(failure) => return Err(forget_if_unknown(context, session, &id, failure).await),
+        };
         session.detach().await;
-        let task = task.map_err(|failure| forget_if_unknown(context, session, &id, failure))?;
         if context.ui.is_json() {
             context.ui.print_raw_json(&task.raw)?
         } else {
@@ -104,17 +106,17 @@ async fn wait(context: &Context, args: TaskWaitArgs) -> Result<Exit> {
         let report = |task: &Task| progress.set_message(&progress_text(task));
         // The first request shows whether the task exists, and how often to poll.
         let result = match session.get_task(&id).await {
-            Ok(task) => session.await_task(&id, Some(task), task_timeout(context), &report, None).await,
-            Err(failure) => Err(forget_if_unknown(context, session, &id, failure)),
-        };
-        let result = match result {
-            Ok(result) => result,
-            Err(failure) => {
-                // The task continues.
-                session.detach().await;
-                return Err(with_wait_hint(session, &id, failure));
+            Ok(task) => {
+                let result = session.await_task(&id, Some(task), task_timeout(context), &report, None).await;
+                if result.is_err() {
+                    // The task continues.
+                    session.detach().await;
+                }
+                result
             }
+            Err(failure) => Err(forget_if_unknown(context, session, &id, failure).await),
         };
+        let result = result.map_err(|failure| with_wait_hint(session, &id, failure))?;
         let options =
             ResultOptions { structured_only: args.structured, save: args.save.as_deref(), ..ResultOptions::default() };
         let printed = try_print_and_check_tool_result(context, session, result, &options, None);
@@ -146,12 +148,7 @@ async fn cancel(context: &Context, one: TaskIdArgs) -> Result<Exit> {
     let operation = async |session: &Session| {
         let answer = match session.cancel_task(&id).await {
             Ok(answer) => answer,
-            Err(failure) => {
-                let failure = explain_refusal(context, session, &id, failure).await;
-                // The task and its result may still be there.
-                session.detach().await;
-                return Err(failure);
-            }
+            Err(failure) => return Err(explain_refusal(context, session, &id, failure).await),
         };
         mark_canceled(context, session, &id);
         if context.ui.is_json() {
@@ -169,18 +166,28 @@ async fn cancel(context: &Context, one: TaskIdArgs) -> Result<Exit> {
 
 /// Why a task was not canceled. Servers refuse it with the same code if the task is over and if they do not know it.
 async fn explain_refusal(context: &Context, session: &Session, id: &str, failure: Failure) -> Failure {
-    if !failure.has_rpc_code(code::INVALID_PARAMS) {
-        return failure;
-    }
-    match session.get_task(id).await {
-        Ok(task) => {
+    let task = match failure.has_rpc_code(code::INVALID_PARAMS) {
+        true => Some(session.get_task(id).await),
+        false => None,
+    };
+    let task = match task {
+        Some(Err(unknown)) if unknown.has_rpc_code(code::INVALID_PARAMS) => {
+            return forget_if_unknown(context, session, id, unknown).await;
+        }
+        other => other,
+    };
+    // The task and its result may still be there.
+    session.detach().await;
+    match task {
+        Some(Ok(task)) => {
             let failure = failure.cause(progress_text(&task));
             match task.status.as_str() {
                 "cancelled" => failure,
                 _ => failure.hint(format!("to get its result: {}", wait_command(context, session.target(), id))),
             }
         }
-        Err(failure) => forget_if_unknown(context, session, id, failure),
+        Some(Err(interrupt)) if interrupt.kind().is_interrupt() => interrupt,
+        _ => failure,
     }
 }
 
@@ -257,8 +264,10 @@ fn task_table(rows: impl IntoIterator<Item = [Cell; 3]>) -> Table {
 }
 
 /// Removes the handle of a task that the server no longer knows. If its process ended with mcpipe, that is the cause.
-fn forget_if_unknown(context: &Context, session: &Session, id: &str, failure: Failure) -> Failure {
+/// After another failure, the session is left open for the task.
+async fn forget_if_unknown(context: &Context, session: &Session, id: &str, failure: Failure) -> Failure {
     if !failure.has_rpc_code(code::INVALID_PARAMS) {
+        session.detach().await;
         return failure;
     }
     let (handles, name) = (TaskHandles::open(&context.env), &session.target().name);

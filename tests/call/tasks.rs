@@ -592,6 +592,36 @@ fn a_task_that_may_not_have_been_canceled_keeps_its_session() {
     sandbox.mcpipe(["task", "wait", "t-1"]).run().succeeds().prints("later\n");
 }
 
+/// The handle is removed, and nothing else could continue the session.
+#[test]
+fn the_session_of_a_task_that_the_server_does_not_know_is_closed() {
+    for subcommand in ["get", "wait", "cancel"] {
+        let server = legacy("required")
+            .on("tasks/get", |call| call.error(-32602, "Task not found"))
+            .on("tasks/cancel", |call| call.error(-32602, "Task not found"))
+            .http();
+        let sandbox = Sandbox::new();
+        let call = ["call", &server.url("/mcp"), "work", "--detach", "--protocol", "legacy"];
+        sandbox.mcpipe(call).run().exits(0).prints("t-1\n");
+        sandbox.mcpipe(["task", subcommand, "t-1"]).run().exits(1).stderr_contains("Task not found");
+        assert!(server.exchanges().contains(&"DELETE".to_owned()), "{subcommand}: {:?}", server.exchanges());
+    }
+}
+
+#[test]
+fn the_refusal_to_cancel_is_shown_if_the_state_of_the_task_is_not_known() {
+    let server = legacy("required")
+        .on("tasks/cancel", |call| call.error(-32602, "not now"))
+        .on("tasks/get", |call| call.error(-32603, "out of order"))
+        .http();
+    let sandbox = Sandbox::new();
+    let call = ["call", &server.url("/mcp"), "work", "--detach", "--protocol", "legacy"];
+    sandbox.mcpipe(call).run().exits(0).prints("t-1\n");
+    let run = sandbox.mcpipe(["task", "cancel", "t-1"]).run();
+    run.exits(1).stderr_is("mcpipe: error: the server refused the task 't-1': not now (code -32602)\n");
+    assert!(!server.exchanges().contains(&"DELETE".to_owned()), "{:?}", server.exchanges());
+}
+
 #[test]
 fn the_end_of_a_task_is_no_cause_for_that_of_another_server() {
     let (server, sandbox) = (legacy("required").http(), Sandbox::new());
