@@ -2,7 +2,7 @@
 //! arguments.
 
 use crate::cli;
-use crate::commands::missing_separator::{after_command, option_with_value};
+use crate::commands::missing_separator::{after_command, is_config_add, option_with_value};
 use crate::env::launchers::is_launcher;
 use crate::schema::literal_value;
 use crate::util::quoting::{quote_without_secrets, split};
@@ -105,7 +105,8 @@ pub fn resource_or_prompt_line(word: &str, words: &[&str], name: &str) -> Option
 /// line without mcpipe itself, `name` the command in it, followed by a space.
 #[must_use]
 pub fn translated_command_line(found: &str, words: &[&str], name: &str) -> Option<String> {
-    if !is_foreign(found) || !matches!(name, "" | "call " | "list " | "read " | "prompt " | "config add ") {
+    let has_line = matches!(name, "" | "call " | "list " | "read " | "prompt ") || is_config_add(name);
+    if !is_foreign(found) || !has_line {
         return None;
     }
     translate(words, name)
@@ -121,7 +122,7 @@ fn translate(words: &[&str], name: &str) -> Option<String> {
     let mut line = vec!["mcpipe"];
     line.extend(command.split(' '));
     // The name of the entry.
-    line.extend(parts.tool.take_if(|_| name == "config add "));
+    line.extend(parts.tool.take_if(|_| is_config_add(name)));
     line.extend(parts.target);
     if command == "request" {
         line.extend(parts.method);
@@ -179,7 +180,7 @@ impl<'a> Parts<'a> {
         let own = names.try_fold(&root, |command, name| command.find_subcommand(name))?;
         let own_meaning = |option| match option {
             // mcporter has `--arg WORD` in place of `--stdio-arg WORD` here.
-            "--arg" | "--args" if name == "config add " => Some((Meaning::CommandWord, None)),
+            "--arg" | "--args" if is_config_add(name) => Some((Meaning::CommandWord, None)),
             _ => meaning(option),
         };
         let mut parts = Parts::default();
@@ -310,9 +311,9 @@ impl<'a> Parts<'a> {
     }
 
     /// The command, and the option that it needs.
-    fn command(&self, name: &str) -> Option<(&'static str, Option<&'static str>)> {
+    fn command<'n>(&self, name: &'n str) -> Option<(&'n str, Option<&'static str>)> {
         Some(match self.method {
-            _ if name == "config add " => ("config add", None),
+            _ if is_config_add(name) => (name.trim_end(), None),
             Some("tools/call") => ("call", None),
             Some("tools/list") => ("list", None),
             Some("resources/list") => ("list", Some("--resources")),

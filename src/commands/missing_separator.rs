@@ -7,8 +7,8 @@ use crate::env::missing_program::is_assignment;
 /// The command line with `--` before the server's command. `words` is the whole command line without mcpipe itself,
 /// `name` the command in it with its subcommands, each followed by a space, and `definition` is that of the last.
 ///
-/// `None` if `--` was typed, or no server's command was, or if the line is not valid. Only the user knows where a server's command ends if arguments
-/// of mcpipe follow it, so that this is a guess in that case.
+/// `None` if `--` was typed, or no server's command was, or if the line is not valid. Only the user knows where a
+/// server's command ends if arguments of mcpipe follow it, so that this is a guess in that case.
 #[must_use]
 pub fn separated_command_line(
     words: &[&str],
@@ -20,7 +20,7 @@ pub fn separated_command_line(
         return None;
     }
     let after_name = words.len() - after_command(words, name)?.len();
-    let slot = usize::from(name == "config add ");
+    let slot = usize::from(is_config_add(name));
     let at = *positionals(words, after_name, definition).get(slot)?;
     if !starts_server(words[at]) {
         return None;
@@ -31,6 +31,11 @@ pub fn separated_command_line(
         return None;
     }
     cli::valid_line(&[&["mcpipe"], &words[..at], &own, &options, &["--"], &command].concat())
+}
+
+/// Whether this is the command that takes a name before the server.
+pub(super) fn is_config_add(name: &str) -> bool {
+    name.split_terminator(' ').eq(["config", "add"])
 }
 
 /// The words after the command and its subcommands.
