@@ -120,8 +120,10 @@ fn plain_message(error: &clap::Error, arguments: &[OsString]) -> Option<String> 
         }
         // The text of clap is the help.
         ClapErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-            let command = format!("mcpipe {}", typed_command(arguments).0);
-            Some(format!("'{}' requires a subcommand but one was not provided", command.trim_end()))
+            let (name, command) = typed_command(arguments);
+            let has_target = command.get_positionals().next().is_some();
+            let missing = if has_target { "a target or a subcommand" } else { "a subcommand" };
+            Some(format!("'{}' requires {missing}", format!("mcpipe {name}").trim_end()))
         }
         _ => None,
     }

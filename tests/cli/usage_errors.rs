@@ -13,9 +13,15 @@ fn refused(words: &[&str]) -> Run {
 
 #[test]
 fn a_missing_subcommand_is_reported_as_json_with_json() {
-    for command in ["task", "session", "config", "config secret"] {
+    for (command, missing) in [
+        ("task", "a subcommand"),
+        ("session", "a subcommand"),
+        ("config", "a subcommand"),
+        ("config secret", "a subcommand"),
+        ("auth", "a target or a subcommand"),
+    ] {
         let run = Sandbox::new().mcpipe(["--json"].into_iter().chain(command.split(' '))).run();
-        let message = format!("'mcpipe {command}' requires a subcommand but one was not provided");
+        let message = format!("'mcpipe {command}' requires {missing}");
         assert_eq!(run.exits(2).json_error()["message"], *message);
     }
 }
