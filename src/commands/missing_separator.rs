@@ -69,15 +69,21 @@ pub(super) fn option_with_value(word: &str, definition: &clap::Command) -> Optio
     if !word.starts_with('-') || word == "-" {
         return None;
     }
-    let option = definition.get_arguments().find(|option| is_named(option, word));
-    Some(option.map(|option| option.get_action().takes_values() && !option.is_require_equals_set()))
+    let (name, is_attached) = word.split_once('=').map_or((word, false), |(name, _)| (name, true));
+    let option = definition.get_arguments().find(|option| is_named(option, name));
+    let takes_next = |option: &clap::Arg| option.get_action().takes_values() && !option.is_require_equals_set();
+    Some(option.map(|option| takes_next(option) && !is_attached))
 }
 
+/// Whether the word is the option; `-vv` is `-v`.
 fn is_named(option: &clap::Arg, word: &str) -> bool {
-    match word.strip_prefix("--") {
-        Some(long) => option.get_long() == Some(long),
-        None => option.get_short().is_some_and(|short| word.strip_prefix('-') == Some(short.encode_utf8(&mut [0; 4]))),
+    if let Some(long) = word.strip_prefix("--") {
+        return option.get_long() == Some(long);
     }
+    let letters = word.strip_prefix('-').unwrap_or_default();
+    let can_repeat = !option.get_action().takes_values();
+    (letters.len() == 1 || (can_repeat && !letters.is_empty()))
+        && option.get_short().is_some_and(|short| letters.chars().all(|letter| letter == short))
 }
 
 /// The words without the options of mcpipe at their end, and those options. Short options without a value are left

@@ -69,9 +69,8 @@ fn hint(error: &clap::Error, arguments: &[OsString]) -> Option<String> {
 fn with_options_before(hint: String, arguments: &[OsString]) -> String {
     let words: Vec<&str> = arguments.iter().skip(1).map_while(|word| word.to_str()).collect();
     let (mut end, root) = (0, cli::command());
-    let takes_value = |word: &&str| option_with_value(word.split('=').next()?, &root)?;
-    while let Some(takes_value) = words.get(end).and_then(takes_value) {
-        end += if takes_value && !words[end].contains('=') { 2 } else { 1 };
+    while let Some(takes_value) = words.get(end).and_then(|word| option_with_value(word, &root)?) {
+        end += 1 + usize::from(takes_value);
     }
     let options = quote_without_secrets(words.get(..end).unwrap_or_default()).join(" ");
     if options.is_empty() || format!("{hint} ").contains(&format!(" {options} ")) {
@@ -222,7 +221,7 @@ fn suggest_option(found: &str, arguments: &[OsString]) -> Option<String> {
     if let Some(line) = words.and_then(|words| translated_command_line(found, &words, &name)) {
         return Some(format!("use {line}"));
     }
-    if let Some(line) = with_separator(&name, &command, arguments) {
+    if let Some(line) = with_separator(&name, &command, arguments, &typed_config(arguments)) {
         return Some(command_last(&line));
     }
     if let Some(line) = command_of_option(found, &name, &command, arguments) {
@@ -314,13 +313,13 @@ fn options_after_command(name: &str, command: &clap::Command, arguments: &[OsStr
     let (mut line, mut moved, root) = (vec!["mcpipe"], Vec::new(), cli::command());
     let mut before = words[1..start].iter().copied();
     while let Some(word) = before.next() {
-        let takes_value = |definition| option_with_value(word.split('=').next()?, definition)?;
+        let takes_value = |definition| option_with_value(word, definition)?;
         let (place, takes_value) = match takes_value(&root) {
             Some(takes_value) => (&mut line, takes_value),
             None => (&mut moved, takes_value(command)?),
         };
         place.push(word);
-        place.extend(before.by_ref().take(usize::from(takes_value && !word.contains('='))));
+        place.extend(before.by_ref().take(usize::from(takes_value)));
     }
     line.extend(names.iter().chain(&moved).chain(rest));
     cli::valid_line(&line).filter(|_| !moved.is_empty())
@@ -387,15 +386,12 @@ fn long_option_with_one_dash(found: &str, arguments: &[OsString]) -> Option<Stri
 }
 
 /// The command line with `--` before the server's command, if it was typed without.
-fn with_separator(name: &str, command: &clap::Command, arguments: &[OsString]) -> Option<String> {
+fn with_separator(name: &str, command: &clap::Command, arguments: &[OsString], config: &Config) -> Option<String> {
     let words: Vec<&str> = arguments.iter().skip(1).map(|word| word.to_str()).collect::<Option<_>>()?;
     let env = Environment::from_process();
     let starts_server = |word: &str| {
         let is_name = matches!(classify_word(word), Ok(TargetWord::Name(_)));
-        is_name && (is_launcher(word) || env.find_program(word).is_some()) && {
-            let (config, _) = Config::load_lenient(&env, config_file(&words).map(std::path::Path::new));
-            config.server(word).is_none()
-        }
+        is_name && (is_launcher(word) || env.find_program(word).is_some()) && config.server(word).is_none()
     };
     separated_command_line(&words, name, command, starts_server)
 }
@@ -433,12 +429,12 @@ pub fn unknown_target_hint(target: &str, is_similar: bool, arguments: &[OsString
         return Some(format!("to name a file with --{option}: --{option}={}", quote(target)));
     }
     if name == "auth " {
-        return suggest_command(target, arguments);
+        return suggest_command(target, arguments).map(|hint| with_options_before(hint, arguments));
     }
     if is_similar {
         return None;
     }
-    with_separator(&name, &command, arguments).map(|line| command_last(&line))
+    with_separator(&name, &command, arguments, &typed_config(arguments)).map(|line| command_last(&line))
 }
 
 /// The command line for `call resource:URI` and `call prompt:NAME` of mcptools; `word` is the first of these words.
@@ -505,6 +501,7 @@ fn suggest_command(word: &str, arguments: &[OsString]) -> Option<String> {
     let rest: Vec<&str> = arguments.iter().filter_map(|word| word.to_str()).collect();
     let at = position_after_program(&rest, word)?;
     let more = &rest[at + 1..];
+    let config = typed_config(arguments);
     let foreign = || {
         // A server's command line is one target.
         let count = match more.first() {
@@ -512,7 +509,11 @@ fn suggest_command(word: &str, arguments: &[OsString]) -> Option<String> {
             _ => more.iter().take_while(|word| !word.starts_with('-')).count(),
         };
         let line = foreign_options::command_for(name.trim_end(), word, count)?;
-        Some(if line.starts_with("mcpipe ") { format!("use {}", fill_in(line, more)) } else { line.to_owned() })
+        Some(if line.starts_with("mcpipe ") {
+            format!("use {}", fill_in(line, more, &config))
+        } else {
+            line.to_owned()
+        })
     };
     if name == "session " && word == "restart" {
         return Some(restart_command(more));
@@ -521,8 +522,6 @@ fn suggest_command(word: &str, arguments: &[OsString]) -> Option<String> {
         let swapped = || Some(format!("use {}", command_first(&rest[1..], &name, &command)?));
         return foreign().or_else(swapped).or_else(|| did_you_mean(word, names.iter().copied()));
     }
-    let env = Environment::from_process();
-    let (config, _) = Config::load_lenient(&env, config_file(&rest[..at]).map(std::path::Path::new));
     let servers: Vec<&str> = config.enabled_names().collect();
     let is_server = servers.contains(&word)
         || word.match_indices('.').any(|(dot, _)| dot + 1 < word.len() && servers.contains(&&word[..dot]));
@@ -531,7 +530,7 @@ fn suggest_command(word: &str, arguments: &[OsString]) -> Option<String> {
         let line = more
             .split_first()
             .and_then(|(next, more)| Some((foreign_options::command_of_method(next)?, more)))
-            .map(|(line, more)| fill_in(line, &[&[word], more].concat()));
+            .map(|(line, more)| fill_in(line, &[&[word], more].concat(), &config));
         let line = line.or_else(|| command_first(&rest[1..], "", &command)).unwrap_or_else(|| with_command(word, more));
         return Some(line);
     }
@@ -543,7 +542,7 @@ fn suggest_command(word: &str, arguments: &[OsString]) -> Option<String> {
     }
     // Most programs are not servers: the hint must not make anybody run `mcpipe list -- reboot`.
     let may_be_server = (is_launcher(word) && !more.is_empty()) || word.contains("mcp") || word.contains("server");
-    env.find_program(word).filter(|_| may_be_server)?;
+    Environment::from_process().find_program(word).filter(|_| may_be_server)?;
     Some(format!("to start it as a server: mcpipe list -- {}", quote_without_secrets(&rest[at..]).join(" ")))
 }
 
@@ -574,7 +573,7 @@ fn command_first(words: &[&str], name: &str, command: &clap::Command) -> Option<
 /// server's command that were typed.
 ///
 /// Words that the command does not take are omitted, and with unknown options all words.
-fn fill_in(line: &str, typed: &[&str]) -> String {
+fn fill_in(line: &str, typed: &[&str], config: &Config) -> String {
     let template: Vec<&str> = line.split(' ').collect();
     let slots = template.iter().position(|word| is_placeholder(word)).unwrap_or(template.len());
     let to_arguments = |words: &[&str]| words.iter().map(OsString::from).collect::<Vec<_>>();
@@ -582,7 +581,7 @@ fn fill_in(line: &str, typed: &[&str]) -> String {
     let whole = [&template[..slots], typed, &literals].concat();
     let (name, command) = typed_command(&to_arguments(&whole));
     let translated = || typed.iter().find_map(|word| translated_command_line(word, &whole[1..], &name));
-    if let Some(line) = with_separator(&name, &command, &to_arguments(&whole)).or_else(translated) {
+    if let Some(line) = with_separator(&name, &command, &to_arguments(&whole), config).or_else(translated) {
         return line;
     }
     let (own, server) = typed.split_at(typed.iter().position(|word| *word == "--").unwrap_or(typed.len()));
@@ -610,10 +609,12 @@ fn is_placeholder(word: &str) -> bool {
     word.chars().all(|c| c.is_ascii_uppercase())
 }
 
-/// The value of `--config`.
-fn config_file<'a>(words: &[&'a str]) -> Option<&'a str> {
-    let at = words.iter().rposition(|word| *word == "--config" || word.starts_with("--config="))?;
-    words[at].strip_prefix("--config=").or_else(|| words.get(at + 1).copied())
+/// The configuration that the command line names with `--config`, or else the user's.
+fn typed_config(arguments: &[OsString]) -> Config {
+    let words: Vec<&str> = arguments.iter().map_while(|word| word.to_str()).take_while(|word| *word != "--").collect();
+    let at = words.iter().rposition(|word| *word == "--config" || word.starts_with("--config="));
+    let file = at.and_then(|at| words[at].strip_prefix("--config=").or_else(|| words.get(at + 1).copied()));
+    Config::load_lenient(&Environment::from_process(), file.map(std::path::Path::new)).0
 }
 
 /// `mcpipe list TARGET`, or `mcpipe call` if a tool follows; without the values of what may be secrets.

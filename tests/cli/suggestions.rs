@@ -490,12 +490,15 @@ fn words_without_a_name_get_the_arguments_that_are_missing() {
 #[test]
 fn options_before_the_command_stay_in_the_hint() {
     let sandbox = Sandbox::new();
-    sandbox.file("f.toml", "[servers.linear]\nurl = 'https://linear.example/'\n");
+    let linear = "[servers.linear]\nurl = 'https://linear.example/'\n";
+    sandbox.file("f.toml", format!("{linear}[servers.node]\ncommand = 'true'\n"));
     let file = ["--config", "f.toml"];
     for (words, hint) in [
         (&["call", "--server", "linear", "--tool", "add", "a=1"][..], "use mcpipe --config f.toml call linear add a=1"),
         (&["tools", "linear"], "use mcpipe --config f.toml list linear"),
         (&["tools-list", "linear"], "use mcpipe --config f.toml list linear"),
+        // A configured server, not a program.
+        (&["run", "node", "status"], "use mcpipe --config f.toml call node status"),
         (&["config", "--list"], "use mcpipe --config f.toml config list"),
         (&["config", "linear", "get"], "use mcpipe --config f.toml config get linear"),
         (&["linear", "list"], "mcpipe list --config f.toml linear"),
@@ -507,8 +510,18 @@ fn options_before_the_command_stay_in_the_hint() {
     ] {
         assert_hints(&sandbox, 2, &[(&[&file, words].concat(), hint)]);
     }
-    sandbox.config("[servers.linear]\nurl = 'https://linear.example/'\n");
-    assert_hints(&sandbox, 2, &[(&["--no-cache", "linear", "list"], "mcpipe list --no-cache linear")]);
+    assert_hints(&sandbox, 3, &[(&["--config", "f.toml", "auth", "ls"], "use mcpipe --config f.toml auth status")]);
+    sandbox.config(linear);
+    assert_hints(
+        &sandbox,
+        2,
+        &[
+            (&["--no-cache", "linear", "list"], "mcpipe list --no-cache linear"),
+            (&["--config=f.toml", "linear", "list"], "mcpipe list --config=f.toml linear"),
+            (&["-vv", "linear", "list"], "mcpipe list -vv linear"),
+            (&["-vv", "--config", "f.toml", "tools", "linear"], "use mcpipe -vv --config f.toml list linear"),
+        ],
+    );
 }
 
 #[test]
