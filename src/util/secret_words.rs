@@ -85,12 +85,17 @@ pub fn hide_in_url(text: &str, mark: &str) -> String {
     format!("{path}?{}", query.join("&"))
 }
 
+/// What precedes the name of a package (`npm:@scope/name`), an image or the like: not a user name.
+const PACKAGE_SCHEMES: [&str; 4] = ["npm", "pypi", "docker", "oci"];
+
 /// As [`hide_in_url`], for a word in place of a URL: its scheme may be missing, or have too few slashes.
 #[must_use]
 pub fn hide_in_likely_url(text: &str, mark: &str) -> String {
     let after_scheme = ["https:", "http:", "wss:", "ws:"].iter().find_map(|scheme| text.strip_prefix(scheme));
     let rest = after_scheme.map_or(text, |rest| rest.trim_start_matches('/'));
-    let has_password = rest.split_once('@').is_some_and(|(user, _)| user.contains(':'));
+    let user_and_password = rest.split_once('@').and_then(|(user, _)| user.split_once(':'));
+    let has_password =
+        user_and_password.is_some_and(|(user, password)| !password.is_empty() && !PACKAGE_SCHEMES.contains(&user));
     let has_scheme = text.split_once("://").is_some_and(|(scheme, _)| !scheme.contains(['/', '?', '#']));
     if has_scheme || !has_password {
         return hide_in_url(text, mark);
@@ -176,6 +181,11 @@ mod tests {
             ("u:p@h/?next=https://u:p@x/", "…@h/?next=https://…@x/"),
             ("@team/server", "@team/server"),
             ("server@team", "server@team"),
+            (":p@h/mcp", "…@h/mcp"),
+            ("npm:@scope/package", "npm:@scope/package"),
+            ("npm:package@1.0", "npm:package@1.0"),
+            ("docker:image@sha256:0a", "docker:image@sha256:0a"),
+            ("server:@h", "server:@h"),
         ] {
             assert_eq!(hide_in_likely_url(word, "…"), shown);
         }
