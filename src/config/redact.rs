@@ -68,7 +68,8 @@ fn redact_plain(pieces: &[TemplatePart<'_>], environment: Option<&Environment>) 
         redact_url(&texts.collect::<String>())
     };
     let written = join(&|_| None);
-    let adds_secret = |other: &Redacted| other.text.matches(REDACTED).count() > written.text.matches(REDACTED).count();
+    let count = |one: &Redacted| one.text.matches(REDACTED).count();
+    let adds_secret = |other: &Redacted| count(other) > count(&written);
     let with_defaults = join(&|piece| match piece {
         // What is a secret wherever it stands does not count.
         TemplatePart::Variable(_, Some(default)) => {
@@ -78,9 +79,9 @@ fn redact_plain(pieces: &[TemplatePart<'_>], environment: Option<&Environment>) 
     });
     let care = if adds_secret(&with_defaults) { Sensitivity::Secret } else { Sensitivity::Plain };
     let resolved = join(&|piece| resolve_variable(piece, environment).map(str::to_owned));
-    // What a variable holds may hide that it is a password: `a/b` seems to end the name of the host.
+    // What a variable holds may hide that it, or what is beside it, is a password: `a/b` seems to end the name of the host.
     let neutral = join(&|piece| resolve_variable(piece, environment).map(|_| "x".to_owned()));
-    let mut out = if adds_secret(&resolved) || adds_secret(&neutral) { written } else { resolved };
+    let mut out = if count(&resolved) != count(&written) || adds_secret(&neutral) { written } else { resolved };
     for (at, piece) in pieces.iter().enumerate().filter(|(_, piece)| !matches!(piece, TemplatePart::Literal(_))) {
         let place = placeholder(at);
         if out.text.contains(&place) {

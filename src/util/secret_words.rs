@@ -79,7 +79,11 @@ pub fn hide_in_url(text: &str, mark: &str) -> String {
         let is_secret =
             |name: &str| name.rsplit('?').next().is_some_and(|name| !name.contains('=') && looks_secret(name));
         let secret = names.find(|(name, held)| is_secret(name) && !held.starts_with("${"));
-        secret.map_or_else(|| part.to_owned(), |(name, _)| format!("{name}={mark}"))
+        match (secret, part.split_once('=')) {
+            (Some((name, _)), _) => format!("{name}={mark}"),
+            (None, Some((name, held))) if held.contains("://") => format!("{name}={}", hide_in_url(held, mark)),
+            (None, _) => part.to_owned(),
+        }
     };
     let query: Vec<String> = query.split('&').map(hidden).collect();
     format!("{path}?{}", query.join("&"))
@@ -94,8 +98,8 @@ pub fn hide_in_likely_url(text: &str, mark: &str) -> String {
     let after_scheme = ["https:", "http:", "wss:", "ws:"].iter().find_map(|scheme| text.strip_prefix(scheme));
     let rest = after_scheme.map_or(text, |rest| rest.trim_start_matches('/'));
     let user_and_password = rest.split_once('@').and_then(|(user, _)| user.split_once(':'));
-    let has_password =
-        user_and_password.is_some_and(|(user, password)| !password.is_empty() && !PACKAGE_SCHEMES.contains(&user));
+    let is_user = |name: &str| after_scheme.is_some() || !PACKAGE_SCHEMES.contains(&name);
+    let has_password = user_and_password.is_some_and(|(user, password)| !password.is_empty() && is_user(user));
     let has_scheme = text.split_once("://").is_some_and(|(scheme, _)| !scheme.contains(['/', '?', '#']));
     if has_scheme || !has_password {
         return hide_in_url(text, mark);
@@ -161,6 +165,8 @@ mod tests {
             ("example.com/mcp?api_key=k&a=1", "example.com/mcp?api_key=…&a=1"),
             ("npm:package@1.0", "npm:package@1.0"),
             ("example.com?api_key=k&next=https://u:p@x/", "example.com?api_key=…&next=https://…@x/"),
+            ("https://h/?next=https://u:p@x/", "https://h/?next=https://…@x/"),
+            ("h?a=https://x/&b=https://u:p@y/", "h?a=https://x/&b=https://…@y/"),
             ("h?next=https://x/?a=1&b=2", "h?next=https://x/?a=1&b=2"),
             ("https://h/?next=https://x/?a=1?token=k?k", "https://h/?next=https://x/?a=1?token=…"),
             ("/bin/curl https://u:p@h/?token=k", "/bin/curl https://…@h/?token=…"),
@@ -173,6 +179,8 @@ mod tests {
     fn a_word_in_place_of_a_url_is_shown_without_secrets() {
         for (word, shown) in [
             ("example.com/mcp?api_key=k", "example.com/mcp?api_key=…"),
+            ("http:/docker:p@h/", "http:/…@h/"),
+            ("https:npm:p@h", "https:…@h"),
             ("ws:/h?token=k", "ws:/h?token=…"),
             ("http:u:p@h/mcp", "http:…@h/mcp"),
             ("http:/u:p@h/mcp?token=k", "http:/…@h/mcp?token=…"),

@@ -50,9 +50,13 @@ impl FoundSecret {
         self.secret_text.reveal().chars().all(is_harmless)
     }
 
-    /// The string without the secret.
+    /// The string without the secret. In a command line, where the same text elsewhere may have an effect, only at its
+    /// own place.
     #[must_use]
     fn redact_in(&self, mut text: String) -> String {
+        if !self.location.starts_with("args[") {
+            return text.replace(self.secret_text.reveal(), REDACTED);
+        }
         self.replace_in(&mut text, REDACTED);
         text
     }
