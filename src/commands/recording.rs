@@ -48,7 +48,14 @@ impl Context {
 fn is_kind_of_desktop(variable: &str) -> bool {
     matches!(
         variable,
-        "DESKTOP_SESSION" | "GDMSESSION" | "XDG_SESSION_CLASS" | "XDG_SESSION_DESKTOP" | "XDG_SESSION_TYPE"
+        "DESKTOP_SESSION"
+            | "GDMSESSION"
+            | "GNOME_SHELL_SESSION_MODE"
+            | "SESSION"
+            | "SESSIONTYPE"
+            | "XDG_SESSION_CLASS"
+            | "XDG_SESSION_DESKTOP"
+            | "XDG_SESSION_TYPE"
     )
 }
 
