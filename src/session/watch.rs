@@ -214,7 +214,11 @@ impl LegacyEra {
         }
         let http = rpc.transport().legacy_session();
         if let Some(http) = http {
-            http.listen().await;
+            tokio::select! {
+                () = http.listen() => {}
+                failure = rpc.wait_interrupted() => return SubscriptionEnd::Failed(failure),
+                failure = rpc.wait_closed() => return SubscriptionEnd::Failed(failure),
+            }
         }
         if http.is_some_and(|http| !http.is_listening()) {
             return SubscriptionEnd::Failed(no_stream_failure());

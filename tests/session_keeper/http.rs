@@ -206,6 +206,44 @@ fn a_command_that_watches_learns_that_there_is_no_stream_for_changes() {
     }
 }
 
+/// Directly and through a session.
+#[test]
+fn a_watch_connects_again_if_a_pending_stream_ends_with_the_session_of_the_server() {
+    for words in [&["--no-session"][..], &[]] {
+        let mcp = Mcp::legacy("2025-11-25")
+            .capabilities(json!({"tools": {}, "resources": {"subscribe": true}}))
+            .on("resources/subscribe", |call| call.result(json!({})))
+            .on("resources/unsubscribe", |call| call.result(json!({})));
+        let get_stream = Some(Feed::default());
+        let script = mcp.http_script(LegacyHttpOptions { session_id: Some("s"), get_stream, ..Default::default() });
+        let is_first = AtomicBool::new(true);
+        let is_subscribed = Arc::new(AtomicBool::new(false));
+        let subscribed = is_subscribed.clone();
+        let server = HttpServer::start(move |request| {
+            if request.method == "GET" && is_first.swap(false, Ordering::SeqCst) {
+                while !subscribed.load(Ordering::SeqCst) {
+                    std::thread::sleep(std::time::Duration::from_millis(2));
+                }
+                return Reply::text("text/plain", "Session not found").with_status(404);
+            }
+            script(request)
+        });
+        let (sessions, url) = (Sessions::new(), server.url("/mcp"));
+        if words.is_empty() {
+            sessions.start(&url);
+        }
+        let words = [&["read", &url, "demo://hello", "--watch"], words].concat();
+        let watch = sessions.sandbox.mcpipe(words).allow_leftovers().start();
+        let is_subscription = |request: &crate::support::Request| request.rpc_method() == "resources/subscribe";
+        let first = server.wait_for("a subscription", is_subscription);
+        is_subscribed.store(true, Ordering::SeqCst);
+        server.wait_for("another subscription", |request| is_subscription(request) && request.n > first.n);
+        watch.signal(Signal::INT);
+        watch.wait().exits(130).stderr_contains("the stream for notifications of changes was closed; retrying in ");
+        sessions.stop_all();
+    }
+}
+
 #[test]
 fn a_command_that_watches_connects_again_when_the_stream_for_changes_ends_for_good() {
     let mcp = Mcp::legacy("2025-11-25")

@@ -23,9 +23,10 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use crate::commands::context::{Context, CredentialStores, Exit};
 use crate::commands::session::connection::{KeeperOptions, list_command};
+use crate::commands::session::kept_connection::KeptConnection;
 use crate::commands::session::log::LogFile;
 use crate::commands::session::resolution::Resolution;
-use crate::commands::session::router::{AddedClient, KeptConnection, QueuedLine, Router};
+use crate::commands::session::router::{AddedClient, QueuedLine, Router};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::transport::http::SseConnectError;
 use crate::transport::kept::files::{SessionFiles, SessionRecord};

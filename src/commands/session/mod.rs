@@ -9,6 +9,8 @@ mod inherited_files;
 #[cfg(unix)]
 mod keeper;
 #[cfg(unix)]
+mod kept_connection;
+#[cfg(unix)]
 mod log;
 #[cfg(unix)]
 mod manage;

@@ -18,6 +18,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::timeout;
 
 use crate::cli::LogLevel;
+use crate::commands::session::kept_connection::KeptConnection;
 use crate::commands::session::shared_handshake::SharedHandshake;
 use crate::commands::session::shared_settings::SharedSettings;
 use crate::error::{ErrorKind, Failure};
@@ -27,7 +28,7 @@ use crate::protocol::rpc::{self, RawJson, RpcError, RpcMessage, RpcResponse};
 use crate::protocol::{code, method};
 use crate::session::client_handler::{ClientCapabilities, ClientCapability, ClientHandler, Root};
 use crate::transport::kept::{StreamState, item_line, stream_line};
-use crate::transport::{Certainty, Incoming, IncomingItem, OutgoingKind, OutgoingMessage, Transport, TransportKind};
+use crate::transport::{Certainty, Incoming, IncomingItem, OutgoingKind, OutgoingMessage, TransportKind};
 use crate::util::lock::lock;
 
 /// The bits of a request ID that count the requests of one command. IDs stay below 2^53, which every JSON library
@@ -45,28 +46,6 @@ const SESSION_EXPIRED: &str = "the session has expired";
 
 /// Names and values.
 type HttpHeaders = Vec<(String, String)>;
-
-/// A connection to the server.
-pub(super) struct KeptConnection {
-    pub(super) transport: Arc<dyn Transport>,
-    handshake: Mutex<SharedHandshake>,
-    /// Locked while `initialized` is being sent.
-    initialized: Arc<tokio::sync::Mutex<()>>,
-}
-
-impl KeptConnection {
-    pub(super) fn new(transport: Arc<dyn Transport>) -> Self {
-        KeptConnection { transport, handshake: Mutex::default(), initialized: Arc::default() }
-    }
-
-    /// The result of `initialize`, if the handshake is complete.
-    pub(super) fn handshake_result(&self) -> Option<RawJson> {
-        match &*lock(&self.handshake) {
-            SharedHandshake::Done { result, is_confirmed: true } => Some(result.clone()),
-            _ => None,
-        }
-    }
-}
 
 /// Something to write to a command.
 pub(super) struct QueuedLine {
@@ -236,7 +215,7 @@ impl Router {
         for (id, name) in requests {
             if is_legacy || !upstream.transport.kind().is_http() {
                 let params = rpc::cancelled_params(id, Some(&format!("{name}: the client disconnected")));
-                send_one_way(upstream, method::CANCELLED, rpc::notification(method::CANCELLED, Some(&params)));
+                upstream.send_one_way(method::CANCELLED, rpc::notification(method::CANCELLED, Some(&params)));
             }
             upstream.transport.abandon(id);
         }
@@ -348,8 +327,7 @@ impl Router {
     /// Opens the stream for the server's own messages, if it is not open, and tells a command whether there is one, and
     /// when it is closed.
     async fn watch_stream(self: Arc<Self>, client: u64, upstream: Arc<KeptConnection>) {
-        // It follows `initialized`.
-        drop(upstream.initialized.lock().await);
+        upstream.wait_initialized().await;
         let mut state = StreamState::Missing;
         if let Some(http) = upstream.transport.legacy_session() {
             http.listen().await;
@@ -455,16 +433,7 @@ impl Router {
                 if std::mem::replace(is_confirmed, true) {
                     return RouterAction::Nothing;
                 }
-                // The stream for requests from the server, over HTTP.
-                let upstream = upstream.clone();
-                let sending = upstream.initialized.clone().try_lock_owned();
-                tokio::spawn(async move {
-                    send_message(&upstream, method::INITIALIZED, line).await;
-                    drop(sending);
-                    if let Some(http) = upstream.transport.legacy_session() {
-                        http.listen().await;
-                    }
-                });
+                upstream.send_initialized(line);
                 return RouterAction::Nothing;
             }
             (method::CANCELLED, _) => {
@@ -633,10 +602,11 @@ impl Router {
         let may_ask = !matches!(*lock(&upstream.handshake), SharedHandshake::New);
         match name {
             _ if !may_ask => {}
-            method::PING => return send_one_way(upstream, "", rpc::response(id, "{}")),
+            method::PING => return drop(upstream.send_one_way("", rpc::response(id, "{}"))),
             method::ROOTS_LIST => {
                 let roots: Vec<Value> = self.roots.iter().map(root_json).collect();
-                return send_one_way(upstream, "", rpc::response(id, &json!({ "roots": roots }).to_string()));
+                let response = rpc::response(id, &json!({ "roots": roots }).to_string());
+                return drop(upstream.send_one_way("", response));
             }
             _ => {}
         }
@@ -784,17 +754,6 @@ fn root_json(root: &Root) -> Value {
 
 fn refuse(upstream: &Arc<KeptConnection>, id: &str, why: &str) {
     if let Ok(id) = serde_json::from_str::<&RawValue>(id) {
-        send_one_way(upstream, "", rpc::error_response(id, code::INTERNAL_ERROR, why));
+        upstream.send_one_way("", rpc::error_response(id, code::INTERNAL_ERROR, why));
     }
-}
-
-fn send_one_way(upstream: &Arc<KeptConnection>, method: &'static str, body: String) {
-    let upstream = upstream.clone();
-    tokio::spawn(async move { send_message(&upstream, method, body).await });
-}
-
-async fn send_message(upstream: &KeptConnection, method: &'static str, body: String) {
-    // If the server does not take it, its connection ends, or the next request fails.
-    let message = OutgoingMessage { kind: OutgoingKind::OneWay, method, body, headers: Vec::new() };
-    let _ = upstream.transport.send(message).await;
 }

@@ -87,8 +87,10 @@ struct LegacyState {
     revision: Option<Revision>,
     /// The task that reads the stream for the server's own messages, while there is one.
     listener: Option<AbortHandle>,
-    /// Whether that stream, or the last one, was opened.
+    /// Whether that stream was opened.
     has_stream_opened: bool,
+    /// Whether the server refused it, so that it has none.
+    is_stream_refused: bool,
 }
 
 /// The result of a GET for a stream.
@@ -96,8 +98,8 @@ enum StreamOpening {
     Stream(Box<EventStream>),
     /// Not now, perhaps later.
     RetryLater(Failure),
-    /// The server offers none, or the session has ended.
-    Unavailable(Failure),
+    /// Not any more, and whether the server refused it: otherwise the session has ended, say.
+    Unavailable(Failure, bool),
 }
 
 impl StreamableConnection {
@@ -198,7 +200,7 @@ impl StreamableConnection {
                 }
                 // Not reported as the response to the request: the server accepted that long ago, and the session
                 // might send it again.
-                StreamOpening::Unavailable(why) => {
+                StreamOpening::Unavailable(why, _) => {
                     let message = &why.details().message;
                     let failure = event_stream::missing_response_failure(url, None, &position)
                         .cause(format!("cannot resume it: {message}"));
@@ -232,8 +234,10 @@ impl StreamableConnection {
                     failed += 1;
                     fruitless += 1;
                 }
-                StreamOpening::Unavailable(failure) => {
+                StreamOpening::Unavailable(failure, is_refused) => {
                     trace.note(&format!("the server has no stream for its own messages: {failure}"));
+                    let mut state = lock(&self.state);
+                    state.is_stream_refused = is_refused && !state.has_stream_opened;
                     return;
                 }
             }
@@ -250,7 +254,9 @@ impl StreamableConnection {
             match HeaderValue::from_str(id) {
                 Ok(id) => drop(headers.insert(LAST_EVENT_ID, id)),
                 // A header cannot carry this ID, so the stream cannot be resumed.
-                Err(error) => return StreamOpening::Unavailable(Failure::new(ErrorKind::Protocol, error.to_string())),
+                Err(error) => {
+                    return StreamOpening::Unavailable(Failure::new(ErrorKind::Protocol, error.to_string()), false);
+                }
             }
         }
         // Do not start a login for a stream that the server need not even offer.
@@ -260,7 +266,7 @@ impl StreamableConnection {
             Err(failure) if matches!(failure.kind(), ErrorKind::Unreachable | ErrorKind::Timeout) => {
                 StreamOpening::RetryLater(failure)
             }
-            Err(failure) => StreamOpening::Unavailable(failure),
+            Err(failure) => StreamOpening::Unavailable(failure, false),
         }
     }
 
@@ -271,7 +277,7 @@ impl StreamableConnection {
         let (response, url) = match self.client.send(request).await? {
             HttpResponse::Head(response, url) => (response, url),
             HttpResponse::Unauthorized(unexpected) => {
-                return Ok(StreamOpening::Unavailable(unexpected.to_failure()));
+                return Ok(StreamOpening::Unavailable(unexpected.to_failure(), true));
             }
         };
         if response.status().is_success() && response::media_type(&response) == "text/event-stream" {
@@ -283,7 +289,8 @@ impl StreamableConnection {
         Ok(if is_temporary_status(unexpected.status) {
             StreamOpening::RetryLater(failure)
         } else {
-            StreamOpening::Unavailable(failure)
+            // The server may have forgotten the session (`HTL-04`).
+            StreamOpening::Unavailable(failure, !(in_session && unexpected.status == 404))
         })
     }
 }
@@ -357,7 +364,7 @@ impl LegacyHttpSession for StreamableTransport {
                 let mut state = lock(&self.0.state);
                 if state.listener.is_none() {
                     let shared = self.0.clone();
-                    state.has_stream_opened = false;
+                    (state.has_stream_opened, state.is_stream_refused) = (false, false);
                     state.listener = self.0.tasks.spawn_background(async move {
                         shared.keep_listening().await;
                         lock(&shared.state).listener = None;
@@ -392,7 +399,7 @@ impl LegacyHttpSession for StreamableTransport {
             loop {
                 let ended = self.0.listen_changed.notified();
                 if !self.is_listening() {
-                    return lock(&self.0.state).has_stream_opened;
+                    return !lock(&self.0.state).is_stream_refused;
                 }
                 ended.await;
             }

@@ -42,9 +42,6 @@ use crate::util::lock::lock;
 /// How many times to connect to a keeper that ends at the same moment.
 const MAX_ATTEMPTS: usize = 3;
 
-/// How long to wait until a keeper says whether there is a stream for the server's own messages.
-const STREAM_TIMEOUT: Duration = Duration::from_secs(10);
-
 /// What the first line of a connection asks for.
 pub const CONNECT: &str = "connect";
 /// As [`CONNECT`]: what the keeper knows about its session, as one line of JSON.
@@ -310,8 +307,8 @@ impl LegacyHttpSession for KeptTransport {
                 let mut state = self.stream.clone();
                 state.mark_unchanged();
                 self.message_writer.push(json!({ "listen": true }).to_string());
-                // If the keeper ends, so do the requests that follow.
-                let _ = timeout(STREAM_TIMEOUT, state.changed()).await;
+                // The keeper answers within a limited time. If it ends, so do the requests that follow.
+                let _ = state.changed().await;
             }
         })
     }

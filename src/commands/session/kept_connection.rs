@@ -1,0 +1,64 @@
+//! The connection to the server, which all commands of a session use.
+
+use std::sync::{Arc, Mutex};
+
+use tokio::time::timeout;
+
+use crate::commands::session::shared_handshake::SharedHandshake;
+use crate::protocol::method;
+use crate::protocol::rpc::RawJson;
+use crate::session::era::legacy::INITIALIZED_TIMEOUT;
+use crate::transport::{OutgoingKind, OutgoingMessage, Transport};
+use crate::util::lock::lock;
+
+/// A connection to the server.
+pub(super) struct KeptConnection {
+    pub(super) transport: Arc<dyn Transport>,
+    pub(super) handshake: Mutex<SharedHandshake>,
+    /// Locked while `initialized` is being sent.
+    initialized: Arc<tokio::sync::Mutex<()>>,
+}
+
+impl KeptConnection {
+    pub(super) fn new(transport: Arc<dyn Transport>) -> Self {
+        KeptConnection { transport, handshake: Mutex::default(), initialized: Arc::default() }
+    }
+
+    /// The result of `initialize`, if the handshake is complete.
+    pub(super) fn handshake_result(&self) -> Option<RawJson> {
+        match &*lock(&self.handshake) {
+            SharedHandshake::Done { result, is_confirmed: true } => Some(result.clone()),
+            _ => None,
+        }
+    }
+
+    /// Sends `initialized` in the background, and then opens the stream for requests from the server, over HTTP.
+    pub(super) fn send_initialized(self: &Arc<Self>, line: String) {
+        let connection = self.clone();
+        let sending = self.initialized.clone().try_lock_owned();
+        tokio::spawn(async move {
+            let mut sent = connection.send_one_way(method::INITIALIZED, line);
+            // Some servers never answer it.
+            while timeout(INITIALIZED_TIMEOUT, &mut sent).await.is_err() && connection.transport.login_in_progress() {}
+            drop(sending);
+            if let Some(http) = connection.transport.legacy_session() {
+                http.listen().await;
+            }
+        });
+    }
+
+    /// Waits until `initialized` was sent, if it is being sent.
+    pub(super) async fn wait_initialized(&self) {
+        drop(self.initialized.lock().await);
+    }
+
+    /// Sends a message without a response in the background. If the server does not take it, its connection ends, or the
+    /// next request fails.
+    pub(super) fn send_one_way(self: &Arc<Self>, method: &'static str, body: String) -> tokio::task::JoinHandle<()> {
+        let connection = self.clone();
+        tokio::spawn(async move {
+            let message = OutgoingMessage { kind: OutgoingKind::OneWay, method, body, headers: Vec::new() };
+            let _ = connection.transport.send(message).await;
+        })
+    }
+}
