@@ -51,7 +51,6 @@ fn is_kind_of_desktop(variable: &str) -> bool {
         "DESKTOP_SESSION"
             | "GDMSESSION"
             | "GNOME_SHELL_SESSION_MODE"
-            | "SESSION"
             | "SESSIONTYPE"
             | "XDG_SESSION_CLASS"
             | "XDG_SESSION_DESKTOP"

@@ -79,10 +79,10 @@ pub fn hide_in_url(text: &str, mark: &str) -> String {
         let is_secret =
             |name: &str| name.rsplit('?').next().is_some_and(|name| !name.contains('=') && looks_secret(name));
         let secret = names.find(|(name, held)| is_secret(name) && !held.starts_with("${"));
-        match (secret, part.split_once('=')) {
-            (Some((name, _)), _) => format!("{name}={mark}"),
-            (None, Some((name, held))) if held.contains("://") => format!("{name}={}", hide_in_url(held, mark)),
-            (None, _) => part.to_owned(),
+        let part = secret.map_or_else(|| part.to_owned(), |(name, _)| format!("{name}={mark}"));
+        match part.split_once('=') {
+            Some((name, held)) if held.contains("://") => format!("{name}={}", hide_in_url(held, mark)),
+            _ => part,
         }
     };
     let query: Vec<String> = query.split('&').map(hidden).collect();
@@ -166,6 +166,7 @@ mod tests {
             ("npm:package@1.0", "npm:package@1.0"),
             ("example.com?api_key=k&next=https://u:p@x/", "example.com?api_key=…&next=https://…@x/"),
             ("https://h/?next=https://u:p@x/", "https://h/?next=https://…@x/"),
+            ("https://h/?next=https://u:p@x/?token=k", "https://h/?next=https://…@x/?token=…"),
             ("h?a=https://x/&b=https://u:p@y/", "h?a=https://x/&b=https://…@y/"),
             ("h?next=https://x/?a=1&b=2", "h?next=https://x/?a=1&b=2"),
             ("https://h/?next=https://x/?a=1?token=k?k", "https://h/?next=https://x/?a=1?token=…"),

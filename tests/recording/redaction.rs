@@ -109,7 +109,7 @@ fn a_recording_keeps_words_that_are_the_kind_of_a_session() {
         .env("DESKTOP_SESSION", "ubuntu")
         .env("GNOME_SHELL_SESSION_MODE", "ubuntu")
         .env("XDG_SESSION_TYPE", "wayland")
-        .env("APP_SESSION", "session")
+        .env("SESSION", "session")
         .env("SESSION_PASSWORD", "hunter");
     run.run().succeeds();
     sandbox

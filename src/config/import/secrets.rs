@@ -50,15 +50,20 @@ impl FoundSecret {
         self.secret_text.reveal().chars().all(is_harmless)
     }
 
-    /// The string without the secret. In a command line, where the same text elsewhere may have an effect, only at its
-    /// own place.
+    /// The string without the secret. The same text elsewhere may have an effect in a command line, and may be the host of
+    /// a URL: there it is shown.
     #[must_use]
     fn redact_in(&self, mut text: String) -> String {
-        if !self.location.starts_with("args[") {
-            return text.replace(self.secret_text.reveal(), REDACTED);
-        }
         self.replace_in(&mut text, REDACTED);
-        text
+        if self.location.starts_with("args[") {
+            return text;
+        }
+        let (scheme, rest) = text.split_at(text.find("://").map_or(0, |at| at + "://".len()));
+        let authority_end = if scheme.is_empty() { 0 } else { rest.find(['/', '?', '#']).unwrap_or(rest.len()) };
+        let (authority, tail) = rest.split_at(authority_end);
+        let (user, host) = authority.split_at(authority.rfind('@').unwrap_or_default());
+        let hidden = |part: &str| part.replace(self.secret_text.reveal(), REDACTED);
+        format!("{scheme}{}{host}{}", hidden(user), hidden(tail))
     }
 
     fn replace_in(&self, text: &mut String, replacement: &str) {
@@ -574,5 +579,17 @@ mod tests {
             assert_eq!(redact_at(arg, "args[0]", &find_secrets("a", &server)), shown);
         }
         assert!(!format!("{findings:?}").contains("abc"), "no secret in Debug");
+    }
+
+    #[test]
+    fn showing_a_url_hides_every_place_of_a_secret_but_the_host() {
+        for (url, shown) in [
+            ("https://abc:abc@h/?token=abc&x=abc", "https://[redacted]:[redacted]@h/?token=[redacted]&x=[redacted]"),
+            ("https://evil.com/mcp?token=evil.com", "https://evil.com/mcp?token=[redacted]"),
+            ("https://h/?key=h", "https://h/?key=[redacted]"),
+        ] {
+            let server = parse_toml(&format!("url = {url:?}")).unwrap();
+            assert_eq!(redact_at(url, "url", &find_secrets("a", &server)), shown);
+        }
     }
 }
