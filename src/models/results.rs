@@ -30,7 +30,7 @@ impl CompletedToolCall {
         }
     }
 
-    /// Its content without blank texts, which some APIs reject; with the structured content if there is no text.
+    /// Its content without blank texts, which some APIs reject. If no text is left, the structured content is added.
     fn blocks(&self) -> Vec<ContentBlock<'_>> {
         let result = match &self.outcome {
             Ok(result) => result,

@@ -172,7 +172,7 @@ pub(super) fn to_json(value: &Val) -> String {
 }
 
 /// Writes a value as JSON on one line. Whole numbers that were computed as doubles have no fraction: `4 / 2` is 2. As in
-/// jq, what is no number is null, and infinity is the largest double.
+/// jq, NaN is written as null, and infinity as the largest double.
 pub(super) fn write_json(to: &mut dyn Write, value: &Val) -> fmt::Result {
     match value {
         Val::Arr(items) => {

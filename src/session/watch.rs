@@ -250,10 +250,10 @@ impl LegacyEra {
                     return SubscriptionEnd::Failed(failure);
                 }
                 failure = rpc.wait_closed() => return SubscriptionEnd::Failed(failure),
-                was_open = listen_stream_closed(rpc) => {
+                has_stream = listen_stream_closed(rpc) => {
                     let what = "the stream for notifications of changes was closed";
                     let closed = || Failure::new(ErrorKind::Unreachable, what);
-                    return SubscriptionEnd::Failed(if was_open { closed() } else { no_stream_failure() });
+                    return SubscriptionEnd::Failed(if has_stream { closed() } else { no_stream_failure() });
                 }
                 () = renewed => {
                     return SubscriptionEnd::Failed(Failure::new(ErrorKind::Unreachable, "the session has expired"));
@@ -421,8 +421,8 @@ fn no_stream_failure() -> Failure {
         .hint("run the command again from time to time, without --watch")
 }
 
-/// Waits until the stream for the server's messages is closed, and returns whether it was open. Never returns over a
-/// transport that has no such stream.
+/// Waits until the stream for the server's messages is closed, and returns whether the server has one. Never returns
+/// over a transport without such streams.
 async fn listen_stream_closed(rpc: &RpcClient) -> bool {
     match rpc.transport().legacy_session() {
         Some(http) => http.listen_stream_closed().await,

@@ -203,8 +203,8 @@ pub trait LegacyHttpSession: Send + Sync {
     /// Whether the stream of [`LegacyHttpSession::listen`] is open or being opened.
     fn is_listening(&self) -> bool;
 
-    /// Waits until [`LegacyHttpSession::is_listening`] becomes false. Returns whether there was one, or may be
-    /// one later: false if the server refused it.
+    /// Waits until [`LegacyHttpSession::is_listening`] becomes false. Returns whether the server has such a stream: false
+    /// if it refused to open one.
     fn listen_stream_closed(&self) -> BoxFuture<'_, bool>;
 
     /// The session ID. A secret: a request that carries it is treated as ours.

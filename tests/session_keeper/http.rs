@@ -21,6 +21,14 @@ fn methods(server: &HttpServer) -> Vec<String> {
     server.requests().iter().map(title).collect()
 }
 
+/// A server whose resources can be watched.
+fn with_subscriptions() -> Mcp {
+    Mcp::legacy("2025-11-25")
+        .capabilities(json!({"tools": {}, "resources": {"subscribe": true}}))
+        .on("resources/subscribe", |call| call.result(json!({})))
+        .on("resources/unsubscribe", |call| call.result(json!({})))
+}
+
 #[test]
 fn commands_share_one_http_session() {
     let (server, sessions) = (Mcp::legacy("2025-11-25").http(), Sessions::new());
@@ -155,10 +163,7 @@ fn the_log_level_is_set_again_in_a_new_session_of_the_server() {
 
 #[test]
 fn a_command_that_watches_subscribes_again_in_a_new_session_of_the_server() {
-    let mcp = Mcp::legacy("2025-11-25")
-        .capabilities(json!({"tools": {}, "resources": {"subscribe": true}}))
-        .on("resources/subscribe", |call| call.result(json!({})))
-        .on("resources/unsubscribe", |call| call.result(json!({})));
+    let mcp = with_subscriptions();
     let get_stream = Some(Feed::default());
     let script = mcp.http_script(LegacyHttpOptions { session_id: Some("s"), get_stream, ..Default::default() });
     let server = HttpServer::start(move |request| match request.rpc_method().as_str() {
@@ -185,9 +190,7 @@ fn a_command_that_watches_subscribes_again_in_a_new_session_of_the_server() {
 fn a_command_that_watches_learns_that_there_is_no_stream_for_changes() {
     // A slow refusal comes after the subscription.
     for pause in [0, 600] {
-        let mcp = Mcp::legacy("2025-11-25")
-            .capabilities(json!({"tools": {}, "resources": {"subscribe": true}}))
-            .on("resources/subscribe", |call| call.result(json!({})));
+        let mcp = with_subscriptions();
         let options = LegacyHttpOptions { session_id: Some("s"), get_stream: None, ..Default::default() };
         let script = mcp.http_script(options);
         let server = HttpServer::start(move |request| {
@@ -210,10 +213,7 @@ fn a_command_that_watches_learns_that_there_is_no_stream_for_changes() {
 #[test]
 fn a_watch_connects_again_if_a_pending_stream_ends_with_the_session_of_the_server() {
     for words in [&["--no-session"][..], &[]] {
-        let mcp = Mcp::legacy("2025-11-25")
-            .capabilities(json!({"tools": {}, "resources": {"subscribe": true}}))
-            .on("resources/subscribe", |call| call.result(json!({})))
-            .on("resources/unsubscribe", |call| call.result(json!({})));
+        let mcp = with_subscriptions();
         let get_stream = Some(Feed::default());
         let script = mcp.http_script(LegacyHttpOptions { session_id: Some("s"), get_stream, ..Default::default() });
         let is_first = AtomicBool::new(true);
@@ -246,10 +246,7 @@ fn a_watch_connects_again_if_a_pending_stream_ends_with_the_session_of_the_serve
 
 #[test]
 fn a_command_that_watches_connects_again_when_the_stream_for_changes_ends_for_good() {
-    let mcp = Mcp::legacy("2025-11-25")
-        .capabilities(json!({"tools": {}, "resources": {"subscribe": true}}))
-        .on("resources/subscribe", |call| call.result(json!({})))
-        .on("resources/unsubscribe", |call| call.result(json!({})));
+    let mcp = with_subscriptions();
     let feed = Feed::default();
     let get_stream = Some(feed.clone());
     let script = mcp.http_script(LegacyHttpOptions { session_id: Some("s"), get_stream, ..Default::default() });
@@ -276,10 +273,7 @@ fn a_command_that_watches_connects_again_when_the_stream_for_changes_ends_for_go
 #[test]
 fn commands_go_on_after_a_server_has_forgotten_its_session() {
     let feed = Feed::default();
-    let mcp = Mcp::legacy("2025-11-25")
-        .capabilities(json!({"tools": {}, "resources": {"subscribe": true}}))
-        .on("resources/subscribe", |call| call.result(json!({})))
-        .on("resources/unsubscribe", |call| call.result(json!({})));
+    let mcp = with_subscriptions();
     let get_stream = Some(feed.clone());
     let script = mcp.http_script(LegacyHttpOptions { session_id: Some("s"), get_stream, ..Default::default() });
     let reads = std::sync::atomic::AtomicUsize::new(0);

@@ -336,7 +336,7 @@ impl Router {
                 let queue = lock(&self.state).clients.get(&client).map(|client| client.queue.clone());
                 let Some(queue) = queue else { return };
                 tokio::select! {
-                    was_open = http.listen_stream_closed() => if was_open { state = StreamState::Closed },
+                    has_stream = http.listen_stream_closed() => if has_stream { state = StreamState::Closed },
                     () = queue.closed() => return,
                 }
             }
@@ -597,8 +597,8 @@ impl Router {
         name: &str,
         arrived: &Incoming,
     ) {
-        // Without a handshake there is no request from the server, and no response to one (`STD-02`): the command that it
-        // may be about only notes it.
+        // A server without a handshake must not send requests, and gets no response (`STD-02`). The command that may be
+        // concerned notes it in its trace.
         let may_ask = !matches!(*lock(&upstream.handshake), SharedHandshake::New);
         match name {
             _ if !may_ask => {}

@@ -1,9 +1,10 @@
 //! What a keeper and a command write to each other, in lines.
 //!
-//! A command writes JSON-RPC messages, each on one line. Over HTTP a line with its headers may precede it, a line may
-//! say that the response to a request is no longer wanted, and one may ask for the stream for the server's own messages.
-//! The keeper first greets, then writes what its transport reports: a message as it is, anything else as a line of a
-//! recording (`docs/recording.md`). Further lines say what became of that stream.
+//! A command writes JSON-RPC messages, each on one line. Over HTTP there are three other lines: the headers of the next
+//! message (`headers`), the ID of a request whose response is no longer wanted (`abandon`), and the wish for the stream
+//! of the server's own messages (`listen`). The keeper first greets, then writes what its transport reports: a message
+//! as it is, anything else as a line of a recording (`docs/recording.md`). After `listen` it also writes whether that
+//! stream is open ([`StreamState`]).
 
 use std::io;
 
@@ -28,7 +29,7 @@ const MESSAGE_PREFIX: &str = r#"{"jsonrpc":"#;
 pub enum StreamState {
     /// It is open or being opened.
     Open,
-    /// It was open.
+    /// It has ended, and may be opened again.
     Closed,
     /// The server has none.
     Missing,

@@ -324,7 +324,7 @@ impl LegacyHttpSession for KeptTransport {
                 |state: &Option<StreamState>| matches!(state, Some(StreamState::Closed | StreamState::Missing));
             let end = stream.wait_for(is_over).await.map(|state| *state == Some(StreamState::Closed));
             match end {
-                Ok(was_open) => was_open,
+                Ok(has_stream) => has_stream,
                 // The end of the connection is reported otherwise.
                 Err(_) => std::future::pending().await,
             }
