@@ -77,6 +77,7 @@ fn a_logout_of_all_servers_revokes_with_the_configured_secret() {
     log_in();
     let run = log_out().run();
     run.exits(0).stderr_contains("the tokens of srv are removed here, but not revoked");
+    run.stderr_contains("the settings of srv are not used to revoke its tokens: ").stderr_contains("SECRET");
     assert_eq!(sandbox.stored_credentials(), json!([]));
 }
 

@@ -127,7 +127,11 @@ fn nothing_stored_and_a_broken_store_are_two_answers() {
         .stderr_contains("mcpipe auth logout")
         .hides("hunter2");
     assert!(server.issuer_requests().is_empty());
-    // A new login replaces damaged credentials.
+    // A logout removes damaged credentials.
+    let kept = sandbox.file("damaged-too", std::fs::read_to_string(sandbox.work().join("damaged")).unwrap());
+    let logout = sandbox.mcpipe(["auth", "logout", "--all"]).env("MCPIPE_CREDENTIALS_FILE", kept.as_os_str()).run();
+    logout.exits(0).stderr_contains("the credentials are removed but not revoked, since they were unreadable.");
+    // A new login replaces them.
     let login = sandbox.mcpipe(["auth", "login", &server.url()]).with_browser();
     login.env("MCPIPE_CREDENTIALS_FILE", sandbox.work().join("damaged").as_os_str()).run().exits(0);
     list(&sandbox.work().join("damaged")).succeeds();
@@ -355,6 +359,26 @@ fn a_login_to_a_url_in_the_file_replaces_one_in_the_keychain() {
     assert_eq!(sandbox.login_status().as_array().unwrap().len(), 1);
     run(&["auth", "logout", &url]).exits(0);
     assert_eq!(sandbox.login_status(), json!([]));
+}
+
+/// The login is stored, and its predecessor at another issuer cannot be removed from a keychain that does not open.
+#[test]
+fn a_login_is_kept_if_the_one_that_it_replaces_cannot_be_removed() {
+    let (sandbox, server) = (Sandbox::new(), ProtectedServer::start());
+    let url = server.url();
+    sandbox.config("[defaults]\ncredential_store = \"file\"\n");
+    let key = format!("{url} https://old.example url");
+    let about = json!({"key": key, "resource": url, "issuer": "https://old.example", "owner": "url", "login": "l"});
+    let index = json!({"version": 1, "entries": {key: {"about": about, "written": 1}}});
+    let dir = sandbox.path().join("home/.local/share/mcpipe");
+    std::fs::create_dir_all(&dir).unwrap();
+    std::fs::write(dir.join("keychain.json"), index.to_string()).unwrap();
+    let login = sandbox.mcpipe(["auth", "login", &url]).with_browser();
+    let login = login.env("DBUS_SESSION_BUS_ADDRESS", "unix:path=/nowhere/at/all").run();
+    login.exits(0).stderr_contains("warning: could not remove the login that the new one replaces: ");
+    let token =
+        sandbox.mcpipe(["auth", "token", &url]).env("DBUS_SESSION_BUS_ADDRESS", "unix:path=/nowhere/at/all").run();
+    token.succeeds().prints("access-1\n");
 }
 
 /// Reading needs no configuration; where a login is stored is the user's choice for every server.

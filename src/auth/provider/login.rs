@@ -99,11 +99,16 @@ impl ProviderInner {
             registrations: &keeper,
         };
         let credentials = flows::log_in(&self.context, request).await?;
-        state.store_failure = self.replace_login(&credentials).await.err();
+        state.store_failure = self.store_login(&credentials).await.err();
         // `auth login` fails with it.
         if let Some(failure) = state.store_failure.as_ref().filter(|_| !self.context.force_login) {
             let why = failure.with_hint();
             self.context.user.warn_always(&format!("could not store the login, it is valid for this run only: {why}"));
+        }
+        if state.store_failure.is_none()
+            && let Err(failure) = self.remove_replaced_logins(&credentials).await
+        {
+            self.context.user.warn(&format!("could not remove the login that the new one replaces: {failure}"));
         }
         // A login after the tokens have expired is not one because the server refused them; but tokens that are never
         // valid do not start another login for each request.

@@ -341,14 +341,17 @@ impl ProviderInner {
         self.without_deadline(self.store.put(&credentials.store_key(), &summary, &text)).await
     }
 
-    /// Stores a new login and removes those that it replaces (`AUT-13`): the server no longer accepts tokens of another
-    /// issuer.
-    pub(super) async fn replace_login(&self, credentials: &Credentials) -> Result<()> {
+    pub(super) async fn store_login(&self, credentials: &Credentials) -> Result<()> {
+        let _guard = self.store.lock(&credentials.store_key()).await?;
+        self.store_credentials(credentials).await
+    }
+
+    /// Removes the logins that this one, which is stored, replaces (`AUT-13`): the server no longer accepts tokens of
+    /// another issuer.
+    ///
+    /// Two logins at once that each held their own lock would wait for the lock of the other.
+    pub(super) async fn remove_replaced_logins(&self, credentials: &Credentials) -> Result<()> {
         let key = credentials.store_key();
-        let guard = self.store.lock(&key).await?;
-        self.store_credentials(credentials).await?;
-        // Two logins at once that each hold their own lock would wait for the lock of the other.
-        drop(guard);
         let server = self.context.http.server();
         let own = match_server(&credentials.summary(None), server);
         for summary in self.store.list()? {

@@ -19,6 +19,8 @@ enum RevocationStatus {
     Revoked,
     /// The issuer does not support revocation, or there was nothing to revoke.
     NotRevoked,
+    /// The stored credentials are damaged, or gone.
+    Unreadable,
     Failed,
 }
 
@@ -65,7 +67,13 @@ async fn find_configured(
     options: &TargetOptions,
 ) -> Option<(HttpEndpoint, OAuthSettings)> {
     let name = about.server.as_deref().filter(|name| config.server(name).is_some())?;
-    let target = context.resolve_configured(config, name, options, false).await.ok()?;
+    let target = match context.resolve_configured(config, name, options, false).await {
+        Ok(target) => target,
+        Err(failure) => {
+            context.ui.warn(&format!("the settings of {name} are not used to revoke its tokens: {failure}"));
+            return None;
+        }
+    };
     let endpoint = target.endpoint.http_endpoint()?;
     match_server(about, &endpoint.url)?;
     // The settings of another client do not fit.
@@ -102,13 +110,14 @@ async fn remove(
             }
         }
         // Damaged credentials are there to be removed.
-        Some(Err(_)) | None => (RevocationStatus::NotRevoked, false),
+        Some(Err(_)) | None => (RevocationStatus::Unreadable, false),
     };
     store.delete(&about.key).await?;
     drop(guard);
     let what = match revoked {
         RevocationStatus::Revoked => "and revoked",
         RevocationStatus::NotRevoked => "(their issuer does not support revocation)",
+        RevocationStatus::Unreadable => "but not revoked, since they were unreadable",
         RevocationStatus::Failed => "but not revoked",
     };
     let client = if is_client_deleted { " The client registration is deleted." } else { "" };
