@@ -97,7 +97,9 @@ const PACKAGE_SCHEMES: [&str; 4] = ["npm", "pypi", "docker", "oci"];
 pub fn hide_in_likely_url(text: &str, mark: &str) -> String {
     let after_scheme = ["https:", "http:", "wss:", "ws:"].iter().find_map(|scheme| text.strip_prefix(scheme));
     let rest = after_scheme.map_or(text, |rest| rest.trim_start_matches('/'));
-    let user_and_password = rest.split_once('@').and_then(|(user, _)| user.split_once(':'));
+    // `image:tag@sha256:…` is an image.
+    let before_host = rest.split_once('@').filter(|(_, host)| !host.starts_with("sha256:"));
+    let user_and_password = before_host.and_then(|(user, _)| user.split_once(':'));
     let is_user = |name: &str| after_scheme.is_some() || !PACKAGE_SCHEMES.contains(&name);
     let has_password = user_and_password.is_some_and(|(user, password)| !password.is_empty() && is_user(user));
     let has_scheme = text.split_once("://").is_some_and(|(scheme, _)| !scheme.contains(['/', '?', '#']));
@@ -194,6 +196,7 @@ mod tests {
             ("npm:@scope/package", "npm:@scope/package"),
             ("npm:package@1.0", "npm:package@1.0"),
             ("docker:image@sha256:0a", "docker:image@sha256:0a"),
+            ("ghcr.io/o/image:1.2@sha256:0a", "ghcr.io/o/image:1.2@sha256:0a"),
             ("server:@h", "server:@h"),
         ] {
             assert_eq!(hide_in_likely_url(word, "…"), shown);
