@@ -498,8 +498,12 @@ fn suggest_dashed_tool(found: &str, arguments: &[OsString]) -> Option<String> {
 fn suggest_command(word: &str, arguments: &[OsString]) -> Option<String> {
     let (name, command) = typed_command(arguments);
     let names: Vec<&str> = command.get_subcommands().map(clap::Command::get_name).collect();
-    let rest: Vec<&str> = arguments.iter().filter_map(|word| word.to_str()).collect();
+    let mut rest: Vec<&str> = arguments.iter().filter_map(|word| word.to_str()).collect();
     let at = position_after_program(&rest, word)?;
+    // `@SESSION` of mcpc.
+    let session = word.strip_prefix('@').filter(|own| matches!(classify_word(own), Ok(TargetWord::Name(_))));
+    let word = session.unwrap_or(word);
+    rest[at] = word;
     let more = &rest[at + 1..];
     let config = typed_config(arguments);
     let foreign = || {
@@ -523,7 +527,8 @@ fn suggest_command(word: &str, arguments: &[OsString]) -> Option<String> {
         return foreign().or_else(swapped).or_else(|| did_you_mean(word, names.iter().copied()));
     }
     let servers: Vec<&str> = config.enabled_names().collect();
-    let is_server = servers.contains(&word)
+    let is_server = session.is_some()
+        || servers.contains(&word)
         || word.match_indices('.').any(|(dot, _)| dot + 1 < word.len() && servers.contains(&&word[..dot]));
     if is_server || !matches!(classify_word(word), Ok(TargetWord::Name(_))) {
         // `SERVER tools-call TOOL` of mcpc.

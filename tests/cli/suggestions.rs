@@ -340,6 +340,8 @@ fn a_command_line_of_another_client_gets_ours() {
     for (words, hint) in [
         (&["ev", "tools-list"][..], "mcpipe list ev"),
         (&["ev", "tools-call", "add", "a:=1"], "mcpipe call ev add a:=1"),
+        (&["@work", "tools-call", "add", "a:=1"], "mcpipe call work add a:=1"),
+        (&["@work", "list"], "mcpipe list work"),
         (&["call", "ev", "-dash"], "to call a tool of that name: ev.-dash, or as ' -dash()'"),
     ] {
         sandbox.mcpipe(words).run().exits(2).stderr_contains(&format!("hint: {hint}\n"));
