@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use base64::Engine;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
+use percent_encoding::percent_decode_str;
 
 use super::escape::is_harmful;
 use super::jq_value::JqOutput;
@@ -361,23 +362,7 @@ fn last_segment(uri: &str) -> Option<String> {
     let path = uri.split(['?', '#']).next().unwrap_or_default();
     let path = path.split_once("://").map_or(path, |(_, rest)| rest);
     let segment = path.rsplit(['/', ':']).find(|segment| !segment.is_empty())?;
-    let mut bytes = Vec::with_capacity(segment.len());
-    let mut rest = segment.as_bytes();
-    while let Some((&first, after)) = rest.split_first() {
-        let code =
-            if first == b'%' { after.get(..2).and_then(|digits| std::str::from_utf8(digits).ok()) } else { None };
-        match code.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
-            Some(byte) => {
-                bytes.push(byte);
-                rest = &after[2..];
-            }
-            None => {
-                bytes.push(first);
-                rest = after;
-            }
-        }
-    }
-    Some(String::from_utf8_lossy(&bytes).into_owned())
+    Some(percent_decode_str(segment).decode_utf8_lossy().into_owned())
 }
 
 /// A server's name as a file name: no directory, no hidden file, no characters that file systems or terminals treat

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::cell::Cell;
 use std::collections::HashSet;
 
+use percent_encoding::percent_decode_str;
 use serde_json::{Map, Value};
 
 use crate::schema::dialect::Dialect;
@@ -411,25 +412,7 @@ pub(super) fn local_pointer(reference: &str) -> Option<Cow<'_, str>> {
     if !pointer.is_empty() && !pointer.starts_with('/') {
         return None;
     }
-    if !pointer.contains('%') {
-        return Some(Cow::Borrowed(pointer));
-    }
-    let mut bytes = Vec::with_capacity(pointer.len());
-    let mut rest = pointer.as_bytes();
-    while let Some((byte, after)) = rest.split_first() {
-        let decoded = (*byte == b'%').then(|| std::str::from_utf8(after.get(..2)?).ok()).flatten();
-        match decoded.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
-            Some(value) => {
-                bytes.push(value);
-                rest = &after[2..];
-            }
-            None => {
-                bytes.push(*byte);
-                rest = after;
-            }
-        }
-    }
-    String::from_utf8(bytes).ok().map(Cow::Owned)
+    percent_decode_str(pointer).decode_utf8().ok()
 }
 
 #[cfg(test)]

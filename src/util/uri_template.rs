@@ -4,7 +4,19 @@
 //! text outside of expressions may have any: what a URI cannot have is percent-encoded, as the RFC says for characters
 //! that templates may have and URIs may not (§3.1).
 
-use std::fmt::Write;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+/// What has to be encoded where reserved characters have a meaning: all but the unreserved ones (RFC 3986 §2.3).
+pub const EXCEPT_UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
+/// What has to be encoded anywhere: all but the unreserved and the reserved characters (RFC 3986 §2.2).
+const EXCEPT_RESERVED: &AsciiSet = {
+    let mut set = EXCEPT_UNRESERVED.remove(b':');
+    let mut rest: &[u8] = b"/?#[]@!$&'()*+,;=";
+    while let [first, others @ ..] = rest {
+        (set, rest) = (set.remove(*first), others);
+    }
+    &{ set }
+};
 
 /// A template, taken apart.
 #[derive(Debug, PartialEq, Eq)]
@@ -190,27 +202,17 @@ fn push_variable(uri: &mut String, operator: TemplateOperator, variable: &Variab
     }
 }
 
-/// Percent-encodes what is not unreserved (RFC 3986 §2.3); with `allows_reserved` reserved characters and triplets
-/// stay.
+/// Percent-encodes what is not unreserved; with `allows_reserved` reserved characters and triplets stay.
 fn push_encoded(uri: &mut String, text: &str, allows_reserved: bool) {
-    for (at, c) in text.char_indices() {
-        let is_triplet =
-            || text.as_bytes().get(at + 1..at + 3).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit));
-        let stays = match c {
-            'A'..='Z' | 'a'..='z' | '0'..='9' | '-' | '.' | '_' | '~' => true,
-            ':' | '/' | '?' | '#' | '[' | ']' | '@' | '!' | '$' | '&' | '\'' | '(' | ')' | '*' | '+' | ',' | ';'
-            | '=' => allows_reserved,
-            '%' => allows_reserved && is_triplet(),
-            _ => false,
-        };
-        if stays {
-            uri.push(c);
-        } else {
-            for byte in c.encode_utf8(&mut [0; 4]).bytes() {
-                // Writing to a string cannot fail.
-                let _ = write!(uri, "%{byte:02X}");
-            }
+    if !allows_reserved {
+        return uri.extend(utf8_percent_encode(text, EXCEPT_UNRESERVED));
+    }
+    for (index, part) in text.split('%').enumerate() {
+        let is_triplet = part.as_bytes().get(..2).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit));
+        if index > 0 {
+            uri.push_str(if is_triplet { "%" } else { "%25" });
         }
+        uri.extend(utf8_percent_encode(part, EXCEPT_RESERVED));
     }
 }
 

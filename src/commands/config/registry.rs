@@ -3,7 +3,7 @@
 
 use std::pin::pin;
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use percent_encoding::utf8_percent_encode;
 use serde_json::Value;
 
 use super::context::ConfigContext;
@@ -21,11 +21,10 @@ use crate::target::{TargetName, TargetOptions};
 use crate::transport::HttpMode;
 use crate::util::bounded_read::{self, MAX_FILE};
 use crate::util::json_error::json_fault_at;
+use crate::util::uri_template::EXCEPT_UNRESERVED;
 
 /// The registry that the MCP project runs.
 const OFFICIAL_REGISTRY: &str = "https://registry.modelcontextprotocol.io";
-/// What a part of a path does not have to encode (RFC 3986, section 2.3).
-const UNRESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// The same arguments with the URL or the command line of the described server, and what to say about it; `None` if the
 /// target is not `registry:`.
@@ -85,7 +84,7 @@ fn read_document(context: &ConfigContext<'_>, args: &ConfigAddArgs, which: &str)
 fn registry_url(context: &ConfigContext<'_>, which: &str) -> String {
     let (name, version) = which.rsplit_once('@').unwrap_or((which, "latest"));
     let base = context.environment.get(REGISTRY).unwrap_or(OFFICIAL_REGISTRY).trim_end_matches('/');
-    let encode = |text| utf8_percent_encode(text, UNRESERVED).to_string();
+    let encode = |text| utf8_percent_encode(text, EXCEPT_UNRESERVED).to_string();
     format!("{base}/v0.1/servers/{}/versions/{}", encode(name), encode(version))
 }
 
