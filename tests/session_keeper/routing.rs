@@ -239,6 +239,38 @@ fn a_command_that_is_interrupted_or_killed_cancels_its_request_only() {
     sessions.stop_all();
 }
 
+/// Its request was canceled, which the server may notice too late, and answer.
+#[test]
+fn what_a_server_sends_for_a_command_that_has_gone_ends_no_call_of_another() {
+    let stuck_id = Mutex::new(Value::Null);
+    let mcp = Mcp::legacy("2025-11-25").on("tools/call", move |call| {
+        if call.argument("text") == "stuck" {
+            *stuck_id.lock().unwrap() = call.id();
+            return Vec::new();
+        }
+        let error = |id: &Value, message: &str| {
+            ServerAction::Send(json!({"jsonrpc": "2.0", "id": id, "error": {"code": -32000, "message": message}}))
+        };
+        let late = vec![
+            error(&stuck_id.lock().unwrap(), "Request cancelled"),
+            error(&Value::Null, "Unknown notification"),
+            // Longer than a request waits for its response after one that may be meant for it.
+            ServerAction::Pause(Duration::from_millis(2500)),
+        ];
+        [late, call.text("fine")].concat_actions()
+    });
+    let (server, sessions) = (mcp.stdio(), Sessions::new());
+    sessions.start(&server.target());
+    let stuck = sessions.sandbox.mcpipe(["call", &server.target(), "echo", "text=stuck"]).allow_leftovers().start();
+    let has_sent = |method: &str| server.processes()[0].messages().iter().any(|message| message["method"] == method);
+    server.wait_for("the call", |_| has_sent("tools/call"));
+    stuck.signal(rustix::process::Signal::KILL);
+    stuck.wait();
+    server.wait_for("the cancellation", |_| has_sent("notifications/cancelled"));
+    sessions.run(&["call", &server.target(), "echo", "text=x"]).succeeds().prints("fine\n");
+    sessions.stop_all();
+}
+
 #[test]
 fn a_command_that_stops_watching_a_resource_does_not_stop_another() {
     let mcp = Mcp::legacy("2025-11-25")

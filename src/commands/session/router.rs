@@ -7,7 +7,7 @@
 //! refused.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -82,6 +82,10 @@ struct RouterState {
     pending: HashMap<u64, String>,
     /// Who was asked by the requests from the server, by their IDs.
     asked: HashMap<String, u64>,
+    /// For which commands notifications were sent that the server may answer by mistake (`session/stray.rs`), and the
+    /// requests without a response that were sent before the last of them.
+    notifiers: VecDeque<u64>,
+    sent_before: HashSet<u64>,
     settings: SharedSettings,
     /// How many requests were sent for no command.
     own_requests: u64,
@@ -97,6 +101,12 @@ impl RouterState {
             self.settings.forget_level();
         }
         name.is_some()
+    }
+
+    /// Notes that a notification is sent for a command.
+    fn note_notification(&mut self, client: u64) {
+        self.notifiers.push_back(client);
+        self.sent_before = self.pending.keys().copied().collect();
     }
 
     /// Disconnects the commands of a session that the server has forgotten, each when it has no request in progress:
@@ -195,7 +205,7 @@ impl Router {
 
     /// Removes a command that has disconnected: its requests are cancelled, and what the server asked it is refused.
     pub(super) async fn remove_client(&self, client: u64, upstream: &Arc<KeptConnection>) {
-        let (handshakes, requests, asked, is_legacy, unsubscribed) = {
+        let (handshakes, requests, asked, cancels, unsubscribed) = {
             let mut state = lock(&self.state);
             // If the connection to the server has ended, or the command did not read, it is already removed.
             state.clients.remove(&client);
@@ -207,13 +217,15 @@ impl Router {
             let asked: Vec<(String, u64)> = state.asked.extract_if(|_, other| *other == client).collect();
             let unsubscribed = state.settings.remove(client);
             let is_legacy = matches!(*lock(&upstream.handshake), SharedHandshake::Done { .. });
-            (handshakes, requests, asked, is_legacy, unsubscribed)
+            let cancels = is_legacy || !upstream.transport.kind().is_http();
+            requests.iter().filter(|_| cancels).for_each(|_| state.note_notification(client));
+            (handshakes, requests, asked, cancels, unsubscribed)
         };
         for (id, _) in handshakes {
             self.abandon(upstream, id);
         }
         for (id, name) in requests {
-            if is_legacy || !upstream.transport.kind().is_http() {
+            if cancels {
                 let params = rpc::cancelled_params(id, Some(&format!("{name}: the client disconnected")));
                 upstream.send_one_way(method::CANCELLED, rpc::notification(method::CANCELLED, Some(&params)));
             }
@@ -433,6 +445,7 @@ impl Router {
                 if std::mem::replace(is_confirmed, true) {
                     return RouterAction::Nothing;
                 }
+                state.note_notification(client);
                 upstream.send_initialized(line);
                 return RouterAction::Nothing;
             }
@@ -445,6 +458,7 @@ impl Router {
             }
             _ => {}
         }
+        state.note_notification(client);
         RouterAction::Send(OutgoingMessage { kind: OutgoingKind::OneWay, method: "", body: line, headers: Vec::new() })
     }
 
@@ -462,9 +476,12 @@ impl Router {
     pub(super) async fn route(&self, upstream: &Arc<KeptConnection>, arrived: Incoming) {
         let on = arrived.request_id;
         let receivers = match &arrived.item {
-            IncomingItem::Message(RpcMessage::Response(response), status) => match self.answered(response.id).or(on) {
+            IncomingItem::Message(RpcMessage::Response(response), status) => match self.answered(response.id, on) {
                 Some(id) => self.finish_with_response(upstream, id, response, *status).await,
-                None => self.note_possible_response(upstream, None),
+                None => {
+                    let notifier = lock(&self.state).notifiers.pop_front();
+                    notifier.map_or_else(|| self.note_possible_response(upstream, None), |client| vec![client])
+                }
             },
             IncomingItem::Message(RpcMessage::Request { id, method, .. }, _) => {
                 return self.route_request(upstream, on, id, method, &arrived).await;
@@ -548,10 +565,12 @@ impl Router {
         }
     }
 
-    /// The request that a response with this ID answers.
-    fn answered(&self, id: Option<u64>) -> Option<u64> {
+    /// The request that a response with this ID answers, which came as the response to `on`. A late one shows whose it
+    /// is as well, also if that command has gone.
+    fn answered(&self, id: Option<u64>, on: Option<u64>) -> Option<u64> {
         let state = lock(&self.state);
-        id.filter(|id| state.pending.contains_key(id) || state.clients.contains_key(&client_of(*id)))
+        let is_known = |id: &u64| (1..=state.last_client).contains(&client_of(*id));
+        id.filter(|id| state.pending.contains_key(id)).or(on).or(id.filter(is_known))
     }
 
     /// Notes that a request has its response. Returns the other requests that wait for the same one.
@@ -563,7 +582,9 @@ impl Router {
         status: Option<u16>,
     ) -> Vec<u64> {
         let mut state = lock(&self.state);
-        state.end_request(id, outcome.is_ok());
+        if state.end_request(id, outcome.is_ok()) && !state.sent_before.contains(&id) {
+            state.notifiers.clear();
+        }
         state.was_ready |= outcome.is_ok();
         let mut handshake = lock(&upstream.handshake);
         let Some(mut waiting) = handshake.finish(id, outcome.as_ref().ok()) else {
@@ -708,6 +729,7 @@ impl Router {
             state.settings = SharedSettings::default();
             state.pending.clear();
             state.asked.clear();
+            state.notifiers.clear();
             std::mem::take(&mut state.clients)
         };
         disconnect(clients.into_values(), failure);
