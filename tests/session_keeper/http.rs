@@ -62,6 +62,26 @@ fn requests_to_a_modern_http_server_keep_their_headers() {
     assert_eq!(call.header("mcp-protocol-version"), Some("2026-07-28"));
 }
 
+/// The keeper answers the messages with which a command finds out the era of the server.
+#[test]
+fn headers_of_a_message_that_is_answered_from_memory_are_not_sent_with_the_next_one() {
+    let (server, sessions) = (Mcp::legacy("2025-11-25").http(), Sessions::new());
+    let url = server.url("/mcp");
+    sessions.start(&url);
+    let file = sessions.sandbox.path().join("run.rec").display().to_string();
+    for options in [&["--no-cache"][..], &["--record", &file]] {
+        sessions.run(&[&["read", &url, "demo://hello"], options].concat()).succeeds().prints("hello\n");
+    }
+    let requests = server.requests();
+    let reads: Vec<_> = requests.iter().filter(|request| request.rpc_method() == "resources/read").collect();
+    assert_eq!(reads.len(), 2);
+    for read in reads {
+        assert_eq!(read.header("mcp-session-id"), Some("session-1"));
+        assert_eq!(read.header("mcp-method"), None);
+    }
+    sessions.stop_all();
+}
+
 #[test]
 fn another_header_does_not_get_into_a_session() {
     let (server, sessions) = (Mcp::legacy("2025-11-25").http(), Sessions::new());

@@ -288,9 +288,7 @@ impl Router {
         line: String,
     ) {
         // After the end of its connection to the server, what it still sends is dropped.
-        if !lock(&self.state).clients.contains_key(&client) {
-            return;
-        }
+        let Some((headers, sending)) = self.sending(client) else { return };
         let Ok(parsed) = serde_json::from_str::<ReceivedLine<'_>>(&line) else { return };
         if let Some(id) = parsed.abandon.filter(|id| client_of(*id) == client) {
             return self.abandon(upstream, id);
@@ -300,6 +298,7 @@ impl Router {
             return;
         }
         if let Some(headers) = parsed.headers {
+            // Only of the next line, also if that is not sent.
             if let Some(client) = lock(&self.state).clients.get_mut(&client) {
                 client.headers = headers;
             }
@@ -320,7 +319,6 @@ impl Router {
             RouterAction::Nothing => {}
             RouterAction::Answer(text) => self.deliver(client, text).await,
             RouterAction::Send(mut message) => {
-                let Some((headers, sending)) = self.sending(client) else { return };
                 message.headers = headers;
                 let permit = sending.acquire_owned().await;
                 let (router, upstream) = (self.clone(), upstream.clone());
@@ -356,6 +354,8 @@ impl Router {
         self.deliver(client, stream_line(state)).await;
     }
 
+    /// The headers of a message of a command, and the limit for those that are sent at the same time. `None` if it is
+    /// disconnected.
     fn sending(&self, client: u64) -> Option<(HttpHeaders, Arc<Semaphore>)> {
         let mut state = lock(&self.state);
         let client = state.clients.get_mut(&client)?;
