@@ -83,6 +83,27 @@ fn headers_of_a_message_that_is_answered_from_memory_are_not_sent_with_the_next_
 }
 
 #[test]
+fn requests_wait_until_the_server_has_accepted_that_the_client_is_initialized() {
+    let script = Mcp::legacy("2025-11-25").http_script(LegacyHttpOptions::default());
+    let is_ready = AtomicBool::new(false);
+    let server = HttpServer::start(move |request| match request.rpc_method().as_str() {
+        "notifications/initialized" => {
+            std::thread::sleep(std::time::Duration::from_millis(300));
+            is_ready.store(true, Ordering::SeqCst);
+            script(request)
+        }
+        "tools/list" | "tools/call" if !is_ready.load(Ordering::SeqCst) => {
+            Reply::text("text/plain", "Received request before initialization was complete").with_status(400)
+        }
+        _ => script(request),
+    });
+    let (sessions, url) = (Sessions::new(), server.url("/mcp"));
+    sessions.sandbox.config(&format!("[servers.demo]\nurl = \"{url}\"\nkeep_alive = \"1m\"\n"));
+    sessions.run(&["call", "demo", "echo", "text=hi", "--protocol", "legacy"]).succeeds().prints("hi\n");
+    sessions.stop_all();
+}
+
+#[test]
 fn another_header_does_not_get_into_a_session() {
     let (server, sessions) = (Mcp::legacy("2025-11-25").http(), Sessions::new());
     let url = server.url("/mcp");

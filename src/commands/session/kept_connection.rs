@@ -40,14 +40,14 @@ impl KeptConnection {
             let mut sent = connection.send_one_way(method::INITIALIZED, line);
             // Some servers never answer it.
             while timeout(INITIALIZED_TIMEOUT, &mut sent).await.is_err() && connection.transport.login_in_progress() {}
-            drop(sending);
             if let Some(http) = connection.transport.legacy_session() {
                 http.listen().await;
             }
+            drop(sending);
         });
     }
 
-    /// Waits until `initialized` was sent, if it is being sent.
+    /// Waits until `initialized` was sent, if it is being sent, and the stream for requests from the server was opened.
     pub(super) async fn wait_initialized(&self) {
         drop(self.initialized.lock().await);
     }

@@ -324,6 +324,9 @@ impl Router {
                 let (router, upstream) = (self.clone(), upstream.clone());
                 tokio::spawn(async move {
                     let kind = message.kind;
+                    if matches!(kind, OutgoingKind::Request(_)) && upstream.transport.legacy_session().is_some() {
+                        upstream.wait_initialized().await;
+                    }
                     if let (Err(failure), OutgoingKind::Request(id)) = (upstream.transport.send(message).await, kind) {
                         let item = IncomingItem::Failed(failure);
                         router.route(&upstream, Incoming { request_id: Some(id), item }).await;
