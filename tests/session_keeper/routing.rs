@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::{Gate, Sessions};
 use crate::support::mcp::play_actions;
+use crate::support::process::peak_memory;
 use crate::support::{Mcp, ProcessEvent, ServerAction, StdioServer};
 
 /// A server that answers its calls only when `count` of them have arrived, in reverse order, each after a progress
@@ -268,6 +269,35 @@ fn what_a_server_sends_for_a_command_that_has_gone_ends_no_call_of_another() {
     stuck.wait();
     server.wait_for("the cancellation", |_| has_sent("notifications/cancelled"));
     sessions.run(&["call", &server.target(), "echo", "text=x"]).succeeds().prints("fine\n");
+    sessions.stop_all();
+}
+
+/// As without a session, its pipe fills instead.
+#[test]
+fn requests_that_a_session_answers_take_little_memory_if_the_server_does_not_read() {
+    let mcp = Arc::new(Mcp::legacy("2025-11-25"));
+    let server = StdioServer::start(move |process, event| match event {
+        ProcessEvent::Line(line) => {
+            let message: Value = serde_json::from_str(&line).unwrap();
+            if message["method"] != "prompts/list" {
+                return play_actions(&mcp, process, mcp.handle(&message));
+            }
+            let requests = ["ping", "roots/list", "sampling/createMessage"].map(|method| {
+                let request = json!({"jsonrpc": "2.0", "id": "x".repeat(2000), "method": method});
+                format!("{request}\n")
+            });
+            let many = requests.concat().repeat(300);
+            while process.try_write(many.as_bytes()) {}
+        }
+        ProcessEvent::Eof => process.exit(0),
+        ProcessEvent::Started | ProcessEvent::Signal(_) => {}
+    });
+    let sessions = Sessions::new();
+    sessions.start(&server.target());
+    let keeper = u32::try_from(sessions.list()[0]["pid"].as_u64().unwrap()).unwrap();
+    sessions.run(&["list", &server.target(), "--prompts", "--timeout", "2s"]).exits(6);
+    let peak = peak_memory(keeper).unwrap();
+    assert!(peak < 64 << 20, "{} MiB", peak >> 20);
     sessions.stop_all();
 }
 

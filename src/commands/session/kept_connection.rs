@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
+use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
 use crate::commands::session::shared_handshake::SharedHandshake;
@@ -11,17 +12,26 @@ use crate::session::era::legacy::INITIALIZED_TIMEOUT;
 use crate::transport::{OutgoingKind, OutgoingMessage, Transport};
 use crate::util::lock::lock;
 
+/// The maximum size in bytes of the keeper's own answers to the server that it has not taken. Beyond that, nothing more
+/// is read from it.
+const MAX_ANSWERS: u32 = 8 << 20;
+/// The memory that one of them takes in addition to its text.
+const ANSWER_OVERHEAD: usize = 8 << 10;
+
 /// A connection to the server.
 pub(super) struct KeptConnection {
     pub(super) transport: Arc<dyn Transport>,
     pub(super) handshake: Mutex<SharedHandshake>,
     /// Locked while `initialized` is being sent.
     initialized: Arc<tokio::sync::Mutex<()>>,
+    /// One permit for each byte of [`MAX_ANSWERS`].
+    answers: Arc<Semaphore>,
 }
 
 impl KeptConnection {
     pub(super) fn new(transport: Arc<dyn Transport>) -> Self {
-        KeptConnection { transport, handshake: Mutex::default(), initialized: Arc::default() }
+        let answers = Arc::new(Semaphore::new(MAX_ANSWERS as usize));
+        KeptConnection { transport, handshake: Mutex::default(), initialized: Arc::default(), answers }
     }
 
     /// The result of `initialize`, if the handshake is complete.
@@ -50,6 +60,17 @@ impl KeptConnection {
     /// Waits until `initialized` was sent, if it is being sent, and the stream for requests from the server was opened.
     pub(super) async fn wait_initialized(&self) {
         drop(self.initialized.lock().await);
+    }
+
+    /// Answers the server in the background, when it has taken enough of the earlier answers.
+    pub(super) async fn answer(self: &Arc<Self>, body: String) {
+        let size = u32::try_from(body.len().saturating_add(ANSWER_OVERHEAD)).unwrap_or(u32::MAX).min(MAX_ANSWERS);
+        let permit = self.answers.clone().acquire_many_owned(size).await;
+        let sent = self.send_one_way("", body);
+        tokio::spawn(async move {
+            let _ = sent.await;
+            drop(permit);
+        });
     }
 
     /// Sends a message without a response in the background. If the server does not take it, its connection ends, or the

@@ -232,7 +232,10 @@ impl Router {
             upstream.transport.abandon(id);
         }
         for (id, _) in asked {
-            refuse(upstream, &id, "the client disconnected");
+            if let Ok(id) = serde_json::from_str::<&RawValue>(&id) {
+                let body = rpc::error_response(id, code::INTERNAL_ERROR, "the client disconnected");
+                upstream.send_one_way("", body);
+            }
         }
         for uri in unsubscribed {
             self.unsubscribe(upstream, &uri).await;
@@ -626,11 +629,11 @@ impl Router {
         let may_ask = !matches!(*lock(&upstream.handshake), SharedHandshake::New);
         match name {
             _ if !may_ask => {}
-            method::PING => return drop(upstream.send_one_way("", rpc::response(id, "{}"))),
+            method::PING => return upstream.answer(rpc::response(id, "{}")).await,
             method::ROOTS_LIST => {
                 let roots: Vec<Value> = self.roots.iter().map(root_json).collect();
                 let response = rpc::response(id, &json!({ "roots": roots }).to_string());
-                return drop(upstream.send_one_way("", response));
+                return upstream.answer(response).await;
             }
             _ => {}
         }
@@ -659,7 +662,7 @@ impl Router {
         };
         match receiver {
             Ok(client) => self.deliver(client, item_line(arrived)).await,
-            Err(why) if may_ask => refuse(upstream, id.get(), why),
+            Err(why) if may_ask => upstream.answer(rpc::error_response(id, code::INTERNAL_ERROR, why)).await,
             Err(_) => {}
         }
     }
@@ -774,11 +777,5 @@ fn root_json(root: &Root) -> Value {
     match &root.name {
         Some(name) => json!({ "uri": root.uri, "name": name }),
         None => json!({ "uri": root.uri }),
-    }
-}
-
-fn refuse(upstream: &Arc<KeptConnection>, id: &str, why: &str) {
-    if let Ok(id) = serde_json::from_str::<&RawValue>(id) {
-        upstream.send_one_way("", rpc::error_response(id, code::INTERNAL_ERROR, why));
     }
 }
