@@ -6,6 +6,7 @@ mod http;
 mod identity;
 mod lifecycle;
 mod routing;
+mod stopping;
 
 use crate::support::{Run, Sandbox, process};
 use std::sync::{Arc, Condvar, Mutex};

@@ -251,8 +251,10 @@ impl Keeper {
             self.router.fail_all(&Failure::new(ErrorKind::Unreachable, "the session was stopped")).await;
             upstream.transport.close(true).await;
         }
-        // Another keeper, if one was started, has the lock and removes the files itself.
-        if let Ok(Some(_lock)) = FileLock::try_acquire(&self.files.lock()) {
+        // Who starts another keeper has the lock; that keeper, which has a socket, removes the files itself.
+        if let Ok(Some(_lock)) = FileLock::try_acquire(&self.files.lock())
+            && !self.files.socket().exists()
+        {
             self.files.remove();
         }
     }
