@@ -67,6 +67,8 @@ struct Keeper {
     connecting: AtomicUsize,
     /// The connection to the server; locked while it is opened or closed, and while a command is added to it.
     upstream: tokio::sync::Mutex<Option<Arc<KeptConnection>>>,
+    /// Why the last attempt to connect failed, and whether it needed HTTP+SSE.
+    failed: Mutex<Option<(bool, SseConnectError)>>,
     /// Notified when a command connects or disconnects.
     changed: tokio::sync::Notify,
     stop: tokio::sync::Notify,
@@ -201,6 +203,7 @@ impl Keeper {
             router: Arc::new(Router::new(roots)),
             connecting: AtomicUsize::new(0),
             upstream: tokio::sync::Mutex::new(None),
+            failed: Mutex::default(),
             changed: tokio::sync::Notify::new(),
             stop: tokio::sync::Notify::new(),
             stopping: Mutex::default(),
@@ -247,8 +250,10 @@ impl Keeper {
     async fn end(&self) {
         // Before anything else: a new command starts another keeper, which waits for the end of this one.
         let _ = std::fs::remove_file(self.files.socket());
+        // Ends an attempt to connect.
+        self.options.interrupt.raise(ErrorKind::Terminated);
         if let Some(upstream) = self.upstream.lock().await.take() {
-            self.router.fail_all(&Failure::new(ErrorKind::Unreachable, "the session was stopped")).await;
+            self.router.fail_all(&stopped()).await;
             upstream.transport.close(true).await;
         }
         // Who starts another keeper has the lock; that keeper, which has a socket, removes the files itself.
@@ -348,6 +353,7 @@ impl Keeper {
         self: &Arc<Self>,
         first: &FirstLine,
     ) -> Result<(Arc<KeptConnection>, AddedClient), SseConnectError> {
+        let has_waited = self.upstream.try_lock().is_err();
         let mut open = self.upstream.lock().await;
         let upstream = match &*open {
             Some(upstream) if !first.needs_sse || upstream.transport.kind() == TransportKind::Sse => upstream.clone(),
@@ -358,7 +364,15 @@ impl Keeper {
             // A command that finds out the transport has tried another one. Others that do so at the same time have no
             // response over that either, and follow.
             _ => {
-                let connected = self.connect(first).await?;
+                // The attempt that it waited for is not repeated for every command.
+                if let (true, Some((needs_sse, error))) = (has_waited, lock(&self.failed).clone())
+                    && needs_sse == first.needs_sse
+                {
+                    return Err(error);
+                }
+                let connected = self.connect(first).await;
+                *lock(&self.failed) = connected.as_ref().err().map(|error| (first.needs_sse, error.clone()));
+                let connected = connected?;
                 let upstream = Arc::new(KeptConnection::new(connected.transport));
                 self.write_record();
                 tokio::spawn(Arc::clone(self).receive(Arc::downgrade(&upstream), connected.incoming));
@@ -369,14 +383,19 @@ impl Keeper {
     }
 
     async fn connect(&self, first: &FirstLine) -> Result<ConnectedTransport, SseConnectError> {
-        match &self.endpoint {
+        let is_ending = || self.options.interrupt.raised_failure().is_some();
+        if is_ending() {
+            return Err(stopped().into());
+        }
+        let connected = match &self.endpoint {
             Endpoint::Http(endpoint) if first.needs_sse => {
                 let connect_timeout = first.connect_timeout_ms.map(Duration::from_millis);
                 let options = TransportOptions { connect_timeout, ..self.options.clone() };
                 crate::transport::connect_sse(endpoint, &options).await
             }
-            endpoint => Ok(crate::transport::connect(endpoint, &self.options).await?),
-        }
+            endpoint => crate::transport::connect(endpoint, &self.options).await.map_err(SseConnectError::from),
+        };
+        connected.map_err(|error| if is_ending() { stopped().into() } else { error })
     }
 
     /// Passes on what comes back from the server, until the connection ends.
@@ -399,6 +418,10 @@ impl Keeper {
             self.write_record();
         }
     }
+}
+
+fn stopped() -> Failure {
+    Failure::new(ErrorKind::Unreachable, "the session was stopped")
 }
 
 /// Writes what the server sends to a command. When the queue is closed, the connection is closed too.

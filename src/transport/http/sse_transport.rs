@@ -23,7 +23,7 @@ use crate::transport::message::{MAX_MESSAGE, OutgoingKind, OutgoingMessage, Unex
 use crate::transport::url::redacted_url;
 
 /// Why the stream of an HTTP+SSE server could not be opened.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum SseConnectError {
     /// There is no event stream at the URL.
     NoStream(Failure),
