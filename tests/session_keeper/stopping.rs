@@ -1,13 +1,14 @@
 //! How sessions end, and what a session that does not end, or ends by itself, means for others.
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::process::Signal;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{Gate, Sessions};
 use crate::support::mcp::play_actions;
@@ -88,4 +89,47 @@ fn commands_that_wait_for_the_same_connection_get_the_same_failure() {
     let greeting: Value = serde_json::from_str(&greeting).unwrap();
     assert_eq!(greeting["failure"]["message"], failure, "{greeting}");
     sessions.assert_gone();
+}
+
+/// Pretends to be the keeper of a session that is then gone: answers one question about it when `end` has replaced its
+/// socket.
+fn pretend_keeper(directory: &Path, name: &str, end: impl FnOnce(&Path) + Send + 'static) {
+    let socket = directory.join(format!("{name}.sock"));
+    let listener = UnixListener::bind(&socket).unwrap();
+    let status = json!({"name": name, "target": name, "transport": "stdio", "pid": 4_000_000, "server_pids": [],
+        "commands": 0, "requests": 0, "idle_ms": 1, "started": 1});
+    std::thread::spawn(move || {
+        let mut stream = BufReader::new(listener.accept().unwrap().0);
+        stream.read_line(&mut String::new()).unwrap();
+        std::fs::remove_file(&socket).unwrap();
+        end(&socket);
+        stream.get_mut().write_all(format!("{status}\n").as_bytes()).unwrap();
+    });
+}
+
+#[test]
+fn a_session_that_does_not_end_does_not_hide_those_that_do() {
+    let (server, sessions) = (Mcp::modern().stdio(), Sessions::new());
+    let directory = sessions.sandbox.path().join("run/mcpipe");
+    for json in [false, true] {
+        sessions.start(&server.target());
+        // A socket that nobody can connect to.
+        pretend_keeper(&directory, "a", |socket| std::os::unix::fs::symlink(socket, socket).unwrap());
+        pretend_keeper(&directory, "b", |_| {});
+        let options: &[&str] = if json { &["--json"] } else { &[] };
+        let run = sessions.run(&[&["session", "stop", "--all"], options].concat());
+        run.exits(5);
+        if json {
+            assert_eq!(run.json(), json!({"stopped": ["b", "relay"]}));
+        } else {
+            run.prints("").stderr_is(
+                "stopped the session 'b'\nstopped the session 'relay'\n\
+                mcpipe: error: the session 'a' does not end\n  \
+                Too many levels of symbolic links (os error 40)\n\
+                hint: end its process: kill -9 4000000\n",
+            );
+        }
+        std::fs::remove_file(directory.join("a.sock")).unwrap();
+        sessions.assert_gone();
+    }
 }

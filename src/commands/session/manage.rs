@@ -188,30 +188,38 @@ pub(super) async fn stop(context: &Context, args: SessionStopArgs) -> Result<Exi
     };
     let stopping = chosen.iter().map(|session| stop_session(&session.files));
     let outcomes = futures_util::future::join_all(stopping).await;
-    let mut stopped = Vec::new();
-    for (session, outcome) in chosen.iter().zip(outcomes) {
-        outcome.map_err(|error| {
-            Failure::new(ErrorKind::Unreachable, format!("the session '{}' does not end", session.status.name))
-                .caused_by(&error)
-                .hint(format!("end its process: kill -9 {}", session.status.pid))
-        })?;
-        context.ui.note(&format!("stopped the session '{}'", session.status.name));
-        stopped.push(&session.status.name);
+    let (mut stopped, mut failure) = (Vec::new(), None);
+    for (RunningSession { status, .. }, outcome) in chosen.iter().zip(outcomes) {
+        match outcome {
+            Ok(()) => {
+                context.ui.note(&format!("stopped the session '{}'", status.name));
+                stopped.push(&status.name);
+            }
+            Err(error) => drop(failure.get_or_insert_with(|| {
+                Failure::new(ErrorKind::Unreachable, format!("the session '{}' does not end", status.name))
+                    .caused_by(&error)
+                    .hint(format!("end its process: kill -9 {}", status.pid))
+            })),
+        }
     }
     if context.ui.is_json() {
         context.ui.print_json_value(&json!({ "stopped": stopped }))?;
-    } else if stopped.is_empty() {
+    } else if chosen.is_empty() {
         context.ui.note("no sessions");
     }
-    Ok(Exit::Done)
+    failure.map_or(Ok(Exit::Done), Err)
 }
 
 /// Stops a session, and waits until its processes have ended.
 async fn stop_session(files: &SessionFiles) -> io::Result<()> {
     let stopping = async {
-        let mut stream = kept::request(files, &FirstLine::new(kept::STOP)).await?;
-        // The keeper closes the connection when it exits; it writes nothing.
-        let _ = stream.read(&mut [0]).await;
+        match kept::request(files, &FirstLine::new(kept::STOP)).await {
+            // The keeper closes the connection when it exits; it writes nothing.
+            Ok(mut stream) => drop(stream.read(&mut [0]).await),
+            // It is ending by itself.
+            Err(error) if kept::is_missing(&error) => {}
+            Err(error) => return Err(error),
+        }
         Ok(())
     };
     let outcome = timeout(STOP_TIMEOUT, stopping).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()));

@@ -157,7 +157,8 @@ async fn open_connection(session: &KeptSession, first: &FirstLine) -> Result<Ope
 }
 
 /// Whether no keeper answers.
-fn is_missing(error: &io::Error) -> bool {
+#[must_use]
+pub fn is_missing(error: &io::Error) -> bool {
     matches!(
         error.kind(),
         io::ErrorKind::NotFound
