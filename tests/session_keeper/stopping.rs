@@ -133,3 +133,18 @@ fn a_session_that_does_not_end_does_not_hide_those_that_do() {
         sessions.assert_gone();
     }
 }
+
+#[test]
+fn a_hint_quotes_the_name_of_a_session() {
+    let (server, sessions) = (Mcp::modern().stdio(), Sessions::new());
+    let words = server.words();
+    sessions
+        .sandbox
+        .config(&format!("[servers.\"My Server\"]\ncommand = \"{}\"\nargs = [\"{}\"]\n", words[0], words[1]));
+    sessions.start("My Server");
+    sessions.run(&["session", "start", "My Server", "--idle", "1h"]).exits(2).stderr_is(
+        "mcpipe: error: the session 'My Server' is already running with another idle time\n\
+        hint: stop it first: mcpipe session stop 'My Server'\n",
+    );
+    sessions.stop_all();
+}

@@ -96,7 +96,8 @@ fn check_unchanged(status: &SessionStatus, name: Option<&str>, idle: Option<Dura
         return Ok(());
     };
     let message = format!("the session '{}' is already running with another {setting}", status.name);
-    Err(Failure::new(ErrorKind::Usage, message).hint(format!("stop it first: mcpipe session stop {}", status.name)))
+    Err(Failure::new(ErrorKind::Usage, message)
+        .hint(format!("stop it first: mcpipe session stop {}", quoting::quote(&status.name))))
 }
 
 /// Prints a session that runs. A name that is not also that of a configured server is no target, so the note says how
