@@ -130,10 +130,17 @@ impl RpcClient {
         };
         let was_gone = self.closed_reason().is_some();
         let response = async {
-            if let Err(failure) = self.state.transport.send(envelope).await {
-                return RequestOutcome::Failed(failure);
-            }
-            match receiver.await.unwrap_or_else(|_| RequestOutcome::Failed(self.connection_lost())) {
+            tokio::pin!(receiver);
+            // The server may answer, or end the connection, before it has read the whole request.
+            let received = tokio::select! {
+                biased;
+                outcome = &mut receiver => outcome,
+                sent = self.state.transport.send(envelope) => match sent {
+                    Ok(()) => receiver.await,
+                    Err(failure) => return RequestOutcome::Failed(failure),
+                },
+            };
+            match received.unwrap_or_else(|_| RequestOutcome::Failed(self.connection_lost())) {
                 RequestOutcome::Failed(failure) if request.method == method::TOOLS_CALL && !was_gone => {
                     RequestOutcome::Failed(self.with_may_have_run(failure))
                 }

@@ -122,6 +122,9 @@ impl MessageReader {
     /// Handles the last text of a stream that ended before the line feed. In the middle of a message, it is the stream
     /// that broke, and not the message that is wrong.
     async fn handle_cut_text(&self, text: &str) {
+        if text.trim().is_empty() {
+            return;
+        }
         let Some(cut) = malformed::describe_cut(text) else { return self.handle_other_text(text).await };
         self.trace.record(TraceEvent::Received(text.trim()));
         for message in malformed::recover(text).leading {

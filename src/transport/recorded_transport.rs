@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 
 use crate::error::{Failure, FailureDetails, Result, RetryAdvice};
 use crate::protocol::revision::Revision;
-use crate::protocol::rpc::{RpcError, RpcErrorDefect, RpcMessage};
+use crate::protocol::rpc::{RpcError, RpcMessage};
 use crate::secret::Secret;
 use crate::transport::connection::{
     BoxFuture, CloseOutcome, ConnectedTransport, Diagnostics, LegacyHttpSession, Transport, TransportKind,
@@ -240,12 +240,10 @@ pub(super) fn message_json(message: &RpcMessage) -> String {
 }
 
 fn error_json(error: &RpcError) -> String {
-    let code = match (&error.defect, error.code) {
-        (Some(RpcErrorDefect::NotAnObject(_)), _) => return json!(error.message).to_string(),
-        (Some(RpcErrorDefect::OtherCode(code)), _) => format!(r#""code":{code},"#),
-        (_, Some(code)) => format!(r#""code":{code},"#),
-        (_, None) => String::new(),
-    };
+    if let Some(raw) = &error.raw {
+        return raw.get().to_owned();
+    }
+    let code = error.code.map(|code| format!(r#""code":{code},"#)).unwrap_or_default();
     let data = error.data.as_ref().map(|data| format!(r#","data":{data}"#)).unwrap_or_default();
     format!(r#"{{{code}"message":{}{data}}}"#, json!(error.message))
 }

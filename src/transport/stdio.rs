@@ -99,20 +99,30 @@ fn start_failure(endpoint: &StdioEndpoint, error: &std::io::Error) -> Failure {
         return failure.cause("it is a directory").hint("give the path of the server's program in that directory");
     }
     let failure = failure.cause(error.to_string());
+    // A path is relative to the server's directory.
+    let is_path = programs::is_path(program);
+    let shown_path = if is_path { path.display().to_string() } else { program.clone() };
     #[cfg(unix)]
     if error.raw_os_error() == Some(rustix::io::Errno::MFILE.raw_os_error()) {
         return failure.hint("allow more open files: ulimit -n 256");
     }
     match error.kind() {
-        io::ErrorKind::NotFound if is_one_path(program) && !is_assignment(program) => {
-            failure.hint(format!("check the path {program}"))
+        io::ErrorKind::NotFound if is_path && path.is_file() => {
+            failure.cause("a program that it needs does not exist; a script names it in its first line")
         }
-        io::ErrorKind::NotFound => failure.hint(missing_program_hint(program, &endpoint.args)),
-        io::ErrorKind::PermissionDenied if cfg!(unix) => failure.hint(match interpreter(program) {
-            _ if may_be_recording(&path) => format!("if it is a recording: {}", quote(&format!("replay:{program}"))),
+        io::ErrorKind::NotFound if is_one_path(program) && !is_assignment(program) => {
+            failure.hint(format!("check the path {shown_path}"))
+        }
+        io::ErrorKind::PermissionDenied if cfg!(unix) && is_path => failure.hint(match interpreter(program) {
+            _ if may_be_recording(&path) => format!("if it is a recording: {}", quote(&format!("replay:{shown_path}"))),
             Some(interpreter) => format!("start it with its interpreter: -- {interpreter} {}", quote(program)),
-            None => format!("make it executable: chmod +x {}", quote(program)),
+            None => format!("make it executable: chmod +x {}", quote(&shown_path)),
         }),
+        // Also if a directory of PATH cannot be searched.
+        io::ErrorKind::PermissionDenied if is_path => failure,
+        io::ErrorKind::NotFound | io::ErrorKind::PermissionDenied => {
+            failure.hint(missing_program_hint(program, &endpoint.args))
+        }
         _ => failure,
     }
 }

@@ -396,6 +396,15 @@ fn a_file_in_place_of_a_target_gets_the_target() {
     let sandbox = Sandbox::new();
     fs::write(sandbox.work().join("s.rec"), "{\"format\":\"mcpipe recording\"}\n").unwrap();
     fs::write(sandbox.work().join("s.py"), "import sys\n").unwrap();
+    fs::create_dir(sandbox.work().join("in")).unwrap();
+    fs::write(sandbox.work().join("in/start"), "exit\n").unwrap();
+    let orphan = sandbox.script("orphan", "");
+    fs::write(orphan, "#!/nowhere/at/all/python\n").unwrap();
+    let orphan = sandbox.mcpipe(["list", "./orphan"]).run();
+    orphan.exits(5).stderr_contains("a program that it needs does not exist; a script names it in its first line");
+    orphan.hides("install");
+    let start = format!("hint: make it executable: chmod +x {}/in/./start\n", sandbox.work().display());
+    sandbox.mcpipe(["list", "./start", "--cwd", "in"]).run().exits(5).stderr_contains(&start);
     assert_hints(&sandbox, 3, &[(&["call", "s.rec", "x"], "did you mean replay:s.rec?")]);
     assert_hints(
         &sandbox,

@@ -62,7 +62,14 @@ fn the_last_line_may_be_cut_off() {
     let sandbox = Sandbox::new();
     let exchange = r#"{"connection":1,"dir":"sent","message":{"jsonrpc":"2.0","id":1,"method":"ping"}}"#;
     sandbox.file("run.rec", format!("{HEADER}\n{OPENED}\n{exchange}\n{{\"connection\":1,\"di"));
-    sandbox.mcpipe(["call", "replay:run.rec", "x", "--no-validate", "--protocol", "2026-07-28"]).run().exits(1);
+    let run = || sandbox.mcpipe(["call", "replay:run.rec", "x", "--no-validate", "--protocol", "2026-07-28"]).run();
+    run().exits(1);
+    // Inside a character.
+    let cut = [format!("{HEADER}\n{OPENED}\n{exchange}\n{{\"connection\":1,\"di").as_bytes(), &[0xc3]].concat();
+    sandbox.file("run.rec", &cut);
+    run().exits(1);
+    sandbox.file("run.rec", [&cut, &b"\n"[..]].concat());
+    run().exits(3).stderr_contains("run.rec:4: it is not valid UTF-8");
 }
 
 #[test]

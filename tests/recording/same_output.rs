@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use crate::support::mcp::ClientMessage;
 use crate::support::real::{
     ListeningServer, everything_server, node_package_file, node_program, parts_dir, python_program, real_test_file,
     typescript_server,
@@ -218,6 +219,13 @@ fn failures_of_a_call_print_the_same() {
     prints_the_same(&Sandbox::new(), &silent().stdio().target(), &words);
     let wrong = Mcp::modern().on("tools/call", |call| call.error_with(-32000, "no", json!({"why": 1})));
     prints_the_same(&Sandbox::new(), &wrong.http().url("/mcp"), &words);
+    for error in [json!(5), json!({"code": 1.5, "message": "no", "more": true})] {
+        let answer = move |call: &ClientMessage| {
+            vec![ServerAction::Send(json!({"jsonrpc": "2.0", "id": call.id(), "error": error}))]
+        };
+        let odd = Mcp::modern().on("tools/call", answer);
+        prints_the_same(&Sandbox::new(), &odd.stdio().target(), &words);
+    }
 }
 
 #[test]

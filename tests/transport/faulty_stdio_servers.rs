@@ -346,6 +346,11 @@ fn a_server_that_exits_is_unreachable_and_its_stderr_is_shown() {
             process.write("{\"jsonrpc\":\"2.0\",\"id\":");
             process.exit(0);
         }),
+        ("white space", |process| {
+            process.write_stderr("out of memory\n");
+            process.write(" \r");
+            process.exit(1);
+        }),
         ("stdout closed", |process| {
             process.write_stderr("out of memory\n");
             process.close_stdout();

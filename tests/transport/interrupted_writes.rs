@@ -92,3 +92,22 @@ fn a_cancelled_long_line_does_not_corrupt_the_next_over_a_socket() {
     let run = batch(&sandbox, "unix:s", 2_000_000);
     assert_all_messages_whole(&run, &got.lock().unwrap());
 }
+
+/// Refuses the call after the first part of it, and reads no more.
+const EARLY: &str = r#"
+read -r discover
+echo '{"jsonrpc":"2.0","id":1,"result":{"resultType":"complete","supportedVersions":["2026-07-28"],"capabilities":{"tools":{}}}}'
+head -c 1000 > /dev/null
+echo '{"jsonrpc":"2.0","id":2,"error":{"code":-32000,"message":"too large"}}'
+exec sleep 60
+"#;
+
+#[test]
+fn a_response_to_a_request_that_is_still_being_written_is_the_outcome() {
+    let sandbox = Sandbox::new();
+    sandbox.script("early.sh", EARLY);
+    sandbox.file("long", "x".repeat(1_000_000));
+    let words =
+        ["call", "./early.sh", "t", "text=@long", "--no-validate", "--timeout", "0", "--protocol", "2026-07-28"];
+    sandbox.mcpipe(words).run().exits(1).stderr_contains("too large");
+}

@@ -218,9 +218,15 @@ pub(super) fn load(path: &Path, server: Option<&str>) -> Result<Script> {
             _ => failure,
         }
     })?;
-    let text = String::from_utf8(bytes).map_err(|error| {
-        let line = error.as_bytes()[..error.utf8_error().valid_up_to()].iter().filter(|byte| **byte == b'\n').count();
-        broken_file(path, line + 1, "it is not valid UTF-8")
+    let text = String::from_utf8(bytes).or_else(|error| {
+        let (valid, mut bytes) = (error.utf8_error().valid_up_to(), error.into_bytes());
+        // The last line may be cut inside a character.
+        if bytes[valid..].contains(&b'\n') || !bytes[..valid].contains(&b'\n') {
+            let line = bytes[..valid].iter().filter(|byte| **byte == b'\n').count();
+            return Err(broken_file(path, line + 1, "it is not valid UTF-8"));
+        }
+        bytes.truncate(valid);
+        Ok(String::from_utf8(bytes).unwrap_or_default())
     })?;
     let mut reader = RecordingReader::default();
     for (number, line) in text.lines().enumerate() {
