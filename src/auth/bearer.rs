@@ -126,7 +126,7 @@ impl BearerProvider {
         let failed = || Failure::new(ErrorKind::Config, "cannot get an ID token of GitHub Actions");
         let (Some(url), Some(token)) = (&self.variables.github_url, &self.variables.github_token) else {
             return Err(failed()
-                .cause("ACTIONS_ID_TOKEN_REQUEST_URL and ACTIONS_ID_TOKEN_REQUEST_TOKEN are not both set")
+                .cause("ACTIONS_ID_TOKEN_REQUEST_URL or ACTIONS_ID_TOKEN_REQUEST_TOKEN is not set")
                 .hint("run it in a job of GitHub Actions that has the permission `id-token: write`"));
         };
         let mut asked = Url::parse(url)

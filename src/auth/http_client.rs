@@ -191,8 +191,8 @@ impl OAuthHttpClient {
         }
         let answer = self.send_checked(Method::POST, &url, headers, Some(body)).await?;
         if (300..400).contains(&answer.status) {
-            let what = format!("{} redirects to another host (HTTP {})", redacted_url(&url), answer.status);
-            return Err(Failure::new(ErrorKind::Auth, what).cause("credentials do not follow a redirect"));
+            let what = format!("{} redirects (HTTP {})", redacted_url(&url), answer.status);
+            return Err(Failure::new(ErrorKind::Auth, what).cause("requests with credentials are not redirected"));
         }
         Ok(answer)
     }

@@ -35,7 +35,7 @@ pub struct RequestArgs {
     /// Configured name, URL or command line
     #[arg(value_name = "TARGET")]
     pub target: Option<String>,
-    /// The method, and its parameters
+    /// The method, and its parameters: a JSON object, @FILE or -
     #[arg(value_name = "METHOD [PARAMS]")]
     pub words: Vec<String>,
     /// The server's command line, instead of TARGET

@@ -86,16 +86,16 @@ variables! {
     ACTIONS_ID_TOKEN_REQUEST_TOKEN = "ACTIONS_ID_TOKEN_REQUEST_TOKEN";
     /// The GitLab instance that issues the ID tokens of `bearer = "gitlab-oidc:…"`.
     CI_SERVER_URL = "CI_SERVER_URL";
-    /// The proxy for `https` URLs (also in lower case). Not for requests to this machine, such as to
-    /// `localhost`: for these, only `--proxy` and the key `proxy` apply.
+    /// The proxy for `https` URLs; `https_proxy` is read too. Not used for requests to this machine, such as
+    /// to `localhost`: for these, only `--proxy` and the key `proxy` apply.
     HTTPS_PROXY = "HTTPS_PROXY";
-    /// The proxy for `http` URLs (also in upper case). Not for requests to this machine, such as to
-    /// `localhost`: for these, only `--proxy` and the key `proxy` apply.
+    /// The proxy for `http` URLs; `HTTP_PROXY` is read too. Not used for requests to this machine, such as
+    /// to `localhost`: for these, only `--proxy` and the key `proxy` apply.
     HTTP_PROXY = "http_proxy";
-    /// The proxy for every URL (also in lower case). Not for requests to this machine, such as to
+    /// The proxy for every URL; `all_proxy` is read too. Not used for requests to this machine, such as to
     /// `localhost`: for these, only `--proxy` and the key `proxy` apply.
     ALL_PROXY = "ALL_PROXY";
-    /// Hosts that are reached without a proxy (also in lower case).
+    /// Hosts that are reached without a proxy; `no_proxy` is read too.
     NO_PROXY = "NO_PROXY";
     /// Trust the certificate authorities in this file instead of the system's.
     SSL_CERT_FILE = "SSL_CERT_FILE";

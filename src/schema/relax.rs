@@ -52,7 +52,7 @@ impl fmt::Display for UncheckedArguments {
 pub(super) fn relax(schema: &Value, keywords: &[UnusableKeyword]) -> Option<(Value, Vec<UncheckedArguments>)> {
     let document = SchemaDocument::new(schema);
     let mut graph = SubschemaGraph { document, dependents: HashMap::new() };
-    graph.add_schema(schema);
+    graph.add_edges(schema);
     let mut relaxer =
         SchemaRelaxer { dialect: document.dialect(), removed_keywords: HashMap::new(), weakened: HashSet::new() };
     let mut unchecked: Vec<UncheckedArguments> = Vec::new();
@@ -142,8 +142,8 @@ struct SubschemaGraph<'a> {
 }
 
 impl<'a> SubschemaGraph<'a> {
-    /// Recursion is safe: the survey has limited the size and depth of the schema.
-    fn add_schema(&mut self, schema: &'a Value) {
+    /// Adds who applies this schema and every one below it. Recursion is safe: the survey has limited the size and depth of the schema.
+    fn add_edges(&mut self, schema: &'a Value) {
         if let Some(target) = self.document.ref_target(schema) {
             self.dependents.entry(node_identity(target)).or_default().push(node_identity(schema));
         }
@@ -152,7 +152,7 @@ impl<'a> SubschemaGraph<'a> {
                 if !matches!(keyword.as_str(), "$defs" | "definitions") {
                     self.dependents.entry(node_identity(inner)).or_default().push(node_identity(schema));
                 }
-                self.add_schema(inner);
+                self.add_edges(inner);
             }
         }
     }

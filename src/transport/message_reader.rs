@@ -103,7 +103,7 @@ impl MessageReader {
                 (None, _) => body_length = None,
             }
             if is_cut && partial.is_none() {
-                if let Err(text) = self.try_message(text, is_lossy).await {
+                if let Err(text) = self.hand_over_messages(text, is_lossy).await {
                     self.handle_cut_text(&text).await;
                 }
                 break;
@@ -137,7 +137,7 @@ impl MessageReader {
     async fn handle_line(&self, line: String, is_lossy: bool, partial: &mut Option<PartialMessage>) {
         let Some(mut begun) = partial.take() else {
             if !line.trim().is_empty()
-                && let Err(line) = self.try_message(line, is_lossy).await
+                && let Err(line) = self.hand_over_messages(line, is_lossy).await
             {
                 *partial = PartialMessage::begin(&line, is_lossy);
                 if partial.is_none() {
@@ -154,7 +154,7 @@ impl MessageReader {
         match begun.push(&line, is_lossy, MAX_MESSAGE) {
             Continuation::Incomplete => *partial = Some(begun),
             Continuation::Complete if begun.has_prefix() => self.handle_other_text(begun.text()).await,
-            Continuation::Complete => match self.try_message(begun.text().to_owned(), begun.is_lossy()).await {
+            Continuation::Complete => match self.hand_over_messages(begun.text().to_owned(), begun.is_lossy()).await {
                 Ok(()) => self.trace.note("the server sent a message over several lines, not on one"),
                 Err(text) => self.handle_other_text(&text).await,
             },
@@ -168,14 +168,14 @@ impl MessageReader {
     /// Hands over the messages in a text.
     pub(super) async fn handle_text(&self, text: String, is_lossy: bool) {
         if !text.trim().is_empty()
-            && let Err(text) = self.try_message(text, is_lossy).await
+            && let Err(text) = self.hand_over_messages(text, is_lossy).await
         {
             self.handle_other_text(&text).await;
         }
     }
 
     /// Hands over the messages in a text, or returns it if it does not consist of messages.
-    async fn try_message(&self, text: String, is_lossy: bool) -> std::result::Result<(), String> {
+    async fn hand_over_messages(&self, text: String, is_lossy: bool) -> std::result::Result<(), String> {
         if text.len() >= LARGE_TEXT {
             self.wait_until_taken().await;
         }
@@ -233,11 +233,12 @@ impl MessageReader {
     /// Notes a text that is not a message, and keeps the first one.
     fn record_non_message(&self, text: &str) {
         let start = shorten(text, NON_MESSAGE_WIDTH);
-        self.trace.note(&format!("skipped what is not a message; the server {}: {start}", self.non_message_verb));
+        self.trace
+            .note(&format!("skipped text that is not a message, which the server {}: {start}", self.non_message_verb));
         lock(&self.first_non_message).get_or_insert(start);
     }
 
-    /// The first text that was not a message.
+    /// The first text that was not a message, or else the beginning of one that is unfinished.
     pub(super) fn first_non_message(&self) -> Option<String> {
         lock(&self.first_non_message).clone().or_else(|| lock(&self.unfinished).clone())
     }

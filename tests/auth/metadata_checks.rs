@@ -369,7 +369,7 @@ fn sec_02_what_is_secret_follows_no_redirect() {
     let location = other.url("/token");
     server.queue_replies("/token", vec![Reply::status(307).header("Location", &location)]);
     let run = log_in(&server, &sandbox);
-    run.exits(4).stderr_contains("credentials do not follow a redirect");
+    run.exits(4).stderr_contains("requests with credentials are not redirected");
     assert!(other.requests().is_empty());
     server.assert_no_secret_left(&sandbox, &[&run]);
 }

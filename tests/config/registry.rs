@@ -137,7 +137,7 @@ fn what_cannot_be_used_adds_nothing() {
                  hint: check the name, the version or the URL: registry:NAME, registry:NAME@VERSION or registry:URL\n"
             ),
         ),
-        (format!("{url}/broken"), 3, format!("the description at {url}/broken is not JSON\n")),
+        (format!("{url}/broken"), 3, format!("the server description from {url}/broken is not JSON\n")),
         (format!("{url}/failing"), 5, format!("{url}/failing answered with HTTP 500\nhint: try again later\n")),
         ("./list.json".to_owned(), 3, "'./list.json' does not describe a server\n".to_owned()),
         ("./absent.json".to_owned(), 3, "cannot read ./absent.json\n".to_owned()),

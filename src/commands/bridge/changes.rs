@@ -85,7 +85,7 @@ impl Upstream {
         self.apply_log_level(connection, message).await;
         match message.method() {
             method::DISCOVER => {
-                let result = self.introduction_for_modern(connection);
+                let result = self.discover_result_for_client(connection);
                 self.client.send_result_text(message.id(), result.to_string().into()).await;
             }
             method::SUBSCRIPTIONS_LISTEN => self.listen_for_client(message).await,
@@ -96,7 +96,7 @@ impl Upstream {
     }
 
     /// The result of `server/discover` for a server with a handshake.
-    fn introduction_for_modern(&self, connection: &ServerConnection) -> Value {
+    fn discover_result_for_client(&self, connection: &ServerConnection) -> Value {
         let said = self.introduction(connection);
         let mut capabilities = said.get("capabilities").cloned().unwrap_or_else(|| json!({}));
         if let Some(members) = capabilities.as_object_mut() {
@@ -107,7 +107,7 @@ impl Upstream {
     }
 
     /// The result of `initialize` for a server without a handshake.
-    fn introduction_for_legacy(&self, connection: &ServerConnection) -> Value {
+    fn initialize_result_for_client(&self, connection: &ServerConnection) -> Value {
         let said = self.introduction(connection);
         let mut capabilities = said.get("capabilities").cloned().unwrap_or_else(|| json!({}));
         if let Some(extensions) = capabilities.get_mut("extensions").and_then(Value::as_object_mut) {
@@ -304,8 +304,8 @@ impl Upstream {
         match (self.client_introduction.is_modern(), connection.introduction()) {
             (false, Some(ServerIntroduction::Legacy(result))) => result.get().to_owned().into(),
             (true, Some(ServerIntroduction::Modern(result))) => modern_result(method::DISCOVER, result.clone()),
-            (false, _) => self.introduction_for_legacy(connection).to_string().into(),
-            (true, _) => self.introduction_for_modern(connection).to_string().into(),
+            (false, _) => self.initialize_result_for_client(connection).to_string().into(),
+            (true, _) => self.discover_result_for_client(connection).to_string().into(),
         }
     }
 }

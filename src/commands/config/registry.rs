@@ -74,7 +74,7 @@ fn read_document(context: &ConfigContext<'_>, args: &ConfigAddArgs, which: &str)
         (context.fetch)(&url, &args.target_options)?
     };
     serde_json::from_slice(&bytes).map_err(|error| {
-        Failure::new(ErrorKind::Config, format!("the description at {which} is not JSON"))
+        Failure::new(ErrorKind::Config, format!("the server description from {which} is not JSON"))
             .cause(json_fault_at(&error))
             .hint("name the URL or the file of a server.json: registry:URL or registry:./server.json")
     })

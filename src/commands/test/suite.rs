@@ -297,7 +297,7 @@ impl SuiteReader<'_> {
         }
         expectations.sort_by_key(|expectation| expectation.line);
         let captures = self.captures(node);
-        let volatile = self.paths(node);
+        let volatile = self.volatile_paths(node);
         let max_time = node
             .get("max_time")
             .and_then(|member| Some(Located { value: duration(&member.value)?, line: self.line(member.offset) }));
@@ -432,7 +432,7 @@ impl SuiteReader<'_> {
     }
 
     /// The paths of `volatile`.
-    fn paths(&mut self, node: &ConfigNode) -> Vec<String> {
+    fn volatile_paths(&mut self, node: &ConfigNode) -> Vec<String> {
         let Some(member) = node.get("volatile") else { return Vec::new() };
         let mut all = Vec::new();
         for (path, at) in string_values(&member.value) {

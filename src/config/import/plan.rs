@@ -147,8 +147,8 @@ impl ImportAction {
 /// Plans an import; nothing is written.
 ///
 /// # Errors
-/// [`ErrorKind::Config`] if a given file cannot be read, or a given source has nothing to import. If everything is
-/// imported, unreadable files are among the failures.
+/// [`ErrorKind::Config`] if a given file cannot be read, or a given source has nothing to import. Of the files of
+/// clients, those that cannot be read are in `read_failures`.
 pub fn plan_import(environment: &Environment, config: &Config, wish: &ImportOptions) -> Result<ImportPlan> {
     let (found, named) = match &wish.source {
         ImportSource::AllClients => (discover_files(environment), false),
@@ -171,7 +171,7 @@ pub fn plan_import(environment: &Environment, config: &Config, wish: &ImportOpti
                 plan.files.push((found, imported.display_path, imported.rejected));
             }
             Ok(imported) => {
-                let count = imported.servers.len() + imported.diagnostics.len();
+                let count = imported.servers.len() + imported.rejected;
                 plan.diagnostics.extend(imported.diagnostics);
                 for entry in imported.servers {
                     let from = describe_origin(&found, &imported.display_path, &entry, environment);
@@ -310,14 +310,15 @@ impl ImportPlan {
         self.steps.iter().filter(|step| step.action.changes_config())
     }
 
-    /// Keeps only the entries with these names, in mcpipe or in their file; the others are skipped.
+    /// Writes only the entries with these names, in mcpipe or in their file.
     ///
     /// # Errors
-    /// [`ErrorKind::Usage`] naming those that do not exist.
+    /// [`ErrorKind::Usage`] naming the first that does not exist.
     pub fn retain_named(&mut self, names: &[String]) -> Result<()> {
         let is = |step: &ImportStep, name: &String| step.server.name == *name || step.server.original_name == *name;
         if let Some(missing) = names.iter().find(|name| !self.steps.iter().any(|step| is(step, name))) {
-            let near = nearest_name(missing, self.steps.iter().map(|step| step.server.name.as_str()));
+            let known = self.steps.iter().flat_map(|step| [&step.server.name, &step.server.original_name]);
+            let near = nearest_name(missing, known.map(String::as_str));
             let failure = Failure::new(ErrorKind::Usage, format!("there is no server '{missing}' to import"));
             let hint = near.map(|near| format!("did you mean '{near}'?"));
             return Err(hint.into_iter().fold(failure, Failure::hint));
@@ -387,7 +388,7 @@ impl ImportPlan {
     }
 }
 
-/// The configured server with an entry's name.
+/// What to do with an entry, by the configured server with its name.
 fn decide_action(config: &Config, wish: &ImportOptions, found: &ClientFile, entry: &ImportedServer) -> ImportAction {
     let Some(server) = config.server(&entry.name) else { return ImportAction::Add };
     let at = server.origin().to_string();

@@ -21,7 +21,7 @@ use crate::transport::http::SseConnectError;
 use crate::transport::{self, HttpEndpoint, TransportKind, TransportOptions};
 
 /// The outcome of a probe.
-enum HttpProbe {
+enum HttpProbeOutcome {
     /// The response to the probe itself.
     Answered(RequestOutcome),
     /// The response to `server/discover`, which showed the modern era before the probe, a list, was answered.
@@ -126,15 +126,17 @@ impl Negotiator<'_> {
         let (discover, wants_discovery) = Self::discovery(first);
         let probe = if is_list(first.method) { first } else { &discover };
         let (probe, reply) = match self.probe_http(&rpc, probe, &discover).await {
-            HttpProbe::Answered(reply) => (probe, reply),
-            HttpProbe::Unanswered(reply) => (&discover, reply),
-            HttpProbe::Discovered(server, reply) => {
+            HttpProbeOutcome::Answered(reply) => (probe, reply),
+            HttpProbeOutcome::Unanswered(reply) => (&discover, reply),
+            HttpProbeOutcome::Discovered(server, reply) => {
                 return Ok((NegotiatedConnection::confirmed(rpc, self.modern_era(server)), Some(reply)));
             }
-            HttpProbe::Initialized(result) => {
+            HttpProbeOutcome::Initialized(result) => {
                 return self.complete_handshake(self.handshake(), rpc, &result).await.map(|open| (open, None));
             }
-            HttpProbe::Refused(refusal) => return self.close_with_failure(rpc, refusal, method::INITIALIZE).await,
+            HttpProbeOutcome::Refused(refusal) => {
+                return self.close_with_failure(rpc, refusal, method::INITIALIZE).await;
+            }
         };
         let wanted = if is_list(first.method) { probe.method == first.method } else { wants_discovery };
         match classify_reply(&reply, probe, &rpc) {
@@ -190,7 +192,7 @@ impl Negotiator<'_> {
 
     /// Sends the probe, which may take as long as any request if it is a list. While the server is silent,
     /// `server/discover` is sent beside a list, and if that gets no response either, `initialize` (`ERA-12`).
-    async fn probe_http(&self, rpc: &RpcClient, probe: &Operation, discover: &Operation) -> HttpProbe {
+    async fn probe_http(&self, rpc: &RpcClient, probe: &Operation, discover: &Operation) -> HttpProbeOutcome {
         let limit = self.attempt_timeout();
         let patience = probe_timeout(limit);
         let probes_with_list = probe.method != discover.method;
@@ -198,7 +200,7 @@ impl Negotiator<'_> {
         let mut answer = era.request(rpc, probe);
         loop {
             if let Ok(reply) = tokio::time::timeout(patience, &mut answer).await {
-                return HttpProbe::Answered(reply);
+                return HttpProbeOutcome::Answered(reply);
             }
             if !rpc.transport().login_in_progress() {
                 break;
@@ -220,21 +222,21 @@ impl Negotiator<'_> {
         loop {
             tokio::select! {
                 biased;
-                reply = &mut answer => return HttpProbe::Answered(reply),
+                reply = &mut answer => return HttpProbeOutcome::Answered(reply),
                 reply = &mut discovery, if probes_with_list && discovered.is_none() => {
                     match classify_reply(&reply, discover, rpc) {
-                        EraEvidence::Modern(server) => return HttpProbe::Discovered(server, answer.await),
-                        _ if rejected => return HttpProbe::Unanswered(reply),
+                        EraEvidence::Modern(server) => return HttpProbeOutcome::Discovered(server, answer.await),
+                        _ if rejected => return HttpProbeOutcome::Unanswered(reply),
                         _ => discovered = Some(reply),
                     }
                 }
                 reply = &mut hello, if !rejected => match (reply, discovered.take()) {
-                    (RequestOutcome::Result(result), _) => return HttpProbe::Initialized(result),
-                    (_, Some(reply)) => return HttpProbe::Unanswered(reply),
+                    (RequestOutcome::Result(result), _) => return HttpProbeOutcome::Initialized(result),
+                    (_, Some(reply)) => return HttpProbeOutcome::Unanswered(reply),
                     (RequestOutcome::Error(error, status), None)
                         if !probes_with_list && !may_lack_handshake(&error) =>
                     {
-                        return HttpProbe::Refused(RequestOutcome::Error(error, status));
+                        return HttpProbeOutcome::Refused(RequestOutcome::Error(error, status));
                     }
                     (_, None) => rejected = true,
                 },

@@ -41,12 +41,12 @@ async fn twenty_processes_lose_nothing() {
     assert_eq!(indexed.list().unwrap().len(), 20);
 }
 
-const COUNT: &str = "auth::store::tests::processes::part_count";
+const COUNT: &str = "auth::store::tests::processes::child_counts_under_the_lock";
 
 /// Reads a number under the lock, waits, writes the next; the fourth dies with the lock in hand.
 #[tokio::test]
 #[ignore = "a part in a_lock_holds_across_processes_and_dies_with_its_holder"]
-async fn part_count() {
+async fn child_counts_under_the_lock() {
     let root = PathBuf::from(required_variable("STORE_ROOT"));
     let store = open(StoreChoice::Auto, &store_paths(&root), recording_notifier().0);
     let _guard = store.lock(KEY).await.unwrap();
