@@ -21,7 +21,7 @@ pub async fn run(context: &Context, args: AuthArgs) -> Result<Exit> {
         Some(AuthCommand::Login(args)) => Box::pin(login::run(context, *args)).await,
         Some(AuthCommand::Logout(args)) => logout::run(context, args).await,
         Some(AuthCommand::Status(args)) => status::run(context, args).await,
-        Some(AuthCommand::Token(args)) => token::run(context, args).await,
+        Some(AuthCommand::Token(args)) => Box::pin(token::run(context, args)).await,
         Some(AuthCommand::Import(args)) => import::run(context, args).await,
     }
 }
