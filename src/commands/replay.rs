@@ -19,7 +19,7 @@ use crate::transport::replay::{Recording, ReplayServer, ReplayedOutput};
 /// # Errors
 /// When the recording cannot be used, or the output cannot be written.
 pub async fn run(context: &Context, args: ReplayArgs) -> Result<Exit> {
-    let recording = Recording::open(&context.env.expand_tilde(&args.file))?;
+    let recording = Recording::open(&context.env.expand_tilde(&args.file), true)?;
     let mut server = recording.serve()?;
     let mut input = LineStream::open(context, Path::new("-"), "messages of an MCP client").await?;
     loop {

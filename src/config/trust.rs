@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use url::Url;
 
 use crate::config::file::tree::{ConfigNode, ConfigValue};
 use crate::config::file::write;
@@ -139,8 +140,8 @@ pub fn content_hash(content: &str) -> String {
 /// Why an entry of this file needs trust, to follow "the entry"; `None` if it does not.
 ///
 /// An untrusted entry may have a URL and restrict what is done there. An entry needs trust if it starts a process,
-/// sends something of the user's (a header, a variable, a login, a directory), disables a check, or overrides a server
-/// of the user's own.
+/// sends something of the user's (a header, a variable, a login, a directory), uses a socket or a file of the machine,
+/// disables a check, or overrides a server of the user's own.
 #[must_use]
 pub fn trust_reason(source: &ConfigFile, entry: &ConfigNode, replaces_users: bool) -> Option<String> {
     if !source.layer.is_project() {
@@ -171,14 +172,24 @@ pub fn trust_reason(source: &ConfigFile, entry: &ConfigNode, replaces_users: boo
         return Some("sends variables of your environment".to_owned());
     }
     match entry.get("url").map(|member| &member.value.value) {
-        Some(ConfigValue::String(url)) if has_userinfo(url) => Some("sends a password".to_owned()),
+        Some(ConfigValue::String(url)) => url_trust_reason(url.trim()).map(str::to_owned),
         _ => None,
     }
 }
 
-fn has_userinfo(url: &str) -> bool {
-    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-    rest.split(['/', '?', '#']).next().is_some_and(|authority| authority.contains('@'))
+/// As [`trust_reason`], for a URL without references. It is parsed as it is used: `https:/me:pw@host` has a password.
+fn url_trust_reason(url: &str) -> Option<&'static str> {
+    if url.starts_with("unix:") {
+        return Some("uses a socket of this machine");
+    }
+    if url.starts_with("replay:") {
+        return Some("reads a file");
+    }
+    let sends_password = match Url::parse(url) {
+        Ok(url) => !url.username().is_empty() || url.password().is_some(),
+        Err(_) => url.contains('@'),
+    };
+    sends_password.then_some("sends a password")
 }
 
 /// The failure for an entry that needs trust and has none.

@@ -63,7 +63,8 @@ pub fn target_from_url(
         return ad_hoc_target(name, Endpoint::Unix(endpoint), options, defaults, Vec::new());
     }
     if let Some(path) = parse::recording_path(text) {
-        let recording = load_recording(path, options, |path| environment.expand_tilde(path))?;
+        let file = check_recording(path, options).map(|()| environment.expand_tilde(path))?;
+        let recording = Recording::open(&file, true)?;
         return ad_hoc_target(format!("replay:{path}"), Endpoint::Replay(recording), options, defaults, Vec::new());
     }
     let place = parse::parse_url(text).map_err(|why| Failure::new(ErrorKind::Usage, why))?;
@@ -85,15 +86,15 @@ fn plaintext_message(place: &ParsedUrl) -> String {
     format!("{} is unencrypted {} to another host", place.display_url, place.url.scheme())
 }
 
-/// A recording as target: FILE, or `FILE#SERVER` for one of several servers; `resolve` completes its path.
-fn load_recording(text: &str, options: &TargetOptions, resolve: impl Fn(&str) -> String) -> Result<Recording> {
+/// Checks a recording as target: FILE, or `FILE#SERVER` for one of several servers.
+fn check_recording(text: &str, options: &TargetOptions) -> Result<()> {
     if let Some(name) = option_of_one_kind(options) {
         return Err(usage(format!("{name} does not apply to a recording")));
     }
     if text.is_empty() {
         return Err(usage("replay: has no file".to_owned()).hint("name a recording: replay:FILE"));
     }
-    Recording::open(&resolve(text))
+    Ok(())
 }
 
 /// The target of a Unix socket; `resolve` makes its path absolute.
@@ -226,8 +227,9 @@ fn configured_url_endpoint(
         return Ok((Endpoint::Unix(endpoint), Vec::new()));
     }
     if let Some(path) = parse::recording_path(url.value.reveal()) {
-        let resolve = |path: &str| resolve_path(environment, &settings.source, path).display().to_string();
-        return Ok((Endpoint::Replay(load_recording(path, options, resolve)?), Vec::new()));
+        check_recording(path, options)?;
+        let file = resolve_path(environment, &settings.source, path).display().to_string();
+        return Ok((Endpoint::Replay(Recording::open(&file, false)?), Vec::new()));
     }
     let place = parse::parse_url(url.value.reveal()).map_err(|why| fault(url.offset, why))?;
     reject_flags_for_url(options, name, place.url.scheme())?;

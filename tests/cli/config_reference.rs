@@ -106,8 +106,9 @@ const TRUST: &[Block] = &[
     Block::Text(
         "A file in a project may have been written by somebody else, so mcpipe does not do everything that it says. Until \
          you run `mcpipe config trust`, a server of a project file cannot start a command, send headers, variables, \
-         secrets or logins, relax a check, or replace or disable a server of your own file. It may name a URL and \
-         restrict what is done there; the keys that are allowed are marked below.",
+         secrets or logins, use a socket or a recording of this machine, relax a check, or replace or disable a server \
+         of your own file. It may name a URL of another kind than unix: and replay:, and restrict what is done there; the \
+         keys that are allowed are marked below.",
     ),
     Block::Text(
         "`mcpipe config trust` shows what the file would do and asks for confirmation. A file is trusted with its path and \

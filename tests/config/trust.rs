@@ -169,6 +169,9 @@ fn secrets_of_the_user_need_trust_too() {
         (format!("url = {url:?}\nheaders = {{ A = \"b\" }}"), "sets 'headers'"),
         (format!("url = \"{url}?${{HOME}}\""), "sends variables of your environment"),
         (format!("url = {:?}", url.replace("http://", "http://me:pw@")), "sends a password"),
+        (format!("url = {:?}", url.replace("http://", "http:/me:pw@")), "sends a password"),
+        ("url = \"unix:/run/s.sock\"".to_owned(), "uses a socket of this machine"),
+        ("url = \" replay:run.rec\"".to_owned(), "reads a file"),
     ];
     for (entry, reason) in needs {
         let said = refused(&format!("[servers.x]\n{entry}\n"));
@@ -286,4 +289,34 @@ fn what_is_trusted_already_is_not_asked_about_again() {
     // Changed content is asked about.
     sandbox.file(".mcp.json", "{\"mcpServers\": {}}");
     sandbox.mcpipe(["config", "trust"]).run().exits(8).stderr_contains("is not trusted");
+}
+
+/// Neither a pipe in a project that is not trusted nor one of the user's own file is waited for.
+#[test]
+#[cfg(unix)]
+fn a_recording_that_is_only_listed_is_not_waited_for() {
+    let sandbox = Sandbox::new();
+    assert!(std::process::Command::new("mkfifo").arg(sandbox.work().join("pipe")).status().unwrap().success());
+    sandbox.file(".mcpipe.toml", "[servers.x]\nurl = \"replay:pipe\"\n");
+    expect![[r#"
+        exit: 3
+        --- stdout
+        x\t-\t-\t-\t-\t-\t-\tconfig: 'x' reads a file, and its file [ROOT]/work/.mcpipe.toml is not trusted: a project file may come from somebody else, and using it runs the commands in it
+    "#]].assert_eq(&sandbox.mcpipe(["list"]).run().snapshot());
+    sandbox.mcpipe(["config", "list"]).run().exits(0).stdout_contains("\tuntrusted\n");
+    sandbox.mcpipe(["config", "trust", "--yes"]).run().exits(0);
+    sandbox.mcpipe(["config", "list"]).run().exits(0).stdout_contains("\tinvalid\n");
+    expect![[r#"
+        exit: 3
+        --- stderr
+        mcpipe: error: cannot read the recording '[ROOT]/work/pipe'
+          it is not a regular file
+    "#]]
+    .assert_eq(&sandbox.mcpipe(["list", "x"]).run().snapshot());
+    // Who names a pipe means it.
+    let recording = sandbox.work().join("run.rec");
+    let server = Mcp::modern().stdio();
+    sandbox.mcpipe(["list", &server.target(), "--record", "run.rec"]).run().succeeds();
+    let text = std::fs::read(recording).unwrap();
+    sandbox.mcpipe(["list", "replay:/dev/stdin"]).stdin(text).run().succeeds();
 }

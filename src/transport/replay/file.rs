@@ -204,14 +204,20 @@ impl From<ResponseLine> for UnexpectedResponse {
     }
 }
 
-/// Reads the exchange with one server from a file; with `server`, the one of that name.
+/// Reads the exchange with one server from a file; with `server`, the one of that name. A pipe or a device, whose content
+/// may never come or never end, is refused unless `allows_stream`.
 ///
 /// # Errors
 /// [`ErrorKind::Config`] if the file cannot be read, is broken, or has the exchange with several servers and none is
 /// named.
-pub(super) fn load(path: &Path, server: Option<&str>) -> Result<Script> {
+pub(super) fn load(path: &Path, server: Option<&str>, allows_stream: bool) -> Result<Script> {
     let shown = path.display();
-    let bytes = bounded_read::read(path, MAX_RECORDING).map_err(|error| {
+    let is_stream = path.metadata().is_ok_and(|found| !found.is_file() && !found.is_dir());
+    let read = match is_stream && !allows_stream {
+        true => Err(std::io::Error::other("it is not a regular file")),
+        false => bounded_read::read(path, MAX_RECORDING),
+    };
+    let bytes = read.map_err(|error| {
         let failure = Failure::new(ErrorKind::Config, format!("cannot read the recording '{shown}'")).caused_by(&error);
         match error.kind() {
             std::io::ErrorKind::NotFound => failure.hint("record a command first: add --record FILE to it"),
@@ -249,6 +255,10 @@ pub(super) fn load(path: &Path, server: Option<&str>) -> Result<Script> {
 /// Whether a file begins as a recording does, with a JSON object.
 #[must_use]
 pub fn may_be_recording(path: &Path) -> bool {
+    // A pipe may have nothing to read.
+    if !path.is_file() {
+        return false;
+    }
     let mut head = [0; 64];
     let read = std::fs::File::open(path).and_then(|mut file| std::io::Read::read(&mut file, &mut head));
     read.is_ok_and(|length| head[..length].trim_ascii_start().starts_with(b"{"))

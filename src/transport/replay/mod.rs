@@ -47,14 +47,15 @@ pub fn is_not_recorded(error: &RpcError) -> bool {
 pub struct Recording(Arc<Player>);
 
 impl Recording {
-    /// Reads the exchange with one server from FILE, or from `FILE#SERVER` the one with that server.
+    /// Reads the exchange with one server from FILE, or from `FILE#SERVER` the one with that server. FILE may be a pipe
+    /// or a device if `allows_stream`.
     ///
     /// # Errors
     /// [`crate::error::ErrorKind::Config`] if the file cannot be read or used, with the line.
-    pub fn open(text: &str) -> Result<Self> {
+    pub fn open(text: &str, allows_stream: bool) -> Result<Self> {
         let script = match text.rsplit_once('#').filter(|_| !Path::new(text).exists()) {
-            Some((file, server)) => file::load(Path::new(file), Some(server)),
-            None => file::load(Path::new(text), None),
+            Some((file, server)) => file::load(Path::new(file), Some(server), allows_stream),
+            None => file::load(Path::new(text), None, allows_stream),
         };
         Ok(Recording(Arc::new(Player::new(script?))))
     }
