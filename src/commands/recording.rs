@@ -1,5 +1,6 @@
 //! `--record`: the file of the run, and what must not get into it.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use crate::commands::context::Context;
@@ -37,7 +38,9 @@ impl Context {
     fn redact_environment(&self, writer: &RecordingWriter) {
         for (name, value) in self.env.iter() {
             let is_long = value.len() >= MIN_SECRET_LENGTH;
-            if looks_secret(name) && is_long && !value.starts_with('/') && !is_kind_of_desktop(name) {
+            // The path of a socket, say. A key in base64 may begin with a slash, too.
+            let is_path = || value.starts_with('/') && Path::new(value).exists();
+            if looks_secret(name) && is_long && !is_path() && !is_kind_of_desktop(name) {
                 writer.redact(value);
             }
         }

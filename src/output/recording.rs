@@ -70,8 +70,8 @@ impl RecordSink for RecordingWriter {
     fn write(&self, members: &str) {
         let line = format!("{{{members}}}");
         let line = redact_members(&line);
-        let line = lock(&self.ui.known_secrets).hide_json(&line).into_owned();
-        let line = lock(&self.secrets).hide_json(&line).into_owned();
+        let line = lock(&self.ui.known_secrets).hide_in_recorded_line(&line);
+        let line = lock(&self.secrets).hide_in_recorded_line(&line);
         // After the others are redacted: a time has no secrets, and begins the line as in a trace.
         let rest = join_lines(line);
         let rest = rest.strip_prefix('{').unwrap_or(&rest);

@@ -8,9 +8,11 @@ use std::collections::BTreeSet;
 use std::ops::Range;
 
 use serde::de::IgnoredAny;
+use serde_json::Value;
 
 use super::json::{JsonToken, tokens};
 use crate::protocol::json::parse_string;
+use crate::protocol::json_cursor::find_member;
 use crate::protocol::json_string::encode_string;
 use crate::secret::REDACTED;
 use crate::util::secret_names::{is_secret_name, is_secret_parameter_of_shown_url};
@@ -26,6 +28,13 @@ const MAX_NESTING: usize = 4;
 /// The member names of JSON-RPC 2.0 (its sections 4, 4.2, 5 and 5.1). They are public: hiding one hides no secret,
 /// and a message without them cannot be read.
 const PROTOCOL: &[&str] = &["jsonrpc", "id", "method", "params", "result", "error", "code", "message", "data"];
+
+/// The members of a recording whose values are words of mcpipe, or the name of a server.
+const RECORDED_WORDS: &[&str] = &["dir", "server", "transport", "revision", "class", "certainty"];
+
+/// The keywords of JSON Schema whose members are names of properties with the properties that they require (2020-12
+/// validation §6.5.4; draft-07 validation §6.5.7).
+const DEPENDENCIES: &[&str] = &["\"dependentRequired\"", "\"dependencies\""];
 
 /// Secrets known by their text.
 #[derive(Default)]
@@ -61,6 +70,43 @@ impl KnownSecrets {
     #[must_use]
     pub fn hide_json<'a>(&self, text: &'a str) -> Cow<'a, str> {
         self.hide_values(text, MAX_NESTING)
+    }
+
+    /// A line of a recording without them. What was exchanged is searched; the members of the format, and the values that
+    /// it has names for, stay.
+    #[must_use]
+    pub fn hide_in_recorded_line(&self, line: &str) -> String {
+        if self.0.is_empty() {
+            return line.to_owned();
+        }
+        if let Some(message) = find_member(line, "message") {
+            let start = message.as_ptr().addr() - line.as_ptr().addr();
+            let (before, after) = (&line[..start], &line[start + message.len()..]);
+            return format!("{before}{}{after}", self.hide_json(message));
+        }
+        match serde_json::from_str(line) {
+            Ok(mut record) => {
+                self.hide_texts(&mut record);
+                record.to_string()
+            }
+            Err(_) => self.hide_json(line).into_owned(),
+        }
+    }
+
+    fn hide_texts(&self, value: &mut Value) {
+        match value {
+            Value::String(text) => {
+                if let Cow::Owned(hidden) = self.hide_in_string(text, MAX_NESTING) {
+                    *text = hidden;
+                }
+            }
+            Value::Array(items) => items.iter_mut().for_each(|item| self.hide_texts(item)),
+            Value::Object(members) => {
+                let searched = members.iter_mut().filter(|(name, _)| !RECORDED_WORDS.contains(&name.as_str()));
+                searched.for_each(|(_, value)| self.hide_texts(value));
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) => {}
+        }
     }
 
     fn hide_values<'a>(&self, text: &'a str, depth: usize) -> Cow<'a, str> {
@@ -208,23 +254,25 @@ pub fn redact_members(text: &str) -> Cow<'_, str> {
 
 fn redact_nested(text: &str, depth: usize) -> Cow<'_, str> {
     let mut edits = Replacements::new(text);
-    // One entry for each open container: whether its scalars are secret.
-    let mut open: Vec<bool> = vec![false];
+    // One entry for each open container: whether its scalars are secret, and whether arrays in it are names.
+    let mut open: Vec<(bool, bool)> = vec![(false, false)];
     let mut key: Option<&str> = None;
-    let mut secret_next = false;
+    let (mut secret_next, mut names_next) = (false, false);
     for (at, token) in tokens(text) {
-        let hidden = secret_next || open.last() == Some(&true);
+        let (in_secret, in_names) = open.last().copied().unwrap_or_default();
+        let hidden = secret_next || in_secret;
         let replacement = match token {
             JsonToken::Punctuation(':') => {
                 secret_next = key.is_some_and(is_secret_key);
+                names_next = key.is_some_and(|key| DEPENDENCIES.contains(&key));
                 continue;
             }
             JsonToken::Punctuation('[') => {
-                open.push(hidden);
+                open.push((hidden && !in_names, false));
                 None
             }
             JsonToken::Punctuation('{') => {
-                open.push(false);
+                open.push((false, names_next));
                 None
             }
             JsonToken::Punctuation(']' | '}') => {
@@ -245,7 +293,7 @@ fn redact_nested(text: &str, depth: usize) -> Cow<'_, str> {
                 }
             }
         };
-        secret_next = false;
+        (secret_next, names_next) = (false, false);
         if let Some((length, new)) = replacement {
             edits.replace(at..at + length, &new);
         }
@@ -365,6 +413,16 @@ mod tests {
     fn a_schema_with_a_password_stays() {
         let schema = r#"{"properties":{"password":{"type":"string","title":"x"}},"required":["password"]}"#;
         assert_eq!(redact_members(schema), schema);
+        let schema = r#"{"dependentRequired":{"password":["text"]},"dependencies":{"token":["text"],"a":{}}}"#;
+        assert_eq!(redact_members(schema), schema);
+        for (text, shown) in [
+            (r#"["dependencies",{"token":["x"]}]"#, r#"["dependencies",{"token":["[redacted]"]}]"#),
+            (r#"{"dependencies":{"a":{"token":["x"]}}}"#, r#"{"dependencies":{"a":{"token":["[redacted]"]}}}"#),
+            (r#"{"dependencies":{},"token":["x"]}"#, r#"{"dependencies":{},"token":["[redacted]"]}"#),
+            (r#"{"dependencies":{"token":"x"}}"#, r#"{"dependencies":{"token":"[redacted]"}}"#),
+        ] {
+            assert_eq!(redact_members(text), shown);
+        }
     }
 
     #[test]

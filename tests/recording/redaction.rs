@@ -149,3 +149,51 @@ fn an_argument_that_was_redacted_matches_any_value() {
     assert!(!text.contains("member-s3cret-6"), "{text}");
     call("replay:run.rec", &[]).succeeds().prints("welcome\n");
 }
+
+/// A recording whose own members were hidden could not be read.
+#[test]
+fn a_secret_that_is_a_word_of_the_format_leaves_the_format_as_it_is() {
+    let server = Mcp::legacy("2025-11-25").on("tools/call", |call| call.text("received by server-status")).stdio();
+    for word in ["server", "received", "connection", "transport", "message", "status", "failure"] {
+        let sandbox = Sandbox::new();
+        let run = sandbox.mcpipe(["call", &server.target(), "echo", "text=hi", "--record", "run.rec"]);
+        run.env("DB_PASSWORD", word).run().succeeds();
+        let run = sandbox.mcpipe(["call", "replay:run.rec", "echo", "text=hi"]).run();
+        run.succeeds().prints(&format!("{}\n", "received by server-status".replace(word, "[redacted]")));
+        // What went wrong is redacted, too.
+        let run = sandbox.mcpipe(["list", "./gone", "--record", "gone.rec"]).env("DB_PASSWORD", "No such file").run();
+        run.exits(5);
+        sandbox.mcpipe(["list", "replay:gone.rec"]).run().exits(5).stderr_contains("[redacted]");
+    }
+}
+
+#[test]
+fn a_schema_whose_password_depends_on_something_is_recorded_as_it_is() {
+    let schema = json!({"type": "object", "properties": {"text": {"type": "string"}, "password": {"type": "string"}},
+        "dependentRequired": {"password": ["text"]}, "dependencies": {"password": ["text"]}});
+    let server = Mcp::modern()
+        .tools(json!([{"name": "login", "inputSchema": schema}]))
+        .on("tools/call", |call| call.text("welcome"))
+        .stdio();
+    let sandbox = Sandbox::new();
+    let call = |target: &str, more: &[&str]| {
+        let words = ["call", target, "login", "text=hi", "password=member-s3cret-6"];
+        sandbox.mcpipe(words).args(more.iter().copied()).run()
+    };
+    call(&server.target(), &["--record", "run.rec"]).succeeds();
+    call("replay:run.rec", &[]).succeeds().prints("welcome\n");
+}
+
+#[test]
+fn a_secret_that_begins_with_a_slash_is_not_recorded() {
+    let server = Mcp::modern().on("tools/call", |call| call.text("/bPxRfiCYEXAMPLEKEY /bin/sh")).stdio();
+    let sandbox = Sandbox::new();
+    sandbox
+        .mcpipe(["call", &server.target(), "echo", "text=hi", "--record", "run.rec"])
+        .env("AWS_SECRET_ACCESS_KEY", "/bPxRfiCYEXAMPLEKEY")
+        .env("AUTH_HELPER", "/bin/sh")
+        .run()
+        .succeeds();
+    let run = sandbox.mcpipe(["call", "replay:run.rec", "echo", "text=hi"]).run();
+    run.succeeds().prints("[redacted] /bin/sh\n");
+}
