@@ -12,7 +12,7 @@ use crate::env::Environment;
 use crate::env::launchers::is_launcher;
 use crate::error::{ErrorKind, Failure};
 use crate::target::{TargetWord, classify_word};
-use crate::util::quoting::{self, HIDDEN, quote, quote_without_secrets};
+use crate::util::quoting::{self, HIDDEN, quote, quote_without_secrets, without_secret};
 use crate::util::secret_words::hide_in_likely_url;
 use crate::util::suggest::did_you_mean;
 
@@ -37,6 +37,7 @@ pub fn usage_failure(error: &clap::Error, text: &str, arguments: &[OsString]) ->
     let mut message = plain_message(error, arguments).unwrap_or_else(|| message.join(" "));
     for word in arguments.iter().filter_map(|word| word.to_str()) {
         message = message.replace(word, &hide_in_likely_url(word, HIDDEN));
+        message = message.replace(&format!("'{word}'"), &format!("'{}'", without_secret(None, word)));
     }
     let mut failure = Failure::new(ErrorKind::Usage, message);
     if text.lines().any(|line| line.trim().starts_with("Usage: "))

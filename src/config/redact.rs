@@ -5,9 +5,9 @@ use crate::config::value::expand::TemplatePart;
 use crate::env::Environment;
 use crate::env::programs::{looks_like_path, strip_drive};
 use crate::secret::REDACTED;
-use crate::util::quoting::split;
+use crate::util::quoting::split_leniently;
 use crate::util::secret_names::{looks_like_key, looks_secret};
-use crate::util::secret_words::{hide_in_url, secret_start};
+use crate::util::secret_words::{has_secret_member, hide_in_likely_url, hide_in_url, secret_start};
 
 /// A value in displayable form.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -35,7 +35,9 @@ pub enum Sensitivity {
 pub fn redact_value(text: &str, name: &str, care: Sensitivity, environment: Option<&Environment>) -> Redacted {
     let Ok(pieces) = expand::parse_template(text) else { return redact_literal(text, name, care) };
     if care == Sensitivity::Plain {
-        return redact_plain(&pieces, environment);
+        // The arguments may be in the same string.
+        let line = Some(text).filter(|_| name == "command").map(redact_command).filter(|line| line.has_redactions);
+        return line.unwrap_or_else(|| redact_plain(&pieces, name, environment));
     }
     let mut out = Redacted { text: String::new(), has_redactions: false };
     let alone = pieces.len() == 1;
@@ -57,7 +59,7 @@ pub fn redact_value(text: &str, name: &str, care: Sensitivity, environment: Opti
 
 /// Text in which only parts of URLs are secrets. Whether a reference is such a part depends on where it stands, so the
 /// text is judged as a whole. References are resolved if that adds no secret.
-fn redact_plain(pieces: &[TemplatePart<'_>], environment: Option<&Environment>) -> Redacted {
+fn redact_plain(pieces: &[TemplatePart<'_>], name: &str, environment: Option<&Environment>) -> Redacted {
     // It has the form of a reference, and cannot be one.
     let placeholder = |at: usize| format!("${{\0{at}}}");
     let join = |held: &dyn Fn(TemplatePart<'_>) -> Option<String>| {
@@ -65,7 +67,7 @@ fn redact_plain(pieces: &[TemplatePart<'_>], environment: Option<&Environment>) 
             TemplatePart::Literal(part) => (*part).to_owned(),
             _ => held(*piece).unwrap_or_else(|| placeholder(at)),
         });
-        redact_url(&texts.collect::<String>())
+        redact_literal(&texts.collect::<String>(), name, Sensitivity::Plain)
     };
     let written = join(&|_| None);
     let count = |one: &Redacted| one.text.matches(REDACTED).count();
@@ -85,7 +87,7 @@ fn redact_plain(pieces: &[TemplatePart<'_>], environment: Option<&Environment>) 
     for (at, piece) in pieces.iter().enumerate().filter(|(_, piece)| !matches!(piece, TemplatePart::Literal(_))) {
         let place = placeholder(at);
         if out.text.contains(&place) {
-            let shown = redact_reference(*piece, "", care);
+            let shown = redact_reference(*piece, name, care);
             out.text = out.text.replace(&place, &shown.text);
             out.has_redactions |= shown.has_redactions;
         }
@@ -119,8 +121,9 @@ fn visible(text: &str) -> Redacted {
 }
 
 /// A command line as it is written, unless one of its words is a secret.
-fn redact_command(line: &str) -> Redacted {
-    let words = split(line).unwrap_or_default();
+#[must_use]
+pub fn redact_command(line: &str) -> Redacted {
+    let words = split_leniently(line);
     let shown = redact_arguments(&words.iter().map(String::as_str).collect::<Vec<_>>(), None);
     if shown.iter().any(|word| word.has_redactions) {
         let words: Vec<String> = shown.into_iter().map(|word| word.text).collect();
@@ -133,7 +136,13 @@ fn redact_command(line: &str) -> Redacted {
 fn redact_literal(text: &str, name: &str, care: Sensitivity) -> Redacted {
     let safe = match care {
         Sensitivity::Plain => {
-            let shown = redact_path_keys(&hide_in_url(text, REDACTED));
+            let shown = match name {
+                "url" => hide_in_likely_url(text, REDACTED),
+                // Its scheme can be omitted.
+                "proxy" if !text.contains("://") => hide_in_url(&format!("://{text}"), REDACTED).split_off("://".len()),
+                _ => hide_in_url(text, REDACTED),
+            };
+            let shown = redact_path_keys(&shown);
             return Redacted { has_redactions: shown != text, text: shown };
         }
         Sensitivity::MaybeSecret => !looks_secret(name) && is_clearly_not_secret(text),
@@ -145,7 +154,13 @@ fn redact_literal(text: &str, name: &str, care: Sensitivity) -> Redacted {
 /// A URL (or any text) in displayable form, where only parts of URLs are secrets.
 #[must_use]
 pub fn redact_url(text: &str) -> Redacted {
-    redact_literal(text, "", Sensitivity::Plain)
+    redact_setting(text, "")
+}
+
+/// As [`redact_url`], for the value of a setting, whose name says what it is.
+#[must_use]
+pub fn redact_setting(text: &str, name: &str) -> Redacted {
+    redact_literal(text, name, Sensitivity::Plain)
 }
 
 /// The scheme before a token in `Authorization`.
@@ -181,11 +196,12 @@ fn redact_path_keys(text: &str) -> String {
     format!("{scheme}://{}{tail}", shown.join("/"))
 }
 
-/// The arguments of a program without what may be secrets ([`secret_start`]).
+/// The arguments of a program without what may be secrets ([`secret_start`], [`has_secret_member`]).
 #[must_use]
 pub fn redact_arguments(args: &[&str], environment: Option<&Environment>) -> Vec<Redacted> {
     let previous = |at: usize| at.checked_sub(1).map(|at| args[at]);
-    let redact = |(at, arg): (usize, &&str)| match secret_start(previous(at), arg) {
+    let start = |at, arg: &str| secret_start(previous(at), arg).or_else(|| has_secret_member(arg).then_some(0));
+    let redact = |(at, arg): (usize, &&str)| match start(at, arg) {
         Some(start) => {
             let (visible, secret) = arg.split_at(start);
             let shown = redact_value(secret, visible, Sensitivity::Secret, environment);
@@ -277,6 +293,25 @@ mod tests {
     }
 
     #[test]
+    fn a_setting_is_read_as_it_is_used() {
+        for (name, text, shown) in [
+            ("proxy", "u:p@h:1", "[redacted]@h:1"),
+            ("proxy", "t0ken@h:1", "[redacted]@h:1"),
+            ("proxy", "u:${P}@h:1", "u:${P}@h:1"),
+            ("proxy", "h:1", "h:1"),
+            ("url", "https:/u:p@h/", "https:/[redacted]@h/"),
+            ("url", "https:/u:${P}@h/", "https:/u:${P}@h/"),
+            ("command", "npx srv --api-key k", "npx srv --api-key [redacted]"),
+            ("command", "npx srv --api-key 'k k", "npx srv --api-key [redacted]"),
+            ("command", "${TEAM} srv --token=${API_TOKEN}", "core srv --token=${API_TOKEN}"),
+            ("command", "/my  servers/x", "/my  servers/x"),
+            ("cwd", "npm:p@1", "npm:p@1"),
+        ] {
+            assert_eq!(redact(text, name, Sensitivity::Plain), shown, "{text}");
+        }
+    }
+
+    #[test]
     fn urls_and_arguments_lose_their_secrets() {
         let key = "https://h/s/550e8400-e29b-41d4-a716-446655440000/mcp?a=1";
         assert_eq!(redact(key, "url", Sensitivity::Plain), "https://h/s/[redacted]/mcp?a=1");
@@ -291,6 +326,9 @@ mod tests {
             "${API_TOKEN}",
             "z",
             "postgres://u:p@h/d",
+            r#"{"apiKey":"k"}"#,
+            r#"{"apiKey":"${K}"}"#,
+            "Server=h;User Id=u;Password=p;",
         ];
         let shown: Vec<String> = redact_arguments(&args, None).into_iter().map(|shown| shown.text).collect();
         assert_eq!(
@@ -305,7 +343,10 @@ mod tests {
                 "GH_TOKEN=[redacted]",
                 "${API_TOKEN}",
                 "z",
-                "postgres://[redacted]@h/d"
+                "postgres://[redacted]@h/d",
+                REDACTED,
+                r#"{"apiKey":"${K}"}"#,
+                "Server=h;User Id=u;Password=[redacted]"
             ]
         );
     }

@@ -73,13 +73,14 @@ pub(super) fn before_parenthesis(text: &str) -> &str {
 /// # Errors
 /// [`ErrorKind::Usage`] if a quote is not closed or there is no program.
 pub fn split_command_line(line: &str, environment: &Environment) -> Result<Vec<String>> {
+    let shown = quoting::without_secret(None, line);
     let Some(words) = quoting::split(line) else {
-        return Err(Failure::new(ErrorKind::Usage, format!("cannot split the command line '{line}'"))
+        return Err(Failure::new(ErrorKind::Usage, format!("cannot split the command line '{shown}'"))
             .cause("it has a quote that is not closed, or ends with a backslash")
             .hint("put the command after `--` instead, where it needs no quotes"));
     };
     if words.first().is_none_or(String::is_empty) {
-        return Err(Failure::new(ErrorKind::Usage, format!("the command line '{line}' has no program")));
+        return Err(Failure::new(ErrorKind::Usage, format!("the command line '{shown}' has no program")));
     }
     Ok(words.into_iter().map(|word| environment.expand_tilde(&word)).collect())
 }

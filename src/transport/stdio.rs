@@ -30,8 +30,7 @@ use crate::transport::message_writer::{self, LineFrameWriter, MessageWriter};
 use crate::transport::replay::may_be_recording;
 use crate::transport::trace::{Trace, TraceEvent};
 use crate::util::lock::lock;
-use crate::util::quoting::quote;
-use crate::util::secret_names::looks_secret;
+use crate::util::quoting::{quote, without_secret};
 use crate::util::shorten::shorten;
 
 /// How many lines of stderr are kept, and how much of each.
@@ -86,11 +85,7 @@ pub fn connect(endpoint: &StdioEndpoint, options: &TransportOptions) -> Result<C
 
 fn start_failure(endpoint: &StdioEndpoint, error: &std::io::Error) -> Failure {
     let program = &endpoint.program;
-    let shown = match program.split_once('=') {
-        Some((name, _)) if looks_secret(name) => format!("{name}=…"),
-        _ => program.clone(),
-    };
-    let failure = Failure::new(ErrorKind::Unreachable, format!("cannot start '{shown}'"));
+    let failure = Failure::new(ErrorKind::Unreachable, format!("cannot start '{}'", without_secret(None, program)));
     if let Some(cwd) = endpoint.cwd.as_ref().filter(|cwd| !cwd.is_dir()) {
         return failure.cause(format!("the working directory {} does not exist", cwd.display()));
     }

@@ -48,7 +48,8 @@ fn quote_without_secret(previous: Option<&str>, word: &str) -> String {
     }
 }
 
-/// A word of a command line, which follows `previous`, without the value of what may be a secret.
+/// A word of a command line, which follows `previous`, without the value of what may be a secret. The word may be a
+/// whole command line.
 #[must_use]
 pub fn without_secret(previous: Option<&str>, word: &str) -> String {
     if let Some(start) = secret_start(previous, word) {
@@ -57,6 +58,14 @@ pub fn without_secret(previous: Option<&str>, word: &str) -> String {
     if let Some(open) = word.find(['{', '(']).filter(|_| has_secret_member(word)) {
         let close = word.chars().next_back().filter(|c| matches!(c, '}' | ')')).map(String::from).unwrap_or_default();
         return format!("{}{HIDDEN}{close}", &word[..=open]);
+    }
+    if word.contains(char::is_whitespace) && !word.contains(['{', '(']) {
+        let words = split_leniently(word);
+        let words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let hides = |at: usize| without_secret(at.checked_sub(1).map(|at| words[at]), words[at]) != words[at];
+        if words.len() > 1 && (0..words.len()).any(hides) {
+            return quote_without_secrets(&words).join(" ");
+        }
     }
     hide_in_url(word, HIDDEN)
 }
@@ -72,6 +81,12 @@ fn quote_around_hidden(word: &str) -> String {
 #[must_use]
 pub fn split(line: &str) -> Option<Vec<String>> {
     if cfg!(windows) { split_windows(line) } else { shlex::split(line) }
+}
+
+/// As [`split`]; a quote that is not closed ends with the line.
+#[must_use]
+pub fn split_leniently(line: &str) -> Vec<String> {
+    ["", "\"", "'"].iter().find_map(|end| split(&format!("{line}{end}"))).unwrap_or_default()
 }
 
 /// What PowerShell takes for a single quote; inside single quotes, two of one kind mean one.
@@ -184,6 +199,8 @@ mod tests {
             (&["login(user: \"a\", password: \"s3cret\")"], "'login(…)'"),
             (&["url=https://me:s3cret@h/x"], "url=https://…@h/x"),
             (&["https://h/x?token=s3cret&a=1"], "'https://h/x?token=…&a=1'"),
+            (&["npx srv --token s3cret", "text=it's a  b"], "'npx srv --token …' text=\"it's a  b\""),
+            (&["npx srv --token \"s3 cret"], "'npx srv --token …'"),
         ] {
             assert_eq!(quote_without_secrets(words).join(" "), shown);
         }

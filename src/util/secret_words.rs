@@ -4,7 +4,7 @@ use super::secret_names::looks_secret;
 
 /// Where the secret in a word begins, if it may have one: the value of `NAME=VALUE` and of `Name: value`, behind an
 /// option too (`--header=Name: value`, `-HName: value`), what follows the colon after `-u`, and the whole word after an
-/// option with the name of a secret.
+/// option with the name of a secret. A connection string has several pairs: `Server=h;Password=s3cret`.
 #[must_use]
 pub fn secret_start(previous: Option<&str>, word: &str) -> Option<usize> {
     match previous {
@@ -30,26 +30,43 @@ pub fn secret_start(previous: Option<&str>, word: &str) -> Option<usize> {
         let name = &rest[..rest.find(['=', ':'])?];
         let after = start + name.len() + 1;
         if name.contains(['/', ' ', '{', '(']) {
-            return None;
+            break;
         }
         if looks_secret(name) {
             return Some(word.len() - word[after..].trim_start_matches(['=', ' ']).len());
         }
         // `--header=Name: value`
         if !name.starts_with("--") {
-            return None;
+            break;
         }
         start = after;
     }
+    let pairs = word.match_indices([';', ',']).map(|(at, _)| (at + 1, &word[at + 1..]));
+    // Names may have blanks here: `User Id`.
+    let mut names = pairs.filter_map(|(at, rest)| Some((at, &rest[..rest.find(['=', ';', ','])?])));
+    let is_name = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.' | ' ');
+    names
+        .find(|(at, name)| word[at + name.len()..].starts_with('=') && name.chars().all(is_name) && looks_secret(name))
+        .map(|(at, name)| at + name.len() + 1)
 }
 
 /// Whether a JSON object, or a call form such as `tool(name: "value")`, has a member with the name of a secret.
 #[must_use]
 pub fn has_secret_member(word: &str) -> bool {
     let is_name_char = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-');
-    let names = word.split([':', '=']).map(|part| part.trim_end_matches([' ', '"', '\'']));
-    let mut names = names.map(|part| part.rsplit(|c| !is_name_char(c)).next().unwrap_or_default());
-    word.contains(['{', '(']) && names.any(looks_secret)
+    let around = [' ', '"', '\'', '\\'];
+    let parts: Vec<&str> = word.split([':', '=']).collect();
+    let is_secret = |part: &str| {
+        let name = part.trim_end_matches(around).rsplit(|c| !is_name_char(c)).next();
+        name.is_some_and(looks_secret) && !part.ends_with("${keychain")
+    };
+    // A reference is no secret, but its default may be one: `${NAME:-default}`.
+    let part_starts = |at: usize, text: &str| parts.get(at).is_some_and(|part| part.starts_with(text));
+    let is_reference = |at: usize| {
+        parts.get(at).is_some_and(|held| held.trim_start_matches(around).starts_with("${")) && !part_starts(at + 1, "-")
+    };
+    word.replace("${", "").contains(['{', '('])
+        && parts.iter().enumerate().any(|(at, part)| is_secret(part) && !is_reference(at + 1))
 }
 
 /// A URL (or any text) with `mark` in place of its password and the values of secret parameters.
@@ -92,24 +109,40 @@ pub fn hide_in_url(text: &str, mark: &str) -> String {
 /// What precedes the name of a package (`npm:@scope/name`), an image or the like: not a user name.
 const PACKAGE_SCHEMES: [&str; 4] = ["npm", "pypi", "docker", "oci"];
 
-/// As [`hide_in_url`], for a word in place of a URL: its scheme may be missing, or have too few slashes.
+/// As [`hide_in_url`], for a word in place of a URL: its scheme may be missing, or have too few slashes, and its password
+/// may have a character that ends the name of a host.
 #[must_use]
 pub fn hide_in_likely_url(text: &str, mark: &str) -> String {
-    let after_scheme = ["https:", "http:", "wss:", "ws:"].iter().find_map(|scheme| text.strip_prefix(scheme));
-    let rest = after_scheme.map_or(text, |rest| rest.trim_start_matches('/'));
+    let is_scheme = |word: &str| ["https", "http", "wss", "ws"].iter().any(|known| known.eq_ignore_ascii_case(word));
+    let after_scheme = text.trim_start().split_once(':').filter(|(scheme, _)| is_scheme(scheme)).map(|(_, rest)| rest);
+    let rest = after_scheme.map_or(text, |rest| rest.trim_start_matches(['/', '\\']));
     // `image:tag@sha256:…` is an image.
     let before_host = rest.split_once('@').filter(|(_, host)| !host.starts_with("sha256:"));
     let user_and_password = before_host.and_then(|(user, _)| user.split_once(':'));
     let is_user = |name: &str| after_scheme.is_some() || !PACKAGE_SCHEMES.contains(&name);
     let has_password = user_and_password.is_some_and(|(user, password)| !password.is_empty() && is_user(user));
-    let has_scheme = text.split_once("://").is_some_and(|(scheme, _)| !scheme.contains(['/', '?', '#']));
-    if has_scheme || !has_password {
+    // With a scheme, a user alone may be a token.
+    let has_user = before_host.is_some_and(|(user, _)| after_scheme.is_some() && !user.contains(['/', '?', '#']));
+    let after_slashes = text.split_once("://").filter(|(scheme, _)| !scheme.contains(['/', '?', '#']));
+    if let Some((scheme, rest)) = after_slashes
+        && let Some(at) = rest.rfind('@').filter(|_| has_no_port(rest))
+    {
+        return hide_in_url(&format!("{scheme}://{mark}{}", &rest[at..]), mark);
+    }
+    if after_slashes.is_some() || !(has_password || has_user) {
         return hide_in_url(text, mark);
     }
-    let hidden = hide_in_url(&format!("://{rest}"), mark);
+    let hidden = hide_in_likely_url(&format!("://{rest}"), mark);
     let hidden = format!("{}{}", text.strip_suffix(rest).unwrap_or_default(), hidden.trim_start_matches("://"));
     // A parameter may be a URL.
     hide_in_url(&hidden, mark)
+}
+
+/// Whether the colon behind what seems to be a host is not followed by a port: it precedes a password, such as `a/b`.
+fn has_no_port(rest: &str) -> bool {
+    let host = rest.split(['/', '?', '#']).next().unwrap_or_default();
+    let is_port = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit()) || port.ends_with([']', '}']);
+    host.rsplit_once(':').is_some_and(|(_, port)| !host.contains('@') && !is_port(port))
 }
 
 fn is_reference(text: &str) -> bool {
@@ -140,6 +173,11 @@ mod tests {
             (None, "say: token=1", None),
             (None, "--header=X-Team: core", None),
             (None, "plain", None),
+            (None, "Server=h,1;User Id=u;Password=s3cret;Encrypt=no", Some("Server=h,1;User Id=u;Password=")),
+            (None, "h:6379,password=s3cret", Some("h:6379,password=")),
+            (None, "--db=Data Source=h;Pwd=s3cret", Some("--db=Data Source=h;Pwd=")),
+            (None, "Server=h;Database=d", None),
+            (None, "a; see https://h/?token=1", None),
         ] {
             assert_eq!(secret_start(previous, word).map(|start| &word[..start]), shown, "{previous:?} {word}");
         }
@@ -147,10 +185,25 @@ mod tests {
 
     #[test]
     fn members_with_the_names_of_secrets_are_found() {
-        for word in [r#"{"a": 1, "password": "x"}"#, "login(user: \"a\", api_key: \"b\")", "{'token' :1}"] {
+        for word in [
+            r#"{"a": 1, "password": "x"}"#,
+            "login(user: \"a\", api_key: \"b\")",
+            "{'token' :1}",
+            r#"{"a": "{\"token\": 1}"}"#,
+            r#"{"token": "${T:-x}"}"#,
+            r#"{"key": "${K}", "token": "x"}"#,
+        ] {
             assert!(has_secret_member(word), "{word}");
         }
-        for word in [r#"{"a": 1}"#, "find(text: \"x\")", "password: x", "{}"] {
+        for word in [
+            r#"{"a": 1}"#,
+            "find(text: \"x\")",
+            "password: x",
+            "{}",
+            r#"{"key": "${K}"}"#,
+            r#"{"key": "${keychain:k}"}"#,
+            "https://${H}/?key=1",
+        ] {
             assert!(!has_secret_member(word), "{word}");
         }
     }
@@ -198,6 +251,13 @@ mod tests {
             ("docker:image@sha256:0a", "docker:image@sha256:0a"),
             ("ghcr.io/o/image:1.2@sha256:0a", "ghcr.io/o/image:1.2@sha256:0a"),
             ("server:@h", "server:@h"),
+            (r"HTTPS:\\u:p@h", r"HTTPS:\\…@h"),
+            ("https:/t0ken@h/", "https:/…@h/"),
+            ("https:/h/x@y", "https:/h/x@y"),
+            ("https://u:p/w@h/?token=k", "https://…@h/?token=…"),
+            ("https:/u:p/w@h/", "https:/…@h/"),
+            ("https://h:1/x@y", "https://h:1/x@y"),
+            ("https://[::1]/x@y", "https://[::1]/x@y"),
         ] {
             assert_eq!(hide_in_likely_url(word, "…"), shown);
         }

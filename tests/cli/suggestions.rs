@@ -78,6 +78,9 @@ fn hints_repeat_no_secret() {
         (&["call", &target, "echo", "--url", "https://me:s3cret@h/x"], "url=https://…@h/x"),
         (&["request", &target, "ping", "password=s3cret"], "for a file: @password=…"),
         (&["prompt", &target, "greet", "password:=s3cret"], "write it as password=…"),
+        (&["list", "api", "tool", "password=s3cret"], "unexpected argument 'password=…' found"),
+        (&["call", "srv.py --token s3cret", "echo", "--x", "1"], "mcpipe call 'srv.py --token …' echo x=1"),
+        (&["list", "npx srv --api-key s3cret \"x"], "cannot split the command line 'npx srv --api-key … x'"),
     ] {
         sandbox.mcpipe(words).run().exits(2).stderr_contains(shown).hides("s3cret");
     }

@@ -470,3 +470,73 @@ fn every_fault_has_its_hint() {
     "#]]
     .assert_eq(&config(&sandbox, &["check"]));
 }
+
+/// A secret that the entry has in a form that is used as well, or in a wrong place, is not shown.
+#[test]
+fn a_secret_in_another_notation_is_not_shown() {
+    let sandbox = Sandbox::new();
+    sandbox.config(
+        r#"[servers.arguments]
+command = "true"
+args = ["--config", '{"apiKey":"s3cret"}', "Server=h;User Id=u;Password=s3cret;", '{"apiKey":"${KEY}"}']
+[servers.keys]
+url = "https:/u:s3cret@h.example/mcp"
+proxy = "u:s3cret@p:1"
+bearer = "s3cret"
+bearer_token = "s3cret"
+tokens = ["s3cret"]
+headers = { Authorization = "Bearer ${MY-TOKEN:-s3cret}" }
+auth.client_secrets = "s3cret"
+[servers.line]
+command = "npx -y srv --api-key s3cret"
+[servers.slash]
+url = "https://u:s3c/ret@h/"
+"#,
+    );
+    for server in ["arguments", "keys", "line", "slash"] {
+        sandbox.mcpipe(["config", "get", server]).run().exits(0).hides("s3c");
+    }
+    for words in [&["config", "list"][..], &["config", "check"], &["list"]] {
+        sandbox.mcpipe(words.iter().copied()).run().hides("s3c");
+    }
+    expect![[r#"
+        exit: 0
+        --- stdout
+        url\thttps:/[redacted]@h.example/mcp\t~/.config/mcpipe/config.toml:5
+        proxy\t[redacted]@p:1\t~/.config/mcpipe/config.toml:6
+        bearer\t[redacted]\t~/.config/mcpipe/config.toml:7
+        bearer_token\t[redacted]\t~/.config/mcpipe/config.toml:8
+        tokens\t[redacted]\t~/.config/mcpipe/config.toml:9
+        headers.Authorization\t[redacted]\t~/.config/mcpipe/config.toml:10
+        auth.client_secrets\t[redacted]\t~/.config/mcpipe/config.toml:11
+        --- stderr
+        ~/.config/mcpipe/config.toml:7: 'bearer' in [servers.keys] must be "file:PATH", "github-oidc:AUDIENCE" or "gitlab-oidc:AUDIENCE"
+        ~/.config/mcpipe/config.toml:8: unknown key 'bearer_token' in [servers.keys]; did you mean 'bearer'?
+        ~/.config/mcpipe/config.toml:9: unknown key 'tokens' in [servers.keys]
+        ~/.config/mcpipe/config.toml:10: 'headers' in [servers.keys] is invalid: '${MY-TOKEN:-…}' is not a reference; use ${VAR}, ${VAR:-default}, ${keychain:NAME} or ${command:LINE}
+        ~/.config/mcpipe/config.toml:11: unknown key 'client_secrets' in [servers.keys.auth]; did you mean 'client_secret'?
+    "#]].assert_eq(&sandbox.mcpipe(["config", "get", "keys"]).run().snapshot());
+    expect![[r#"
+        exit: 0
+        --- stdout
+        command\ttrue\t~/.config/mcpipe/config.toml:2
+        args\t--config [redacted] 'Server=h;User Id=u;Password=[redacted]' '{"apiKey":"${KEY}"}'\t~/.config/mcpipe/config.toml:3
+        --- stderr
+        ~/.config/mcpipe/config.toml:3: the variable KEY is not set; 'args' in [servers.arguments] refers to it
+    "#]].assert_eq(&sandbox.mcpipe(["config", "get", "arguments"]).run().snapshot());
+    expect![[r#"
+        exit: 0
+        --- stdout
+        command\tnpx -y srv --api-key [redacted]\t~/.config/mcpipe/config.toml:13
+        --- stderr
+        ~/.config/mcpipe/config.toml:13: program 'npx -y srv --api-key …' not found in PATH
+    "#]]
+    .assert_eq(&sandbox.mcpipe(["config", "get", "line"]).run().snapshot());
+    expect![[r#"
+        exit: 5
+        --- stderr
+        mcpipe: error: cannot start 'npx -y srv --api-key …'
+          No such file or directory (os error 2)
+        hint: write it without quotes: -- npx -y srv --api-key …; in a configuration: command = "npx", args = ["-y", "srv", "--api-key", "…"]
+    "#]].assert_eq(&sandbox.mcpipe(["list", "line"]).run().snapshot());
+}

@@ -570,3 +570,28 @@ fn importing_two_thousand_servers_takes_seconds() {
     let text = std::fs::read_to_string(user_file(&sandbox)).unwrap();
     assert_eq!(text.matches("[servers.s").count(), 2000);
 }
+
+/// What an argument holds in JSON or in a connection string is shown, since it may act there, and reported.
+#[test]
+fn a_secret_inside_of_an_argument_is_reported() {
+    let sandbox = Sandbox::new();
+    let file = r#"{"mcpServers": {"s": {"command": "true", "args": ["{\"apiKey\":\"s3cret\"}", "Server=h;Password=s3cret"]},
+        "t": {"command": "true", "args": ["{\"apiKey\":\"${KEY}\"}"]}}}"#;
+    sandbox.file("mcp.json", file);
+    expect![[r#"
+        exit: 0
+        --- stdout
+        [ROOT]/work/mcp.json
+
+          s   new
+            runs  true '{"apiKey":"s3cret"}' 'Server=h;Password=s3cret'
+            may be a secret: args[0] is stored as plain text
+            may be a secret: args[1] is stored as plain text
+
+          t   new
+            runs  true '{"apiKey":"${KEY}"}'
+        --- stderr
+        nothing was written; use --yes to write 2 servers to ~/.config/mcpipe/config.toml
+    "#]]
+    .assert_eq(&sandbox.mcpipe(["config", "import", "mcp.json", "--dry-run"]).run().snapshot());
+}

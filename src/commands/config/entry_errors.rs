@@ -16,6 +16,7 @@ use crate::env::missing_program::missing_program_hint;
 use crate::env::programs::{is_path, is_program};
 use crate::env::{self, Environment, is_same_variable};
 use crate::target::{self, bundle};
+use crate::util::quoting::without_secret;
 
 /// What prevents an entry from being used whose file is trusted and has no errors: missing variables, programs and
 /// files, and what a connection would report before it connects.
@@ -49,14 +50,14 @@ pub(super) fn missing_files_and_programs(
             let path = Path::new(&program.value);
             // A bundle is not executed itself; whether it can be used is checked with the target.
             if !is_program(path) && !bundle::is_bundle(path) {
-                let not_executable = fault(format!("'{}' is not executable", program.value));
+                let not_executable = fault(format!("'{}' is not executable", without_secret(None, &program.value)));
                 faults.push(match split_command(&program.value, Path::new("")) {
                     Some(_) => not_executable.hint(missing_program_hint(&program.value, &settings.args)),
                     None => not_executable,
                 });
             }
         } else if child_environment(settings, environment).find_program(&program.value).is_none() {
-            let message = format!("program '{}' not found in PATH", program.value);
+            let message = format!("program '{}' not found in PATH", without_secret(None, &program.value));
             faults.push(fault(message).hint(missing_program_hint(&program.value, &settings.args)));
         }
     }

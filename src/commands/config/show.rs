@@ -11,6 +11,7 @@ use serde_json::{Map, Value as Json, json};
 use super::context::ConfigContext;
 use super::entry_errors;
 use super::report::{ConfigReport, ReportBody};
+use crate::config::bearer::BearerSource;
 use crate::config::file::tree::{ConfigMember, ConfigNode, ConfigValue};
 use crate::config::keys;
 use crate::config::keys::{AUTH_KEYS, ConfigKey, KeyType, SERVER_KEYS};
@@ -113,7 +114,7 @@ fn transport_and_target(server: &ConfiguredServer) -> Option<(&'static str, Stri
     }
     let program = text("command")?;
     let args = server.entry.get("args").map(|member| list_texts(&member.value)).unwrap_or_default();
-    let mut words = vec![program.to_owned()];
+    let mut words = vec![redact::redact_value(program, "command", Sensitivity::Plain, None).text];
     words.extend(redact::redact_arguments(&args, None).into_iter().map(|shown| shown.text));
     Some((TransportKind::Stdio.as_str(), display_command_line(&words)))
 }
@@ -278,18 +279,30 @@ fn value_row(
     environment: Option<&Environment>,
     origin: ValueOrigin,
 ) -> ValueRow {
-    let care = if member.key == "client_secret" { Sensitivity::Secret } else { Sensitivity::Plain };
+    let known = keys::find_key(keys, &member.key);
+    // What somebody wrote under a key that does not exist may be anything.
+    let care = match (known, member.key.as_str(), member.value.as_str()) {
+        (None, ..) => Sensitivity::MaybeSecret,
+        (_, "client_secret", _) => Sensitivity::Secret,
+        // It may be the token itself.
+        (_, "bearer", Some(text)) if BearerSource::parse(text).is_err() => Sensitivity::Secret,
+        _ => Sensitivity::Plain,
+    };
     match &member.value.value {
         ConfigValue::String(text) => {
             let mut shown = redact::redact_value(text, &member.key, care, environment);
-            let path = keys::find_key(keys, &member.key).is_some_and(|key| key.key_type == KeyType::Path);
+            let path = known.is_some_and(|key| key.key_type == KeyType::Path);
             if let Some(environment) = environment.filter(|_| path && !shown.text.contains("${")) {
                 shown.text = environment.abbreviate_home(&resolve_path(environment, &server.source, &shown.text));
             }
             text_row(key, shown, origin)
         }
         ConfigValue::Array(_) => {
-            let all = redact::redact_arguments(&list_texts(&member.value), environment);
+            let texts = list_texts(&member.value);
+            let all = match known {
+                Some(_) => redact::redact_arguments(&texts, environment),
+                None => texts.iter().map(|text| redact::redact_value(text, &member.key, care, environment)).collect(),
+            };
             let words: Vec<String> = all.iter().map(|shown| shown.text.clone()).collect();
             let hidden = all.iter().any(|shown| shown.has_redactions);
             ValueRow { key, text: display_command_line(&words), json: json!(words), is_redacted: hidden, origin }

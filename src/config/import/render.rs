@@ -5,7 +5,7 @@ use toml_edit::{Array, DocumentMut, Formatted, InlineTable, Item, Table, Value a
 use super::ImportedServer;
 use super::secrets::{redact_at, redact_setting};
 use crate::config::file::tree::{ConfigNode, ConfigValue};
-use crate::config::redact::redact_url;
+use crate::config::redact;
 
 /// A line of TOML longer than this is split into a table of its own.
 const MAX_LINE_WIDTH: usize = 100;
@@ -115,7 +115,7 @@ impl ImportedServer {
                 })),
                 key => {
                     let shown = match member.value.as_str() {
-                        Some(text) => Some(Toml::from(redact_url(text).text)),
+                        Some(text) => Some(Toml::from(redact::redact_setting(text, key).text)),
                         None => toml_value(&member.value),
                     };
                     lines.extend(shown.map(|value| format!("{key} = {}", value.to_string().trim())));

@@ -2,6 +2,7 @@
 
 use super::variables::to_variable_name;
 use crate::config::file::tree::{ConfigNode, ConfigValue};
+use crate::config::redact;
 use crate::config::redact::{Sensitivity, is_clearly_not_secret, redact_arguments, redact_url, redact_value};
 use crate::config::value::expand::is_literal;
 use crate::secret::{REDACTED, Secret};
@@ -113,7 +114,7 @@ pub fn redact_at(text: &str, place: &str, findings: &[FoundSecret]) -> String {
     }
     here.retain(|finding| finding.reference.is_none() && finding.is_harmless());
     let known = here.iter().fold(text.to_owned(), |text, finding| finding.redact_in(text));
-    let shown = redact_url(&known).text;
+    let shown = redact::redact_setting(&known, place).text;
     let effective = |text: &str| text.replace(REDACTED, "").replace(is_harmless, "");
     if effective(&shown) == effective(&known) { shown } else { known }
 }
@@ -243,7 +244,9 @@ fn possible_secrets(server: &ConfigNode) -> Vec<FoundSecret> {
                     }
                 }
             }
-            ConfigValue::String(text) if redact_url(text).has_redactions => add(member.key.clone(), &member.key, text),
+            ConfigValue::String(text) if redact_value(text, &member.key, Sensitivity::Plain, None).has_redactions => {
+                add(member.key.clone(), &member.key, text);
+            }
             _ => {}
         }
     }

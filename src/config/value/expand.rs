@@ -7,7 +7,7 @@
 
 use super::secrets::{SecretError, SecretReference};
 use crate::env::{Environment, is_same_variable};
-use crate::util::quoting::split;
+use crate::util::quoting::{HIDDEN, split};
 
 /// Where `${VAR}` gets its value: first from an entry's own variables, then from the environment.
 #[derive(Clone, Copy, Debug)]
@@ -40,7 +40,7 @@ pub enum ExpandError {
     Unclosed,
     /// Defaults within defaults.
     TooDeep,
-    /// None of the supported forms.
+    /// None of the supported forms; without the default, which may be a secret.
     UnknownForm(String),
     /// The text after `keychain:` cannot be the name of a secret.
     InvalidSecretName(String),
@@ -163,7 +163,7 @@ fn parse_reference(inner: &str) -> Result<TemplatePart<'_>, ExpandError> {
     if is_variable_name(name) {
         Ok(TemplatePart::Variable(name, default))
     } else {
-        Err(ExpandError::UnknownForm(inner.to_owned()))
+        Err(ExpandError::UnknownForm(default.map_or_else(|| name.to_owned(), |_| format!("{name}:-{HIDDEN}"))))
     }
 }
 
@@ -329,6 +329,7 @@ mod tests {
             assert_eq!(expand_text(&format!("${{command:{line}}}")), Err(ExpandError::InvalidCommand), "{line}");
         }
         assert_eq!(expand_text("${command:a {b}"), Err(ExpandError::Unclosed));
+        assert_eq!(expand_text("${A-B:-s3cret}"), Err(ExpandError::UnknownForm("A-B:-…".into())));
         for form in ["", "1A", "input:x", "env:A", "A:x", "A-x", "A b", "Keychain:x"] {
             assert_eq!(expand_text(&format!("${{{form}}}")), Err(ExpandError::UnknownForm(form.into())), "{form}");
         }
