@@ -4,6 +4,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use percent_encoding::percent_decode_str;
+use serde_json::Value;
 use url::Url;
 
 use crate::commands::context::Context;
@@ -61,7 +62,11 @@ impl Context {
             match named.take() {
                 // Unless the option has no value.
                 Some(name) if !arg.starts_with("--") => self.redact_named(name, arg),
-                _ => self.redact_in_argument(arg),
+                _ => {
+                    self.redact_in_argument(arg);
+                    // `Server=h;Password=s3cret`
+                    arg.split([';', ',']).skip(1).for_each(|pair| self.redact_in_argument(pair.trim_start()));
+                }
             }
             named = Some(arg.as_str()).filter(|arg| arg.starts_with('-') && is_secret_name(arg));
         }
@@ -71,6 +76,9 @@ impl Context {
         // An option may contain a pair: `--env=API_KEY=value`, `--header=X-Api-Key: value`.
         let mut rest = arg;
         while let Some((name, value)) = rest.split_once(['=', ':']) {
+            if let Some(json) = serde_json::from_str(rest).ok().filter(|_| rest.starts_with(['{', '['])) {
+                return self.redact_in_json("", &json);
+            }
             if !name.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '+')) {
                 return;
             }
@@ -81,6 +89,16 @@ impl Context {
                 return Url::parse(rest).into_iter().for_each(|url| self.redact_in_any_url(url));
             }
             rest = value.trim_start();
+        }
+    }
+
+    /// The strings under names of secrets.
+    fn redact_in_json(&self, name: &str, value: &Value) {
+        match value {
+            Value::String(text) if is_secret_name(name) => self.redact_named(name, text),
+            Value::Array(items) => items.iter().for_each(|item| self.redact_in_json(name, item)),
+            Value::Object(members) => members.iter().for_each(|(name, value)| self.redact_in_json(name, value)),
+            _ => {}
         }
     }
 
@@ -135,11 +153,11 @@ impl Context {
             self.redact_text(&STANDARD.encode(format!("{user}:{}", password.unwrap_or_default())));
         }
         for pair in url.query().into_iter().flat_map(|query| query.split('&')) {
-            if let Some((name, value)) = pair.split_once('=')
-                && is_secret_parameter(name)
-            {
+            let Some((name, value)) = pair.split_once('=') else { continue };
+            let (name, decoded) = (percent_decoded(name), percent_decoded(value));
+            if is_secret_parameter(&name) || (looks_secret(&name) && !is_clearly_not_secret(&decoded)) {
                 self.redact_text(value);
-                self.redact_text(&percent_decoded(value));
+                self.redact_text(&decoded);
             }
         }
     }

@@ -103,6 +103,15 @@ fn what_is_secret_in_a_url_is_not_shown() {
 }
 
 #[test]
+fn what_looks_secret_in_a_url_is_not_shown_either() {
+    let (sandbox, server) = (Sandbox::new(), parrot(500));
+    let url = server.url("/mcp?Key=k3y-of-ada&pw%64=pwd-of-ada-1&auth=auth-of-ada-1&keyword=weather&key=abcdef");
+    let run = sandbox.mcpipe(["list", &url, "--retries", "0"]).run();
+    shows_no_secret(&run, &["k3y-of-ada", "pwd-of-ada-1", "auth-of-ada-1", "abcdef"]);
+    run.stderr_contains("keyword=weather");
+}
+
+#[test]
 fn a_redirect_does_not_bring_the_key_of_the_url_into_the_message() {
     let sandbox = Sandbox::new();
     let server = HttpServer::start(|request: &Request| {
