@@ -145,7 +145,7 @@ fn what_the_server_prints_on_stderr_is_in_the_log() {
     let server = StdioServer::start({
         let mcp = std::sync::Arc::new(Mcp::modern());
         move |process, event| match event {
-            ProcessEvent::Started => process.write_stderr("listening\n"),
+            ProcessEvent::Started => process.write_stderr("listening with s3cret-1, s3cret-2 and s3cret-3\n"),
             ProcessEvent::Line(line) => {
                 let message = serde_json::from_str(&line).unwrap();
                 crate::support::mcp::play_actions(&mcp, process, mcp.handle(&message));
@@ -155,13 +155,21 @@ fn what_the_server_prints_on_stderr_is_in_the_log() {
         }
     });
     let sessions = Sessions::new();
-    sessions.start(&server.target());
+    let json = r#"{"list": [{"apiKey": "s3cret-2"}]}"#;
+    let words = [server.words(), vec!["--config".to_owned(), json.to_owned(), "A=b;Password=s3cret-3".to_owned()]];
+    sessions.sandbox.config(&format!(
+        "[servers.relay]\ncommand = {:?}\nargs = {:?}\nenv = {{ API_KEY = \"s3cret-1\" }}\n",
+        words[0][0],
+        &words.concat()[1..]
+    ));
+    sessions.start("relay");
     let end = Instant::now() + Duration::from_secs(10);
-    while sessions.run(&["session", "logs", "relay"]).stdout() != "listening\n" {
+    let line = "listening with [redacted], [redacted] and [redacted]";
+    while sessions.run(&["session", "logs", "relay"]).stdout() != format!("{line}\n") {
         assert!(Instant::now() < end, "{:?}", sessions.run(&["session", "logs", "relay"]));
     }
     let json = sessions.run(&["session", "logs", "relay", "--json"]).json();
-    assert_eq!(json, json!({"name": "relay", "lines": ["listening"]}));
+    assert_eq!(json, json!({"name": "relay", "lines": [line]}));
     sessions.stop_all();
 }
 

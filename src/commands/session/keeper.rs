@@ -96,7 +96,7 @@ pub async fn run(context: &Context) -> Result<Exit> {
     // Away from the terminal, whose signals are not for the keeper.
     let _ = rustix::process::setsid();
     let files = SessionFiles::new(&input.dir, &input.id);
-    let log = LogFile::open(files.log());
+    let log = LogFile::open(files.log(), context.ui.clone());
     let keeper = match Keeper::new(context, input, log).await {
         Ok(keeper) => Arc::new(keeper),
         Err(failure) => return refuse(&files, &listener, &failure).await,

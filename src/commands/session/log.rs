@@ -4,8 +4,9 @@ use std::fs::{File, OpenOptions};
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
+use crate::output::Ui;
 use crate::transport::trace::{TraceEvent, TraceSink};
 use crate::util::lock::lock;
 
@@ -15,12 +16,17 @@ const MAX_LOG: u64 = 1 << 20;
 const KEPT_LOG: u64 = MAX_LOG / 2;
 
 /// A file with the newest lines.
-pub(super) struct LogFile(Mutex<Option<File>>);
+pub(super) struct LogFile {
+    file: Mutex<Option<File>>,
+    /// It knows the secrets that the lines must not show.
+    ui: Arc<Ui>,
+}
 
 impl LogFile {
     /// Opens the log. If that fails, nothing is logged.
-    pub(super) fn open(path: PathBuf) -> Self {
-        LogFile(Mutex::new(OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path).ok()))
+    pub(super) fn open(path: PathBuf, ui: Arc<Ui>) -> Self {
+        let file = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path);
+        LogFile { file: Mutex::new(file.ok()), ui }
     }
 }
 
@@ -31,9 +37,9 @@ impl TraceSink for LogFile {
             TraceEvent::Note(text) => format!("mcpipe: note: {text}\n"),
             _ => return,
         };
-        let mut file = lock(&self.0);
+        let mut file = lock(&self.file);
         let Some(log) = file.as_mut() else { return };
-        if append(log, line.as_bytes()).is_err() {
+        if append(log, self.ui.redacted(&line).as_bytes()).is_err() {
             *file = None;
         }
     }
