@@ -350,3 +350,27 @@ fn lock_needs_a_target() {
     let run = Sandbox::new().mcpipe(["lock"]).run();
     run.exits(2).stderr_contains("mcpipe: error: no target was given");
 }
+
+/// The file belongs into version control.
+#[test]
+fn a_command_line_is_locked_without_its_secrets() {
+    let server = with_tools(json!([tool("add", json!({}), json!([]))]));
+    let sandbox = Sandbox::new();
+    let target = format!("{} --token s3cret", server.target());
+    let text = || std::fs::read_to_string(sandbox.work().join("mcp.lock")).unwrap();
+    sandbox.mcpipe(["lock", &target]).run().exits(0);
+    let locked = text();
+    assert!(locked.contains("--token [redacted]\"") && !locked.contains("s3cret"), "{locked}");
+    sandbox.mcpipe(["lock", "--check", &target]).run().exits(0).hides("s3cret");
+    sandbox.mcpipe(["call", &target, "add", "--locked"]).run().exits(0);
+    let name = format!("{} --token [redacted]", server.target());
+    sandbox.mcpipe(["lock", "--check"]).run().exits(2).stderr_is(&format!(
+        "mcpipe: error: the secret of '{name}' is not in the lock file\n\
+         hint: name the servers: mcpipe lock --check TARGET\n"
+    ));
+    // A file of an older version is read, and loses the secret when it is written.
+    sandbox.file("mcp.lock", locked.replace("[redacted]", "s3cret"));
+    sandbox.mcpipe(["lock", "--check", &target]).run().exits(0).hides("s3cret");
+    sandbox.mcpipe(["lock", "--update", &target]).run().exits(0).hides("s3cret");
+    assert_eq!(text(), locked);
+}

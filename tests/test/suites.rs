@@ -707,6 +707,31 @@ fn a_suite_from_init_has_no_secret_and_names_the_options_that_it_needs() {
 }
 
 #[test]
+fn a_suite_from_init_has_no_secret_of_its_target() {
+    let (http, stdio) = (Mcp::legacy("2025-11-25").http(), Mcp::legacy("2025-11-25").stdio());
+    let with_key = http.url("/s/NjU4OWY3ZGUtNWYxMC00YzE5LWFi/mcp");
+    let with_user = http.url("/mcp").replace("http://", "http://u:s3cret@");
+    let with_option = format!("{} --token s3cret", stdio.target());
+    for (target, what, variable) in
+        [(with_key, "URL", "MCP_URL"), (with_user, "URL", "MCP_URL"), (with_option, "command line", "MCP_COMMAND")]
+    {
+        let sandbox = Sandbox::new();
+        let text = sandbox.mcpipe(["test", "--init", &target]).run().succeeds().stdout().to_owned();
+        let head: Vec<&str> = text.lines().skip(1).take(2).collect();
+        assert_eq!(
+            head,
+            [
+                format!("# The {what} has a secret, so it is not here: set the variable {variable} to it."),
+                format!("target = \"${{{variable}}}\""),
+            ]
+        );
+        assert!(!text.contains("s3cret") && !text.contains("NjU4"), "{text}");
+        sandbox.file("new.toml", &text);
+        sandbox.mcpipe(["test", "new.toml"]).env(variable, &target).run().exits(0).hides("s3cret");
+    }
+}
+
+#[test]
 fn the_schema_accepts_the_suites_of_these_tests() {
     let sandbox = Sandbox::new();
     let run = sandbox.mcpipe(["test", "--schema"]).run();

@@ -14,11 +14,14 @@ use self::file::{DEFAULT_LOCK_FILE, LockFile, file_option};
 use crate::cli::LockArgs;
 use crate::commands::context::{Context, Exit};
 use crate::config::LazyConfig;
+use crate::config::redact::redact_command;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::output::save::is_device;
 use crate::protocol::views::{ListItem, ListKind};
+use crate::secret::REDACTED;
 use crate::session::{CachePolicy, Session, SessionInfo};
 use crate::target::{Target, TargetWord, classify_word};
+use crate::transport::Endpoint;
 use crate::util::count::counted;
 
 /// Runs `lock`.
@@ -51,6 +54,13 @@ pub async fn run(context: &Context, args: LockArgs) -> Result<Exit> {
             return Err(Failure::new(ErrorKind::Usage, "no target was given")
                 .hint("name the servers: mcpipe lock TARGET; or update those in the file: mcpipe lock --update"));
         }
+        if let Some(name) = lock.servers.keys().find(|name| name.contains(REDACTED)) {
+            return Err(Failure::new(ErrorKind::Usage, format!("the secret of '{name}' is not in the lock file"))
+                .hint(format!(
+                    "name the servers: mcpipe lock {} TARGET",
+                    if args.check { "--check" } else { "--update" }
+                )));
+        }
         lock.servers.keys().map(|name| locked_target(context, name)).collect()
     } else {
         args.targets.iter().map(|word| (vec![word.clone()], Vec::new())).collect()
@@ -60,17 +70,19 @@ pub async fn run(context: &Context, args: LockArgs) -> Result<Exit> {
     let mut changed = Vec::new();
     for (words, command) in targets {
         let (target, now) = observe(context, &args, &words, &command, is_one_of_several).await?;
-        let name = target.name.clone();
+        let name = locked_name(&target);
         if compares {
-            let before = match lock.servers.get(&name) {
+            let before = match locked_server(&lock, &target) {
                 Some(before) => before.clone(),
                 None if args.update => Value::Object(Map::new()),
                 None => return Err(not_locked(ErrorKind::Config, path, &target)),
             };
             let changes = server_changes(&before, &now);
-            changed.extend((!changes.is_empty()).then_some(target));
+            changed.extend((!changes.is_empty()).then(|| target.clone()));
             all.push(ServerChanges { server: name.clone(), changes });
         }
+        // In the file of an older version it has its secrets.
+        lock.servers.remove(&target.name);
         lock.servers.insert(name, now);
     }
     if compares {
@@ -99,6 +111,20 @@ pub async fn run(context: &Context, args: LockArgs) -> Result<Exit> {
         .hint(format!("to accept what changed: {}", update_command(path, &changed.iter().collect::<Vec<_>>()))))
 }
 
+/// The name of a server in a lock file: the target, of a command line without secrets, as URLs are named.
+fn locked_name(target: &Target) -> String {
+    match &target.endpoint {
+        Endpoint::Stdio(_) if !target.is_configured => redact_command(&target.name).text,
+        _ => target.name.clone(),
+    }
+}
+
+/// What a lock file has of a server.
+#[must_use]
+pub fn locked_server<'a>(lock: &'a LockFile, target: &Target) -> Option<&'a Value> {
+    lock.servers.get(&locked_name(target)).or_else(|| lock.servers.get(&target.name))
+}
+
 /// The words of the target, or its command line, for the name of a server in a lock file. A program that was given
 /// after `--` is there under its name alone.
 fn locked_target(context: &Context, name: &str) -> (Vec<String>, Vec<String>) {
@@ -113,7 +139,7 @@ fn locked_target(context: &Context, name: &str) -> (Vec<String>, Vec<String>) {
 /// A server without an entry in the lock file.
 #[must_use]
 pub fn not_locked(kind: ErrorKind, path: &Path, target: &Target) -> Failure {
-    Failure::new(kind, format!("the lock file '{}' has no server '{}'", path.display(), target.name))
+    Failure::new(kind, format!("the lock file '{}' has no server '{}'", path.display(), locked_name(target)))
         .hint(format!("add it: {}", target.command_line("lock", file_option(path).strip_prefix(' ').as_slice())))
 }
 
@@ -146,7 +172,7 @@ async fn observe(
         // Querying all servers of the file starts no session for each of them.
         target.keep_alive = None;
     }
-    let name = target.name.clone();
+    let name = locked_name(&target);
     let progress = context.progress(&format!("querying {name}"));
     let session = context.listing_session(target.clone(), Some(progress.clone()))?;
     let look = async |session: &Session| {

@@ -9,16 +9,19 @@ use crate::commands::call::tool_call::{CallContext, RawArguments};
 use crate::commands::context::Context;
 use crate::commands::test::suite_keys::LIST_WORDS;
 use crate::commands::tools::{SchemaUse, ToolCache};
+use crate::config::redact::{redact_command, redact_setting};
 use crate::error::{ErrorKind, Result};
 use crate::protocol::views::{ListItem, ListKind};
 use crate::schema::example_values;
 use crate::session::{CachePolicy, Session};
-use crate::target::Target;
+use crate::target::{Target, TargetName};
 use crate::transport::Endpoint;
 use crate::transport::http::redacted_url;
 
 /// The variable with a URL that has a secret.
 const URL_VARIABLE: &str = "MCP_URL";
+/// The variable with a command line that has one.
+const COMMAND_VARIABLE: &str = "MCP_COMMAND";
 
 /// The text of a suite for a server: its lists, and a call of each tool that says that it is read-only. Those are
 /// called to see whether they succeed.
@@ -50,8 +53,8 @@ pub(super) async fn suite_text(context: &Context, target: Target) -> Result<Stri
     Ok(text)
 }
 
-/// How the suite begins: what it is, and its server. Secrets in a URL stay out of the file, and so do the target
-/// options.
+/// How the suite begins: what it is, and its server. Secrets in a URL or a command line stay out of the file, and so do
+/// the target options.
 fn suite_header(target: &Target) -> String {
     let mut text = "# Written by `mcpipe test --init`. `mcpipe man suite.5` describes every key; `mcpipe test --schema` is for editors.\n"
         .to_owned();
@@ -60,15 +63,18 @@ fn suite_header(target: &Target) -> String {
     if command != without_options {
         text += &format!("# Run it with the same options: {command}\n");
     }
-    let has_secret = match &target.endpoint {
+    let secret_in = match &target.endpoint {
+        _ if target.is_configured => None,
         Endpoint::Http(endpoint) | Endpoint::WebSocket(endpoint) => {
-            redacted_url(&endpoint.url) != endpoint.url.as_str()
+            let has_secret = redacted_url(&endpoint.url) != endpoint.url.as_str() || is_typed_with_secret(target);
+            has_secret.then_some(("URL", URL_VARIABLE))
         }
-        Endpoint::Stdio(_) | Endpoint::Unix(_) | Endpoint::Replay(_) => false,
+        Endpoint::Stdio(_) => redact_command(&target.name).has_redactions.then_some(("command line", COMMAND_VARIABLE)),
+        Endpoint::Unix(_) | Endpoint::Replay(_) => None,
     };
-    if has_secret && !target.is_configured {
+    if let Some((what, variable)) = secret_in {
         text += &format!(
-            "# The URL has a secret, so it is not here: set the variable {URL_VARIABLE} to it.\ntarget = \"${{{URL_VARIABLE}}}\"\n"
+            "# The {what} has a secret, so it is not here: set the variable {variable} to it.\ntarget = \"${{{variable}}}\"\n"
         );
     } else {
         // As a target, a single word would be the name of a configured server.
@@ -76,6 +82,14 @@ fn suite_header(target: &Target) -> String {
         text += &format!("{key} = {}\n", toml_string(&target.name));
     }
     text
+}
+
+/// Whether the URL has a user, which is sent as a header, or a key in its path.
+fn is_typed_with_secret(target: &Target) -> bool {
+    match target.reference.as_ref().map(|reference| &reference.name) {
+        Some(TargetName::Url(url)) => redact_setting(url, "url").has_redactions,
+        _ => false,
+    }
 }
 
 /// A test for each tool that says that it is read-only, and for which arguments can be made up.
