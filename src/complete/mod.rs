@@ -60,6 +60,9 @@ enum CandidateKind {
     Method,
     /// A command with a manual page.
     ManPage,
+    /// A server, or a suite.
+    ServerOrFile,
+    File,
     /// `@FILE`.
     AtFile,
     /// A word of a command line, after `--` only.
@@ -81,14 +84,16 @@ fn candidate_kind(command: &str, arg: &str) -> Option<CandidateKind> {
         ("config secret remove", "name") => CandidateKind::Secret,
         ("config secret set", "name") => CandidateKind::ReferencedSecret,
         ("config import", "from") => CandidateKind::Client,
+        ("test", "targets") => CandidateKind::ServerOrFile,
+        ("replay", "file") => CandidateKind::File,
         ("request", "words") => CandidateKind::Method,
         ("man", "command") => CandidateKind::ManPage,
         // A new server has a new name.
         ("config add", "name" | "target" | "command") => CandidateKind::CommandWord,
         ("config add", _) => return None,
-        (_, "target")
-        | ("test", "targets")
-        | ("config get" | "config remove" | "config rename" | "config check", "name") => CandidateKind::Server,
+        (_, "target") | ("config get" | "config remove" | "config rename" | "config check", "name") => {
+            CandidateKind::Server
+        }
         (_, "command") => CandidateKind::CommandWord,
         _ => return None,
     })
@@ -161,6 +166,8 @@ fn known_candidates(typed: &PartialCommandLine, what: CandidateKind, current: &s
         CandidateKind::Client => known.clients(current),
         CandidateKind::Method => candidates::methods(),
         CandidateKind::ManPage => candidates::man_pages(typed, current),
+        CandidateKind::ServerOrFile => known.servers().into_iter().chain(files::path_candidates("", current)).collect(),
+        CandidateKind::File => files::path_candidates("", current),
         CandidateKind::AtFile => files::path_candidates("@", current),
         CandidateKind::CommandWord => Vec::new(),
     }

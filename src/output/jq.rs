@@ -20,8 +20,19 @@ type JqData = JustLut<Val>;
 /// The number of characters of a filter's error message that are shown.
 const MAX_ERROR_LENGTH: usize = 200;
 
-/// Functions of jq that the library does not define.
+/// Functions of jq that the library does not define; and `del` and `delpaths`, which keep the order of members here, and
+/// ignore what is absent.
 const DEFINITIONS: &str = r#"
+def _remove($path): $path[0] as $key | ($path | length == 1) as $is_last |
+  if $path == [] then null
+  elif isobject then
+    if has($key) | not then . elif $is_last then with_entries(select(.key != $key)) else .[$key] |= _remove($path[1:]) end
+  elif isarray and ($key | isnumber) and ($key >= length or $key < -length) then .
+  elif . == null then .
+  elif $is_last then .[$key] |= empty
+  else .[$key] |= _remove($path[1:]) end;
+def delpaths($paths): reduce ($paths | sort | reverse[]) as $path (.; _remove($path));
+def del(f): delpaths([path(f)]);
 def _cells(text; separator):
   [.[] | if isstring then text elif . == null then "" elif isarray or isobject
     then error("\(type) cannot be formatted as a row") elif isnumber and . == floor and fabs < 1e17 then floor | tostring else tostring end] | join(separator);
@@ -181,6 +192,23 @@ mod tests {
         assert_eq!(run("@tsv", row), "1\ta\"b\t\ttrue\tt\\tn\\n\\\\\n");
         assert_eq!(run("[.[] / 2] | @csv", "[4, 3, 0]"), "2,1.5,0\n");
         assert!(run("@csv", "[[]]").contains("array cannot be formatted"));
+    }
+
+    #[test]
+    fn what_is_deleted_leaves_the_rest_in_order() {
+        let object = r#"{"a":1,"b":{"x":[1,2,3],"y":1},"c":null}"#;
+        for (filter, rest) in [
+            ("del(.a)", r#"{"b":{"x":[1,2,3],"y":1},"c":null}"#),
+            ("del(.c, .b.x[0, -1])", r#"{"a":1,"b":{"x":[2],"y":1}}"#),
+            ("del(.b.x[1:])", r#"{"a":1,"b":{"x":[1],"y":1},"c":null}"#),
+            ("del(.no.such, .b.x[7], .c.d)", object),
+            ("del(.. | .x?, .y?)", r#"{"a":1,"b":{},"c":null}"#),
+            ("delpaths([[\"b\",\"x\",0],[\"b\",\"y\"]])", r#"{"a":1,"b":{"x":[2,3]},"c":null}"#),
+            ("del(.)", "null"),
+        ] {
+            assert_eq!(run(filter, object), format!("{rest}\n"), "{filter}");
+        }
+        assert_eq!(run("del(.[] | select(. == 2))", "[1,2,2,3]"), "[1,3]\n");
     }
 
     #[test]

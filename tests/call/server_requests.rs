@@ -242,8 +242,15 @@ fn eli_02_undeclared_requests_are_refused_in_the_protocols_way() {
         ),
     ] {
         let server = legacy("2025-11-25", method, params).stdio();
-        call(&server, words).exits(1);
+        let run = call(&server, words);
+        run.exits(1);
         assert_eq!(answer(&server), format!(r#"{{"jsonrpc":"2.0","id":"q","error":{expected}}}"#));
+        // Else only the server would say why its tool fails.
+        let says =
+            run.stderr().contains(&format!("warning: the server needs input ({method}), which mcpipe did not offer"));
+        let needs_input =
+            expected.contains("-32601") && matches!(method, "elicitation/create" | "sampling/createMessage");
+        assert_eq!(says, needs_input, "{method}: {run:?}");
     }
 }
 

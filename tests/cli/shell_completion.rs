@@ -325,6 +325,8 @@ fn secrets_tasks_clients_pages_and_files_are_offered_where_they_belong() {
     assert_eq!(candidates(&sandbox, &["config", "import", "c"]), ["claude-code", "claude-desktop", "cursor", "codex"]);
     assert_eq!(candidates(&sandbox, &["config", "import", "./m"]), ["./my servers.json"]);
     assert_eq!(candidates(&sandbox, &["config", "import", "my"]), ["my servers.json"]);
+    assert_eq!(candidates(&sandbox, &["test", "l"]), ["linear", "letter.txt"]);
+    assert_eq!(candidates(&sandbox, &["replay", "deep/l"]), ["deep/letter.txt"]);
     for word in ["text=@", "text:=@", "@"] {
         let words = ["call", "https://a.invalid/mcp", "echo"];
         let word = |rest: &str| format!("{word}{rest}");

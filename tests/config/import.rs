@@ -147,7 +147,7 @@ fn every_entry_of_the_example_files_connects() {
         let (names, variables) = point_to_scripted_servers(&sandbox, &program.words(), &urls);
         assert!(!names.is_empty(), "{client}");
         for name in names {
-            let run = sandbox.mcpipe(["list", &name]);
+            let run = sandbox.mcpipe(["list", &name, "--no-session"]);
             let run = variables.iter().filter(|name| *name != "HOME").fold(run, |run, name| run.env(name, "value"));
             let run = run.run();
             assert!(run.code() == 0 && run.stdout().contains("echo"), "{client} {name}: {run:?}");

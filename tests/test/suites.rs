@@ -371,13 +371,16 @@ read = "demo://hello"
 name = "both"
 matches = "("
 list = "tols"
+[[test]]
+prompt = "triage"
+args = { issue = 3 }
 "#,
         &[],
     );
     expect![[r#"
         exit: 3
         --- stderr
-        mcpipe: error: suite.toml has 8 errors
+        mcpipe: error: suite.toml has 9 errors
           suite.toml:2: unknown key 'timeot' in the suite; did you mean 'timeout'?
           suite.toml:4: unknown key 'nam' in [[test]]; did you mean 'name'?
           suite.toml:6: 'args' must be a table, not a whole number
@@ -386,6 +389,7 @@ list = "tols"
           suite.toml:13: 'fails' must be one of failed, usage, auth, unreachable, timeout, protocol, refused, not 'never'
           suite.toml:17: the test has both 'call' and 'read'
           suite.toml:21: 'list' must be one of tools, resources, templates, prompts, not 'tols'
+          suite.toml:24: 'issue' must be a string, as every argument of a prompt
     "#]].assert_eq(&shown(&run, &server));
     let syntax = run_suite(&server, "[[test]\n", &[]);
     syntax.exits(3).stderr_contains("suite.toml:2:").stderr_contains(": this is not TOML\n");
@@ -465,8 +469,8 @@ fn snapshots_are_written_and_compared() {
         --- stdout
         suite.toml\tFAIL\tsays: it\t-
               suite.toml:6: the result differs from suite.snapshots/says--it.json; accept it with --update
-                -       "text": "one"
-                +       "text": "two"
+                -       "text": "one",
+                +       "text": "two",
               to repeat it: mcpipe call 'SERVER' echo --args '{"text":"two"}'
         --- stderr
         1 failed
@@ -475,6 +479,35 @@ fn snapshots_are_written_and_compared() {
     .assert_eq(&shown(&changed, &server));
     suite_in(&sandbox, &server, &suite("two"), &["--update"]).exits(0);
     suite_in(&sandbox, &server, &suite("two"), &[]).exits(0);
+}
+
+#[test]
+fn snapshots_are_equal_whatever_the_order_of_members() {
+    let sandbox = Sandbox::new();
+    let server = Mcp::legacy("2025-11-25")
+        .on("tools/call", |call| {
+            let text = call.argument("text");
+            call.result(serde_json::from_str(text.as_str().unwrap()).unwrap())
+        })
+        .stdio();
+    let run = |structured: &str, more: &str, words: &[&str]| {
+        let text = format!("{{\"content\":[],\"structuredContent\":{structured}}}");
+        let suite =
+            format!("[[test]]\nname = \"x\"\ncall = \"echo\"\nargs = {{ text = '{text}' }}\nsnapshot = true\n{more}");
+        suite_in(&sandbox, &server, &suite, words)
+    };
+    run(r#"{"id":1,"b":{"x":1,"y":2},"c":1.0}"#, "", &["--update"]).exits(0);
+    run(r#"{"c":1.0,"b":{"y":2,"x":1},"id":1}"#, "", &[]).exits(0);
+    run(r#"{"c":1.0,"b":{"y":3,"x":1},"id":1}"#, "", &[])
+        .exits(9)
+        .stdout_contains("accept it with --update\n        -       \"y\": 2\n        +       \"y\": 3\n");
+    // A path that becomes volatile later is left out of what is stored too.
+    let volatile = "volatile = ['.structuredContent.id']\n";
+    run(r#"{"id":7,"b":{"x":1,"y":2},"c":1.0}"#, volatile, &[]).exits(0);
+    run(r#"{"id":7,"b":{"x":1,"y":2},"c":1.0}"#, volatile, &["--update"]).exits(0);
+    let stored = std::fs::read_to_string(sandbox.work().join("suite.snapshots/x.json")).unwrap();
+    let members: Vec<_> = stored.lines().filter(|line| line.starts_with("    \"")).collect();
+    assert_eq!(members, ["    \"b\": {", "    \"c\": 1.0"]);
 }
 
 #[test]

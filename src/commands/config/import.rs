@@ -47,6 +47,7 @@ pub(super) fn import(context: &mut ConfigContext<'_>, args: &ConfigImportArgs) -
     if !args.only.is_empty() {
         plan.retain_named(&args.only)?;
     }
+    plan.assign_variable_names();
     let store = match args.secrets {
         ImportedSecretMode::Keychain => Some((context.open_store)(config.defaults.credential_store.as_deref())?),
         ImportedSecretMode::Keep | ImportedSecretMode::Variables => None,

@@ -276,6 +276,9 @@ impl SuiteReader<'_> {
         }
         let action = Self::action(action, subject)?;
         let args = self.table(node, "args");
+        if matches!(action, TestAction::Prompt(_)) {
+            self.check_prompt_arguments(node);
+        }
         let mut expectations = self.expectations(node);
         let fails = self.failure_class(node);
         let message = self.regex(node, "message");
@@ -332,6 +335,14 @@ impl SuiteReader<'_> {
             // An unknown word was reported with the types.
             _ => TestAction::List(LIST_WORDS.iter().find(|(word, _)| *word == subject)?.1),
         })
+    }
+
+    fn check_prompt_arguments(&mut self, node: &ConfigNode) {
+        let arguments = node.get("args").map(|member| member.value.members()).unwrap_or_default();
+        for argument in arguments.iter().filter(|argument| argument.value.as_str().is_none()) {
+            let message = format!("'{}' must be a string, as every argument of a prompt", argument.key);
+            self.fault(argument.value.offset, message);
+        }
     }
 
     fn table(&mut self, node: &ConfigNode, key: &str) -> Map<String, Value> {

@@ -42,6 +42,8 @@ use crate::util::bounded_read;
 use crate::util::duration::format_duration;
 use crate::util::quoting::quote;
 
+/// The style of a stored snapshot.
+const PLAIN: JsonStyle = JsonStyle { color: false, escape_unsafe: false };
 /// How many different lines of a snapshot are shown, on each side.
 const MAX_DIFFERENT_LINES: usize = 10;
 
@@ -335,7 +337,7 @@ impl SuiteSession {
                     Some(whole) => Ok(whole),
                     None => expect::first_output_text(&without_paths(&test.volatile), &mut document),
                 };
-                attempt.compare_snapshot(line, path, kept, options.update)?;
+                attempt.compare_snapshot(line, path, kept, &test.volatile, options.update)?;
             }
         }
         Ok(attempt)
@@ -379,6 +381,10 @@ impl SuiteSession {
             TestAction::Prompt(name) => {
                 let name = captures.fill_text(name);
                 let mut params = text_param("name", &name);
+                // What another test captured may be a number.
+                let text = |value: Value| if value.is_string() { value } else { Value::String(value.to_string()) };
+                let arguments: Map<String, Value> =
+                    arguments.into_iter().map(|(name, value)| (name, text(value))).collect();
                 params.insert("arguments".to_owned(), Value::Object(arguments));
                 let get = Operation::read_only(method::PROMPTS_GET, params);
                 session.request(&logged(get.with_mcp_name(&name).with_progress())).await
@@ -414,16 +420,21 @@ impl SuiteSession {
     }
 }
 
-/// The jq expression that deletes these paths. Like that of jq itself, it ignores what is absent: `del(.a.b)` of jaq
-/// fails without `.a`, and so does that of a position behind the end of an array.
+/// The jq expression that deletes these paths.
 fn without_paths(paths: &[String]) -> String {
-    let delete = |path: &String| {
-        format!(
-            "(. as $all | try del({path}) catch ($all | reduce ([path({path})] | sort | reverse)[] as $one \
-             (.; . as $rest | try delpaths([$one]) catch $rest)))"
-        )
+    format!("del({})", paths.join(", "))
+}
+
+/// A result or a stored snapshot as it is compared: without the volatile paths, and with the members in one order.
+fn comparable_text(text: &str, volatile: &[String]) -> Option<String> {
+    let mut document = JsonDocument::from(Cow::from(text));
+    let kept = match volatile {
+        [] => text.to_owned(),
+        paths => expect::first_output_text(&without_paths(paths), &mut document).ok()?,
     };
-    paths.iter().map(delete).collect::<Vec<_>>().join(" | ")
+    let mut value: Value = serde_json::from_str(&kept).ok()?;
+    value.sort_all_objects();
+    Some(pretty(&value.to_string(), PLAIN))
 }
 
 impl Attempt {
@@ -446,10 +457,11 @@ impl Attempt {
         line: usize,
         path: PathBuf,
         kept: std::result::Result<String, String>,
+        volatile: &[String],
         update: bool,
     ) -> Result<()> {
         let kept = match kept {
-            Ok(kept) => pretty(&kept, JsonStyle { color: false, escape_unsafe: false }) + "\n",
+            Ok(kept) => pretty(&kept, PLAIN) + "\n",
             Err(why) => {
                 self.problem(line, format!("cannot apply 'volatile': {why}"), Vec::new());
                 return Ok(());
@@ -478,8 +490,12 @@ impl Attempt {
                 self.problem(line, message, Vec::new());
             }
             Ok(stored) => {
-                let message = format!("the result differs from {}; accept it with --update", path.display());
-                self.problem(line, message, different_lines(&stored, &kept));
+                let both = comparable_text(&stored, volatile).zip(comparable_text(&kept, volatile));
+                let (before, now) = both.unwrap_or((stored, kept));
+                if before != now {
+                    let message = format!("the result differs from {}; accept it with --update", path.display());
+                    self.problem(line, message, different_lines(&before, &now));
+                }
             }
         }
         Ok(())

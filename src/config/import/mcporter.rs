@@ -5,7 +5,7 @@
 use super::client_file::{ClientFileReader, ImportedFile};
 use super::draft::ServerDraft;
 use super::variables::VariableSyntax;
-use crate::config::file::tree::{ConfigNode, ConfigValue};
+use crate::config::file::tree::{ConfigMember, ConfigNode, ConfigValue};
 
 pub(crate) fn read(reading: &ClientFileReader<'_>, out: &mut ImportedFile) {
     let mut around = reading.variable_context(VariableSyntax::Mcporter);
@@ -36,6 +36,7 @@ fn read_server(draft: &mut ServerDraft<'_>, entry: &ConfigNode) {
                 }
             }
             "protocol_version" => draft.read_protocol(member),
+            "lifecycle" => read_lifecycle(draft, member),
             "allowed_tools" => draft.read_tool_list("allow_tools", member),
             "blocked_tools" => draft.read_tool_list("deny_tools", member),
             "oauth_client_id" => draft.read_oauth_key("client_id", member),
@@ -53,6 +54,20 @@ fn read_server(draft: &mut ServerDraft<'_>, entry: &ConfigNode) {
             "auth" if member.value.as_str() == Some("oauth") => {}
             _ => draft.common_key(member),
         }
+    }
+}
+
+/// `"keep-alive"`, or an object with it as `mode` and perhaps a limit; `"ephemeral"` is what mcpipe does anyway.
+fn read_lifecycle(draft: &mut ServerDraft<'_>, member: &ConfigMember) {
+    let mode = member.value.get("mode").map_or(&member.value, |mode| &mode.value);
+    let idle = member.value.get("idleTimeoutMs").map(|idle| &idle.value.value);
+    match (mode.as_str(), idle) {
+        (Some("ephemeral"), _) => {}
+        (Some("keep-alive"), Some(ConfigValue::Integer(idle))) => {
+            draft.set_key("keep_alive", ConfigValue::String(format!("{idle}ms")));
+        }
+        (Some("keep-alive"), None) => draft.set_key("keep_alive", ConfigValue::String("10m".to_owned())),
+        _ => draft.ignore_key(&member.key),
     }
 }
 

@@ -184,7 +184,6 @@ pub fn plan_import(environment: &Environment, config: &Config, wish: &ImportOpti
     if plan.steps.is_empty() && plan.diagnostics.is_empty() && plan.read_failures.is_empty() {
         return Err(nothing_to_import(environment, &wish.source));
     }
-    plan.assign_variable_names();
     Ok(plan)
 }
 
@@ -287,9 +286,9 @@ impl ImportPlan {
     }
 
     /// Gives each secret a variable of its own, since two servers may both have an `API_KEY`.
-    fn assign_variable_names(&mut self) {
+    pub fn assign_variable_names(&mut self) {
         let mut known: Vec<(String, Secret)> = Vec::new();
-        for step in &mut self.steps {
+        for step in self.steps.iter_mut().filter(|step| step.action.changes_config()) {
             for finding in &mut step.server.secrets {
                 let secret = finding.secret();
                 let used = |name: &str| known.iter().any(|(other, held)| other == name && *held != secret);
@@ -310,7 +309,7 @@ impl ImportPlan {
         self.steps.iter().filter(|step| step.action.changes_config())
     }
 
-    /// Writes only the entries with these names, in mcpipe or in their file.
+    /// Keeps only the entries with these names, in mcpipe or in their file.
     ///
     /// # Errors
     /// [`ErrorKind::Usage`] naming the first that does not exist.
@@ -323,11 +322,7 @@ impl ImportPlan {
             let hint = near.map(|near| format!("did you mean '{near}'?"));
             return Err(hint.into_iter().fold(failure, Failure::hint));
         }
-        for step in &mut self.steps {
-            if step.action.changes_config() && !names.iter().any(|name| is(step, name)) {
-                step.action = ImportAction::Skip("it was not selected".to_owned());
-            }
-        }
+        self.steps.retain(|step| names.iter().any(|name| is(step, name)));
         Ok(())
     }
 

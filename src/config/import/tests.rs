@@ -266,7 +266,9 @@ fn plan_with_config(machine: &ImportTestEnv, ours: &str, wish: &ImportOptions) -
     machine.write("/home/ada/.config/mcpipe/config.toml", ours);
     let environment = machine.environment();
     let config = crate::config::Config::load(&environment, None).unwrap();
-    plan_import(&environment, &config, wish)
+    let mut plan = plan_import(&environment, &config, wish)?;
+    plan.assign_variable_names();
+    Ok(plan)
 }
 
 fn step_summaries(plan: &ImportPlan) -> Vec<String> {
@@ -373,7 +375,7 @@ fn only_the_servers_asked_for() {
         ImportOptions { source: ImportSource::File(machine.path("/home/ada/x.json")), ..ImportOptions::default() };
     let mut plan = plan_with_config(&machine, "", &wish).unwrap();
     plan.retain_named(&["weather".into()]).unwrap();
-    assert_eq!(step_summaries(&plan), ["filesystem skip", "weather add", "bridge skip"]);
+    assert_eq!(step_summaries(&plan), ["weather add"]);
     let failure = plan.retain_named(&["wether".into()]).unwrap_err();
     assert_eq!(failure.kind(), ErrorKind::Usage);
     assert_eq!(failure.details().hint.as_deref(), Some("did you mean 'weather'?"));
