@@ -31,6 +31,7 @@ impl CompletedToolCall {
     }
 
     /// Its content without blank texts, which some APIs reject. If no text is left, the structured content is added.
+    /// That of a failure is never empty: "tool_result: content cannot be empty if `is_error` is true" (Anthropic).
     fn blocks(&self) -> Vec<ContentBlock<'_>> {
         let result = match &self.outcome {
             Ok(result) => result,
@@ -40,6 +41,9 @@ impl CompletedToolCall {
         found.retain(|block| !block.is_blank());
         if !found.iter().any(|block| matches!(block, ContentBlock::Text(_))) {
             found.extend(self.structured_content().map(|value| ContentBlock::Unparsed(value.to_string().into())));
+        }
+        if found.is_empty() && self.has_failed() {
+            found.push(ContentBlock::Unparsed("the tool failed without a message".into()));
         }
         found
     }
@@ -271,6 +275,20 @@ mod tests {
             made(ModelApi::Anthropic, Ok(&failed)),
             r#"[{"role":"user","content":[{"type":"tool_result","tool_use_id":"1","content":[{"type":"text","text":"see"},{"type":"text","text":"[image/png, 3 B omitted: not supported by the API]"}],"is_error":true}]}]"#
         );
+    }
+
+    #[test]
+    fn a_failure_always_has_a_text() {
+        for content in ["", r#"{"type":"text","text":" "}"#] {
+            let failed = format!(r#"{{"content":[{content}],"isError":true}}"#);
+            assert_eq!(
+                made(ModelApi::Anthropic, Ok(&failed)),
+                r#"[{"role":"user","content":[{"type":"tool_result","tool_use_id":"1","content":[{"type":"text","text":"the tool failed without a message"}],"is_error":true}]}]"#
+            );
+            for api in APIS {
+                assert!(made(api, Ok(&failed)).contains("the tool failed without a message"), "{api:?}");
+            }
+        }
     }
 
     #[test]
