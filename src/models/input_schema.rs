@@ -205,6 +205,7 @@ impl<'a> Adapter<'a> {
         let mut copies = TargetCopies {
             root: self.root,
             adapted: &adapted,
+            has_renamed: !renamed_properties(self.api, self.root).is_empty(),
             names: HashMap::new(),
             numbers: 1..,
             open: VecDeque::new(),
@@ -460,6 +461,9 @@ struct TargetCopies<'a> {
     root: &'a Value,
     /// The schema as it is now.
     adapted: &'a Value,
+    /// Whether parameters were renamed. Only a model's names at the top level are restored, so that a reference to the
+    /// whole schema needs a copy with the own names.
+    has_renamed: bool,
     /// The names of the copies.
     names: HashMap<*const Value, String>,
     /// Those of the next copies.
@@ -479,8 +483,8 @@ impl TargetCopies<'_> {
             return;
         }
         if let Some(Value::String(target)) = words.get_mut("$ref")
-            && local_target(self.adapted, target).is_none()
             && let Some(found) = local_target(self.root, target)
+            && (local_target(self.adapted, target).is_none() || (self.has_renamed && std::ptr::eq(found, self.root)))
             && let Some(name) = self.copy(target, found)
         {
             *target = format!("#/$defs/{name}");
@@ -500,7 +504,13 @@ impl TargetCopies<'_> {
         let name = self.numbers.by_ref().map(|number| format!("moved{number}")).find(is_free)?;
         self.changes.push(format!("the target of the '$ref' {reference:?} was copied to '#/$defs/{name}'"));
         self.names.insert(target, name.clone());
-        self.open.push_back((name.clone(), target.clone()));
+        let mut copied = target.clone();
+        if let Value::Object(words) = &mut copied
+            && std::ptr::eq(target, self.root)
+        {
+            words.retain(|word, _| !matches!(word.as_str(), "$defs" | "definitions"));
+        }
+        self.open.push_back((name.clone(), copied));
         Some(name)
     }
 }
@@ -743,6 +753,29 @@ mod tests {
         assert_eq!(schema["$defs"]["moved3"], first);
         assert_eq!(schema["properties"]["b"], json!({"$ref": "#/$defs/moved2"}));
         assert_eq!(schema["properties"]["c"], json!({"$ref": "#/$defs/moved3"}));
+        let (schema, _) = adapted(
+            ModelApi::Anthropic,
+            json!({"type": "object", "properties": {"$a": {}}, "dependencies": {"b": {"$ref": "#/properties/$a"}}}),
+        );
+        assert_eq!((&schema["dependencies"]["b"], &schema["$defs"]["moved1"]), (&first, &json!({})));
+    }
+
+    /// Only the names of the top level are restored.
+    #[test]
+    fn nested_references_to_the_whole_schema_keep_the_names() {
+        let own = json!({"type": "object", "properties": {
+            "$and": {"type": "array", "items": {"$ref": "#"}}, "x": {"$ref": "#/properties/$and"}}, "$defs": {"n": {}}});
+        let (schema, _) = adapted(ModelApi::Anthropic, own.clone());
+        let renamed = renamed_properties(ModelApi::Anthropic, &own);
+        let list = json!({"type": "array", "items": {"$ref": "#/$defs/moved1"}});
+        let moved = json!({"$ref": "#/$defs/moved2"});
+        assert_eq!(
+            schema,
+            json!({"type": "object", "properties": {&renamed[0].0: list, "x": moved}, "$defs": {"n": {},
+                "moved1": {"type": "object", "properties": {"$and": list, "x": moved}}, "moved2": list}})
+        );
+        let whole = json!({"type": "object", "properties": {"and": {"items": {"$ref": "#"}}}});
+        assert_eq!(adapted(ModelApi::Anthropic, whole.clone()), (whole, Vec::new()));
     }
 
     #[test]
