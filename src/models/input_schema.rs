@@ -10,8 +10,9 @@ use serde_json::{Map, Value, json};
 
 use super::ModelApi;
 use super::tool_names::anthropic_parameter_name;
-use crate::schema::{SCHEMA_LIST_KEYWORDS, SCHEMA_MAP_KEYWORDS, SINGLE_SCHEMA_KEYWORDS, SchemaDocument, is_schema};
+use crate::schema::{SCHEMA_LIST_KEYWORDS, SINGLE_SCHEMA_KEYWORDS, SchemaDocument, has_named_schemas, is_schema};
 use crate::util::suggest::nearest_name;
+use crate::util::unique::unique;
 
 /// Deeper schemas are kept as they are.
 const MAX_DEPTH: usize = 100;
@@ -275,15 +276,16 @@ impl<'a> Adapter<'a> {
         }
     }
 
-    /// Types that JSON Schema does not have: `int` becomes `integer`, `strng` becomes `string`.
+    /// Types that JSON Schema does not have: `int` becomes `integer`, `strng` becomes `string`. None may be named twice.
     fn repair_type(&mut self, words: &mut Map<String, Value>, place: &str) {
         let invalid = |kind: &Value| kind.as_str().is_none_or(|kind| !TYPES.contains(&kind));
         match words.get("type") {
             None => {}
-            Some(Value::Array(kinds)) if !kinds.is_empty() && !kinds.iter().any(invalid) => {}
             Some(Value::Array(kinds)) => {
-                let known: Vec<Value> =
-                    kinds.iter().filter_map(|kind| Some(known_type(kind.as_str()?)?.into())).collect();
+                let known = unique(kinds.iter().filter_map(|kind| known_type(kind.as_str()?)).collect());
+                if !known.is_empty() && *kinds == known {
+                    return;
+                }
                 self.report(
                     place,
                     format!("the types {} were replaced by {}", Value::from(kinds.clone()), json!(known)),
@@ -351,12 +353,7 @@ impl<'a> Adapter<'a> {
             words.shift_remove("required");
             return self.report(place, "'required' was removed, because it is not a list");
         };
-        let mut kept: Vec<Value> = Vec::new();
-        for name in names.iter().filter(|name| name.is_string()) {
-            if !kept.contains(name) {
-                kept.push(name.clone());
-            }
-        }
+        let kept: Vec<Value> = unique(names.iter().filter(|name| name.is_string()).cloned().collect());
         if kept.len() < names.len() {
             self.report(place, "invalid and repeated names were removed from 'required'");
         }
@@ -402,9 +399,10 @@ impl<'a> Adapter<'a> {
                     }
                     value.as_array().is_some_and(|all| !all.is_empty())
                 }
-                word if SCHEMA_MAP_KEYWORDS.contains(&word) => {
+                word if has_named_schemas(word) => {
                     if let Value::Object(all) = value {
-                        all.retain(|_, inner| is_schema(inner));
+                        // `dependencies` also has lists of names.
+                        all.retain(|_, inner| is_schema(inner) || (word == "dependencies" && inner.is_array()));
                     }
                     value.is_object()
                 }
@@ -444,8 +442,8 @@ impl<'a> Adapter<'a> {
                 words.shift_remove("enum");
             }
         }
-        let properties = words.get("properties").and_then(Value::as_object).cloned();
-        if let (Some(Value::Array(required)), Some(properties)) = (words.get_mut("required"), properties) {
+        let properties = words.get("properties").and_then(Value::as_object).cloned().unwrap_or_default();
+        if let Some(Value::Array(required)) = words.get_mut("required") {
             let before = required.len();
             required.retain(|name| name.as_str().is_some_and(|name| properties.contains_key(name)));
             if required.len() < before {
@@ -533,7 +531,7 @@ fn inner_schemas(words: &mut Map<String, Value>) -> Vec<(String, &mut Value)> {
             ("properties", Value::Object(named)) => {
                 all.extend(named.iter_mut().map(|(name, inner)| (format!(".{name}"), inner)));
             }
-            (word, Value::Object(named)) if SCHEMA_MAP_KEYWORDS.contains(&word) => {
+            (word, Value::Object(named)) if has_named_schemas(word) => {
                 all.extend(named.values_mut().map(|inner| (String::new(), inner)));
             }
             _ => {}
@@ -619,6 +617,21 @@ mod tests {
                 json!({"type": ["string", "nope"]}),
                 json!({"type": ["string"]}),
                 "a: the types [\"string\",\"nope\"] were replaced by [\"string\"]",
+            ),
+            (
+                json!({"type": ["int", "float", "integer"]}),
+                json!({"type": ["integer", "number"]}),
+                "a: the types [\"int\",\"float\",\"integer\"] were replaced by [\"integer\",\"number\"]",
+            ),
+            (
+                json!({"type": ["string", "string"]}),
+                json!({"type": ["string"]}),
+                "a: the types [\"string\",\"string\"] were replaced by [\"string\"]",
+            ),
+            (
+                json!({"dependencies": {"b": {"type": "int"}, "c": ["d"], "e": "no"}}),
+                json!({"dependencies": {"b": {"type": "integer"}, "c": ["d"]}}),
+                "a: the unknown type \"int\" was replaced by 'integer'",
             ),
             (json!("string"), json!({"type": "string"}), "the parameter 'a' has no schema, and may be anything"),
             (json!({"enum": []}), json!({}), "a: the invalid 'enum' was removed"),
@@ -802,6 +815,8 @@ mod tests {
             changes,
             ["names without a property were removed from 'required'", "a: the empty string was removed from 'enum'"]
         );
+        let schema = json!({"type": "object", "required": ["a"]});
+        assert_eq!(adapted(ModelApi::Gemini, schema).0, json!({"type": "object", "required": []}));
     }
 
     #[test]

@@ -36,7 +36,7 @@ pub use header_params::{HeaderParam, InvalidAnnotation, collect_header_params, h
 pub use number::{compare as compare_numbers, parse_json_number};
 pub use problem::{ValueProblem, invalid_arguments_failure};
 pub use relax::{UncheckedArguments, UncheckedExtent};
-pub use subschemas::{SCHEMA_LIST_KEYWORDS, SCHEMA_MAP_KEYWORDS, SINGLE_SCHEMA_KEYWORDS};
+pub use subschemas::{SCHEMA_LIST_KEYWORDS, SINGLE_SCHEMA_KEYWORDS, has_named_schemas};
 pub use types::TypeSet;
 pub use validator::SchemaValidator;
 pub use value_path::{PathStep, has_secret_name, path_text};

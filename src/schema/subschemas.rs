@@ -19,8 +19,8 @@ pub const SINGLE_SCHEMA_KEYWORDS: [&str; 11] = [
 /// Keywords with a list of schemas.
 pub const SCHEMA_LIST_KEYWORDS: [&str; 4] = ["anyOf", "oneOf", "allOf", "prefixItems"];
 /// Keywords with schemas by name.
-pub const SCHEMA_MAP_KEYWORDS: [&str; 5] =
-    ["properties", "patternProperties", "$defs", "definitions", "dependentSchemas"];
+const SCHEMA_MAP_KEYWORDS: [&str; 6] =
+    ["properties", "patternProperties", "$defs", "definitions", "dependentSchemas", "dependencies"];
 
 /// The subschemas that a keyword contains.
 #[derive(Clone, Copy, Debug)]
@@ -64,8 +64,9 @@ pub(super) fn subschemas<'a>(keyword: &str, value: &'a Value) -> Subschemas<'a> 
 }
 
 /// Whether the members of a keyword's value are schemas; of `dependencies`, some may be lists of names.
-pub(super) fn has_named_schemas(keyword: &str) -> bool {
-    SCHEMA_MAP_KEYWORDS.contains(&keyword) || keyword == "dependencies"
+#[must_use]
+pub fn has_named_schemas(keyword: &str) -> bool {
+    SCHEMA_MAP_KEYWORDS.contains(&keyword)
 }
 
 /// The paths of all values for which `is_sought` returns true, given the value and its member name.

@@ -385,6 +385,10 @@ fn schemas_that_clients_refuse_are_reported() {
     for (properties, what) in [
         (json!({"a": true}), "t inputSchema/properties/a is true instead of an object"),
         (json!({"a": {"type": ["string", "null"]}}), "t inputSchema/properties/a has a list of types instead of one"),
+        (
+            json!({"a": {"type": "object", "dependencies": {"b": {"type": ["string", "null"]}, "c": ["b"]}}}),
+            "t inputSchema/properties/a/dependencies/b has a list of types instead of one",
+        ),
         (json!({"a": {"description": "anything"}}), "t inputSchema/properties/a accepts any value"),
         (json!({"a": {"type": "array", "items": {}}}), "t inputSchema/properties/a/items accepts any value"),
     ] {

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::commands::test::report::Finding;
 use crate::protocol::views::ListItem;
-use crate::schema::{SCHEMA_LIST_KEYWORDS, SCHEMA_MAP_KEYWORDS, SINGLE_SCHEMA_KEYWORDS};
+use crate::schema::{SCHEMA_LIST_KEYWORDS, SINGLE_SCHEMA_KEYWORDS, has_named_schemas};
 use crate::util::count::counted;
 
 /// The most places that are listed.
@@ -98,7 +98,7 @@ fn search(schema: &Value, at: &str, position: SchemaPosition, depth: usize, plac
             }
         } else if SCHEMA_LIST_KEYWORDS.contains(&name) {
             (value.as_array().map(|list| indexed_names(name, list)).unwrap_or_default(), SchemaPosition::Value)
-        } else if SCHEMA_MAP_KEYWORDS.contains(&name) {
+        } else if has_named_schemas(name) {
             let named = value.as_object().into_iter().flatten();
             (named.map(|(key, schema)| (format!("{name}/{key}"), schema)).collect(), SchemaPosition::Value)
         } else {
