@@ -212,12 +212,13 @@ impl<'a> TypeScriptWriter<'a> {
 }
 
 /// A type, and what holds it together.
+#[derive(PartialEq, Eq, Hash)]
 struct TypeText {
     text: String,
     operator: Option<TypeOperator>,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 enum TypeOperator {
     Union,
     Intersection,
@@ -257,7 +258,8 @@ impl TypeText {
         TypeText::joined(all, TypeOperator::Intersection)
     }
 
-    fn joined(mut all: Vec<TypeText>, operator: TypeOperator) -> Self {
+    fn joined(all: Vec<TypeText>, operator: TypeOperator) -> Self {
+        let mut all = unique(all);
         if all.len() == 1
             && let Some(one) = all.pop()
         {
@@ -267,16 +269,12 @@ impl TypeText {
             (TypeOperator::Intersection, Some(TypeOperator::Union)) => one.in_parentheses(),
             _ => one.text,
         });
-        let parts = unique(parts.collect::<Vec<String>>());
-        let operator = (parts.len() > 1).then_some(operator);
-        TypeText {
-            text: match operator {
-                _ if parts.is_empty() => "never".to_owned(),
-                Some(TypeOperator::Intersection) => parts.join(" & "),
-                _ => parts.join(" | "),
-            },
-            operator,
+        let parts: Vec<String> = parts.collect();
+        if parts.is_empty() {
+            return TypeText::single("never");
         }
+        let text = parts.join(if operator == TypeOperator::Union { " | " } else { " & " });
+        TypeText { text, operator: Some(operator) }
     }
 }
 
@@ -393,6 +391,15 @@ mod tests {
             ),
             (json!({"type": "string", "anyOf": [{"format": "uri"}, {"format": "email"}]}), "string"),
             (json!({"type": "array", "items": {"enum": [1, 2]}}), "(1 | 2)[]"),
+            (
+                json!({"type": "array", "items": {"anyOf": [{"type": ["string", "null"], "format": "uri"},
+                    {"type": ["string", "null"], "format": "email"}]}}),
+                "(string | null)[]",
+            ),
+            (
+                json!({"allOf": [{"enum": [1, 2]}, {"anyOf": [{"enum": [3, 4]}, {"enum": [3, 4]}]}]}),
+                "(1 | 2) & (3 | 4)",
+            ),
             (json!({"type": "object"}), "Record<string, unknown>"),
             (json!({"type": "object", "additionalProperties": {"type": "string"}}), "Record<string, string>"),
             (json!({"anyOf": [{"type": "string"}, {"type": "null"}]}), "string | null"),
