@@ -204,15 +204,15 @@ impl<'a> SchemaDocument<'a> {
         })
     }
 
-    /// Whether a schema requires the name, always or under a condition: then the name is allowed.
+    /// Whether a schema requires the name, always or under a condition, or says what it requires: then it is allowed.
     fn may_require(view: &Value, name: &str) -> bool {
         let lists = |list: &Value| list.as_array().is_some_and(|names| names.iter().any(|one| one == name));
         let dependent = |keyword: &str| view.get(keyword).and_then(Value::as_object);
         view.get("required").is_some_and(lists)
-            || ["dependentRequired", "dependencies"]
+            || ["dependentRequired", "dependentSchemas", "dependencies"]
                 .into_iter()
                 .filter_map(dependent)
-                .any(|all| all.values().any(lists))
+                .any(|all| all.contains_key(name) || all.values().any(lists))
     }
 
     fn property_except(&self, schema: &'a Value, name: &str, is_excluded: &dyn Fn(&'a Value) -> bool) -> Property<'a> {
@@ -488,6 +488,13 @@ mod tests {
         assert_eq!(property(json!({"properties": {}, "additionalProperties": {"type": "integer"}})), "Allowed");
         assert_eq!(property(json!({"properties": {}, "patternProperties": {"^y": true}})), "Allowed");
         assert_eq!(property(json!({"properties": {}, "$ref": "https://example.com/x"})), "Allowed");
+        let declaring = json!({"properties": {"b": {}}});
+        for dependent in ["dependencies", "dependentSchemas"] {
+            assert_eq!(property(json!({dependent: {"x": declaring}})), "Allowed", "{dependent}");
+            assert_eq!(property(json!({dependent: {"y": declaring}})), "unknown", "{dependent}");
+        }
+        assert_eq!(property(json!({"properties": {}, "dependentRequired": {"x": ["y"]}})), "Allowed");
+        assert_eq!(property(json!({"dependencies": {"x": declaring}, "additionalProperties": false})), "unknown");
     }
 
     #[test]
