@@ -89,14 +89,15 @@ fn is_named(option: &clap::Arg, word: &str) -> bool {
 /// The words without the options of mcpipe at their end, and those options. Short options without a value are left
 /// where they are: programs have their own.
 fn split_off_options<'a>(words: &[&'a str], definition: &clap::Command) -> (Vec<&'a str>, Vec<&'a str>) {
-    let is_known = |word: &str| definition.get_arguments().any(|option| is_named(option, word));
     let mut end = words.len();
     loop {
         match &words[..end] {
-            [_, .., option, _] if is_known(option) && option_with_value(option, definition) == Some(Some(true)) => {
-                end -= 2
+            [_, .., option, _] if option_with_value(option, definition) == Some(Some(true)) => end -= 2,
+            [_, .., option]
+                if option.starts_with("--") && matches!(option_with_value(option, definition), Some(Some(_))) =>
+            {
+                end -= 1;
             }
-            [_, .., option] if option.starts_with("--") && is_known(option) => end -= 1,
             _ => break,
         }
     }

@@ -31,6 +31,10 @@ fn a_server_command_without_dashes_before_it_gets_them() {
             "call get-sum a=2 b=3 -- npx -y @s/everything",
         ),
         (3, &["call", "node", "server.js", "echo", "text=a b"], "call echo text='a b' -- node server.js"),
+        (2, &["config", "add", "ev", "npx", "-y", "srv", "--env=A=b"], "config add ev --env='A=b' -- npx -y srv"),
+        (2, &["session", "start", "npx", "-z", "srv", "--idle=5m"], "session start --idle=5m -- npx -z srv"),
+        (3, &["call", "npx", "-y", "srv", "t", "a=1", "--timeout=5"], "call t a=1 --timeout=5 -- npx -y srv"),
+        (3, &["call", "npx", "-y", "srv", "t", "a=1", "--locked=f"], "call t a=1 --locked=f -- npx -y srv"),
         (2, &["session", "start", "npx", "-z", "server"], "session start -- npx -z server"),
         (2, &["add", "ev", "npx", "-y", "@s/everything"], "config add ev -- npx -y @s/everything"),
     ] {
@@ -53,7 +57,7 @@ fn a_server_command_without_dashes_before_it_gets_them() {
     for (words, line) in [
         (&["--api-key", "s3cret"][..], "mcpipe list -- npx -z server --api-key …"),
         (&["-H", "Authorization: Bearer s3cret"], "mcpipe list -H 'Authorization: …' -- npx -z server"),
-        (&["--header=Authorization: Bearer s3cret"], "mcpipe list -- npx -z server --header='Authorization: …'"),
+        (&["--header=Authorization: Bearer s3cret"], "mcpipe list --header='Authorization: …' -- npx -z server"),
         (&["--url", "https://me:s3cret@h/x"], "mcpipe list -- npx -z server --url https://…@h/x"),
         (&["-u", "me:s3cret"], "mcpipe list -- npx -z server -u me:…"),
         (&[r#"{"password": "s3cret"}"#], "mcpipe list -- npx -z server '{…}'"),
