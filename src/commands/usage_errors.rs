@@ -79,9 +79,10 @@ fn with_options_before(hint: String, arguments: &[OsString]) -> String {
     }
     // What precedes a command line in a hint.
     let hint = ["use ", "did you mean ", ": ", "&& "].iter().fold(format!(": {hint}"), |hint, before| {
-        hint.replace(&format!("{before}mcpipe "), &format!("{before}mcpipe {options} "))
+        hint.replace(&format!("{before}mcpipe "), &format!("{before}mcpipe \0 "))
     });
-    hint.trim_start_matches(": ").to_owned()
+    // The options may contain a command line too.
+    hint.trim_start_matches(": ").replace('\0', &options)
 }
 
 fn specific_hint(error: &clap::Error, arguments: &[OsString]) -> Option<String> {
@@ -217,6 +218,10 @@ fn suggest_option(found: &str, arguments: &[OsString]) -> Option<String> {
     };
     if let Some(line) = options_after_command(&name, &command, arguments) {
         return Some(format!("put {found} after the command: {line}"));
+    }
+    let is_typed = found.starts_with("--") || arguments.iter().any(|word| word == found);
+    if is_typed && option_with_value(found, &command).flatten().is_some() {
+        return Some(format!("put {found} after the command"));
     }
     let words: Option<Vec<&str>> = arguments.iter().skip(1).map(|word| word.to_str()).collect();
     if let Some(line) = words.and_then(|words| translated_command_line(found, &words, &name)) {

@@ -538,6 +538,10 @@ fn options_before_the_command_stay_in_the_hint() {
             (&["--config=f.toml", "linear", "list"], "mcpipe list --config=f.toml linear"),
             (&["-vv", "linear", "list"], "mcpipe list -vv linear"),
             (&["-vv", "--config", "f.toml", "tools", "linear"], "use mcpipe -vv --config f.toml list linear"),
+            (
+                &["--sampling-command", "cd /x && mcpipe call llm ask", "tools", "linear"],
+                "use mcpipe --sampling-command 'cd /x && mcpipe call llm ask' list linear",
+            ),
         ],
     );
 }
@@ -562,6 +566,12 @@ fn options_of_a_command_before_it_are_put_after_it() {
                 &["--no-browser", "auth", "login", "srv"],
                 "put --no-browser after the command: mcpipe auth login --no-browser srv",
             ),
+            // The line would not be valid for another reason.
+            (&["--rate", "5", "call", "demo", "x"], "put --rate after the command"),
+            (&["--for", "claude", "list", "demo"], "put --for after the command"),
+            (&["--max-bytes=abc", "call", "demo", "x"], "put --max-bytes after the command"),
+            (&["--project", "config", "add", "foo"], "put --project after the command"),
+            (&["-H", "nonsense", "list", "demo", "x", "y"], "put -H after the command"),
         ],
     );
 }
