@@ -586,6 +586,10 @@ fn command_first(words: &[&str], name: &str, command: &clap::Command) -> Option<
 /// Words that the command does not take are omitted, and with unknown options all words.
 fn fill_in(line: &str, typed: &[&str], config: &Config) -> String {
     let template: Vec<&str> = line.split(' ').collect();
+    // `add npx SERVER` has a server's command, and no name.
+    let is_unnamed = template.ends_with(&["NAME", "URL"])
+        && matches!(typed, [first, second, ..] if is_launcher(first) && !second.contains("://"));
+    let typed = &[if is_unnamed { &["NAME"][..] } else { &[] }, typed].concat();
     let slots = template.iter().position(|word| is_placeholder(word)).unwrap_or(template.len());
     let to_arguments = |words: &[&str]| words.iter().map(OsString::from).collect::<Vec<_>>();
     let literals: Vec<&str> = template[slots..].iter().copied().filter(|word| !is_placeholder(word)).collect();
@@ -611,8 +615,11 @@ fn fill_in(line: &str, typed: &[&str], config: &Config) -> String {
     let rest: Vec<&str> = words.collect();
     let options: Vec<&str> = options.chain(server.iter().copied()).collect();
     let fallback = if options.is_empty() { &filled } else { &template };
+    // `--all` in place of NAME.
+    let bare = || template.iter().filter(|word| !is_placeholder(word)).copied().collect::<Vec<_>>();
     cli::valid_line(&[&filled[..], &rest, &options].concat())
         .or_else(|| cli::valid_line(&[&filled[..], &options].concat()))
+        .or_else(|| cli::valid_line(&[bare(), options].concat()).filter(|_| places.is_empty()))
         .unwrap_or_else(|| quote_without_secrets(fallback).join(" "))
 }
 

@@ -140,7 +140,12 @@ fn commands_of_other_programs_get_ours_and_not_a_system_program() {
         &[
             (&["trust"], "use mcpipe config trust"),
             (&["kill", "ev"], "use mcpipe session stop ev"),
+            (&["kill", "--all"], "use mcpipe session stop --all"),
+            (&["logout", "--all", "-v"], "use mcpipe auth logout --all -v"),
             (&["install", "ev"], "use mcpipe config add ev URL"),
+            (&["install", "npx", "@x/s"], "use mcpipe config add NAME -- npx @x/s"),
+            (&["config", "install", "npx", "-y", "@x/s"], "use mcpipe config add NAME -- npx -y @x/s"),
+            (&["install", "npx", "https://h/mcp"], "use mcpipe config add npx https://h/mcp"),
             (&["init"], "use mcpipe config add NAME URL"),
             (&["ps"], "use mcpipe session list"),
             (&["diff"], "use mcpipe lock --check"),
