@@ -620,7 +620,19 @@ fn a_word_in_place_of_a_tool_is_the_list_or_the_pattern_that_was_meant() {
             (&["list", "ev", "prompts"], "use mcpipe list ev --prompts"),
             (&["list", "ev", "tools"], "list its tools: mcpipe list ev"),
             (&["list", "ev", "ec*"], "search for it: mcpipe list ev --search ec"),
+            (&["list", "ev", "*-echo"], "search for it: mcpipe list ev --search echo"),
             (&["read", "ev", "demo://hallo"], "did you mean demo://hello ?"),
+        ],
+    );
+    assert_hints(
+        &sandbox,
+        2,
+        &[
+            (&["list", "ev", "echo", "--all"], "omit the tool: mcpipe list ev --all"),
+            (&["list", "ev.echo", "--watch"], "omit the tool: mcpipe list ev --watch"),
+            (&["list", "ev.echo", "--budget", "5"], "omit the tool: mcpipe list ev --budget=5"),
+            (&["list", "ev", "echo", "--search=-a b"], "omit the tool: mcpipe list ev --search='-a b'"),
+            (&["list", "ev", "echo", "--for", "anthropic", "--search", "x"], "omit the tool, or --search"),
         ],
     );
 }

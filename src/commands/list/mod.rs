@@ -57,10 +57,7 @@ pub async fn run(context: &Context, args: ListArgs) -> Result<Exit> {
     }
     let words = args.target.iter().chain(&args.tool);
     let (target, words) = context.resolve_target(words, &args.command, true, &args.target_options).await?;
-    if let (Some(option), Some(tool)) = (list_only_option(&args), words.first()) {
-        return Err(Failure::new(ErrorKind::Usage, format!("{option} cannot be used with a tool ('{tool}')"))
-            .hint(format!("omit the tool: {}", target.command_line("list", &[option]))));
-    }
+    require_no_list_option(&args, &target, words.first())?;
     let progress = context.progress(&format!("querying {}", target.name));
     match words.as_slice() {
         [] => {}
@@ -111,10 +108,19 @@ fn list_selecting_option(args: &ListArgs) -> Option<&'static str> {
     options.into_iter().find_map(|(given, name)| given.then_some(name))
 }
 
-/// The first option that cannot be used with a tool.
-fn list_only_option(args: &ListArgs) -> Option<&'static str> {
-    let search = args.search.is_some().then_some("--search WORD");
-    list_selecting_option(args).or(args.info.then_some("--info")).or(cost_option(args)).or(search)
+/// Refuses the options that cannot be used with a tool.
+fn require_no_list_option(args: &ListArgs, target: &Target, tool: Option<&String>) -> Result<()> {
+    let flag = list_selecting_option(args).or(args.info.then_some("--info")).or(args.watch.then_some("--watch"));
+    let option = flag.or(cost_option(args)).or(args.search.is_some().then_some("--search"));
+    let (Some(option), Some(tool)) = (option, tool) else { return Ok(()) };
+    let value = match option {
+        "--budget" => args.budget.map(|limit| limit.to_string()),
+        "--search" => args.search.as_deref().map(quote),
+        _ => None,
+    };
+    let typed = value.map_or_else(|| option.to_owned(), |value| format!("{option}={value}"));
+    Err(Failure::new(ErrorKind::Usage, format!("{option} cannot be used with a tool ('{tool}')"))
+        .hint(format!("omit the tool: {}", target.command_line("list", &[&typed]))))
 }
 
 /// The option that asks for the tools in brief, or for what they cost.
@@ -229,13 +235,14 @@ fn unlisted_tool_failure(tools: &ToolList, session: &Session, word: &str) -> Fai
         return failure;
     }
     let line = |words: &[&str]| session.target().command_line("list", words);
-    let letters = word.split(['*', '?']).max_by_key(|part| part.len()).unwrap_or_default();
+    let parts = word.split(['*', '?']).map(|part| part.trim_start_matches('-'));
+    let letters = parts.max_by_key(|part| part.len()).unwrap_or_default();
     match word {
         "tools" => failure.hint(format!("list its tools: {}", line(&[]))),
         "resources" | "templates" | "prompts" | "skills" | "all" | "info" => {
             failure.hint(format!("use {}", line(&[&format!("--{word}")])))
         }
-        _ if letters.len() < word.len() && !letters.is_empty() => {
+        _ if word.contains(['*', '?']) && !letters.is_empty() => {
             failure.hint(format!("search for it: {}", line(&["--search", &quote(letters)])))
         }
         _ => failure,

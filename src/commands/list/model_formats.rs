@@ -39,6 +39,10 @@ pub async fn print_tools(context: &Context, args: &ListArgs, form: ToolFormat) -
     }
     let words = args.target.iter().chain(&args.tool);
     let (target, rest) = context.resolve_target(words, &args.command, true, &args.target_options).await?;
+    if let Some(tool) = rest.first().filter(|_| args.search.is_some()) {
+        return Err(Failure::new(ErrorKind::Usage, format!("--search cannot be used with a tool ('{tool}')"))
+            .hint("omit the tool, or --search"));
+    }
     if let Some(extra) = rest.get(1) {
         return Err(Failure::new(ErrorKind::Usage, format!("unexpected argument '{extra}' after the tool")));
     }
