@@ -95,12 +95,12 @@ impl ErrorKind {
     }
 
     /// What an HTTP response other than the expected one means by its status: 401 and 403 concern credentials; 404,
-    /// 407, redirects and temporary errors mean that the server was not reached.
+    /// 407, 501, redirects and temporary errors mean that the server was not reached.
     #[must_use]
     pub fn from_http_status(status: u16) -> Self {
         match status {
             401 | 403 => ErrorKind::Auth,
-            300..=399 | 404 | 407 => ErrorKind::Unreachable,
+            300..=399 | 404 | 407 | 501 => ErrorKind::Unreachable,
             _ if is_temporary_status(status) => ErrorKind::Unreachable,
             _ => ErrorKind::Protocol,
         }
@@ -136,10 +136,11 @@ impl ErrorKind {
 }
 
 /// Whether the same request may succeed later: the server or a proxy before it was too slow (408, RFC 9110 §15.5.9),
-/// too early (425, RFC 8470 §5.2), overloaded (429, RFC 6585 §4) or broken (5xx, RFC 9110 §15.6).
+/// too early (425, RFC 8470 §5.2), overloaded (429, RFC 6585 §4) or broken (5xx, RFC 9110 §15.6). 501 is about the
+/// method of the request (§15.6.2).
 #[must_use]
 pub const fn is_temporary_status(status: u16) -> bool {
-    matches!(status, 408 | 425 | 429 | 500..)
+    matches!(status, 408 | 425 | 429 | 500 | 502..)
 }
 
 /// What is known about retrying after a transient error.

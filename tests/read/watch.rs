@@ -392,6 +392,14 @@ fn a_server_that_tells_nothing_is_no_use() {
     let server = counting(Mcp::legacy("2025-11-25")).http();
     let run = watch(&server.url("/mcp"), &["--protocol", "legacy"]);
     run.exits(1).stderr_contains("the server has no stream for notifications of changes");
+    // As Python's http.server, which has no method for GET.
+    let script = counting(Mcp::legacy("2025-11-25")).http_script(LegacyHttpOptions::default());
+    let server = HttpServer::start(move |request| match request.method.as_str() {
+        "GET" => Reply::status(501),
+        _ => script(request),
+    });
+    let run = watch(&server.url("/mcp"), &["--protocol", "legacy"]);
+    run.exits(1).stderr_contains("the server has no stream for notifications of changes");
     // MSG-12: it acknowledges less than was requested.
     let ack = |message: &Value, what: Value| Reply::sse().event(&acknowledged(&message["id"], what)).then_stall();
     let server = listening(counting(Mcp::modern()), move |_, message| ack(message, json!({})));

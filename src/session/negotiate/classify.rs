@@ -70,9 +70,9 @@ pub fn classify_reply(reply: &RequestOutcome, probe: &Operation, rpc: &RpcClient
 }
 
 /// Statuses that show nothing about the era (`ERA-11`): credentials, rate limits, and an overloaded, slow or broken
-/// server or proxy. 501 is about the method of the request (RFC 9110 §15.6.2).
+/// server or proxy.
 pub(crate) fn says_nothing_about_era(status: u16) -> bool {
-    matches!(status, 401 | 403 | 407) || (status != 501 && is_temporary_status(status))
+    matches!(status, 401 | 403 | 407) || is_temporary_status(status)
 }
 
 /// Whether a server that rejects a POST with this status may use HTTP+SSE (`ERA-08`).
