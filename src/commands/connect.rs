@@ -187,6 +187,7 @@ impl Context {
         let source = target.bearer.as_ref().map(ToString::to_string);
         let transport = transport::TransportOptions {
             connect_timeout,
+            post_connect_timeout: connect_timeout,
             interrupt: self.interrupt.clone(),
             trace: self.trace()?,
             authorize,

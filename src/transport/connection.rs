@@ -28,6 +28,8 @@ pub(super) const END_DETECTION_TIMEOUT: Duration = Duration::from_millis(500);
 pub struct TransportOptions {
     /// The time limit for starting, name look-up, connecting and TLS; `None` for no limit.
     pub connect_timeout: Option<Duration>,
+    /// The same for the connections of HTTP+SSE that follow its stream, which may have less time.
+    pub post_connect_timeout: Option<Duration>,
     /// Ends every wait.
     pub interrupt: Interrupt,
     /// Sees the messages.

@@ -1,14 +1,24 @@
 //! HTTP+SSE (2024-11-05): when it is tried, and what is said if it fails.
 
+use std::io::{Read, Write, copy};
+use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
 
 use crate::support::mcp_http::LegacyHttpOptions;
-use crate::support::{Feed, HttpServer, Mcp, Reply, Sandbox, ServerAction};
+use crate::support::tls::CertificateAuthority;
+use crate::support::{Feed, HttpServer, Mcp, Reply, Request, Sandbox, ServerAction};
 
 /// A server of HTTP+SSE that answers a POST to its stream's URL with this status.
 fn server(status: u16) -> HttpServer {
+    HttpServer::start(script(status))
+}
+
+fn script(status: u16) -> impl Fn(&Request) -> Reply + Send + Sync + 'static {
     let (mcp, feed) = (Arc::new(Mcp::legacy("2024-11-05")), Feed::default());
-    HttpServer::start(move |request| match (request.method.as_str(), request.target.as_str()) {
+    move |request| match (request.method.as_str(), request.target.as_str()) {
         ("GET", _) => Reply::sse().write("event: endpoint\ndata: /messages\n\n").feed(&feed),
         ("POST", "/messages") => {
             for out in mcp.handle(&request.json()) {
@@ -19,7 +29,7 @@ fn server(status: u16) -> HttpServer {
             Reply::accepted()
         }
         _ => Reply::text("text/plain", "no POST here").with_status(status),
-    })
+    }
 }
 
 #[test]
@@ -82,4 +92,52 @@ fn why_the_stream_cannot_be_used_is_said_without_a_circle_of_hints() {
         let pinned = Sandbox::new().mcpipe(["list", &url, "--transport", "sse", "--retries", "0"]).run();
         pinned.exits(7).stderr_contains("its URL is on another origin: http://localhost:1\n").hides("omit --transport");
     }
+}
+
+/// A proxy whose tunnels take 2.5 seconds to open while `is_slow`.
+fn tunnel_proxy(is_slow: Arc<AtomicBool>) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let open = move |mut client: TcpStream, is_slow: bool| {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            client.read_exact(&mut byte)?;
+            head.extend(byte);
+        }
+        if is_slow {
+            thread::sleep(Duration::from_millis(2500));
+        }
+        let address = String::from_utf8(head).unwrap().split(' ').nth(1).unwrap().to_owned();
+        let mut server = TcpStream::connect(address)?;
+        client.write_all(b"HTTP/1.1 200 OK\r\n\r\n")?;
+        let (mut from, mut to) = (client.try_clone()?, server.try_clone()?);
+        thread::spawn(move || copy(&mut from, &mut to));
+        copy(&mut server, &mut client)
+    };
+    thread::spawn(move || {
+        for client in listener.incoming().flatten() {
+            let is_slow = is_slow.load(Ordering::SeqCst);
+            thread::spawn(move || open(client, is_slow));
+        }
+    });
+    url
+}
+
+/// Only to open the stream at a URL that ends in `/sse` is there less time than `--connect-timeout`.
+#[test]
+fn a_post_may_take_as_long_to_connect_as_the_user_allows() {
+    let is_slow = Arc::new(AtomicBool::new(false));
+    let (authority, script, slow) = (CertificateAuthority::new(), script(405), is_slow.clone());
+    let identity = authority.server_certificate(&["127.0.0.1"]);
+    let server = HttpServer::tls(authority.tls_config(&identity), move |request| {
+        slow.fetch_or(request.rpc_method() == "notifications/initialized", Ordering::SeqCst);
+        let reply = script(request);
+        // Each POST has its own connection.
+        if request.method == "POST" { reply.header("Connection", "close") } else { reply }
+    });
+    let sandbox = Sandbox::new();
+    let (authority, proxy) = (authority.write(&sandbox.work()), tunnel_proxy(is_slow));
+    let words = ["call", &server.url("/sse"), "echo", "text=hi", "--proxy", &proxy, "--retries", "0", "--cacert"];
+    sandbox.mcpipe(words).arg(authority).run().succeeds().prints("hi\n");
 }

@@ -46,7 +46,8 @@ pub async fn connect(
     endpoint: &HttpEndpoint,
     options: &TransportOptions,
 ) -> Result<ConnectedTransport, SseConnectError> {
-    let client = EndpointClient::new(endpoint, options, HttpVersions::Any)?;
+    let for_posts = TransportOptions { connect_timeout: options.post_connect_timeout, ..options.clone() };
+    let client = EndpointClient::new(endpoint, &for_posts, HttpVersions::Any)?;
     let bounded = async {
         client.with_timeout(options.connect_timeout, Box::pin(open_stream(&client))).await.unwrap_or_else(|| {
             let message = format!("opening the event stream from {} timed out", redacted_url(&client.url));
