@@ -477,3 +477,19 @@ fn a_web_server_without_mcp_gets_a_hint_and_only_the_title_of_its_page() {
          hint: check the path of the URL; servers often listen at /mcp or /sse\n"
     );
 }
+
+/// The status is known, whatever follows.
+#[test]
+fn an_error_response_that_goes_on_is_ended() {
+    let script = Mcp::modern().http_script(LegacyHttpOptions::default());
+    let server = HttpServer::start(move |request| {
+        if request.rpc_method() != "tools/call" {
+            return script(request);
+        }
+        let start = Reply::sse().with_status(503).write("data: busy\n\n");
+        (0..20).fold(start, |reply, _| reply.write(": ping\n\n").pause(Duration::from_secs(1)))
+    });
+    let words = ["call", &server.url("/mcp"), "echo", "text=hi", "--timeout", "12s", "--retries", "0"];
+    let run = Sandbox::new().mcpipe(words).run();
+    run.exits(5).prints("").stderr_contains("the server failed (HTTP 503)\n");
+}

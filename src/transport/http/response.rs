@@ -4,6 +4,7 @@ use reqwest::header::{CONTENT_ENCODING, CONTENT_TYPE};
 use reqwest::{Response, Url};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
+use tokio::time::Instant;
 
 use super::error;
 use super::event_stream::{self, EventStream};
@@ -36,12 +37,11 @@ pub(super) async fn read_response(
     let mut unexpected = unexpected_response::from_head(&response, &url, in_session);
     let limit = if is_success { sink.max_message_size } else { MAX_ERROR_BODY };
     let mut body = Vec::new();
+    let deadline = Instant::now() + unexpected_response::BODY_TIMEOUT;
     loop {
         let next = match is_success {
             true => response.chunk().await,
-            false => {
-                tokio::time::timeout(unexpected_response::BODY_TIMEOUT, response.chunk()).await.unwrap_or(Ok(None))
-            }
+            false => tokio::time::timeout_at(deadline, response.chunk()).await.unwrap_or(Ok(None)),
         };
         match next {
             Ok(Some(chunk))
