@@ -62,7 +62,7 @@ pub fn main() -> u8 {
     let filter = match &global.jq {
         None if global.jq_exit => Err(Failure::new(ErrorKind::Usage, "--jq-exit needs --jq")
             .hint("add the filter whose last output decides: --jq EXPR")),
-        jq => jq.as_ref().map(|text| JqFilter::new(text, || jq_environment(&env)).map(Arc::new)).transpose(),
+        jq => jq.as_ref().map(|text| JqFilter::new(text, || env.to_pairs()).map(Arc::new)).transpose(),
     };
     let jq_exit = global.jq_exit;
     let ui = match &filter {
@@ -197,11 +197,6 @@ fn ui_options(global: &GlobalOptions, color: When) -> UiOptions {
         trace_file: global.trace.clone(),
         events: global.events.clone(),
     }
-}
-
-/// The variables that a filter sees as `$ENV`.
-fn jq_environment(env: &Environment) -> Vec<(String, String)> {
-    env.iter().map(|(name, value)| (name.to_owned(), value.to_owned())).collect()
 }
 
 /// Help and version go to standard output; an invalid command line is a failure like any other.

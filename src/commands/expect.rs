@@ -5,6 +5,7 @@ use std::fmt::{self, Write};
 
 use serde_json::{Map, Value};
 
+use crate::env::Environment;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::output::document::JsonDocument;
 use crate::output::jq::{JqFilter, JqOutput};
@@ -29,6 +30,10 @@ pub(crate) fn matches(regex: &str, text: &str) -> Result<bool> {
     Ok(holds)
 }
 
+fn compile(expression: &str) -> Result<JqFilter> {
+    JqFilter::new(expression, || Environment::from_process().to_pairs())
+}
+
 /// The outputs of an expression over a document.
 fn outputs(filter: &JqFilter, document: &mut JsonDocument<'_>) -> Result<Vec<JqOutput>, String> {
     let mut all = Vec::new();
@@ -47,7 +52,7 @@ fn outputs(filter: &JqFilter, document: &mut JsonDocument<'_>) -> Result<Vec<JqO
 /// # Errors
 /// Why there is none.
 pub(crate) fn first_output(expression: &str, document: &mut JsonDocument<'_>) -> Result<Value, String> {
-    let filter = JqFilter::new(expression, Vec::new).map_err(|failure| failure.to_string())?;
+    let filter = compile(expression).map_err(|failure| failure.to_string())?;
     match outputs(&filter, document)?.into_iter().next().ok_or("it has no output")? {
         JqOutput::Text(bytes) => Ok(Value::String(String::from_utf8_lossy(&bytes).into_owned())),
         JqOutput::Json(json) => {
@@ -62,7 +67,7 @@ pub(crate) fn first_output(expression: &str, document: &mut JsonDocument<'_>) ->
 /// # Errors
 /// Why there is none.
 pub(crate) fn first_output_text(expression: &str, document: &mut JsonDocument<'_>) -> Result<String, String> {
-    let filter = JqFilter::new(expression, Vec::new).map_err(|failure| failure.to_string())?;
+    let filter = compile(expression).map_err(|failure| failure.to_string())?;
     let first = outputs(&filter, document)?.into_iter().find_map(|output| match output {
         JqOutput::Json(json) => Some(json.to_string()),
         JqOutput::Text(_) => None,
@@ -72,7 +77,7 @@ pub(crate) fn first_output_text(expression: &str, document: &mut JsonDocument<'_
 
 /// Whether an expression is true of a document; if not, what it saw, a line each.
 pub(crate) fn check_expression(expression: &str, document: &mut JsonDocument<'_>) -> Option<Vec<String>> {
-    let filter = match JqFilter::new(expression, Vec::new) {
+    let filter = match compile(expression) {
         Ok(filter) => filter,
         Err(failure) => return Some(vec![failure.to_string()]),
     };
@@ -146,7 +151,7 @@ fn compared_values(expression: &str, document: &mut JsonDocument<'_>) -> Option<
     };
     let (operator, right) = expression[at..].split_at(length);
     let both = format!("first(({prefix}) | select([{left} {operator} {right}] | all|not)) | ({left}), ({right})");
-    outputs(&JqFilter::new(&both, Vec::new).ok()?, document).ok()
+    outputs(&compile(&both).ok()?, document).ok()
 }
 
 /// The only comparison outside of parentheses and strings: the last pipe before it, its position and its length. `None`
@@ -208,7 +213,7 @@ pub(crate) fn missing_members(
 }
 
 /// Whether two values are equal; numbers by their value.
-fn is_equal(one: &Value, other: &Value) -> bool {
+pub(crate) fn is_equal(one: &Value, other: &Value) -> bool {
     match (one, other) {
         (Value::Number(a), Value::Number(b)) => a == b || compare_numbers(a, b) == Some(Ordering::Equal),
         (Value::Array(a), Value::Array(b)) => a.len() == b.len() && a.iter().zip(b).all(|(a, b)| is_equal(a, b)),
@@ -246,7 +251,7 @@ pub(crate) fn check_options(expressions: &[String], result: &mut JsonDocument<'_
 /// # Errors
 /// [`ErrorKind::Usage`].
 pub(crate) fn check_option(expression: &str) -> Result<()> {
-    match JqFilter::new(expression, Vec::new) {
+    match compile(expression) {
         Ok(_) => Ok(()),
         Err(failure) => {
             let message = format!("--expect: '{expression}' is not a valid jq expression");

@@ -180,6 +180,12 @@ impl Environment {
         self.variables.iter().map(|(name, value)| (name.as_str(), value.as_str()))
     }
 
+    /// All variables, by name, as a filter sees them in `$ENV`.
+    #[must_use]
+    pub fn to_pairs(&self) -> Vec<(String, String)> {
+        self.variables.clone()
+    }
+
     /// The home directory, where there is one.
     #[must_use]
     pub fn home(&self) -> Option<&Path> {

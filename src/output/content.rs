@@ -315,6 +315,14 @@ pub fn resource_contents(result: &RawValue) -> Option<Vec<ContentBlock<'_>>> {
     list_items(result, "contents").map(|all| all.into_iter().map(read).collect())
 }
 
+/// The blocks of all messages of a `prompts/get` result; `None` if it has no list of them.
+#[must_use]
+pub fn prompt_blocks(result: &RawValue) -> Option<Vec<ContentBlock<'_>>> {
+    let contents =
+        list_items(result, "messages")?.into_iter().filter_map(|message| JsonObject::new(message)?.json("content"));
+    Some(contents.flat_map(parse_blocks).collect())
+}
+
 /// Whether a tool result holds nothing that could be shown.
 #[must_use]
 pub fn is_empty_result(result: &RawValue) -> bool {

@@ -13,6 +13,7 @@ use jaq_json::Val;
 use super::document::JsonDocument;
 pub use super::jq_value::JqOutput;
 use crate::error::{ErrorKind, Failure, Result};
+use crate::interrupt;
 use crate::util::shorten::shorten;
 
 type JqData = JustLut<Val>;
@@ -87,6 +88,8 @@ impl JqFilter {
     /// # Errors
     /// [`ErrorKind::Failed`] if the filter fails on this document; those of `print`.
     pub fn run(&self, document: JsonDocument<'_>, mut print: impl FnMut(JqOutput) -> Result<()>) -> Result<()> {
+        // A filter may run forever.
+        interrupt::enter_blocking();
         let input = document.into_value()?;
         let pairs = self.environment.iter();
         let environment: jaq_json::Map =

@@ -86,8 +86,8 @@ fn skills_table<'a>(skills: impl IntoIterator<Item = ListedEntry<'a>>) -> Table 
     entries_table(columns, skills, |skill| {
         let resources = skill.value().get("resources");
         let files = resources.and_then(Value::as_array);
-        let bytes: Option<u64> =
-            files.and_then(|files| files.iter().map(|file| file.get("size").and_then(Value::as_u64)).sum());
+        let add = |sum: u64, file: &Value| Some(sum.saturating_add(file.get("size")?.as_u64()?));
+        let bytes = files.and_then(|files| files.iter().try_fold(0, add));
         vec![
             name_cell(skill.name()),
             skill.uri().into(),

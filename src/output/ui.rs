@@ -269,8 +269,6 @@ impl Ui {
 
     /// The output of the filter for a JSON document: strings as they are, everything else as JSON.
     fn print_filtered(&self, filter: &JqFilter, document: JsonDocument<'_>) -> Result<()> {
-        // A filter may run forever.
-        interrupt::enter_blocking();
         filter.run(document, |output| match &output {
             JqOutput::Json(json) if self.terminal.stdout_is_tty => self.print_json_pretty(&json.to_string()),
             JqOutput::Text(bytes) if self.terminal.stdout_is_tty => match std::str::from_utf8(bytes) {

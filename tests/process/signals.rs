@@ -51,6 +51,17 @@ fn an_endless_filter_is_interrupted() {
 }
 
 #[test]
+fn an_endless_expectation_is_interrupted() {
+    let server = Mcp::modern().stdio();
+    let words = ["call", &server.target(), "echo", "text=hi", "--expect", "last(repeat(1))"];
+    let running = Sandbox::new().mcpipe(words).start();
+    server.wait_for("the call", |seen| seen.iter().any(|one| one.methods().contains(&"tools/call".to_owned())));
+    std::thread::sleep(UNTIL_STUCK);
+    running.signal(Signal::INT);
+    running.wait().exits(130).stderr_contains("mcpipe: error: interrupted\n");
+}
+
+#[test]
 fn writing_to_a_stuck_reader_is_interrupted() {
     let text = "x".repeat(2_500_000);
     let server = Mcp::modern().on("tools/call", move |call| call.text(&text)).stdio();

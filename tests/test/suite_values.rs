@@ -201,3 +201,63 @@ fn a_suite_runs_against_a_recording_of_the_configuration() {
         .exits(3)
         .stdout_contains("'headers' in [servers.offline] does not apply to a recording");
 }
+
+#[test]
+fn snapshots_are_equal_whatever_the_order_of_members() {
+    let sandbox = Sandbox::new();
+    let server = Mcp::legacy("2025-11-25")
+        .on("tools/call", |call| {
+            let text = call.argument("text");
+            call.result(serde_json::from_str(text.as_str().unwrap()).unwrap())
+        })
+        .stdio();
+    let run = |structured: &str, more: &str, words: &[&str]| {
+        let text = format!("{{\"content\":[],\"structuredContent\":{structured}}}");
+        let suite =
+            format!("[[test]]\nname = \"x\"\ncall = \"echo\"\nargs = {{ text = '{text}' }}\nsnapshot = true\n{more}");
+        sandbox.file("suite.toml", format!("target = \"{}\"\n{suite}", server.target()));
+        sandbox.mcpipe(["test", "suite.toml"]).args(words.iter().copied()).run()
+    };
+    run(r#"{"id":1,"b":{"x":1,"y":2},"c":1.0}"#, "", &["--update"]).exits(0);
+    run(r#"{"c":1.0,"b":{"y":2,"x":1},"id":1}"#, "", &[]).exits(0);
+    run(r#"{"c":1.0,"b":{"y":3,"x":1},"id":1}"#, "", &[])
+        .exits(9)
+        .stdout_contains("accept it with --update\n        -       \"y\": 2\n        +       \"y\": 3\n");
+    // A path that becomes volatile later is left out of what is stored too.
+    let volatile = "volatile = ['.structuredContent.id']\n";
+    run(r#"{"id":7,"b":{"x":1,"y":2},"c":1.0}"#, volatile, &[]).exits(0);
+    run(r#"{"id":7,"b":{"x":1,"y":2},"c":1.0}"#, volatile, &["--update"]).exits(0);
+    let stored = std::fs::read_to_string(sandbox.work().join("suite.snapshots/x.json")).unwrap();
+    let members: Vec<_> = stored.lines().filter(|line| line.starts_with("    \"")).collect();
+    assert_eq!(members, ["    \"b\": {", "    \"c\": 1.0"]);
+}
+
+#[test]
+fn a_faulty_suite_shows_no_secret_and_may_have_a_blank_in_its_path() {
+    let sandbox = Sandbox::new();
+    std::fs::create_dir(sandbox.work().join("my suites")).unwrap();
+    let test = "[[test]]\ncall = \"echo\"\nmatches = \"(${MY_API_TOKEN}\"\nexpect = '${MY_API_TOKEN}'\n";
+    sandbox.file("my suites/a.toml", format!("target = \"none\"\n{test}"));
+    std::os::unix::fs::symlink(".", sandbox.work().join("my suites/loop")).unwrap();
+    for word in ["my suites/a.toml", "my suites"] {
+        let run = sandbox.mcpipe(["test", word]).env("MY_API_TOKEN", "s3cret-abc-12345").run();
+        run.exits(3).hides("s3cret-abc").hides("loop");
+        run.stderr_contains("my suites/a.toml:4: '(${MY_API_TOKEN}' is not a valid regular expression\n");
+    }
+}
+
+#[test]
+fn the_text_of_a_prompt_has_what_is_embedded_and_expressions_see_the_environment() {
+    let server = Mcp::modern()
+        .on("prompts/get", |call| {
+            let resource = json!({"uri": "x://a", "text": "embedded"});
+            call.result(json!({"messages": [
+                {"role": "user", "content": {"type": "text", "text": "plain"}},
+                {"role": "user", "content": {"type": "resource", "resource": resource}}]}))
+        })
+        .stdio();
+    let sandbox = Sandbox::new();
+    let test = "[[test]]\nprompt = \"hello\"\ntext = \"plain\\nembedded\"\nexpect = '.messages[0].content.text == $ENV.WANTED'\n";
+    sandbox.file("suite.toml", format!("target = \"{}\"\n{test}", server.target()));
+    sandbox.mcpipe(["test", "suite.toml"]).env("WANTED", "plain").run().exits(0);
+}

@@ -8,6 +8,8 @@ use std::collections::{BTreeSet, VecDeque};
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
+use crate::commands::expect::is_equal;
+
 /// What a change does to the values that a schema accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Effect {
@@ -287,8 +289,9 @@ impl<'a> SchemaComparison<'a> {
                 self.add(&at, Effect::Wider, "other values are accepted now".to_owned(), shown_before, shown_after);
             }
             (Some(one), Some(other)) => {
-                let gone: Vec<&Value> = one.iter().filter(|value| !other.contains(value)).copied().collect();
-                let new: Vec<&Value> = other.iter().filter(|value| !one.contains(value)).copied().collect();
+                let has = |all: &[&Value], value: &Value| all.iter().any(|other| is_equal(other, value));
+                let gone: Vec<&Value> = one.iter().filter(|value| !has(&other, value)).copied().collect();
+                let new: Vec<&Value> = other.iter().filter(|value| !has(&one, value)).copied().collect();
                 if !gone.is_empty() {
                     let message = format!("{} no longer accepted", is_or_are(&gone));
                     self.add(&at, Effect::Narrower, message, shown_before, shown_after);
@@ -401,6 +404,9 @@ impl<'a> SchemaComparison<'a> {
         after: Option<&Value>,
         is_upper: bool,
     ) {
+        if before.zip(after).is_some_and(|(before, after)| is_equal(before, after)) {
+            return;
+        }
         let number = |value: Option<&Value>| value.and_then(Value::as_f64);
         let effect = match (number(before), number(after)) {
             (None, _) => Effect::Narrower,
@@ -567,6 +573,16 @@ mod tests {
                 json!({"$ref": "#/$defs/a", "maxLength": 2, "$defs": {"a": {"type": "string"}}}),
             ),
         ]
+    }
+
+    #[test]
+    fn a_number_that_is_written_differently_is_no_change() {
+        for (one, other) in
+            [("{\"maximum\": 10}", "{\"maximum\": 10.0}"), ("{\"enum\": [1, 2]}", "{\"enum\": [1.0, 2]}")]
+        {
+            let (one, other) = (serde_json::from_str(one).unwrap(), serde_json::from_str(other).unwrap());
+            assert!(worst(&one, &other).is_none_or(|effect| effect == Effect::None), "{one} {other}");
+        }
     }
 
     /// Values of every type, plain and as members and items.

@@ -1,6 +1,9 @@
 //! `test --init`: a suite for a server that passes as it is.
 
-use serde_json::{Map, Value};
+use std::cmp::Ordering;
+use std::collections::HashSet;
+
+use serde_json::{Map, Number, Value};
 use toml_edit::{Array, InlineTable};
 
 use crate::cli::CallArgs;
@@ -12,7 +15,7 @@ use crate::commands::tools::{SchemaUse, ToolCache};
 use crate::config::redact::{redact_command, redact_setting};
 use crate::error::{ErrorKind, Result};
 use crate::protocol::views::{ListItem, ListKind};
-use crate::schema::example_values;
+use crate::schema::{compare_numbers, example_values};
 use crate::session::{CachePolicy, Session};
 use crate::target::{Target, TargetName};
 use crate::transport::Endpoint;
@@ -98,7 +101,11 @@ async fn calls(context: &Context, session: &Session, tools: &[ListItem]) -> Resu
     let args = CallArgs { yes: true, ..CallArgs::default() };
     let list = tool_cache.get(context, session).await?;
     let mut text = String::new();
+    let mut names = HashSet::new();
     for tool in tools.iter().filter(|tool| tool.boolean_annotation("readOnlyHint") == Some(true)) {
+        if !names.insert(tool.name()) {
+            continue;
+        }
         let Some(validator) = list.find(tool.name()).and_then(|tool| tool.validator(SchemaUse::Input)) else {
             continue;
         };
@@ -139,7 +146,11 @@ fn toml_string(text: &str) -> String {
     toml_edit::Value::from(text.replace("${", "$${")).to_string()
 }
 
-/// A JSON object as TOML; `None` if it holds null, for which TOML has no value.
+fn is_exact(float: f64, number: &Number) -> bool {
+    Number::from_f64(float).is_some_and(|float| compare_numbers(&float, number) == Some(Ordering::Equal))
+}
+
+/// A JSON object as TOML; `None` if it holds a value that TOML does not have, such as null.
 fn toml_table(members: &Map<String, Value>) -> Option<InlineTable> {
     members.iter().map(|(name, value)| Some((name.as_str(), toml_value(value)?))).collect::<Option<InlineTable>>()
 }
@@ -150,7 +161,7 @@ fn toml_value(value: &Value) -> Option<toml_edit::Value> {
         Value::Bool(yes) => (*yes).into(),
         Value::Number(number) => match number.as_i64() {
             Some(whole) => whole.into(),
-            None => number.as_f64()?.into(),
+            None => number.as_f64().filter(|float| is_exact(*float, number))?.into(),
         },
         Value::String(text) => text.replace("${", "$${").into(),
         Value::Array(items) => items.iter().map(toml_value).collect::<Option<Array>>()?.into(),

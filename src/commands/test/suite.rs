@@ -412,9 +412,10 @@ impl SuiteReader<'_> {
 
     fn regex(&mut self, node: &ConfigNode, key: &str) -> Option<Located<String>> {
         let member = node.get(key)?;
-        let text = self.templates.text(member.value.as_str()?, member.value.offset, &self.captured);
+        let written = member.value.as_str()?;
+        let text = self.templates.text(written, member.value.offset, &self.captured);
         if expect::matches(&text, "").is_err() {
-            self.fault(member.value.offset, format!("'{text}' is not a valid regular expression"));
+            self.fault(member.value.offset, format!("'{written}' is not a valid regular expression"));
         }
         Some(Located { value: text, line: self.line(member.value.offset) })
     }

@@ -26,10 +26,12 @@ const SNAPSHOT_DIRECTORY: &str = "snapshots";
 /// # Errors
 /// When the configuration cannot be read.
 pub(super) fn is_suite_word(context: &Context, word: &str) -> Result<bool> {
-    if Path::new(word).extension().is_some_and(|extension| extension == "toml") && !word.contains([' ', ':']) {
+    let path = Path::new(word);
+    let is_toml = path.extension().is_some_and(|extension| extension == "toml");
+    if is_toml && (!word.contains([' ', ':']) || path.is_file()) {
         return Ok(true);
     }
-    if !Path::new(word).is_dir() {
+    if !path.is_dir() {
         return Ok(false);
     }
     let lookup = LazyConfig::new(&context.env, context.global.config.as_deref());
@@ -63,10 +65,12 @@ pub(super) fn find(word: &str) -> Result<Vec<PathBuf>> {
 
 fn collect(directory: &Path, found: &mut Vec<PathBuf>) -> std::io::Result<()> {
     for entry in std::fs::read_dir(directory)? {
-        let path = entry?.path();
+        let entry = entry?;
+        let path = entry.path();
         let extension = path.extension().and_then(|extension| extension.to_str()).unwrap_or_default();
         if path.is_dir() {
-            if extension != SNAPSHOT_DIRECTORY {
+            // A link may lead back here.
+            if !entry.file_type()?.is_symlink() && extension != SNAPSHOT_DIRECTORY {
                 collect(&path, found)?;
             }
         } else if extension == "toml" {
@@ -102,11 +106,10 @@ pub(super) async fn load(context: &Context, path: &Path) -> Result<Suite> {
     let lookup = LazyConfig::new(&context.env, context.global.config.as_deref());
     let defaults = || lookup.config().map(|config| config.defaults.clone()).unwrap_or_default();
     let read = |secrets: &Secrets<'_>| {
-        let suite = suite::read(&source, &root, &context.env, secrets).map_err(|faults| combine(&shown, faults))?;
         let mut hidden = HashSet::new();
         root.for_each_string(&mut |text, _| hidden.extend(secrets_in(text, &context.env, secrets, &source)));
         hidden.iter().for_each(|secret| context.ui.redact(secret));
-        Ok(suite)
+        suite::read(&source, &root, &context.env, secrets).map_err(|faults| combine(&shown, faults).into())
     };
     let suite = context.with_secrets(defaults, read).await?;
     check_snapshot_names(&suite, &root)?;

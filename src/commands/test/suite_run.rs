@@ -25,7 +25,7 @@ use crate::commands::tool_result::reported_error;
 use crate::commands::tools::ToolCache;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::output::ExchangeLog;
-use crate::output::content::{ContentBlock, content_blocks, resource_contents};
+use crate::output::content::{ContentBlock, content_blocks, prompt_blocks, resource_contents};
 use crate::output::document::JsonDocument;
 use crate::output::json::{JsonStyle, pretty};
 use crate::protocol::json::{member, parse_value};
@@ -549,14 +549,7 @@ fn result_text(action: &TestAction, result: &RawJson) -> String {
     let blocks = match action {
         TestAction::Call(_) => content_blocks(result),
         TestAction::Read(_) => resource_contents(result),
-        TestAction::Prompt(_) => {
-            let messages = member(result, "messages").and_then(|raw| parse_value(raw.get())).unwrap_or_default();
-            let texts = messages.as_array().into_iter().flatten().filter_map(|message| {
-                let content = message.get("content")?;
-                content.get("text").or(Some(content))?.as_str()
-            });
-            return texts.collect::<Vec<_>>().join("\n");
-        }
+        TestAction::Prompt(_) => prompt_blocks(result),
         TestAction::List(_) | TestAction::Request(_) => return result.get().to_owned(),
     };
     let texts = blocks.unwrap_or_default().into_iter().filter_map(|block| match block {
