@@ -110,6 +110,21 @@ pub(crate) fn forgotten_session_failure(response: &UnexpectedResponse, asked: &s
     }
 }
 
+/// The failure of a request for which another session had to be opened, if `initialize` was refused. Neither of them was
+/// processed.
+pub(crate) fn refused_handshake_failure(refusal: RequestOutcome) -> Failure {
+    let advice = retry_advice(&refusal).map(|advice| RetryAdvice { is_unprocessed: true, ..advice });
+    let failure = match refusal {
+        RequestOutcome::UnexpectedResponse(response) => response.to_failure(),
+        RequestOutcome::Error(error, _) => {
+            Failure::new(ErrorKind::Failed, format!("the server refused {}: {error}", method::INITIALIZE)).rpc(error)
+        }
+        RequestOutcome::Failed(failure) => failure,
+        RequestOutcome::Result(_) => Failure::new(ErrorKind::Bug, "a result was taken for a failure"),
+    };
+    failure.retry_advice(advice)
+}
+
 /// The failure for a result that the request cannot have, such as `null` for a list.
 pub(crate) fn invalid_result_failure(asked: &str, result: &RawJson) -> Failure {
     let text = shorten(result.get(), 100);

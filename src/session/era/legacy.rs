@@ -15,7 +15,7 @@ use crate::protocol::{code, method, result_shape};
 use crate::secret::Secret;
 use crate::session::client_handler::ClientHandler;
 use crate::session::era::{Era, client_info, request_meta};
-use crate::session::failure::forgotten_session_failure;
+use crate::session::failure::{forgotten_session_failure, refused_handshake_failure};
 use crate::session::operation::Operation;
 use crate::session::operation::push_member;
 use crate::session::request::{CancelMode, OutgoingRequest, RequestOutcome};
@@ -288,9 +288,15 @@ impl LegacyEra {
         }
         let mut now = self.session_number.write().await;
         if *now == session {
-            let had_session = rpc.transport().legacy_session().is_some_and(|http| http.forget_session());
-            if !had_session || !self.reinitialize(rpc).await {
+            let Some(http) = rpc.transport().legacy_session() else { return refused };
+            let forgotten = http.session_id();
+            if !http.forget_session() {
                 return refused;
+            }
+            if let Err(failure) = self.reinitialize(rpc).await {
+                // Refused like this one, the next request opens a session; without a session, it would not.
+                forgotten.iter().for_each(|id| http.resume_session(id));
+                return RequestOutcome::Failed(failure);
             }
             *now += 1;
         }
@@ -299,16 +305,21 @@ impl LegacyEra {
     }
 
     /// Repeats the handshake for a new session.
-    async fn reinitialize(&self, rpc: &RpcClient) -> bool {
-        let RequestOutcome::Result(result) = self.handshake.initialize(rpc).await else { return false };
-        let Ok((revision, _)) = self.handshake.agreed_revision(&result) else { return false };
+    async fn reinitialize(&self, rpc: &RpcClient) -> Result<()> {
+        let agreed = match self.handshake.initialize(rpc).await {
+            RequestOutcome::Result(result) => self.handshake.agreed_revision(&result),
+            refused => Err(refused_handshake_failure(refused)),
+        };
+        let (revision, _) = agreed.map_err(|failure| {
+            failure.cause("the server no longer knows its session, and no other one could be opened")
+        })?;
         if let Ok(mut now) = self.revision.write() {
             *now = revision;
         }
         set_revision(rpc, revision);
         self.send_initialized(rpc).await;
         self.session_renewed.notify_waiters();
-        true
+        Ok(())
     }
 }
 

@@ -115,7 +115,7 @@ impl UnexpectedResponse {
 
     /// The failure that it means, if nothing more is known about the server.
     #[must_use]
-    pub(super) fn to_failure(&self) -> Failure {
+    pub(crate) fn to_failure(&self) -> Failure {
         let UnexpectedResponse { url, status, .. } = self;
         let message = match status {
             401 => format!("{url} requires authentication (HTTP 401)"),
