@@ -36,7 +36,8 @@ pub enum WatchEvent {
     Subscribed(Vec<String>),
     /// Something changed.
     Changed(WatchedChange),
-    /// Notifications were dropped, because they came faster than they were handled: anything may have changed.
+    /// Notifications were dropped, because they came faster than they were handled, or may be lost, because there was no
+    /// stream for them: anything may have changed.
     Missed,
     /// The connection was lost; the next attempt follows after this time.
     Disconnected(Failure, Duration),

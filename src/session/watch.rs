@@ -22,7 +22,7 @@ use crate::session::operation::Operation;
 use crate::session::request::{CancelMode, OutgoingRequest, RequestOutcome};
 use crate::session::rpc_client::RpcClient;
 pub use crate::session::subscription::{Subscribe, SubscriptionEnd, WatchEvent, WatchFilter, WatchedChange};
-use crate::transport::{BoxFuture, TransportKind};
+use crate::transport::{BoxFuture, TransportKind, next_gap};
 use crate::util::duration::format_duration;
 
 /// How long to wait before the first attempt to reconnect.
@@ -230,6 +230,7 @@ impl LegacyEra {
                 reply => return SubscriptionEnd::Rejected(reply, method::RESOURCES_SUBSCRIBE),
             }
         }
+        let mut gaps = http.and_then(|http| http.stream_gaps());
         let _ = events.send(WatchEvent::Subscribed(unsupported)).await;
         loop {
             let renewed = self.session_renewed.notified();
@@ -243,6 +244,9 @@ impl LegacyEra {
                     if let Some(event) = event {
                         let _ = events.send(event).await;
                     }
+                }
+                () = next_gap(&mut gaps) => {
+                    let _ = events.send(WatchEvent::Missed).await;
                 }
                 failure = rpc.wait_interrupted() => {
                     let goodbyes = uris.iter().map(|uri| self.unsubscribe(rpc, uri));

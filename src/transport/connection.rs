@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::header::HeaderName;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use crate::error::Result;
 use crate::interrupt::Interrupt;
@@ -209,6 +209,11 @@ pub trait LegacyHttpSession: Send + Sync {
     /// if it refused to open one.
     fn listen_stream_closed(&self) -> BoxFuture<'_, bool>;
 
+    /// Is changed when that stream is open again, and what the server sent in the meantime may be lost.
+    fn stream_gaps(&self) -> Option<watch::Receiver<()>> {
+        None
+    }
+
     /// The session ID. A secret: a request that carries it is treated as ours.
     fn session_id(&self) -> Option<Secret>;
 
@@ -217,6 +222,17 @@ pub trait LegacyHttpSession: Send + Sync {
 
     /// Forgets the session, so that a new one can be opened (`HTL-04`). Returns whether there was one.
     fn forget_session(&self) -> bool;
+}
+
+/// Waits for the next change of [`LegacyHttpSession::stream_gaps`]. Never returns if there is no such stream.
+pub async fn next_gap(gaps: &mut Option<watch::Receiver<()>>) {
+    let changed = match gaps {
+        Some(gaps) => gaps.changed().await.is_ok(),
+        None => false,
+    };
+    if !changed {
+        std::future::pending().await
+    }
 }
 
 /// A transport and what comes back over it.

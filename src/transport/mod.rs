@@ -31,7 +31,7 @@ mod websocket;
 
 pub use connection::{
     Authorize, BoxFuture, CloseOutcome, ConnectedTransport, Diagnostics, LegacyHttpSession, Transport, TransportKind,
-    TransportOptions,
+    TransportOptions, next_gap,
 };
 pub use cookies::CookieJar;
 pub use endpoint::{Endpoint, HttpEndpoint, HttpMode, InheritedEnv, StdioEndpoint, TlsOptions, UnixEndpoint};

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 use crate::error::{Failure, FailureDetails, Result, RetryAdvice};
 use crate::protocol::revision::Revision;
@@ -177,6 +177,10 @@ impl LegacyHttpSession for RecordedTransport {
             Some(session) => session.listen_stream_closed(),
             None => Box::pin(std::future::pending()),
         }
+    }
+
+    fn stream_gaps(&self) -> Option<watch::Receiver<()>> {
+        self.inner.legacy_session()?.stream_gaps()
     }
 
     fn session_id(&self) -> Option<Secret> {

@@ -310,6 +310,46 @@ fn a_command_that_watches_connects_again_when_the_stream_for_changes_ends_for_go
     sessions.stop_all();
 }
 
+/// Directly and through a session.
+#[test]
+fn a_watch_reads_again_what_may_have_changed_while_there_was_no_stream() {
+    for words in [&["--no-session"][..], &[]] {
+        let has_changed = Arc::new(AtomicBool::new(false));
+        let changed = has_changed.clone();
+        let mcp = with_subscriptions().on("resources/read", move |call| {
+            let text = if changed.load(Ordering::SeqCst) { "two\n" } else { "one\n" };
+            call.result(json!({"contents": [{"uri": "demo://hello", "text": text}]}))
+        });
+        let script = mcp.http_script(LegacyHttpOptions { session_id: Some("s"), ..Default::default() });
+        let streams = [Feed::default(), Feed::default()];
+        let feeds = streams.clone();
+        let count = std::sync::atomic::AtomicUsize::new(0);
+        let server = HttpServer::start(move |request| match request.method.as_str() {
+            "GET" => {
+                let n = count.fetch_add(1, Ordering::SeqCst);
+                has_changed.store(n > 0, Ordering::SeqCst);
+                Reply::sse().write("retry: 20\n\n").feed(&feeds[n])
+            }
+            _ => script(request),
+        });
+        let (sessions, url) = (Sessions::new(), server.url("/mcp"));
+        if words.is_empty() {
+            sessions.start(&url);
+        }
+        let words = [&["read", &url, "demo://hello", "--watch"], words].concat();
+        let watch = sessions.sandbox.mcpipe(words).allow_leftovers().start();
+        watch.wait_for_stdout("one\n");
+        server.wait_for("a subscription", |request| request.rpc_method() == "resources/subscribe");
+        streams[0].end();
+        watch.wait_for_stdout("one\ntwo\n");
+        watch.signal(Signal::INT);
+        watch.wait().exits(130);
+        streams[1].end();
+        sessions.stop_all();
+        assert_eq!(methods(&server).iter().filter(|name| *name == "initialize").count(), 1);
+    }
+}
+
 /// The command that watches notices it itself; another one, which reads a batch, goes on with its next line.
 #[test]
 fn commands_go_on_after_a_server_has_forgotten_its_session() {

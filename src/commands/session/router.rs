@@ -28,7 +28,7 @@ use crate::protocol::rpc::{self, RawJson, RpcError, RpcMessage, RpcResponse};
 use crate::protocol::{code, method};
 use crate::session::client_handler::{ClientCapabilities, ClientCapability, ClientHandler, Root};
 use crate::transport::kept::{StreamState, item_line, stream_line};
-use crate::transport::{Certainty, Incoming, IncomingItem, OutgoingKind, OutgoingMessage, TransportKind};
+use crate::transport::{Certainty, Incoming, IncomingItem, OutgoingKind, OutgoingMessage, TransportKind, next_gap};
 use crate::util::lock::lock;
 
 /// The bits of a request ID that count the requests of one command. IDs stay below 2^53, which every JSON library
@@ -351,9 +351,16 @@ impl Router {
                 self.deliver(client, stream_line(StreamState::Open)).await;
                 let queue = lock(&self.state).clients.get(&client).map(|client| client.queue.clone());
                 let Some(queue) = queue else { return };
-                tokio::select! {
-                    has_stream = http.listen_stream_closed() => if has_stream { state = StreamState::Closed },
-                    () = queue.closed() => return,
+                let mut gaps = http.stream_gaps();
+                let has_stream = loop {
+                    tokio::select! {
+                        has_stream = http.listen_stream_closed() => break has_stream,
+                        () = next_gap(&mut gaps) => self.deliver(client, stream_line(StreamState::Open)).await,
+                        () = queue.closed() => return,
+                    }
+                };
+                if has_stream {
+                    state = StreamState::Closed;
                 }
             }
         }

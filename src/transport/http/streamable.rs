@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use reqwest::header::{ACCEPT, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Method, Response};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::task::AbortHandle;
+use tokio::time::Instant;
 
 use super::event_stream::{self, EventStream, StreamEnd, StreamPosition};
 use super::incoming::{ConnectionTasks, MessageSender};
@@ -62,6 +63,7 @@ pub(super) fn connect_with_limit(
         tasks: ConnectionTasks::default(),
         state: Mutex::default(),
         listen_changed: Notify::new(),
+        stream_gaps: watch::Sender::default(),
     };
     Ok(ConnectedTransport { transport: Arc::new(StreamableTransport(Arc::new(connection))), incoming })
 }
@@ -77,6 +79,8 @@ struct StreamableConnection {
     state: Mutex<LegacyState>,
     /// Notified when the stream for the server's own messages is open, and when it has ended and is not opened again.
     listen_changed: Notify,
+    /// Changed when that stream is open again, and what the server sent in the meantime may be lost.
+    stream_gaps: watch::Sender<()>,
 }
 
 /// What is known about a legacy server's session.
@@ -214,20 +218,27 @@ impl StreamableConnection {
     async fn keep_listening(&self) {
         let trace = &self.message_sender.trace;
         let mut position = StreamPosition::default();
-        let (mut failed, mut fruitless) = (0, 0);
+        let (mut failed, mut fruitless, mut is_first) = (0, 0, true);
         while failed < MAX_RECONNECTS {
             match self.open_stream(&position).await {
                 StreamOpening::Stream(events) => {
                     lock(&self.state).has_stream_opened = true;
                     self.listen_changed.notify_waiters();
+                    // With the ID of the last event, the server sends those that followed it.
+                    if !is_first && position.last_event_id.is_none() {
+                        self.stream_gaps.send_replace(());
+                    }
                     failed = 0;
+                    let opened = Instant::now();
                     if let StreamEnd::Unreadable(failure) =
                         event_stream::forward_messages(&self.message_sender, *events, None, &mut position).await
                     {
                         trace.note(&format!("stopped listening: {failure}"));
                         return;
                     }
-                    fruitless = if position.has_progressed { 0 } else { fruitless + 1 };
+                    // A proxy, say, ends streams on which nothing comes for a minute.
+                    let was_stable = opened.elapsed() > position.reconnect_delay(fruitless);
+                    fruitless = if position.has_progressed || was_stable { 0 } else { fruitless + 1 };
                 }
                 StreamOpening::RetryLater(failure) => {
                     trace.note(&format!("cannot open the stream for the server's own messages: {failure}"));
@@ -241,6 +252,7 @@ impl StreamableConnection {
                     return;
                 }
             }
+            is_first = false;
             tokio::time::sleep(position.reconnect_delay(fruitless)).await;
         }
     }
@@ -404,6 +416,10 @@ impl LegacyHttpSession for StreamableTransport {
                 ended.await;
             }
         })
+    }
+
+    fn stream_gaps(&self) -> Option<watch::Receiver<()>> {
+        Some(self.0.stream_gaps.subscribe())
     }
 
     fn session_id(&self) -> Option<Secret> {

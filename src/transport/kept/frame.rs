@@ -27,7 +27,7 @@ const MESSAGE_PREFIX: &str = r#"{"jsonrpc":"#;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum StreamState {
-    /// It is open or being opened.
+    /// It is open or being opened. Said again: it is open again, and what the server sent in the meantime may be lost.
     Open,
     /// It has ended, and may be opened again.
     Closed,

@@ -109,7 +109,8 @@ fn use_connection(
     let (sender, incoming) = incoming_channel();
     let ended = Arc::new(Notify::new());
     let (stream_sender, stream) = watch::channel(None);
-    let receivers = Receivers { items: sender, stream: stream_sender, ended: ended.clone() };
+    let (gap_sender, stream_gaps) = watch::channel(());
+    let receivers = Receivers { items: sender, stream: stream_sender, stream_gaps: gap_sender, ended: ended.clone() };
     let reader_task = tokio::spawn(forward(reader, receivers, options.trace.clone()));
     let transport = KeptTransport {
         kind,
@@ -119,6 +120,7 @@ fn use_connection(
         message_writer: MessageWriter::spawn(LineFrameWriter::new(writer), Trace::default()),
         reader_task,
         stream,
+        stream_gaps,
         ended,
         trace: options.trace.clone(),
     };
@@ -206,6 +208,7 @@ async fn greet(stream: UnixStream) -> io::Result<OpenConnection> {
 struct Receivers {
     items: mpsc::Sender<Incoming>,
     stream: watch::Sender<Option<StreamState>>,
+    stream_gaps: watch::Sender<()>,
     ended: Arc<Notify>,
 }
 
@@ -215,7 +218,10 @@ async fn forward(mut reader: FrameReader<OwnedReadHalf>, receivers: Receivers, t
         let items = match reader.next_passed_on(&trace).await {
             Ok(Some(PassedOn::Items(items))) => items,
             Ok(Some(PassedOn::Stream(state))) => {
-                receivers.stream.send_replace(Some(state));
+                let before = receivers.stream.send_replace(Some(state));
+                if (before, state) == (Some(StreamState::Open), StreamState::Open) {
+                    receivers.stream_gaps.send_replace(());
+                }
                 continue;
             }
             Ok(None) => break Failure::new(ErrorKind::Unreachable, "the session ended"),
@@ -240,6 +246,7 @@ struct KeptTransport {
     reader_task: JoinHandle<()>,
     /// What the keeper said about the stream for the server's own messages.
     stream: watch::Receiver<Option<StreamState>>,
+    stream_gaps: watch::Receiver<()>,
     ended: Arc<Notify>,
     trace: Trace,
 }
@@ -330,6 +337,10 @@ impl LegacyHttpSession for KeptTransport {
                 Err(_) => std::future::pending().await,
             }
         })
+    }
+
+    fn stream_gaps(&self) -> Option<watch::Receiver<()>> {
+        Some(self.stream_gaps.clone())
     }
 
     fn session_id(&self) -> Option<Secret> {

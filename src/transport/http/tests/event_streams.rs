@@ -262,6 +262,21 @@ async fn listening_waits_for_the_stream_and_reconnects() {
 }
 
 #[tokio::test]
+async fn a_quiet_stream_that_ends_after_a_while_is_opened_again_soon_and_the_gap_is_reported() {
+    let server = ScriptedServer::start(|_, _| {
+        vec![event_stream_head(), event_stream_chunk("retry: 20\n\n"), ScriptStep::Sleep(150), event_stream_end()]
+    });
+    let connection = open(&server.url()).await;
+    legacy_session(&connection).set_revision(Revision::V2025_06_18);
+    let mut gaps = legacy_session(&connection).stream_gaps().unwrap();
+    legacy_session(&connection).listen().await;
+    // The pause before the last of them would be more than six seconds if it doubled each time.
+    for _ in 0..7 {
+        tokio::time::timeout(Duration::from_secs(5), gaps.changed()).await.unwrap().unwrap();
+    }
+}
+
+#[tokio::test]
 async fn listening_waits_briefly_and_ends_if_no_stream_is_offered() {
     for (steps, least, most) in [
         (http_response("405 X", &[], ""), 0, 5000),
