@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use serde_json::{Map, Value};
 use tokio::sync::{Mutex, OnceCell};
+use tokio::time::timeout;
 
 use crate::error::{ErrorKind, Failure, Result};
 use crate::protocol::json::{member, parse_truncated};
@@ -29,6 +30,7 @@ use crate::session::server_pause::ServerPause;
 use crate::session::server_requests::ServerRequestLog;
 use crate::target::Target;
 use crate::transport::TransportKind;
+use crate::util::duration::format_duration;
 
 /// The server and the protocol of a connection.
 #[derive(Clone, Debug)]
@@ -218,12 +220,28 @@ impl Session {
     /// Sends a notification in the form of the era.
     ///
     /// # Errors
-    /// If the connection cannot be opened, or the notification cannot be delivered.
+    /// If the connection cannot be opened, or the notification cannot be delivered, or not within the time limit.
     pub async fn notify(&self, notification: &Operation) -> Result<()> {
         self.session_info().await?;
         let (connection, _) = self.connection_for(notification).await?;
         let encoded = connection.era.encode_request(&connection.rpc, notification);
-        connection.rpc.notify(encoded.method, encoded.params.as_deref(), encoded.headers).await
+        let sent = connection.rpc.notify(encoded.method, encoded.params.as_deref(), encoded.headers);
+        let mut sent = Box::pin(sent);
+        let limited = async {
+            let Some(limit) = self.options.timeout else { return sent.await };
+            loop {
+                match timeout(limit, &mut sent).await {
+                    Ok(outcome) => return outcome,
+                    Err(_) if connection.rpc.transport().login_in_progress() => {}
+                    Err(_) => {
+                        let time = format_duration(limit);
+                        let what = format!("the server did not accept {} within {time}", encoded.method);
+                        return Err(Failure::new(ErrorKind::Timeout, what).wait_hint("wait longer with --timeout TIME"));
+                    }
+                }
+            }
+        };
+        self.options.transport.interrupt.run_until_interrupted(limited).await?
     }
 
     /// The failure for an outcome without a result. If the user declined, or input could not be given, that is the

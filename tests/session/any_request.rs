@@ -188,6 +188,28 @@ fn a_notification_has_no_id_and_no_result() {
     }
 }
 
+#[test]
+fn a_notification_that_the_server_does_not_accept_is_given_up() {
+    let script = Mcp::legacy("2025-11-25").http_script(LegacyHttpOptions::default());
+    let server = HttpServer::start(move |request| match request.rpc_method().as_str() {
+        "notifications/x" => Reply::never(),
+        _ => script(request),
+    });
+    let (sandbox, url) = (Sandbox::new(), server.url("/mcp"));
+    let words = ["request", &url, "notifications/x", "--notify"];
+    sandbox.mcpipe(words).args(["--timeout", "300ms"]).run().exits(6).prints("").stderr_is(
+        "mcpipe: error: the server did not accept notifications/x within 300 ms\n\
+        hint: wait longer with --timeout TIME\n",
+    );
+    let interrupted = sandbox.mcpipe(words).start();
+    server.wait_for("the second notification", |request| {
+        let is_same = |other: &&crate::support::Request| other.rpc_method() == "notifications/x" && other.n < request.n;
+        request.rpc_method() == "notifications/x" && server.requests().iter().filter(is_same).count() == 1
+    });
+    interrupted.signal(rustix::process::Signal::INT);
+    interrupted.wait().exits(130).prints("");
+}
+
 /// `call` and `request` judge a result in the same way.
 #[test]
 fn the_result_of_a_requested_call_is_judged_as_that_of_a_call() {
