@@ -197,6 +197,10 @@ async fn forward_event(sink: &MessageSender, data: String, id: Option<u64>, posi
     match MessageText::parse(data) {
         Ok(mut found) => {
             let answered = found.messages().iter().any(|message| is_response_to(message, id));
+            // It does not explain the end of a stream of many messages.
+            if id.is_none() {
+                position.first_non_message = None;
+            }
             sink.send_messages(id, found, None).await;
             answered
         }

@@ -90,6 +90,28 @@ async fn losing_the_stream_breaks_everything() {
 }
 
 #[tokio::test]
+async fn an_event_that_was_skipped_does_not_explain_the_end_of_a_stream_with_messages() {
+    let server = ScriptedServer::start(|_, _| {
+        vec![
+            event_stream_head(),
+            event_stream_chunk(ENDPOINT),
+            event_stream_chunk("data: ping\n\n"),
+            event_stream_chunk(PONG),
+            event_stream_end(),
+        ]
+    });
+    let mut connection = connect(&sse_endpoint(&server), &TransportOptions::default()).await.unwrap();
+    assert_eq!(response(&mut connection).await.1.id, Some(1));
+    match next(&mut connection).await {
+        Incoming { request_id: None, item: IncomingItem::Failed(failure) } => {
+            assert_eq!(failure.kind(), ErrorKind::Unreachable);
+            assert!(failure.details().causes.is_empty() && failure.details().retry_advice.is_some());
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
 async fn a_stream_without_a_valid_endpoint_is_rejected() {
     let cases: [(Vec<ScriptStep>, ErrorKind); 6] = [
         (
