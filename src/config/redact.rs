@@ -138,8 +138,11 @@ fn redact_literal(text: &str, name: &str, care: Sensitivity) -> Redacted {
         Sensitivity::Plain => {
             let shown = match name {
                 "url" => hide_in_likely_url(text, REDACTED),
-                // Its scheme can be omitted.
-                "proxy" if !text.contains("://") => hide_in_url(&format!("://{text}"), REDACTED).split_off("://".len()),
+                "proxy" => match hide_in_likely_url(text, REDACTED) {
+                    shown if text.contains("://") => shown,
+                    // Its scheme can be omitted.
+                    shown => hide_in_url(&format!("://{shown}"), REDACTED).split_off("://".len()),
+                },
                 _ => hide_in_url(text, REDACTED),
             };
             let shown = redact_path_keys(&shown);
@@ -299,6 +302,9 @@ mod tests {
             ("proxy", "t0ken@h:1", "[redacted]@h:1"),
             ("proxy", "u:${P}@h:1", "u:${P}@h:1"),
             ("proxy", "h:1", "h:1"),
+            ("proxy", "http:/u:p@h:1", "http:/[redacted]@h:1"),
+            ("proxy", "http:///u:p@h:1", "http:///[redacted]@h:1"),
+            ("proxy", "socks5://u:p@h:1", "socks5://[redacted]@h:1"),
             ("url", "https:/u:p@h/", "https:/[redacted]@h/"),
             ("url", "https:/u:${P}@h/", "https:/u:${P}@h/"),
             ("command", "npx srv --api-key k", "npx srv --api-key [redacted]"),

@@ -109,8 +109,8 @@ pub fn hide_in_url(text: &str, mark: &str) -> String {
 /// What precedes the name of a package (`npm:@scope/name`), an image or the like: not a user name.
 const PACKAGE_SCHEMES: [&str; 4] = ["npm", "pypi", "docker", "oci"];
 
-/// As [`hide_in_url`], for a word in place of a URL: its scheme may be missing, or have too few slashes, and its password
-/// may have a character that ends the name of a host.
+/// As [`hide_in_url`], for a word in place of a URL: its scheme may be missing, or have too few or too many slashes, and
+/// its password may have a character that ends the name of a host.
 #[must_use]
 pub fn hide_in_likely_url(text: &str, mark: &str) -> String {
     let is_scheme = |word: &str| ["https", "http", "wss", "ws"].iter().any(|known| known.eq_ignore_ascii_case(word));
@@ -119,23 +119,18 @@ pub fn hide_in_likely_url(text: &str, mark: &str) -> String {
     // `image:tag@sha256:…` is an image.
     let before_host = rest.split_once('@').filter(|(_, host)| !host.starts_with("sha256:"));
     let user_and_password = before_host.and_then(|(user, _)| user.split_once(':'));
-    let is_user = |name: &str| after_scheme.is_some() || !PACKAGE_SCHEMES.contains(&name);
-    let has_password = user_and_password.is_some_and(|(user, password)| !password.is_empty() && is_user(user));
-    // With a scheme, a user alone may be a token.
-    let has_user = before_host.is_some_and(|(user, _)| after_scheme.is_some() && !user.contains(['/', '?', '#']));
-    let after_slashes = text.split_once("://").filter(|(scheme, _)| !scheme.contains(['/', '?', '#']));
-    if let Some((scheme, rest)) = after_slashes
-        && let Some(at) = rest.rfind('@').filter(|_| has_no_port(rest))
-    {
-        return hide_in_url(&format!("{scheme}://{mark}{}", &rest[at..]), mark);
-    }
-    if after_slashes.is_some() || !(has_password || has_user) {
+    let has_password =
+        user_and_password.is_some_and(|(user, password)| !password.is_empty() && !PACKAGE_SCHEMES.contains(&user));
+    let has_scheme = text.split_once("://").is_some_and(|(scheme, _)| !scheme.contains(['/', '?', '#']));
+    if after_scheme.is_none() && (has_scheme || !has_password) {
         return hide_in_url(text, mark);
     }
-    let hidden = hide_in_likely_url(&format!("://{rest}"), mark);
-    let hidden = format!("{}{}", text.strip_suffix(rest).unwrap_or_default(), hidden.trim_start_matches("://"));
+    let hidden = match rest.rfind('@').filter(|_| has_no_port(rest)) {
+        Some(at) => format!("{mark}{}", &rest[at..]),
+        None => hide_in_url(&format!("://{rest}"), mark).split_off("://".len()),
+    };
     // A parameter may be a URL.
-    hide_in_url(&hidden, mark)
+    hide_in_url(&format!("{}{hidden}", text.strip_suffix(rest).unwrap_or_default()), mark)
 }
 
 /// Whether the colon behind what seems to be a host is not followed by a port: it precedes a password, such as `a/b`.
@@ -253,6 +248,8 @@ mod tests {
             ("server:@h", "server:@h"),
             (r"HTTPS:\\u:p@h", r"HTTPS:\\…@h"),
             ("https:/t0ken@h/", "https:/…@h/"),
+            ("https:///u:p@h/", "https:///…@h/"),
+            ("u:p/w@h/", "…@h/"),
             ("https:/h/x@y", "https:/h/x@y"),
             ("https://u:p/w@h/?token=k", "https://…@h/?token=…"),
             ("https:/u:p/w@h/", "https:/…@h/"),
