@@ -118,7 +118,10 @@ fn a_question_of_the_server_goes_to_the_command_whose_call_is_in_progress() {
     run.succeeds().prints("{\"action\":\"accept\",\"content\":{\"name\":\"Ada\"}}\n");
     // Without the option the command refuses, although the session declared the capability.
     let run = call(&["--no-input"]);
-    run.succeeds().prints("{\"code\":-32601,\"message\":\"elicitation/create is not supported\"}\n");
+    run.exits(0).prints("{\"code\":-32601,\"message\":\"elicitation/create is not supported\"}\n").stderr_is(
+        "mcpipe: warning: the server needs input (elicitation/create), which mcpipe did not offer; \
+        answer it: run at a terminal, or use --elicit accept or --elicit JSON\n",
+    );
     sessions.stop_all();
 }
 
