@@ -31,6 +31,28 @@ const MAX_UNANSWERED_BYTES: u32 = 8 << 20;
 /// The memory that one request takes in addition to its text: the task that answers it.
 const UNANSWERED_OVERHEAD: usize = 8 << 10;
 
+/// The requests from a server that are not answered yet: one permit for each byte of [`MAX_UNANSWERED_BYTES`].
+pub(crate) struct UnansweredRequests(Arc<Semaphore>);
+
+impl Default for UnansweredRequests {
+    fn default() -> Self {
+        UnansweredRequests(Arc::new(Semaphore::new(MAX_UNANSWERED_BYTES as usize)))
+    }
+}
+
+impl UnansweredRequests {
+    /// Waits until a request of this size fits into the limit. `None` after the end of the connection.
+    pub(crate) async fn permit(&self, size: usize) -> Option<OwnedSemaphorePermit> {
+        let size = u32::try_from(size).unwrap_or(u32::MAX);
+        self.0.clone().acquire_many_owned(size.min(MAX_UNANSWERED_BYTES)).await.ok()
+    }
+
+    /// Lets no further requests in: the connection has ended.
+    pub(crate) fn close(&self) {
+        self.0.close();
+    }
+}
+
 /// A request that waits for its answer.
 pub(crate) struct PendingRequest {
     pub(crate) sender: oneshot::Sender<RequestOutcome>,
@@ -54,8 +76,7 @@ pub(crate) struct RpcState {
     /// Whether requests from the server are answered: only after a handshake; the modern era has none.
     pub(crate) accepts_server_requests: AtomicBool,
     notifications: Mutex<PossiblyAnsweredNotifications>,
-    /// One permit for each byte of [`MAX_UNANSWERED_BYTES`].
-    unanswered: Arc<Semaphore>,
+    unanswered: UnansweredRequests,
     trace: Trace,
 }
 
@@ -79,7 +100,7 @@ pub(crate) async fn dispatch_incoming(shared: Arc<RpcState>, mut incoming: mpsc:
             IncomingItem::Message(RpcMessage::Request { id, method, params }, _) => {
                 let size = id.get().len() + method.len() + params.as_ref().map_or(0, |params| params.get().len());
                 // After the end of the connection no answer can be sent.
-                let Some(permit) = shared.unanswered_permit(size).await else { continue };
+                let Some(permit) = shared.unanswered.permit(size + UNANSWERED_OVERHEAD).await else { continue };
                 let shared = shared.clone();
                 tokio::spawn(async move {
                     shared.answer_server_request(on, &id, &method, params.as_deref()).await;
@@ -114,15 +135,9 @@ impl RpcState {
             transport,
             accepts_server_requests: AtomicBool::new(false),
             notifications: Mutex::default(),
-            unanswered: Arc::new(Semaphore::new(MAX_UNANSWERED_BYTES as usize)),
+            unanswered: UnansweredRequests::default(),
             trace,
         }
-    }
-
-    /// Waits until a request of this size fits into the limit. `None` after the end of the connection.
-    async fn unanswered_permit(&self, size: usize) -> Option<OwnedSemaphorePermit> {
-        let size = u32::try_from(size.saturating_add(UNANSWERED_OVERHEAD)).unwrap_or(u32::MAX);
-        self.unanswered.clone().acquire_many_owned(size.min(MAX_UNANSWERED_BYTES)).await.ok()
     }
 
     /// Stops answering requests from the server.

@@ -9,7 +9,7 @@ pub mod client_handler;
 mod close;
 pub mod completion;
 mod connection;
-mod dispatch;
+pub(crate) mod dispatch;
 pub mod era;
 pub mod failure;
 pub mod input_requests;

@@ -78,3 +78,27 @@ fn many_requests_at_once_are_all_answered() {
     }
     client.end();
 }
+
+#[test]
+fn a_server_that_sends_requests_and_reads_no_answers_is_not_read_further() {
+    let sandbox = Sandbox::new();
+    let said = r#"{"jsonrpc":"2.0","id":1,"result":{"protocolVersion":"2025-11-25","capabilities":{},"serverInfo":{"name":"x","version":"1"}}}"#;
+    let request = r#"{"jsonrpc":"2.0","id":%.0f,"method":"roots/list"}"#;
+    let server = sandbox.script(
+        "server",
+        &format!("read -r line\nprintf '%s\\n' '{said}'\nread -r line\nseq -f '{request}' 1 100000\nsleep 60"),
+    );
+    let mut client = BridgeClient::start(&sandbox, &[&server.display().to_string()]);
+    client.initialize(json!({"roots": {}}));
+    for _ in 0..1024 {
+        assert_eq!(client.next()["method"], "roots/list");
+    }
+    // It goes on for as long as it is read.
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(3);
+    while std::time::Instant::now() < end {
+        let peak = peak_memory(client.running().pid()).unwrap();
+        assert!(peak < 48 * MEBIBYTE, "{} MiB", peak / MEBIBYTE);
+        std::thread::sleep(std::time::Duration::from_millis(50));
+    }
+    client.end();
+}

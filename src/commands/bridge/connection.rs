@@ -12,6 +12,7 @@ use super::wire::ClientMessage;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::protocol::method;
 use crate::protocol::rpc::{self, RawJson};
+use crate::session::dispatch::UnansweredRequests;
 use crate::session::request::RequestOutcome;
 use crate::transport::{OutgoingKind, OutgoingMessage, Transport};
 use crate::util::duration::format_duration;
@@ -114,6 +115,10 @@ pub struct ServerConnection {
     reader: OnceLock<AbortHandle>,
     /// Counts the sessions over HTTP; held while a new one is opened.
     pub session_number: tokio::sync::Mutex<u64>,
+    /// The requests from the server that are not answered yet.
+    pub unanswered: UnansweredRequests,
+    /// Whether a task keeps the stream for the server's own messages open, over HTTP.
+    pub keeps_stream: AtomicBool,
     /// Whether changes may have been missed, because a subscription ended.
     pub may_have_missed_changes: AtomicBool,
     /// The minimum level of log messages, as JSON, that a legacy server was told last.
@@ -132,6 +137,8 @@ impl ServerConnection {
             introduction: OnceLock::new(),
             reader: OnceLock::new(),
             session_number: tokio::sync::Mutex::new(0),
+            unanswered: UnansweredRequests::default(),
+            keeps_stream: AtomicBool::new(false),
             may_have_missed_changes: AtomicBool::new(false),
             log_level: Mutex::default(),
         }
@@ -279,6 +286,7 @@ impl ServerConnection {
         let mut pending = lock(&self.pending);
         lock(&self.closed).get_or_insert_with(|| failure.clone());
         self.closed_notify.notify_waiters();
+        self.unanswered.close();
         pending.drain().collect()
     }
 

@@ -18,6 +18,10 @@ use crate::session::request::may_have_run_note;
 use crate::transport::{BoxFuture, Certainty, Incoming, IncomingItem, TransportKind};
 use crate::util::lock::lock;
 
+/// The memory that a request from a server takes in addition to its text. So small that a client that answers none does
+/// not stop the server: those beyond the number that it may have to answer are refused.
+const UNANSWERED_OVERHEAD: usize = 2 << 10;
+
 impl Upstream {
     /// Reads what a server sends until the end of the connection. The next message is read when the client has room for
     /// this one.
@@ -273,6 +277,9 @@ impl Upstream {
             let request = ServerRequest { id: id.get().to_owned(), method: name.to_owned(), params };
             return self.hold_question(connection, on, request).await;
         }
+        let size = id.get().len() + name.len() + params.as_ref().map_or(0, |params| params.get().len());
+        // After the end of the connection no answer can be sent.
+        let Some(permit) = connection.unanswered.permit(size + UNANSWERED_OVERHEAD).await else { return };
         let asked = self.client.ask(name, params.as_deref()).await;
         lock(&self.asked).insert(id.get().to_owned(), asked.id);
         let (this, connection, id) = (self.clone(), connection.clone(), id.to_owned());
@@ -297,6 +304,7 @@ impl Upstream {
                 Some(body) => _ = connection.send_one_way(body).await,
                 None => this.client.cancel_asked(asked.id).await,
             }
+            drop(permit);
         }));
     }
 }
