@@ -373,3 +373,32 @@ fn calls_at_the_same_time_survive_a_forgotten_session() {
     client.end();
     assert_eq!(server.requests().iter().filter(|request| request.rpc_method() == "initialize").count(), 5);
 }
+
+#[test]
+fn a_stream_for_the_messages_of_the_server_that_was_refused_for_a_while_is_opened_again() {
+    let (first, feed, streams) = (Feed::default(), Feed::default(), AtomicUsize::new(0));
+    let mcp = Mcp::legacy("2025-11-25").capabilities(json!({"tools": {"listChanged": true}}));
+    let options = LegacyHttpOptions { get_stream: Some(feed.clone()), ..LegacyHttpOptions::default() };
+    let script = mcp.http_script(options);
+    let opened = first.clone();
+    let server = HttpServer::start(move |request| match request.method.as_str() {
+        "GET" => match streams.fetch_add(1, Ordering::SeqCst) {
+            0 => Reply::sse().write("retry: 1\n\n").feed(&opened),
+            1 => Reply::status(401),
+            _ => script(request),
+        },
+        _ => script(request),
+    });
+    let sandbox = Sandbox::new();
+    let mut client = BridgeClient::start(&sandbox, &[&server.url("/mcp")]);
+    client.initialize(json!({}));
+    // After the stream has been opened.
+    client.request(1, "tools/list", json!({}));
+    first.end();
+    let changed = json!({"jsonrpc": "2.0", "method": "notifications/tools/list_changed"});
+    // What was missed.
+    assert_eq!(client.next(), changed);
+    feed.event(&changed);
+    assert_eq!(client.next(), changed);
+    client.end();
+}

@@ -417,3 +417,20 @@ fn a_json_body_over_several_lines_becomes_one_line() {
     assert_eq!(client.next_text(), r#"{"jsonrpc":"2.0","id":1,"result":{   "a": 1  }}"#);
     client.end();
 }
+
+#[test]
+fn requests_do_not_wait_for_a_server_that_does_not_accept_notifications() {
+    let options = LegacyHttpOptions { get_stream: Some(Feed::default()), ..LegacyHttpOptions::default() };
+    let script = Mcp::legacy("2025-11-25").http_script(options);
+    let server = HttpServer::start(move |request| match request.rpc_method().as_str() {
+        method if method.starts_with("notifications/") => Reply::never(),
+        _ => script(request),
+    });
+    let sandbox = Sandbox::new();
+    let mut client = BridgeClient::start(&sandbox, &[&server.url("/mcp"), "--connect-timeout", "2"]);
+    client.initialize(json!({"roots": {"listChanged": true}}));
+    client.send(&json!({"jsonrpc": "2.0", "method": "notifications/roots/list_changed"}));
+    assert_eq!(text_of(&client.request(1, "tools/call", call("echo", json!({"text": "hi"})))), "hi");
+    server.wait_for("the stream", |request| request.method == "GET");
+    client.end();
+}

@@ -22,8 +22,8 @@ use crate::session::failure::failure_from_outcome;
 use crate::session::request::RequestOutcome;
 use crate::util::lock::lock;
 
-/// How long to wait before a subscription that ended is requested again, at first and at most.
-const RESUBSCRIBE_DELAYS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+/// How long to wait before a subscription or a stream that ended is requested again, at first and at most.
+pub const REOPEN_DELAYS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
 
 /// How many subscriptions to resources are changed at once.
 const MAX_SUBSCRIBING: usize = 64;
@@ -224,7 +224,7 @@ impl Upstream {
     }
 
     async fn keep_listening(&self, connection: &ServerConnection) {
-        let (first, most) = RESUBSCRIBE_DELAYS;
+        let (first, most) = REOPEN_DELAYS;
         let mut delay = first;
         loop {
             let filter = self.filter(connection);

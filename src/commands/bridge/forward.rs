@@ -236,17 +236,15 @@ impl Upstream {
             // Clients of the modern era send no other notifications than cancellations, those of the older ones report
             // the end of the handshake, progress and changed roots, which a modern server does not know.
             if self.client_introduction.is_modern() && !connection.is_http() {
-                let _ = connection.send_one_way(message.into_body(None, &ParamsEdit::default())).await;
+                self.tell(&connection, message.into_body(None, &ParamsEdit::default())).await;
             }
             return;
         }
         let opens_stream = message.method() == method::INITIALIZED;
         let body = message.into_body(None, &self.edit(&connection));
-        if let Err(failure) = connection.send_one_way(body).await {
-            self.options.trace.note(&format!("the server did not accept a notification: {failure}"));
-        }
-        if opens_stream && let Some(http) = connection.transport().legacy_session() {
-            http.listen().await;
+        self.tell(&connection, body).await;
+        if opens_stream {
+            self.listen(&connection).await;
         }
     }
 

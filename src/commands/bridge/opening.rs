@@ -1,8 +1,10 @@
 //! Opens a connection: finds out the era of the server, beginning with that of the client, and introduces the client.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
+use super::changes::REOPEN_DELAYS;
 use super::connection::{ServerConnection, ServerIntroduction};
 use super::upstream::Upstream;
 use super::wire::member_text;
@@ -187,14 +189,68 @@ impl Upstream {
     }
 
     /// Sends `notifications/initialized`, and opens the stream for the server's own messages.
-    async fn complete_handshake(&self, connection: &ServerConnection) {
-        let tell = connection.send_one_way(rpc::notification(method::INITIALIZED, None));
-        tokio::pin!(tell);
+    async fn complete_handshake(self: &Arc<Self>, connection: &Arc<ServerConnection>) {
+        self.tell(connection, rpc::notification(method::INITIALIZED, None)).await;
+        self.listen(connection).await;
+    }
+
+    /// Sends a small message without a response. What follows does not wait long for a server that never accepts it: if
+    /// that matters, later requests show it.
+    pub(super) async fn tell(&self, connection: &ServerConnection, body: String) {
+        let sent = connection.send_one_way(body);
+        tokio::pin!(sent);
         let limit = self.options.connect_timeout.map_or(INITIALIZED_TIMEOUT, |limit| limit.min(INITIALIZED_TIMEOUT));
-        // If it is refused or ignored, the next request fails.
-        while tokio::time::timeout(limit, &mut tell).await.is_err() && connection.transport().login_in_progress() {}
-        if let Some(http) = connection.transport().legacy_session() {
+        loop {
+            match tokio::time::timeout(limit, &mut sent).await {
+                Err(_) if connection.transport().login_in_progress() => {}
+                Ok(Ok(())) => return,
+                Ok(Err(failure)) => {
+                    return self.options.trace.note(&format!("the server did not accept a message: {failure}"));
+                }
+                Err(_) => return self.options.trace.note("the server did not accept a message in time"),
+            }
+        }
+    }
+
+    /// Opens the stream for the server's own messages, over HTTP, and again after it was closed, as long as the server
+    /// has one.
+    pub(super) async fn listen(self: &Arc<Self>, connection: &Arc<ServerConnection>) {
+        let Some(http) = connection.transport().legacy_session() else { return };
+        http.listen().await;
+        if !http.is_listening() || connection.keeps_stream.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let (this, connection) = (self.clone(), connection.clone());
+        drop(tokio::spawn(async move {
+            tokio::select! {
+                () = this.keep_stream(&connection) => connection.keeps_stream.store(false, Ordering::Relaxed),
+                _ = connection.wait_closed() => {}
+            }
+        }));
+    }
+
+    async fn keep_stream(&self, connection: &ServerConnection) {
+        let Some(http) = connection.transport().legacy_session() else { return };
+        let (first, most) = REOPEN_DELAYS;
+        let mut delay = first;
+        let mut started = Instant::now();
+        while http.listen_stream_closed().await {
+            if started.elapsed() > most {
+                delay = first;
+            }
+            tokio::time::sleep(delay).await;
+            delay = (delay * 2).min(most);
+            // While a session is being opened again, it has no stream yet; then it has its own one.
+            drop(connection.session_number.lock().await);
+            started = Instant::now();
+            if http.is_listening() {
+                continue;
+            }
             http.listen().await;
+            if http.is_listening() {
+                self.guard.forget_table();
+                self.report_possible_changes(connection).await;
+            }
         }
     }
 

@@ -141,8 +141,7 @@ impl Upstream {
     ) {
         let id = RawValue::from_string(question.id.clone()).unwrap_or_else(|_| RawValue::NULL.to_owned());
         if question.method == method::PING {
-            let _ = connection.send_one_way(rpc::response(&id, "{}")).await;
-            return;
+            return self.tell(connection, rpc::response(&id, "{}")).await;
         }
         let request_id = match connection.newest_client_request(on, &MAY_ASK) {
             None => Err("the client can be asked only during tools/call, prompts/get and resources/read"),
@@ -151,8 +150,8 @@ impl Upstream {
         let request_id = match request_id {
             Ok(request_id) => request_id,
             Err(message) => {
-                let _ = connection.send_one_way(rpc::error_response(&id, code::INVALID_REQUEST, message)).await;
-                return;
+                let body = rpc::error_response(&id, code::INVALID_REQUEST, message);
+                return self.tell(connection, body).await;
             }
         };
         if let Some(held) = lock(&self.held).values_mut().find(|held| held.request_id == request_id) {
@@ -241,9 +240,12 @@ impl Upstream {
                 Some(answer) => rpc::response(&id, answer),
                 None => rpc::error_response(&id, code::INTERNAL_ERROR, "the client did not answer"),
             };
-            if let Err(failure) = connection.send_one_way(body).await {
-                self.options.trace.note(&format!("the server did not accept an answer: {failure}"));
-            }
+            let this = self.clone();
+            drop(tokio::spawn(async move {
+                if let Err(failure) = connection.send_one_way(body).await {
+                    this.options.trace.note(&format!("the server did not accept an answer: {failure}"));
+                }
+            }));
         }
         if let Some((state, next)) = next {
             self.send_question(message.id(), state, &next.method, next.params.as_deref()).await;
