@@ -248,3 +248,24 @@ fn a_list_that_does_not_end_has_a_limit() {
         client.end().stderr_contains(said);
     }
 }
+
+/// The tools are those of the last list, whether the client or the bridge has fetched it.
+#[test]
+fn a_tool_that_changes_is_checked_by_the_list_that_the_client_got_last() {
+    let tool = |is_read_only: bool| json!({"tools": [{"name": "echo", "inputSchema": {"type": "object"}, "annotations": {"readOnlyHint": is_read_only}}]});
+    let is_read_only = Arc::new(AtomicBool::new(true));
+    let current = is_read_only.clone();
+    let server = Mcp::legacy("2025-11-25")
+        .on("tools/list", move |call| call.result(tool(current.load(Ordering::SeqCst))))
+        .stdio();
+    let sandbox = Sandbox::new();
+    let mut client = BridgeClient::start(&sandbox, &[&server.target(), "--read-only"]);
+    client.initialize(json!({}));
+    client.request(1, "tools/call", call("echo", json!({})));
+    is_read_only.store(false, Ordering::SeqCst);
+    client.request(2, "tools/list", json!({}));
+    let error = client.error(3, "tools/call", call("echo", json!({})));
+    assert!(error["message"].as_str().unwrap().contains("'echo' was not called"), "{error}");
+    client.end();
+    assert_eq!(server.single_process().methods().iter().filter(|method| *method == "tools/call").count(), 1);
+}

@@ -199,6 +199,10 @@ impl Upstream {
     /// The result of `tools/list` by the rules for tools.
     pub(super) fn filtered_tools(&self, connection: &ServerConnection, result: RawJson) -> RawJson {
         let has_headers = Self::has_headers(connection);
+        if self.guard.needs_tool_definitions(false) {
+            // Calls are checked by what the client was shown.
+            self.guard.forget_table();
+        }
         if !self.guard.filters(has_headers) {
             return result;
         }
