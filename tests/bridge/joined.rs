@@ -257,3 +257,38 @@ fn two_servers_of_one_launcher_are_named_after_their_packages() {
     assert_eq!(text_of(&client.request(1, "tools/call", call("one__who", json!({})))), "first who");
     assert_eq!(text_of(&client.request(2, "tools/call", call("two__who", json!({})))), "second who");
 }
+
+#[test]
+fn a_resource_is_subscribed_to_at_the_server_that_lists_it() {
+    let subscribing = |uri: &'static str| {
+        resources(uri, "text").capabilities(json!({"resources": {"subscribe": true}})).on(
+            "resources/subscribe",
+            move |call| match call.params()["uri"] == uri {
+                true => call.result(json!({})),
+                false => call.error(-32002, "Resource not found"),
+            },
+        )
+    };
+    let (a, b) = (subscribing("a://x").stdio(), subscribing("b://x").stdio());
+    let c = Mcp::modern()
+        .capabilities(json!({"tools": {"listChanged": true}, "resources": {}}))
+        .on("subscriptions/listen", |_| Vec::new())
+        .stdio();
+    let sandbox = Sandbox::new();
+    configure(&sandbox, &[("a", &a), ("b", &b), ("c", &c)], "");
+    let mut client = BridgeClient::start(&sandbox, &["a", "b", "c"]);
+    let filter = json!({"toolsListChanged": true, "resourceSubscriptions": ["a://x", "gone://x"]});
+    client.ask("L", "subscriptions/listen", modern(json!({"notifications": filter}), json!({})));
+    assert_eq!(client.next()["method"], "notifications/subscriptions/acknowledged");
+    let wanted = |server: &StdioServer, method: &str| -> Vec<Value> {
+        let all = server.processes().into_iter().next_back();
+        let messages = all.map(|process| process.messages()).unwrap_or_default();
+        messages.into_iter().filter(|one| one["method"] == method).map(|one| one["params"].clone()).collect()
+    };
+    a.wait_for("the subscription", |_| !wanted(&a, "resources/subscribe").is_empty());
+    c.wait_for("the subscription", |_| !wanted(&c, "subscriptions/listen").is_empty());
+    client.end().stderr_is("");
+    assert_eq!(wanted(&a, "resources/subscribe"), [json!({"uri": "a://x"})]);
+    assert_eq!(wanted(&b, "resources/subscribe"), Vec::<Value>::new());
+    assert_eq!(wanted(&c, "subscriptions/listen")[0]["notifications"], json!({"toolsListChanged": true}));
+}

@@ -434,3 +434,114 @@ fn requests_do_not_wait_for_a_server_that_does_not_accept_notifications() {
     server.wait_for("the stream", |request| request.method == "GET");
     client.end();
 }
+
+/// Opened when the test has called it.
+fn gate() -> (impl Fn(), impl Fn()) {
+    let gate = std::sync::Arc::new((std::sync::Mutex::new(false), std::sync::Condvar::new()));
+    let opened = gate.clone();
+    let open = move || {
+        *opened.0.lock().unwrap() = true;
+        opened.1.notify_all();
+    };
+    let wait = move || drop(gate.1.wait_while(gate.0.lock().unwrap(), |is_open| !*is_open).unwrap());
+    (open, wait)
+}
+
+#[test]
+fn a_call_that_is_canceled_while_its_server_is_looked_up_is_not_sent() {
+    let (open, wait) = gate();
+    let a = Mcp::legacy("2025-11-25")
+        .on("tools/list", move |call| {
+            wait();
+            call.result(json!({"tools": []}))
+        })
+        .stdio();
+    let b = Mcp::legacy("2025-11-25").stdio();
+    let sandbox = Sandbox::new();
+    let (first, second) = (a.words(), b.words());
+    sandbox.config(&format!(
+        "[servers.a]\ncommand = '{}'\nargs = ['{}']\n[servers.b]\ncommand = '{}'\nargs = ['{}']\n",
+        first[0], first[1], second[0], second[1]
+    ));
+    let mut client = BridgeClient::start(&sandbox, &["a", "b"]);
+    client.initialize(json!({}));
+    client.ask(1, "tools/call", call("b__echo", json!({"text": "canceled"})));
+    a.wait_for("the list", |all| all[0].methods().contains(&"tools/list".to_owned()));
+    client.send(&json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 1}}));
+    client.request(2, "ping", json!({}));
+    open();
+    assert_eq!(text_of(&client.request(3, "tools/call", call("b__echo", json!({"text": "hi"})))), "hi");
+    client.end();
+    assert_eq!(b.single_process().methods().iter().filter(|method| *method == "tools/call").count(), 1);
+}
+
+#[test]
+fn a_call_that_is_canceled_while_its_session_is_opened_again_is_not_repeated() {
+    let (open, wait) = gate();
+    let script = Mcp::legacy("2025-11-25").http_script(LegacyHttpOptions::default());
+    let sessions = std::sync::atomic::AtomicUsize::new(0);
+    let server = HttpServer::start(move |request| match request.rpc_method().as_str() {
+        "initialize" => {
+            let session = sessions.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            if session > 0 {
+                wait();
+            }
+            script(request).header("Mcp-Session-Id", &format!("s{session}"))
+        }
+        "tools/call" if request.header("mcp-session-id") == Some("s0") => Reply::status(404),
+        _ => script(&request.without_header("Mcp-Session-Id")),
+    });
+    let sandbox = Sandbox::new();
+    let mut client = BridgeClient::start(&sandbox, &[&server.url("/mcp")]);
+    client.initialize(json!({}));
+    client.ask(1, "tools/call", call("echo", json!({"text": "canceled"})));
+    let initializes = |request: &crate::support::Request| {
+        request.rpc_method() == "initialize" && server.requests().iter().any(|one| one.rpc_method() == "tools/call")
+    };
+    server.wait_for("the new session", initializes);
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(10);
+    while server.requests().iter().filter(|request| request.rpc_method() == "initialize").count() < 2 {
+        assert!(std::time::Instant::now() < end, "no new session");
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    }
+    client.send(&json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 1}}));
+    // Shows that the cancellation has been taken.
+    client.send(&json!({"jsonrpc": "2.0", "method": "notifications/roots/list_changed"}));
+    server.wait_for("the notification", |request| request.rpc_method() == "notifications/roots/list_changed");
+    open();
+    assert_eq!(text_of(&client.request(2, "tools/call", call("echo", json!({"text": "hi"})))), "hi");
+    client.end();
+    let calls: Vec<Value> = server
+        .requests()
+        .iter()
+        .filter(|request| request.rpc_method() == "tools/call")
+        .map(|request| request.json()["params"]["arguments"]["text"].clone())
+        .collect();
+    assert_eq!(calls, ["canceled", "hi"]);
+}
+
+#[test]
+fn a_subscription_that_is_canceled_while_the_server_starts_is_ended() {
+    let (open, wait) = gate();
+    let server = Mcp::legacy("2025-11-25")
+        .capabilities(json!({"resources": {"subscribe": true}}))
+        .on("initialize", move |call| {
+            wait();
+            let capabilities = json!({"resources": {"subscribe": true}});
+            let info = json!({"name": "fake", "version": "1"});
+            call.result(json!({"protocolVersion": "2025-11-25", "capabilities": capabilities, "serverInfo": info}))
+        })
+        .on("resources/subscribe", |call| call.result(json!({})))
+        .on("resources/unsubscribe", |call| call.result(json!({})))
+        .stdio();
+    let sandbox = Sandbox::new();
+    let mut client = BridgeClient::start(&sandbox, &[&server.target()]);
+    let filter = json!({"resourceSubscriptions": ["demo://a"]});
+    client.ask("L", "subscriptions/listen", modern(json!({"notifications": filter}), json!({})));
+    client.send(&json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": "L"}}));
+    client.request(1, "ping", json!({}));
+    open();
+    assert_eq!(client.next()["method"], "notifications/subscriptions/acknowledged");
+    server.wait_for("the end", |all| all[0].methods().contains(&"resources/unsubscribe".to_owned()));
+    client.end();
+}

@@ -128,12 +128,12 @@ impl Upstream {
     }
 
     /// Tells the server what the client's subscriptions want together.
-    pub async fn update_wanted(self: &Arc<Self>) {
-        let mut all = SubscribedItems::default();
-        for subscribed in lock(&self.client.subscriptions).values() {
-            all.lists.extend(subscribed.lists.iter().cloned());
-            all.uris.extend(subscribed.uris.iter().cloned());
-        }
+    pub async fn update_wanted(&self) {
+        self.set_wanted(self.client.wanted()).await;
+    }
+
+    /// Tells the server what the client wants of it.
+    pub async fn set_wanted(&self, all: SubscribedItems) {
         let before = std::mem::replace(&mut *lock(&self.subscribed), all.clone());
         self.wanted_changed.notify_one();
         let Some(connection) = self.connected().await.filter(|connection| !connection.is_modern()) else { return };

@@ -161,6 +161,16 @@ impl ClientLink {
         self.notify(method::SUBSCRIPTIONS_ACKNOWLEDGED, RawValue::from_string(params).ok()).await;
     }
 
+    /// What the client's subscriptions want together.
+    pub fn wanted(&self) -> SubscribedItems {
+        let mut all = SubscribedItems::default();
+        for subscribed in lock(&self.subscriptions).values() {
+            all.lists.extend(subscribed.lists.iter().cloned());
+            all.uris.extend(subscribed.uris.iter().cloned());
+        }
+        all
+    }
+
     /// Ends the subscription that a cancellation names. Returns whether there was one.
     pub fn end_subscription(&self, cancellation: &ClientMessage) -> bool {
         let id = cancellation.param(&["requestId"]);

@@ -133,6 +133,7 @@ impl Upstream {
         match outcome {
             RequestOutcome::Result(result) => Box::pin(self.finish_with_result(connection, request, result)).await,
             outcome if Self::is_repeatable(connection, &request, &outcome) => {
+                self.keep_cancelable(&request.client_id);
                 drop(tokio::spawn(self.clone().send_again(connection.clone(), request, outcome)));
             }
             RequestOutcome::Error(error, _) => match &error.raw {

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tokio::sync::Notify;
+
 use super::connection::{ClientRequest, Pending, ServerConnection, transport_method};
 use super::upstream::{Upstream, is_session_lost};
 use super::wire::{ClientMessage, ParamsEdit};
@@ -24,11 +26,10 @@ pub const MAY_ASK: [&str; 3] = [method::TOOLS_CALL, method::PROMPTS_GET, method:
 impl Upstream {
     /// Passes a request of the client on. It is answered in any case.
     pub async fn forward(self: &Arc<Self>, message: ClientMessage) {
-        let id = message.id().to_owned();
-        let method = message.method().to_owned();
+        self.keep_cancelable(message.id());
         let request = ClientRequest {
-            client_id: id,
-            method,
+            client_id: message.id().to_owned(),
+            method: message.method().to_owned(),
             kept: None,
             attempts: 0,
             rounds: 0,
@@ -38,18 +39,36 @@ impl Upstream {
         Box::pin(self.send_request(request, message)).await;
     }
 
+    /// Lets the client cancel a request that no connection knows yet, or that is going to be sent again; until
+    /// [`Upstream::take_unsent`]. Resolves if it does.
+    pub(super) fn keep_cancelable(&self, client_id: &str) -> Arc<Notify> {
+        let canceled = Arc::<Notify>::default();
+        lock(&self.unsent).insert(client_id.to_owned(), canceled.clone());
+        canceled
+    }
+
+    /// Ends [`Upstream::keep_cancelable`]. Returns whether the request was not canceled.
+    pub(super) fn take_unsent(&self, client_id: &str) -> bool {
+        lock(&self.unsent).remove(client_id).is_some()
+    }
+
     /// Sends a request, or answers it without the server.
     pub(super) async fn send_request(self: &Arc<Self>, request: ClientRequest, message: ClientMessage) {
         let id = request.client_id.clone();
-        if let Err(failure) = self.try_send(request, message).await {
+        if let Err(failure) = self.try_send(request, message).await
+            && self.take_unsent(&id)
+        {
             self.client.send_failure(&id, &failure).await;
         }
     }
 
     async fn try_send(self: &Arc<Self>, mut request: ClientRequest, message: ClientMessage) -> Result<()> {
         let connection = self.connect().await?;
-        if request.attempts == 0 && Box::pin(self.answer_locally(&connection, &message)).await {
-            return Ok(());
+        if request.attempts == 0 {
+            if !self.take_unsent(&request.client_id) || Box::pin(self.answer_locally(&connection, &message)).await {
+                return Ok(());
+            }
+            self.keep_cancelable(&request.client_id);
         }
         let subject = match message.method() {
             method::TOOLS_CALL | method::PROMPTS_GET => message.string_param(&["name"]),
@@ -62,7 +81,9 @@ impl Upstream {
             match Box::pin(self.check_call(&connection, subject.as_deref().unwrap_or_default(), &message)).await {
                 Ok(more) => headers.extend(more),
                 Err(failure) if failure.kind() == ErrorKind::Refused => {
-                    self.client.send_refusal(&request.client_id, &failure).await;
+                    if self.take_unsent(&request.client_id) {
+                        self.client.send_refusal(&request.client_id, &failure).await;
+                    }
                     return Ok(());
                 }
                 Err(failure) => return Err(failure),
@@ -85,14 +106,21 @@ impl Upstream {
         request.is_in_session = connection.transport().legacy_session().is_some_and(|http| http.session_id().is_some());
         let request_id = self.next_id();
         let name = transport_method(message.method());
+        let client_id = request.client_id.clone();
         let body = message.into_body(Some(&request_id.to_string()), &edit);
         if let Err(refused) = connection.register(request_id, Pending::Client(request)) {
             drop(session);
             let (mut failure, waiting) = *refused;
             failure.details_mut().is_unsent = true;
-            if let Pending::Client(request) = waiting {
+            if let Pending::Client(request) = waiting
+                && self.take_unsent(&client_id)
+            {
                 self.finish(&connection, request_id, request, RequestOutcome::Failed(failure)).await;
             }
+            return Ok(());
+        }
+        if !self.take_unsent(&client_id) {
+            drop(connection.take(request_id));
             return Ok(());
         }
         let message = OutgoingMessage { kind: OutgoingKind::Request(request_id), method: name, body, headers };
@@ -213,7 +241,8 @@ impl Upstream {
             }
             match request.kept.clone() {
                 Some(message) => self.send_request(request, message).await,
-                None => self.finish(&connection, 0, request, outcome).await,
+                None if self.take_unsent(&request.client_id) => self.finish(&connection, 0, request, outcome).await,
+                None => {}
             }
         })
     }
@@ -251,8 +280,12 @@ impl Upstream {
     /// Cancels a request of the client.
     async fn cancel(self: &Arc<Self>, message: &ClientMessage) {
         let Some(client_id) = message.param(&["requestId"]).map(ToOwned::to_owned) else { return };
-        if let Some(asking) = lock(&self.asking).get(&client_id) {
-            asking.notify_one();
+        // One that came before the server had started.
+        if self.client.end_subscription(message) {
+            return self.update_wanted().await;
+        }
+        if let Some(canceled) = lock(&self.unsent).remove(&client_id) {
+            canceled.notify_one();
         }
         let Some(connection) = self.connected().await else { return };
         let Some(request_id) = connection.find_client_request(&client_id) else { return };

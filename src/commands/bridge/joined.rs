@@ -1,6 +1,6 @@
 //! Several servers as one: tools and prompts are named `server__tool`, and resources are found by their URI.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 
 use futures_util::future::join_all;
@@ -10,6 +10,7 @@ use serde_json::{Map, Value, json};
 use super::changes::subscribed_items;
 use super::client::ClientLink;
 use super::client_introduction::ClientIntroduction;
+use super::connection::ServerConnection;
 use super::guard::map_items;
 use super::upstream::Upstream;
 use super::wire::{ClientMessage, ParamsEdit, member_text, parse_line};
@@ -26,6 +27,10 @@ pub struct JoinedServers {
     client: Arc<ClientLink>,
     client_introduction: Arc<ClientIntroduction>,
     routes: Mutex<Routes>,
+    /// The IDs of the requests whose server is looked up.
+    routing: Mutex<HashSet<String>>,
+    /// Held while the servers are told what the client wants.
+    wanted: tokio::sync::Mutex<()>,
 }
 
 /// Which server has what, by the lists that the client was sent.
@@ -62,7 +67,14 @@ impl JoinedServers {
         client: Arc<ClientLink>,
         client_introduction: Arc<ClientIntroduction>,
     ) -> Self {
-        JoinedServers { upstreams, client, client_introduction, routes: Mutex::default() }
+        JoinedServers {
+            upstreams,
+            client,
+            client_introduction,
+            routes: Mutex::default(),
+            routing: Mutex::default(),
+            wanted: tokio::sync::Mutex::default(),
+        }
     }
 
     /// Answers a request that concerns all servers, or finds the server that it is for: its index, and the request with
@@ -84,10 +96,7 @@ impl JoinedServers {
             }
             method::SUBSCRIPTIONS_LISTEN => {
                 self.client.acknowledge(message.id(), &subscribed_items(&message)).await;
-                for upstream in &self.upstreams {
-                    let upstream = upstream.clone();
-                    drop(tokio::spawn(async move { upstream.update_wanted().await }));
-                }
+                drop(tokio::spawn(self.clone().update_wanted()));
             }
             method::TOOLS_CALL => return self.route_by_name(message, "tools", &["name"]).await,
             method::PROMPTS_GET => return self.route_by_name(message, "prompts", &["name"]).await,
@@ -104,6 +113,47 @@ impl JoinedServers {
             }
         }
         None
+    }
+
+    /// Ends the subscription that a cancellation names, or the search for the server of the request that it names.
+    /// Returns whether there was one.
+    pub fn cancel(self: &Arc<Self>, cancellation: &ClientMessage) -> bool {
+        if self.client.end_subscription(cancellation) {
+            drop(tokio::spawn(self.clone().update_wanted()));
+            return true;
+        }
+        cancellation.param(&["requestId"]).is_some_and(|id| lock(&self.routing).remove(id))
+    }
+
+    /// Tells each server what the client's subscriptions want of it: the resources that it lists.
+    async fn update_wanted(self: Arc<Self>) {
+        let _turn = self.wanted.lock().await;
+        for (upstream, connected) in self.upstreams.iter().zip(self.connect().await) {
+            if connected.is_err() {
+                upstream.set_lost();
+            }
+        }
+        let is_unknown = |uri: &String| lock(&self.routes).server_of(uri).is_none();
+        let mut failed = BTreeMap::new();
+        if self.client.wanted().uris.iter().any(is_unknown) {
+            failed = self.refresh(&["resources", "resourceTemplates"]).await;
+        }
+        let all = self.client.wanted();
+        let updates = self.upstreams.iter().enumerate().map(|(server, upstream)| {
+            let mut wanted = all.clone();
+            // A server that could not be asked may have one that no other has.
+            wanted.uris.retain(|uri| match lock(&self.routes).server_of(uri) {
+                Some(listed_by) => listed_by == server,
+                None => failed.contains_key(&server),
+            });
+            upstream.set_wanted(wanted)
+        });
+        join_all(updates).await;
+    }
+
+    /// The connections to all servers.
+    async fn connect(&self) -> Vec<Result<Arc<ServerConnection>, Failure>> {
+        join_all(self.upstreams.iter().map(|upstream| upstream.connect())).await
     }
 
     async fn answer_for_all(self: &Arc<Self>, message: ClientMessage) {
@@ -173,8 +223,12 @@ impl JoinedServers {
             return Some((server, with_name(message, path, &own)));
         }
         let this = self.clone();
+        lock(&self.routing).insert(message.id().to_owned());
         drop(tokio::spawn(async move {
             let failed = this.refresh(&[member]).await;
+            if !lock(&this.routing).remove(message.id()) {
+                return;
+            }
             if let Some((server, own)) = this.named(member, &name) {
                 return this.forward(server, with_name(message, path, &own)).await;
             }
@@ -196,8 +250,12 @@ impl JoinedServers {
             return Some((server, message));
         }
         let this = self.clone();
+        lock(&self.routing).insert(message.id().to_owned());
         drop(tokio::spawn(async move {
             let failed = this.refresh(&["resources", "resourceTemplates"]).await;
+            if !lock(&this.routing).remove(message.id()) {
+                return;
+            }
             let found = lock(&this.routes).server_of(&uri);
             if let Some(server) = found {
                 return this.forward(server, message).await;
@@ -239,7 +297,7 @@ impl JoinedServers {
         if message.method() == method::INITIALIZE {
             join_all(self.upstreams.iter().map(|upstream| upstream.reset())).await;
         }
-        let connected = join_all(self.upstreams.iter().map(|upstream| upstream.connect())).await;
+        let connected = self.connect().await;
         let (mut said, mut failed) = (Vec::new(), Vec::new());
         for (upstream, connection) in self.upstreams.iter().zip(connected) {
             match connection {

@@ -159,13 +159,13 @@ impl Bridge {
         self.client_introduction.observe(&message);
         match &message.kind {
             MessageKind::Response => self.client.take_answer(message),
-            MessageKind::Notification(name) if name == method::CANCELLED && self.client.end_subscription(&message) => {
-                for upstream in &self.upstreams {
-                    let upstream = upstream.clone();
-                    drop(tokio::spawn(async move { upstream.update_wanted().await }));
+            MessageKind::Notification(name) => {
+                if name == method::CANCELLED
+                    && let Some(joined) = &self.joined
+                    && joined.cancel(&message)
+                {
+                    return;
                 }
-            }
-            MessageKind::Notification(_) => {
                 for (worker, _) in &self.workers {
                     let _ = worker.send(UpstreamJob::Notification(message.clone())).await;
                 }

@@ -35,18 +35,17 @@ const QUESTION: &str = "question";
 impl Upstream {
     /// Asks the client what a modern server needs for `request`, and sends the request again with the answers.
     pub(super) fn answer_questions(self: Arc<Self>, request: ClientRequest, result: RawJson) -> BoxFuture<'static, ()> {
+        let canceled = self.keep_cancelable(&request.client_id);
         Box::pin(async move {
-            let canceled = Arc::<Notify>::default();
-            lock(&self.asking).insert(request.client_id.clone(), canceled.clone());
-            let answered = self.collect_answers(&request, &result, &canceled).await;
-            lock(&self.asking).remove(&request.client_id);
-            match answered {
+            match self.collect_answers(&request, &result, &canceled).await {
                 Ok(Some(message)) => {
                     let rounds = request.rounds + 1;
                     self.send_request(ClientRequest { rounds, attempts: 1, ..request }, message).await;
                 }
-                Ok(None) => {}
-                Err(failure) => self.client.send_failure(&request.client_id, &failure).await,
+                Err(failure) if self.take_unsent(&request.client_id) => {
+                    self.client.send_failure(&request.client_id, &failure).await;
+                }
+                Ok(None) | Err(_) => {}
             }
         })
     }

@@ -61,8 +61,8 @@ pub struct Upstream {
     pub drops_held: AtomicBool,
     /// Requests from the server that the client is being asked: their ID at the client, by the ID at the server.
     pub asked: Mutex<HashMap<String, u64>>,
-    /// The client's requests that wait for its own answers, by their ID at the client.
-    pub asking: Mutex<HashMap<String, Arc<Notify>>>,
+    /// The client's requests that are going to be sent, by their ID at the client. Each is notified if it is canceled.
+    pub unsent: Mutex<HashMap<String, Arc<Notify>>>,
     /// One permit for each cancellation that the server has not accepted yet, over HTTP.
     pub cancellations: Arc<Semaphore>,
     next_id: AtomicU64,
@@ -119,7 +119,7 @@ impl Upstream {
             held: Mutex::default(),
             drops_held: AtomicBool::new(false),
             asked: Mutex::default(),
-            asking: Mutex::default(),
+            unsent: Mutex::default(),
             cancellations: Arc::new(Semaphore::new(MAX_CANCELLATIONS)),
             next_id: AtomicU64::new(1),
             connection: tokio::sync::Mutex::default(),
