@@ -540,3 +540,36 @@ fn http_sse_is_found_as_by_other_commands() {
         client.end();
     }
 }
+
+#[test]
+fn a_resource_that_a_modern_server_does_not_know_does_not_end_the_notifications_of_other_changes() {
+    let server = Mcp::modern()
+        .capabilities(json!({"tools": {"listChanged": true}, "resources": {}}))
+        .on("subscriptions/listen", |call| match call.params()["notifications"].get("resourceSubscriptions") {
+            Some(uris) if uris[0] == "demo://gone" => call.error(-32602, "Unknown resource"),
+            _ => Vec::new(),
+        })
+        .stdio();
+    let sandbox = Sandbox::new();
+    let mut client = BridgeClient::start(&sandbox, &[&server.target()]);
+    client.initialize(json!({}));
+    let lists = json!({"toolsListChanged": true});
+    let with = |uri: &str| json!({"toolsListChanged": true, "resourceSubscriptions": [uri]});
+    let mut expected = vec![lists.clone()];
+    let mut wait = |more: &[Value]| {
+        expected.extend_from_slice(more);
+        server.wait_for("the subscriptions", |all| {
+            let messages = all.iter().flat_map(ServerProcessLog::messages);
+            let listens = messages.filter(|message| message["method"] == "subscriptions/listen");
+            listens.map(|message| message["params"]["notifications"].clone()).collect::<Vec<_>>() == expected
+        });
+    };
+    wait(&[]);
+    client.request(1, "resources/subscribe", json!({"uri": "demo://gone"}));
+    wait(&[with("demo://gone"), lists.clone()]);
+    client.request(2, "resources/unsubscribe", json!({"uri": "demo://gone"}));
+    wait(std::slice::from_ref(&lists));
+    client.request(3, "resources/subscribe", json!({"uri": "demo://a"}));
+    wait(&[with("demo://a")]);
+    client.end().stderr_is("mcpipe: warning: cannot subscribe to demo://gone: the server refused subscriptions/listen: Unknown resource (code -32602)\n");
+}

@@ -35,6 +35,9 @@ const CHANGE_FILTERS: [(&str, &str, &str); 3] = [
     ("promptsListChanged", "prompts", method::PROMPTS_CHANGED),
 ];
 
+/// The member of that filter with the resources.
+const RESOURCES_FILTER: &str = "resourceSubscriptions";
+
 impl Upstream {
     /// Whether notifications of changes pass through as they come.
     pub(super) fn passes_changes(&self, connection: &ServerConnection) -> bool {
@@ -226,13 +229,18 @@ impl Upstream {
     async fn keep_listening(&self, connection: &ServerConnection) {
         let (first, most) = REOPEN_DELAYS;
         let mut delay = first;
+        // The filter that the server refuses because of its resources.
+        let mut refused = None;
         loop {
-            let filter = self.filter(connection);
-            if filter.as_object().is_none_or(Map::is_empty) {
+            let mut filter = self.filter(connection);
+            if refused.as_ref() == Some(&filter) {
+                filter.remove(RESOURCES_FILTER);
+            }
+            if filter.is_empty() {
                 self.wanted_changed.notified().await;
                 continue;
             }
-            let params = self.own_params(true, &format!(r#""notifications":{filter}"#));
+            let params = self.own_params(true, &format!(r#""notifications":{}"#, Value::from(filter.clone())));
             let headers = self.headers(connection, method::SUBSCRIPTIONS_LISTEN, None);
             let request_id = self.next_id();
             let started = std::time::Instant::now();
@@ -246,10 +254,23 @@ impl Upstream {
                     continue;
                 }
             };
-            if let RequestOutcome::Error(error, _) = &outcome
-                && matches!(error.code, Some(code::METHOD_NOT_FOUND | code::INVALID_PARAMS))
-            {
-                return self.options.trace.note("the server does not support subscriptions");
+            match &outcome {
+                RequestOutcome::Error(error, _) if error.code == Some(code::METHOD_NOT_FOUND) => {
+                    return self.options.trace.note("the server does not support subscriptions");
+                }
+                RequestOutcome::Error(error, _) if error.code == Some(code::INVALID_PARAMS) => {
+                    match filter.get(RESOURCES_FILTER).and_then(Value::as_array) {
+                        Some(uris) => {
+                            let uris: Vec<&str> = uris.iter().filter_map(Value::as_str).collect();
+                            let failure = failure_from_outcome(outcome, method::SUBSCRIPTIONS_LISTEN, &self.target);
+                            self.warn(&format!("cannot subscribe to {}: {failure}", uris.join(", ")));
+                            refused = Some(filter);
+                        }
+                        None => self.wanted_changed.notified().await,
+                    }
+                    continue;
+                }
+                _ => {}
             }
             connection.may_have_missed_changes.store(true, Ordering::Relaxed);
             if started.elapsed() > most {
@@ -281,7 +302,7 @@ impl Upstream {
     }
 
     /// The filter of the subscription at a modern server.
-    fn filter(&self, connection: &ServerConnection) -> Value {
+    fn filter(&self, connection: &ServerConnection) -> Map<String, Value> {
         let capabilities = self.introduction(connection)["capabilities"].clone();
         let subscribed = lock(&self.subscribed).clone();
         let is_client_modern = self.client_introduction.is_modern();
@@ -293,9 +314,9 @@ impl Upstream {
             }
         }
         if !subscribed.uris.is_empty() && capabilities["resources"].is_object() {
-            all.insert("resourceSubscriptions".to_owned(), json!(subscribed.uris));
+            all.insert(RESOURCES_FILTER.to_owned(), json!(subscribed.uris));
         }
-        Value::Object(all)
+        all
     }
 
     /// The introduction of the server as a text in the form of the client's era.
@@ -317,7 +338,7 @@ pub fn subscribed_items(message: &ClientMessage) -> SubscribedItems {
     let filter = filter.unwrap_or_default();
     let lists =
         CHANGE_FILTERS.iter().filter(|(name, _, _)| filter[name] == true).map(|(name, _, _)| (*name).to_owned());
-    let uris = filter["resourceSubscriptions"].as_array().into_iter().flatten();
+    let uris = filter[RESOURCES_FILTER].as_array().into_iter().flatten();
     let uris: BTreeSet<String> = uris.filter_map(Value::as_str).map(ToOwned::to_owned).collect();
     SubscribedItems { lists: lists.collect(), uris }
 }
