@@ -8,8 +8,9 @@ use serde_json::{Value, json};
 
 use super::{BridgeClient, call, text_of};
 use crate::support::http::Request;
+use crate::support::stdio::ServerProcessLog;
 use crate::support::{
-    Feed, HttpServer, LegacyHttpOptions, Mcp, ProcessEvent, Reply, Sandbox, StdioServer, WebSocketEvent,
+    Feed, HttpServer, LegacyHttpOptions, Mcp, ProcessEvent, Reply, Sandbox, ServerAction, StdioServer, WebSocketEvent,
     WebSocketServer,
 };
 
@@ -400,5 +401,51 @@ fn a_stream_for_the_messages_of_the_server_that_was_refused_for_a_while_is_opene
     assert_eq!(client.next(), changed);
     feed.event(&changed);
     assert_eq!(client.next(), changed);
+    client.end();
+}
+
+/// As from a program that passes on what several clients send.
+#[test]
+fn a_second_initialize_ends_what_is_under_way() {
+    let server = Mcp::legacy("2025-11-25")
+        .on("tools/call", |_| vec![ServerAction::Send(json!({"jsonrpc": "2.0", "id": "q", "method": "roots/list"}))])
+        .stdio();
+    let sandbox = Sandbox::new();
+    let mut client = BridgeClient::start(&sandbox, &[&server.target()]);
+    client.initialize(json!({"roots": {}}));
+    client.ask(1, "tools/call", call("echo", json!({})));
+    let question = client.next();
+    client.ask("init", "initialize", json!({"protocolVersion": "2025-11-25", "capabilities": {}}));
+    let mut got = [client.next(), client.next(), client.next()];
+    got.sort_by_key(|message| message["id"].to_string());
+    let error = &got[1]["error"];
+    assert_eq!(
+        (&got[0]["id"], &got[1]["id"], &got[2]["params"]["requestId"]),
+        (&json!("init"), &json!(1), &question["id"]),
+        "{got:?}"
+    );
+    assert_eq!(error["message"], "the connection was closed: the tool may have run");
+    client.end();
+}
+
+#[test]
+fn a_subscription_after_a_second_initialize_reaches_a_modern_server() {
+    let capabilities = json!({"tools": {"listChanged": true}, "resources": {}});
+    let server = Mcp::modern().capabilities(capabilities).on("subscriptions/listen", |_| Vec::new()).stdio();
+    let sandbox = Sandbox::new();
+    let mut client = BridgeClient::start(&sandbox, &[&server.target()]);
+    for n in 1..=2 {
+        client.initialize(json!({}));
+        server.wait_for("a subscription", |all| {
+            let methods = all.iter().flat_map(ServerProcessLog::methods);
+            methods.filter(|method| *method == "subscriptions/listen").count() == n
+        });
+    }
+    client.request(1, "resources/subscribe", json!({"uri": "demo://a"}));
+    server.wait_for("the resource", |all| {
+        all.iter()
+            .flat_map(ServerProcessLog::messages)
+            .any(|message| message["params"]["notifications"]["resourceSubscriptions"] == json!(["demo://a"]))
+    });
     client.end();
 }

@@ -182,7 +182,7 @@ impl Upstream {
     }
 
     /// Closes the connection: the client begins again.
-    pub async fn reset(&self) {
+    pub async fn reset(self: &Arc<Self>) {
         let mut slot = self.connection.lock().await;
         slot.failed = None;
         if let Some(connection) = slot.connection.take() {
@@ -213,9 +213,10 @@ impl Upstream {
     }
 
     /// Closes a connection; its requests fail.
-    pub(super) async fn close_connection(&self, connection: &Arc<ServerConnection>) {
+    pub(super) async fn close_connection(self: &Arc<Self>, connection: &Arc<ServerConnection>) {
         connection.close().await;
         lock(&self.open).retain(|other| !Arc::ptr_eq(other, connection));
+        self.fail_pending(connection, &Failure::new(ErrorKind::Unreachable, "the connection was closed")).await;
     }
 
     /// Ends everything: cancels the client's requests, and closes all connections.
