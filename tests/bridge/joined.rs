@@ -292,3 +292,29 @@ fn a_resource_is_subscribed_to_at_the_server_that_lists_it() {
     assert_eq!(wanted(&b, "resources/subscribe"), Vec::<Value>::new());
     assert_eq!(wanted(&c, "subscriptions/listen")[0]["notifications"], json!({"toolsListChanged": true}));
 }
+
+/// Whatever the client has listed before.
+#[test]
+fn a_resource_is_read_from_the_server_that_lists_it_though_a_template_of_another_fits() {
+    let a = resources("file:///a", "first")
+        .on("resources/list", |call| match call.n {
+            2 => call.error(-32603, "busy"),
+            _ => call.result(json!({"resources": [{"uri": "file:///a", "name": "a"}]})),
+        })
+        .on("resources/templates/list", |call| call.result(json!({"resourceTemplates": []})))
+        .stdio();
+    let b = resources("file://", "second").stdio();
+    let sandbox = Sandbox::new();
+    configure(&sandbox, &[("a", &a), ("b", &b)], "");
+    for lists in [&["resources/templates/list"][..], &["resources/list", "resources/list", "resources/templates/list"]]
+    {
+        let mut client = BridgeClient::start(&sandbox, &["a", "b"]);
+        client.initialize(json!({}));
+        for list in lists {
+            client.request("list", list, json!({}));
+        }
+        let read = client.request(1, "resources/read", json!({"uri": "file:///a"}));
+        assert_eq!(read["contents"][0]["text"], "first", "{lists:?}");
+        client.end();
+    }
+}

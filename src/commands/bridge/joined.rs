@@ -40,6 +40,8 @@ struct Routes {
     names: HashMap<(&'static str, String), (usize, String)>,
     /// Resources.
     uris: HashMap<String, usize>,
+    /// Whether the resources have been listed.
+    knows_resources: bool,
     /// Templates of resources.
     templates: Vec<(String, usize)>,
 }
@@ -197,7 +199,7 @@ impl JoinedServers {
             }
         }
         if failed.len() < self.upstreams.len() {
-            lock(&self.routes).replace(member, routes);
+            lock(&self.routes).replace(member, routes, |server| failed.iter().any(|(other, _)| *other == server));
         }
         MergedList { items, failed }
     }
@@ -360,10 +362,14 @@ impl Routes {
         raw.get().to_owned()
     }
 
-    /// Replaces what is known from one list.
-    fn replace(&mut self, member: &str, new: Routes) {
+    /// Replaces what is known from one list. The resources of a server that is left out now remain its own.
+    fn replace(&mut self, member: &str, new: Routes, is_left_out: impl Fn(usize) -> bool) {
         match member {
-            "resources" => self.uris = new.uris,
+            "resources" => {
+                self.uris.retain(|_, server| is_left_out(*server));
+                self.uris.extend(new.uris);
+                self.knows_resources = true;
+            }
             "resourceTemplates" => self.templates = new.templates,
             _ => {
                 self.names.retain(|(list, _), _| *list != member);
@@ -372,7 +378,8 @@ impl Routes {
         }
     }
 
-    /// The server that listed this resource or template, or the template that begins most like it.
+    /// The server that listed this resource or template, or the template that begins most like it if no server lists
+    /// the resource.
     fn server_of(&self, uri: &str) -> Option<usize> {
         let exact = || self.templates.iter().find(|(template, _)| template == uri).map(|(_, server)| *server);
         let alike = || {
@@ -381,7 +388,7 @@ impl Routes {
             let best = self.templates.iter().filter(fits).max_by_key(|(template, _)| start(template));
             best.map(|(_, server)| *server)
         };
-        self.uris.get(uri).copied().or_else(exact).or_else(alike)
+        self.uris.get(uri).copied().or_else(exact).or_else(|| if self.knows_resources { alike() } else { None })
     }
 }
 
