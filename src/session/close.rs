@@ -28,6 +28,7 @@ impl Session {
             outcome = Some(closed);
         }
         self.cache.expire_lists(&self.client_handler.changed_lists());
+        self.options.transport.wait_for_refresh().await;
         outcome
     }
 

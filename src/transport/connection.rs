@@ -45,6 +45,16 @@ pub struct TransportOptions {
     pub kept: Option<Arc<KeptSession>>,
 }
 
+impl TransportOptions {
+    /// At exit: waits until no token is being refreshed. The refresh may have been begun for a connection that was
+    /// never opened.
+    pub async fn wait_for_refresh(&self) {
+        if let Some(authorize) = &self.authorize {
+            authorize.wait_for_refresh().await;
+        }
+    }
+}
+
 /// Supplies the credentials of HTTP requests, and handles responses that require authentication.
 ///
 /// Implemented by `auth`; the transport knows nothing else about logins.

@@ -8,7 +8,8 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::support::oauth::ProtectedServer;
-use crate::support::{Reply, Run, Sandbox};
+use crate::support::ws::{WebSocketEvent, WebSocketServer};
+use crate::support::{Mcp, Reply, Run, Sandbox};
 
 fn list(sandbox: &Sandbox, server: &ProtectedServer) -> Run {
     sandbox.mcpipe(["list", &server.url()]).run()
@@ -84,20 +85,55 @@ fn holder_of_the_lock(sandbox: &Sandbox) -> u32 {
     holders[0]
 }
 
+/// The refresh may be sent while the connection is opened, over any transport.
 #[test]
-fn an_interrupt_lets_a_refresh_finish_so_that_the_login_is_not_lost() {
-    let (sandbox, server) = (Sandbox::new(), ProtectedServer::start());
-    let before = server.log_in_with_expired_token(&sandbox);
-    server.ledger.token_delay_ms.store(700, Ordering::SeqCst);
-    let run = sandbox.mcpipe(["list", &server.url()]).start();
-    while server.requested_grants().len() == before {
-        std::thread::sleep(Duration::from_millis(2));
+fn an_interrupted_or_late_command_lets_a_refresh_finish_so_that_the_login_is_not_lost() {
+    let limits = ["--connect-timeout", "300ms", "--retries", "0"];
+    for (scheme, words, code) in [
+        ("http", &[][..], 130),
+        ("ws", &[], 130),
+        ("http", &["--transport", "sse"], 130),
+        ("ws", &limits, 6),
+        ("http", &[&["--transport", "sse"][..], &limits].concat(), 6),
+    ] {
+        let (sandbox, server) = (Sandbox::new(), ProtectedServer::start());
+        let before = server.log_in_with_expired_token(&sandbox);
+        server.ledger.token_delay_ms.store(1000, Ordering::SeqCst);
+        let url = server.url().replace("http:", &format!("{scheme}:"));
+        let run = sandbox.mcpipe(["list", &url]).args(words).start();
+        while server.requested_grants().len() == before {
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        if code == 130 {
+            run.signal(Signal::INT);
+        }
+        run.wait().exits(code);
+        server.ledger.token_delay_ms.store(0, Ordering::SeqCst);
+        list(&sandbox, &server).exits(0);
+        assert_eq!(server.requested_grants().len(), before + 1, "{url} {words:?}: what was renewed was kept");
     }
-    run.signal(Signal::INT);
-    run.wait().exits(130);
-    server.ledger.token_delay_ms.store(0, Ordering::SeqCst);
-    list(&sandbox, &server).exits(0);
-    assert_eq!(server.requested_grants().len(), before + 1, "what was renewed was kept");
+}
+
+/// The only request of a WebSocket is the one that opens it.
+#[test]
+fn a_login_that_has_ended_is_not_left_out_in_silence_over_a_websocket() {
+    let mcp = Mcp::modern().ws_script();
+    let server = WebSocketServer::start(move |peer, event| match event {
+        WebSocketEvent::Handshake(head)
+            if !head.contains("Sec-WebSocket-Key") && !head.contains("sec-websocket-key") =>
+        {
+            peer.answer_handshake("HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
+            peer.disconnect();
+        }
+        event => mcp(peer, event),
+    });
+    let (sandbox, url) = (Sandbox::new(), server.url("/mcp"));
+    let expired = r#"{"access_token":"a","expires_at":1}"#;
+    sandbox.mcpipe(["auth", "import", &url]).stdin(expired).run().exits(0);
+    sandbox.mcpipe(["call", &url, "add", "a=1", "b=2"]).run().exits(0).prints("3\n").stderr_is(&format!(
+        "mcpipe: warning: the login to {url} has ended (the token has expired); sending requests without it. \
+         To log in again: mcpipe auth login {url}\n"
+    ));
 }
 
 #[test]

@@ -233,6 +233,7 @@ impl Upstream {
             let _ = tokio::time::timeout(FAREWELL_TIMEOUT, farewell).await;
             connection.close().await;
         }
+        self.options.wait_for_refresh().await;
     }
 
     /// The headers of a request over HTTP (2026-07-28, basic/transports/streamable-http, "Standard Request Headers").

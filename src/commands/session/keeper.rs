@@ -256,6 +256,7 @@ impl Keeper {
             self.router.fail_all(&stopped()).await;
             upstream.transport.close(true).await;
         }
+        self.options.wait_for_refresh().await;
         // Who starts another keeper has the lock; that keeper, which has a socket, removes the files itself.
         if let Ok(Some(_lock)) = FileLock::try_acquire(&self.files.lock())
             && !self.files.socket().exists()

@@ -113,13 +113,6 @@ impl EndpointClient {
         }
     }
 
-    /// Waits until no token is being refreshed.
-    pub(super) async fn wait_for_refresh(&self) {
-        if let Some(authorize) = &self.authorize {
-            authorize.wait_for_refresh().await;
-        }
-    }
-
     /// Whether the user is logging in.
     pub(super) fn login_in_progress(&self) -> bool {
         self.authorize.as_ref().is_some_and(|authorize| authorize.login_in_progress())

@@ -209,7 +209,6 @@ impl Transport for SseTransport {
             self.0.tasks.abort_all();
             // Lets the aborted tasks drop their connections.
             tokio::task::yield_now().await;
-            self.0.client.wait_for_refresh().await;
             CloseOutcome::Closed
         })
     }

@@ -357,7 +357,6 @@ impl Transport for StreamableTransport {
                 // Lets the aborted tasks drop their connections.
                 tokio::task::yield_now().await;
             }
-            connection.client.wait_for_refresh().await;
             CloseOutcome::Closed
         })
     }
