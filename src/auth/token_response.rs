@@ -82,6 +82,12 @@ impl OAuthError {
         RESOURCE_ERRORS.contains(&self.code.as_str())
     }
 
+    /// Whether it tells about a login on another device (RFC 8628 §3.5), so that the request itself was accepted.
+    #[must_use]
+    pub fn is_about_device_login(&self) -> bool {
+        ["authorization_pending", "slow_down", "access_denied", "expired_token"].contains(&self.code.as_str())
+    }
+
     /// Whether the same request may succeed later: the server failed, it did not refuse.
     #[must_use]
     pub fn is_transient(&self) -> bool {

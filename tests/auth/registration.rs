@@ -1,5 +1,7 @@
 //! Registering a client (RFC 7591), using it again, and deleting it (RFC 7592).
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use serde_json::{Value, json};
 
 use crate::support::oauth::{ProtectedServer, oauth_error, parse_form};
@@ -86,6 +88,19 @@ fn a_secret_that_is_refused_is_omitted_if_public_clients_are_allowed() {
     // What is stored is what was accepted: a renewal needs one request.
     sandbox.mcpipe(["auth", "token", &server.url()]).run().exits(0);
     assert_eq!(token_requests(&server).len(), 3);
+    // On a device: the second attempt is accepted before the user has entered the code.
+    for endpoint in ["/token", "/device"] {
+        let is_first = AtomicBool::new(true);
+        server.at_issuer(move |request| match request.header("authorization") {
+            Some(_) if request.target == endpoint => Some(oauth_error(401, "invalid_client")),
+            None if request.target == "/token" && is_first.swap(false, Ordering::SeqCst) => {
+                Some(oauth_error(400, "authorization_pending"))
+            }
+            _ => None,
+        });
+        log_in(&server, &Sandbox::new(), &["--device"]).exits(0);
+    }
+    assert_eq!(token_requests(&server).len(), 3 + 3 + 2);
 
     // A stated method is obeyed, and a server without public clients is not asked again.
     for (offered, words) in [

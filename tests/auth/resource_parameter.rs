@@ -99,6 +99,26 @@ fn a_first_request_is_sent_without_the_resource_only_to_a_stated_issuer() {
     log_in(&server, &sandbox, &["--device", "--no-resource"]).exits(0);
 }
 
+/// The second attempt is accepted, although the user has not entered the code yet.
+#[test]
+fn a_device_login_goes_on_without_a_refused_resource() {
+    let (sandbox, server) = (Sandbox::new(), ProtectedServer::start());
+    server.ledger.allows_missing_resource.store(true, Ordering::SeqCst);
+    let pending = std::sync::Mutex::new(vec![oauth_error(400, "authorization_pending")]);
+    server.at_issuer(move |request| match request.target.as_str() {
+        "/token" if parse_form(request).contains_key("resource") => Some(oauth_error(400, "invalid_target")),
+        "/token" => pending.lock().unwrap().pop(),
+        _ => None,
+    });
+    log_in(&server, &sandbox, &["--device", "--issuer", &server.issuer.url("")]).exits(0);
+    let forms = server.token_forms();
+    let has_resource: Vec<bool> = forms.iter().map(|form| form.contains_key("resource")).collect();
+    assert_eq!(has_resource, [true, false, false]);
+    server.at_issuer(|request| (request.target == "/token").then(|| oauth_error(400, "access_denied")));
+    let denied = log_in(&server, &Sandbox::new(), &["--device", "--issuer", &server.issuer.url("")]);
+    denied.exits(4).stderr_contains("the login was refused");
+}
+
 #[test]
 fn a_refresh_is_sent_once_without_a_refused_resource() {
     let (sandbox, server) = (Sandbox::new(), ProtectedServer::start());

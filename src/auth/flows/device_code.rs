@@ -65,7 +65,9 @@ pub(super) async fn log_in(context: &LoginContext, request: LoginRequest<'_>) ->
     let client_use = ClientUse { redirect_uri: None, scopes: &scopes, grant: Grant::DeviceCode, now: unix_seconds() };
     let client = registration::obtain_client(&context.http, request, client_use).await?;
     let login = LoginFlow::new(context, request, client, scopes)?;
-    let device = match request_device_code(&login, endpoint).await? {
+    let form = login.scope_param().into_iter().collect();
+    let asked = login.send_leniently(form, |form| Box::pin(request_device_code(&login, endpoint, form))).await?;
+    let device = match asked {
         Ok(device) => device,
         Err(error) => return login.refused(&error),
     };
@@ -100,20 +102,7 @@ pub(super) async fn log_in(context: &LoginContext, request: LoginRequest<'_>) ->
 }
 
 /// Requests a device code (RFC 8628 §3.1).
-async fn request_device_code(login: &LoginFlow<'_>, url: &str) -> Result<Result<DeviceAuthorization, OAuthError>> {
-    let (first, second) = login.forms_with_resource(login.scope_param().into_iter().collect());
-    let answer = request_device_code_once(login, url, first).await?;
-    if let (Err(error), Some(second)) = (&answer, second)
-        && error.may_be_about_resource()
-        && let Ok(device) = request_device_code_once(login, url, second).await?
-    {
-        login.note_omitted_resource();
-        return Ok(Ok(device));
-    }
-    Ok(answer)
-}
-
-async fn request_device_code_once(
+async fn request_device_code(
     login: &LoginFlow<'_>,
     url: &str,
     form: FormFields,

@@ -19,6 +19,7 @@ use crate::auth::token_response::{OAuthError, RESOURCE_HINT, TokenResponse};
 use crate::browser;
 use crate::config::oauth::{ClientAuthMethod, Grant, OAuthSettings, ResourceParameter};
 use crate::error::{ErrorKind, Failure, Result};
+use crate::transport::BoxFuture;
 
 /// How a login ended.
 pub(super) enum LoginOutcome {
@@ -91,22 +92,36 @@ impl<'a> LoginFlow<'a> {
     }
 
     /// Requests a token for the resource (`AUT-14`).
+    pub async fn request_token(&self, form: FormFields) -> Result<Result<TokenResponse, OAuthError>> {
+        let endpoint = self.token_endpoint()?;
+        self.send_leniently(form, |form| {
+            Box::pin(async move { self.endpoint(endpoint, self.dpop_key.as_ref()).request_token(form).await })
+        })
+        .await
+    }
+
+    /// Sends a request for the resource, and once more without what is refused.
     ///
     /// Some servers register a public client and return a secret that they then refuse, so it is omitted if it is
     /// refused.
-    pub async fn request_token(&self, form: FormFields) -> Result<Result<TokenResponse, OAuthError>> {
-        let answer = self.request_token_as_registered(form.clone()).await?;
+    pub async fn send_leniently<'f, T>(
+        &self,
+        form: FormFields,
+        send: impl Fn(FormFields) -> BoxFuture<'f, Result<Result<T, OAuthError>>>,
+    ) -> Result<Result<T, OAuthError>> {
+        let answer = self.send_with_resource(form.clone(), &send).await?;
         if let Err(error) = &answer
             && error.has_code("invalid_client")
             && self.may_be_public()
         {
             self.is_public.store(true, Ordering::Relaxed);
-            if let Ok(response) = self.request_token_as_registered(form).await? {
+            let second = self.send_with_resource(form, &send).await?;
+            if is_accepted(&second) {
                 self.context
                     .http
                     .trace()
                     .note("the authorization server refuses the secret that it issued; it is omitted");
-                return Ok(Ok(response));
+                return Ok(second);
             }
             self.is_public.store(false, Ordering::Relaxed);
         }
@@ -122,33 +137,28 @@ impl<'a> LoginFlow<'a> {
             && offered.iter().flatten().any(|method| method == ClientAuthMethod::None.as_str())
     }
 
-    async fn request_token_as_registered(&self, form: FormFields) -> Result<Result<TokenResponse, OAuthError>> {
-        let endpoint = self.endpoint(self.token_endpoint()?, self.dpop_key.as_ref());
-        let (first, second) = self.forms_with_resource(form);
-        let answer = endpoint.request_token(first).await?;
-        if let (Err(error), Some(second)) = (&answer, second)
-            && error.may_be_about_resource()
-            && let Ok(response) = endpoint.request_token(second).await?
-        {
-            self.note_omitted_resource();
-            return Ok(Ok(response));
-        }
-        Ok(answer)
-    }
-
-    /// The form with the resource; and the one to send if that is refused, without it, where that is safe.
-    pub fn forms_with_resource(&self, form: FormFields) -> (FormFields, Option<FormFields>) {
+    /// Sends a request with the resource; and if that is refused, without it, where that is safe.
+    async fn send_with_resource<'f, T>(
+        &self,
+        form: FormFields,
+        send: &impl Fn(FormFields) -> BoxFuture<'f, Result<Result<T, OAuthError>>>,
+    ) -> Result<Result<T, OAuthError>> {
         let resource =
             self.discovery.requested_resource.clone().filter(|_| !self.omits_resource.load(Ordering::Relaxed));
-        let Some(resource) = resource else { return (form, None) };
-        let with_resource = [form.clone(), vec![("resource", resource)]].concat();
-        (with_resource, self.may_omit_resource().then_some(form))
-    }
-
-    /// Notes that the form without the resource was accepted.
-    pub fn note_omitted_resource(&self) {
-        self.omits_resource.store(true, Ordering::Relaxed);
-        self.context.http.trace().note("the authorization server refuses 'resource'; it is omitted");
+        let Some(resource) = resource else { return send(form).await };
+        let answer = send([form.clone(), vec![("resource", resource)]].concat()).await?;
+        if let Err(error) = &answer
+            && error.may_be_about_resource()
+            && self.may_omit_resource()
+        {
+            let second = send(form).await?;
+            if is_accepted(&second) {
+                self.omits_resource.store(true, Ordering::Relaxed);
+                self.context.http.trace().note("the authorization server refuses 'resource'; it is omitted");
+                return Ok(second);
+            }
+        }
+        Ok(answer)
     }
 
     /// Whether a token that is requested without the resource is for this server all the same: the code is bound to the
@@ -237,6 +247,11 @@ impl<'a> LoginFlow<'a> {
             _ => failure.hint("check client_id and its secret or key, and token_endpoint_auth_method"),
         }
     }
+}
+
+/// Whether a request was accepted, although the user may still have to log in on another device.
+fn is_accepted<T>(answer: &Result<T, OAuthError>) -> bool {
+    answer.as_ref().err().is_none_or(OAuthError::is_about_device_login)
 }
 
 /// A page that the user may be sent to (`SEC-01`): a web page, and not in a network that the server itself is not in
