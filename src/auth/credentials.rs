@@ -300,17 +300,31 @@ impl Credentials {
             .map_err(|_| Failure::new(ErrorKind::Bug, "cannot serialize the credentials"))
     }
 
-    /// The same without the client secret, if the configuration contains it: it is not copied.
+    /// The same without the client secret and the settings that the configuration contains: they are not copied.
     ///
     /// # Errors
     /// As [`Credentials::to_stored`].
-    pub fn to_stored_without_configured_secret(&self, configured: Option<&Secret>) -> Result<Secret> {
-        let elsewhere = self.client.origin == ClientOrigin::Configured && self.client.secret.as_ref() == configured;
-        if !elsewhere {
-            return self.to_stored();
+    pub fn to_stored_without(&self, configured: &OAuthSettings) -> Result<Secret> {
+        let mut stored = Credentials { settings: self.settings.without(configured), ..self.clone() };
+        if self.client.origin == ClientOrigin::Configured && self.client.secret == configured.client_secret {
+            stored.client.secret = None;
         }
-        let client = ClientRegistration { secret: None, ..self.client.clone() };
-        Credentials { client, ..self.clone() }.to_stored()
+        stored.to_stored()
+    }
+
+    /// These settings over those of the login; if they are for another client, they alone.
+    #[must_use]
+    pub fn settings_under(&self, settings: &OAuthSettings) -> OAuthSettings {
+        match self.is_of_client(settings) {
+            true => settings.clone().over(self.effective_settings()),
+            false => settings.clone(),
+        }
+    }
+
+    /// Whether they were obtained with the client of these settings, if they name one.
+    #[must_use]
+    pub fn is_of_client(&self, settings: &OAuthSettings) -> bool {
+        settings.client_id.as_ref().is_none_or(|id| *id == self.client.id)
     }
 
     /// The settings of the login, including the client.
@@ -342,7 +356,7 @@ impl Credentials {
     #[must_use]
     pub fn summary(&self, name: Option<&str>) -> CredentialSummary {
         let tokens = self.tokens.as_ref();
-        let by_itself = !self.settings.grant.is_interactive();
+        let by_itself = !self.settings.grant().is_interactive();
         CredentialSummary {
             key: self.store_key(),
             resource: self.server.clone(),
@@ -500,7 +514,7 @@ mod tests {
         record.settings = OAuthSettings {
             client_id: Some("configured".into()),
             client_secret: Some(Secret::new("hunter2-settings")),
-            grant: Grant::ClientCredentials,
+            grant: Some(Grant::ClientCredentials),
             dpop: true,
             ..OAuthSettings::default()
         };
@@ -508,7 +522,7 @@ mod tests {
         assert!(!stored.reveal().contains("hunter2-settings"), "the client holds the secret, once");
         let mut again = Credentials::from_stored(&stored).unwrap();
         assert_eq!(
-            (again.effective_settings().client_id, again.effective_settings().grant),
+            (again.effective_settings().client_id, again.effective_settings().grant()),
             (None, Grant::ClientCredentials)
         );
         again.client.origin = ClientOrigin::Configured;
@@ -516,11 +530,7 @@ mod tests {
         assert_eq!(again.effective_settings().client_secret, record.client.secret);
         again.tokens = Some(TokenSet { refresh: None, ..tokens(1000, Some(60)) });
         assert!(again.summary(None).has_refresh, "a machine needs no refresh token to get another");
-        assert!(
-            again.effective_settings().dpop
-                && !again.effective_settings().is_default()
-                && OAuthSettings::default().is_default()
-        );
+        assert!(again.effective_settings().dpop);
     }
 
     #[test]

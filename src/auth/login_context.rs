@@ -8,7 +8,6 @@ use crate::auth::discovery::DiscoveryResult;
 use crate::auth::http_client::OAuthHttpClient;
 use crate::auth::interaction::{BrowserMode, UserInteraction};
 use crate::config::oauth::OAuthSettings;
-use crate::secret::Secret;
 use crate::transport::BoxFuture;
 use crate::util::when::When;
 
@@ -29,8 +28,8 @@ pub struct LoginContext {
     pub logout_command: String,
     /// Whose login it is.
     pub owner: LoginOwner,
-    /// The client secret in the configuration.
-    pub configured_secret: Option<Secret>,
+    /// The settings in the configuration.
+    pub configured: OAuthSettings,
     /// Whether to start a login when the server requires one.
     pub login_mode: When,
     /// Whether the user is at a terminal.

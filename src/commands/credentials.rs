@@ -92,7 +92,7 @@ impl Context {
             login_command: target.command_line("auth login", &[]),
             logout_command: target.command_line("auth logout", &[]),
             owner: login_owner(target, &settings),
-            configured_secret: target.auth.client_secret.clone(),
+            configured: target.auth.clone(),
             login_mode: entry.mode,
             has_terminal: self.ui.terminal().is_interactive() && !self.global.no_input,
             browser: entry.browser,

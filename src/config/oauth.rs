@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use crate::secret::Secret;
 use crate::util::loopback::is_loopback;
@@ -97,7 +98,8 @@ pub struct OAuthSettings {
     /// The scopes to request instead of those that the server suggests.
     pub scopes: Option<Vec<String>>,
     /// How tokens are obtained.
-    pub grant: Grant,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub grant: Option<Grant>,
     /// The authorization server.
     pub issuer: Option<String>,
     /// The name to register with.
@@ -140,10 +142,53 @@ impl OAuthSettings {
         chosen.or_else(|| self.redirect_port.map(|port| RedirectUri::loopback(Some(port))))
     }
 
-    /// Whether nothing is set.
+    /// How tokens are obtained.
     #[must_use]
-    pub fn is_default(&self) -> bool {
-        *self == OAuthSettings::default()
+    pub fn grant(&self) -> Grant {
+        self.grant.unwrap_or_default()
+    }
+
+    /// These settings over those of a login with the same client.
+    #[must_use]
+    pub fn over(self, stored: Self) -> Self {
+        let has_redirect = self.redirect_port.is_some() || self.redirect_uri.is_some();
+        // A metadata document is another client.
+        let of_client = if self.client_metadata_url.is_none() { stored.clone() } else { Self::default() };
+        OAuthSettings {
+            client_id: self.client_id.or(of_client.client_id),
+            client_secret: self.client_secret.or(of_client.client_secret),
+            scopes: self.scopes.or(stored.scopes),
+            grant: self.grant.or(stored.grant),
+            issuer: self.issuer.or(stored.issuer),
+            client_name: self.client_name.or(stored.client_name),
+            client_metadata_url: self.client_metadata_url.or(stored.client_metadata_url),
+            redirect_port: self.redirect_port.or(stored.redirect_port.filter(|_| !has_redirect)),
+            redirect_uri: self.redirect_uri.or(stored.redirect_uri.filter(|_| !has_redirect)),
+            token_endpoint_auth_method: self.token_endpoint_auth_method.or(of_client.token_endpoint_auth_method),
+            private_key_file: self.private_key_file.or(of_client.private_key_file),
+            signing_algorithm: self.signing_algorithm.or(of_client.signing_algorithm),
+            assertion_file: self.assertion_file.or(stored.assertion_file),
+            idp_token_endpoint: self.idp_token_endpoint.or(stored.idp_token_endpoint),
+            idp_client_id: self.idp_client_id.or(stored.idp_client_id),
+            id_token_file: self.id_token_file.or(stored.id_token_file),
+            resource: self.resource.or(stored.resource),
+            params: stored.params.into_iter().chain(self.params).collect(),
+            dpop: self.dpop || stored.dpop,
+            allow_unadvertised_pkce: self.allow_unadvertised_pkce || stored.allow_unadvertised_pkce,
+        }
+    }
+
+    /// What is to be stored with a login: the settings that the configuration does not contain, so that a key that is
+    /// removed from it no longer applies.
+    #[must_use]
+    pub fn without(&self, configured: &Self) -> Self {
+        let members = |settings: &Self| match serde_json::to_value(settings) {
+            Ok(Value::Object(members)) => members,
+            _ => Map::new(),
+        };
+        let (mut own, configured) = (members(self), members(configured));
+        own.retain(|name, value| configured.get(name) != Some(value));
+        serde_json::from_value(own.into()).unwrap_or_else(|_| self.clone())
     }
 }
 

@@ -425,7 +425,7 @@ impl ConfiguredServer {
             client_id: reader.string(table, "client_id"),
             client_secret: reader.string(table, "client_secret").map(Secret::new),
             scopes: reader.string_list(table, "scopes"),
-            grant: reader.string(table, "grant").as_deref().and_then(Grant::parse).unwrap_or_default(),
+            grant: reader.string(table, "grant").as_deref().and_then(Grant::parse),
             issuer: reader.string(table, "issuer"),
             client_name: reader.string(table, "client_name"),
             client_metadata_url: reader.string(table, "client_metadata_url"),

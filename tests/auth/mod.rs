@@ -13,6 +13,7 @@ mod lenient_providers;
 mod login;
 mod login_discovery;
 mod login_input;
+mod login_settings;
 mod metadata_checks;
 mod redirect_uri;
 mod registration;

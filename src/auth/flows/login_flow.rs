@@ -167,7 +167,7 @@ impl<'a> LoginFlow<'a> {
     fn may_omit_resource(&self) -> bool {
         let issuer = Url::parse(&self.discovery.authorization_server.issuer);
         self.settings.resource.is_none()
-            && (self.settings.grant == Grant::AuthorizationCode
+            && (self.settings.grant() == Grant::AuthorizationCode
                 || self.settings.issuer.is_some()
                 || issuer.is_ok_and(|issuer| issuer.origin() == self.context.http.server().origin()))
     }

@@ -38,7 +38,7 @@ pub async fn log_in(context: &LoginContext, request: LoginRequest<'_>) -> Result
 }
 
 async fn log_in_once(context: &LoginContext, request: LoginRequest<'_>) -> Result<LoginOutcome> {
-    match request.settings.grant {
+    match request.settings.grant() {
         Grant::AuthorizationCode => authorization_code::log_in(context, request).await,
         Grant::DeviceCode => device_code::log_in(context, request).await,
         Grant::ClientCredentials | Grant::JwtBearer | Grant::Enterprise => {

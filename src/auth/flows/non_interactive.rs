@@ -23,10 +23,10 @@ const ID_TOKEN_TYPE: &str = "urn:ietf:params:oauth:token-type:id_token";
 pub(super) async fn log_in(context: &LoginContext, request: LoginRequest<'_>) -> Result<LoginOutcome> {
     let settings = request.settings;
     let client_use =
-        ClientUse { redirect_uri: None, scopes: request.scopes, grant: settings.grant, now: unix_seconds() };
+        ClientUse { redirect_uri: None, scopes: request.scopes, grant: settings.grant(), now: unix_seconds() };
     let client = registration::obtain_client(&context.http, request, client_use).await?;
     let login = LoginFlow::new(context, request, client, request.scopes.to_vec())?;
-    let assertion = match settings.grant {
+    let assertion = match settings.grant() {
         Grant::JwtBearer => {
             Some(read_token_file(&login, settings.assertion_file.as_deref(), "assertion_file", "assertion")?)
         }
@@ -91,7 +91,7 @@ async fn request_id_jag(login: &LoginFlow<'_>) -> Result<Secret> {
 /// Reads a token that a platform writes to a file. It is read for each login, since platforms rotate it.
 fn read_token_file(login: &LoginFlow<'_>, path: Option<&Path>, key: &str, what: &str) -> Result<Secret> {
     let Some(path) = path else {
-        let grant = login.settings.grant.as_str();
+        let grant = login.settings.grant().as_str();
         return Err(Failure::new(ErrorKind::Config, format!("the grant '{grant}' needs a file with the {what}"))
             .hint(format!("set {key} in [servers.{}.auth]", login.context.target_name)));
     };

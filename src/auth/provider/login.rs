@@ -29,7 +29,7 @@ impl ProviderInner {
         challenge: Option<&Challenge>,
     ) -> Result<DiscoveryResult> {
         let settings = self.effective_settings(state);
-        let wants_pkce = settings.grant == Grant::AuthorizationCode;
+        let wants_pkce = settings.grant() == Grant::AuthorizationCode;
         let (http, command) = (&self.context.http, &self.context.login_command);
         let mut found = discovery::discover(http, command, settings, challenge, wants_pkce).await?;
         found.requires_dpop |= state.requires_dpop;
@@ -46,7 +46,7 @@ impl ProviderInner {
         if self.load_other_tokens_if_readable(state).await {
             return Ok(());
         }
-        if self.effective_settings(state).grant.is_interactive() {
+        if self.effective_settings(state).grant().is_interactive() {
             let allowed = match self.context.login_mode {
                 When::Always => true,
                 When::Auto => self.context.has_terminal,

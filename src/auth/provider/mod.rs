@@ -57,7 +57,7 @@ impl TokenProvider {
         let mut state = self.0.state.lock().await;
         self.0.ensure_fresh(&mut state).await?;
         if state.valid_tokens().is_none() {
-            if self.0.effective_settings(&state).grant.is_interactive() {
+            if self.0.effective_settings(&state).grant().is_interactive() {
                 return Err(match state.login_reason() {
                     // The server was not asked: it may accept requests without a login.
                     LoginReason::NotLoggedIn => self.0.not_logged_in_failure(),

@@ -27,9 +27,9 @@ impl ProviderInner {
         server_id(self.context.http.server())
     }
 
-    /// The settings of this run, or else those of the stored login.
+    /// The settings of this run over those of the stored login.
     pub(super) fn effective_settings<'a>(&'a self, state: &'a ProviderState) -> &'a OAuthSettings {
-        state.stored_settings.as_ref().unwrap_or(&self.settings)
+        state.merged_settings.as_ref().unwrap_or(&self.settings)
     }
 
     /// Waits for the store: a keychain that is being unlocked, or another process that refreshes the same login. Both
@@ -45,7 +45,7 @@ impl ProviderInner {
             return Ok(());
         }
         if let Some(credentials) = self.find_stored().await? {
-            self.take_settings(state, &credentials);
+            state.merged_settings = Some(credentials.settings_under(&self.settings));
             state.loaded = Some(LoadedCredentials::new(credentials)?);
         }
         state.is_loaded = true;
@@ -67,18 +67,11 @@ impl ProviderInner {
             !is_older && known.tokens.as_ref().is_none_or(|known| known.access != tokens.access)
         });
         if is_other {
-            self.take_settings(state, &stored);
+            state.merged_settings = Some(stored.settings_under(&self.settings));
             self.replace_tokens(state, stored, TokenSource::Store)?;
             state.store_failure = None;
         }
         Ok(is_other)
-    }
-
-    /// The settings of this login are used if this run has none of its own.
-    fn take_settings(&self, state: &mut ProviderState, credentials: &Credentials) {
-        if self.settings.is_default() {
-            state.stored_settings = Some(credentials.effective_settings());
-        }
     }
 
     /// Reads the stored credentials, without tokens that this run does not use.
@@ -90,7 +83,7 @@ impl ProviderInner {
             return Ok(None);
         }
         self.register_secrets(&credentials);
-        if self.context.force_login || !self.matches_settings(&credentials) {
+        if self.context.force_login || !credentials.is_of_client(&self.settings) {
             credentials.tokens = None;
         }
         Ok(Some(credentials))
@@ -135,11 +128,6 @@ impl ProviderInner {
             (*rank, !summary.lacks_tokens, summary.logged_in_at, summary.expires_at, summary.has_refresh)
         });
         Ok(all.pop().map(|(_, summary)| summary))
-    }
-
-    /// Whether the credentials were obtained with the configured client.
-    fn matches_settings(&self, credentials: &Credentials) -> bool {
-        self.settings.client_id.as_ref().is_none_or(|id| *id == credentials.client.id)
     }
 
     fn register_secrets(&self, credentials: &Credentials) {
@@ -337,7 +325,7 @@ impl ProviderInner {
 
     pub(super) async fn store_credentials(&self, credentials: &Credentials) -> Result<()> {
         let summary = credentials.summary(self.context.owner.config_name.as_deref());
-        let text = credentials.to_stored_without_configured_secret(self.context.configured_secret.as_ref())?;
+        let text = credentials.to_stored_without(&self.context.configured)?;
         self.without_deadline(self.store.put(&credentials.store_key(), &summary, &text)).await
     }
 

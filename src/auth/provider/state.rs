@@ -33,8 +33,8 @@ pub(super) struct ProviderInner {
 pub(super) struct ProviderState {
     pub is_loaded: bool,
     pub loaded: Option<LoadedCredentials>,
-    /// The settings of the stored login. They apply if the configuration and the command line set none.
-    pub stored_settings: Option<OAuthSettings>,
+    /// The settings of this run over those of the stored login, if there is one.
+    pub merged_settings: Option<OAuthSettings>,
     /// How and when the current tokens were obtained, if it was in this run.
     pub last_obtained: Option<(TokenSource, Instant)>,
     /// How many logins were completed in a row, each while the token of the one before had not expired, and until when

@@ -80,7 +80,7 @@ fn login_context(url: url::Url, user: &Arc<TestUser>, timeout: Duration) -> Logi
         login_command: "mcpipe auth login srv".into(),
         logout_command: "mcpipe auth logout srv".into(),
         owner: crate::auth::credentials::LoginOwner { config_name: Some("srv".into()), client_id: None },
-        configured_secret: None,
+        configured: OAuthSettings::default(),
         login_mode: When::Always,
         has_terminal: true,
         browser: BrowserMode::Launch,
@@ -218,7 +218,7 @@ async fn log_in_at(fake: &AuthTestServer, settings: OAuthSettings) -> (Result<Cr
 }
 
 fn device_settings() -> OAuthSettings {
-    OAuthSettings { client_id: Some("id".into()), grant: Grant::DeviceCode, ..OAuthSettings::default() }
+    OAuthSettings { client_id: Some("id".into()), grant: Some(Grant::DeviceCode), ..OAuthSettings::default() }
 }
 
 #[tokio::test]
@@ -256,7 +256,7 @@ async fn aut_25_the_enterprise_grant_exchanges_an_id_token_for_an_id_jag() {
     let settings = OAuthSettings {
         client_id: Some("id".into()),
         client_secret: Some(Secret::new("s")),
-        grant: Grant::Enterprise,
+        grant: Some(Grant::Enterprise),
         idp_token_endpoint: Some(format!("{}/idp", fake.origin)),
         idp_client_id: Some("at-idp".into()),
         id_token_file: Some(file.clone()),
@@ -288,7 +288,7 @@ async fn a_rejected_assertion_is_not_retried_with_another_grant() {
     let fake = serve_token_responses(vec![AuthTestResponse::json(400, &json!({"error": "invalid_grant"})); 5]).await;
     let settings = OAuthSettings {
         client_id: Some("id".into()),
-        grant: Grant::JwtBearer,
+        grant: Some(Grant::JwtBearer),
         assertion_file: Some(file),
         ..OAuthSettings::default()
     };
@@ -300,7 +300,7 @@ async fn a_rejected_assertion_is_not_retried_with_another_grant() {
 async fn dpop_bound_tokens_are_required_if_configured() {
     let wants = AuthTestResponse::json(400, &json!({"error": "use_dpop_nonce"})).with_header("dpop-nonce", "n1");
     let bound = AuthTestResponse::json(200, &json!({"access_token": "t", "token_type": "DPoP"}));
-    let settings = OAuthSettings { dpop: true, grant: Grant::ClientCredentials, ..device_settings() };
+    let settings = OAuthSettings { dpop: true, grant: Some(Grant::ClientCredentials), ..device_settings() };
     let fake = serve_token_responses(vec![wants, bound]).await;
     let record = log_in_at(&fake, settings.clone()).await.0.unwrap();
     assert!(record.tokens.as_ref().unwrap().dpop && record.dpop_key.is_some());
@@ -313,6 +313,6 @@ async fn dpop_bound_tokens_are_required_if_configured() {
     // A token bound to an unknown key is refused.
     let bound = AuthTestResponse::json(200, &json!({"access_token": "t", "token_type": "DPoP"}));
     let fake = serve_token_responses(vec![bound]).await;
-    let plain = OAuthSettings { grant: Grant::ClientCredentials, ..device_settings() };
+    let plain = OAuthSettings { grant: Some(Grant::ClientCredentials), ..device_settings() };
     assert!(log_in_at(&fake, plain).await.0.unwrap_err().to_string().contains("DPoP"));
 }

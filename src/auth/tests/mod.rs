@@ -157,7 +157,7 @@ impl AuthTestEnv {
             login_command: "mcpipe auth login srv".into(),
             logout_command: "mcpipe auth logout srv".into(),
             owner: crate::auth::credentials::LoginOwner { config_name: Some("srv".into()), client_id: None },
-            configured_secret: None,
+            configured: OAuthSettings::default(),
             login_mode: login,
             has_terminal: false,
             browser: if matches!(person.action, UserAction::Paste(_)) {

@@ -266,7 +266,7 @@ async fn aut_21_logins_after_expired_tokens_are_not_limited() {
     let settings = OAuthSettings {
         client_id: Some("ci".into()),
         client_secret: Some(Secret::new("s3cret")),
-        grant: Grant::ClientCredentials,
+        grant: Some(Grant::ClientCredentials),
         ..OAuthSettings::default()
     };
     let gate = world.provider_with(settings, When::Never, &TestUser::new(UserAction::Ignore));
@@ -328,7 +328,7 @@ async fn non_interactive_grants_log_in_without_a_user() {
     let settings = OAuthSettings {
         client_id: Some("ci".into()),
         client_secret: Some(Secret::new("s3cret")),
-        grant: Grant::ClientCredentials,
+        grant: Some(Grant::ClientCredentials),
         ..OAuthSettings::default()
     };
     let person = TestUser::new(UserAction::Ignore);

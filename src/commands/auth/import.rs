@@ -63,9 +63,7 @@ pub async fn run(context: &Context, args: AuthImportArgs) -> Result<Exit> {
     let store = context.credential_store(target.credential_store.as_deref())?;
     let about = record.summary(target.is_configured.then_some(target.name.as_str()));
     let guard = store.lock(&about.key).await?;
-    store
-        .put(&about.key, &about, &record.to_stored_without_configured_secret(target.auth.client_secret.as_ref())?)
-        .await?;
+    store.put(&about.key, &about, &record.to_stored_without(&target.auth)?).await?;
     for other in stored_logins(&*store, &target, &endpoint)? {
         let is_same_server = match_server(&other, &endpoint.url) == match_server(&about, &endpoint.url);
         if other.key != about.key && is_same_server && owner.replaces(&other) {

@@ -158,7 +158,7 @@ fn merge_settings(context: &Context, args: &AuthLoginArgs, target: &Target) -> R
         client_id: typed.client_id.clone().or(under.client_id),
         client_secret: secret,
         scopes: if typed.scopes.is_empty() { under.scopes } else { Some(scopes) },
-        grant: grant.unwrap_or(under.grant),
+        grant: grant.or(under.grant),
         issuer: typed.issuer.clone().or(under.issuer),
         client_name: args.client_name.clone().or(under.client_name),
         client_metadata_url: typed.client_metadata_url.clone().or(under.client_metadata_url),
@@ -192,7 +192,7 @@ fn check_settings(settings: &OAuthSettings, target: &Target) -> Result<()> {
         return Ok(());
     }
     let needs = |what: &str| Failure::new(ErrorKind::Usage, format!("{what} needs a client ID"));
-    if settings.grant == Grant::ClientCredentials {
+    if settings.grant() == Grant::ClientCredentials {
         let words = ["--grant", "client-credentials", "--client-id", "ID", "--client-secret-env", "VAR"];
         return Err(needs("the grant client-credentials").hint(target.command_line("auth login", &words)));
     }

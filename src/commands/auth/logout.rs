@@ -76,9 +76,7 @@ async fn find_configured(
     };
     let endpoint = target.endpoint.http_endpoint()?;
     match_server(about, &endpoint.url)?;
-    // The settings of another client do not fit.
-    let is_its_client = target.auth.client_id.as_ref().is_some_and(|id| Some(id) == about.client_id.as_ref());
-    Some((endpoint, if is_its_client { target.auth } else { OAuthSettings::default() }))
+    Some((endpoint, target.auth))
 }
 
 async fn remove(
@@ -149,7 +147,9 @@ async fn revoke(
                 .caused_by(&error)
         })?),
     };
-    let settings = if settings.is_default() { record.effective_settings() } else { settings.clone() };
+    // The settings of another client do not fit.
+    let fitting = if record.is_of_client(settings) { settings.clone() } else { OAuthSettings::default() };
+    let settings = record.settings_under(&fitting);
     let timeout = effective_timeout(context.global.connect_timeout, None, DEFAULT_CONNECT_TIMEOUT);
     let http = OAuthHttpClient::new(&endpoint, timeout, ResponseLimits::default(), context.trace()?);
     let revoked = flows::revoke_tokens(&http, &settings, record).await;

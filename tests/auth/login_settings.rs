@@ -1,0 +1,71 @@
+//! The settings of a login: those of the configuration over those that `auth login` stored, and which logins they fit.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::support::mcp_http::LegacyHttpOptions;
+use crate::support::oauth::{ProtectedServer, oauth_error, parse_form};
+use crate::support::real::free_port;
+use crate::support::{Mcp, Run, Sandbox};
+
+/// A configured server; `auth` is a table without its braces.
+fn configure(sandbox: &Sandbox, server: &ProtectedServer, auth: &str) {
+    sandbox.config(&format!("[servers.srv]\nurl = \"{}\"\nauth = {{ {auth} }}\n", server.url()));
+}
+
+fn log_in(sandbox: &Sandbox, target: &str, words: &[&str]) -> Run {
+    let command = sandbox.mcpipe(["auth", "login", target, "--timeout", "20s"]).args(words.iter().copied());
+    command.env("SECRET", "s3cret").with_browser().run()
+}
+
+#[test]
+fn options_of_a_login_are_kept_beside_configured_settings() {
+    let (sandbox, server) = (Sandbox::new(), ProtectedServer::start());
+    configure(&sandbox, &server, "scopes = [\"read\"]");
+    let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
+    let key = sandbox.file("key.pem", key.serialize_pem());
+    let words = ["--device", "--client-id", "app", "--private-key", key.to_str().unwrap()];
+    let machine = ["--grant", "client-credentials", "--client-id", "ci", "--client-secret-env", "SECRET"];
+    for (words, grants) in [
+        (&words[..], ["urn:ietf:params:oauth:grant-type:device_code", "refresh_token"]),
+        (&machine, ["client_credentials", "client_credentials"]),
+    ] {
+        let before = server.log_in_with_expired_token_by(&sandbox, || _ = log_in(&sandbox, "srv", words).exits(0)) - 1;
+        sandbox.mcpipe(["auth", "status", "srv"]).run().exits(0).stdout_contains("refreshed when used");
+        sandbox.mcpipe(["list", "srv"]).run().exits(0);
+        assert_eq!(server.requested_grants()[before..], grants);
+        assert!(
+            server.token_forms()[before..].iter().all(|form| form.get("scope").is_none_or(|scope| scope == "read"))
+        );
+    }
+}
+
+#[test]
+fn a_key_that_is_removed_from_the_configuration_no_longer_applies() {
+    let (sandbox, server) = (Sandbox::new(), ProtectedServer::start());
+    let asked = |auth: &str| {
+        configure(&sandbox, &server, auth);
+        log_in(&sandbox, "srv", &[]).exits(0);
+        server.authorization_requests().pop().unwrap()["scope"].clone()
+    };
+    assert_eq!(asked("scopes = [\"call\"]"), "call");
+    assert_eq!(asked("client_name = \"mine\""), "read");
+    assert_eq!(asked("scopes = [\"call\"]"), "call");
+    assert_eq!(asked(""), "read");
+}
+
+#[test]
+fn what_is_stated_wins_over_what_is_stored() {
+    let (sandbox, server) = (Sandbox::new(), ProtectedServer::start());
+    let url = server.url();
+    log_in(&sandbox, &url, &["--device", "--client-id", "app"]).exits(0);
+    log_in(&sandbox, &url, &[]).exits(0);
+    log_in(&sandbox, &url, &["--grant", "authorization-code"]).exits(0);
+    let device = "urn:ietf:params:oauth:grant-type:device_code";
+    assert_eq!(server.requested_grants(), [device, device, "authorization_code"]);
+    assert_eq!(server.authorization_requests()[0]["client_id"], "app");
+    log_in(&sandbox, &url, &["--grant", "authorization-code", "--client-id", "other"]).exits(0);
+    assert_eq!(server.authorization_requests()[1]["client_id"], "other");
+}
