@@ -69,3 +69,47 @@ fn what_is_stated_wins_over_what_is_stored() {
     log_in(&sandbox, &url, &["--grant", "authorization-code", "--client-id", "other"]).exits(0);
     assert_eq!(server.authorization_requests()[1]["client_id"], "other");
 }
+
+#[test]
+fn status_and_token_are_about_the_login_that_commands_use() {
+    let (sandbox, server) = (Sandbox::new(), ProtectedServer::start());
+    for (before, after) in [("client_id = \"A\"", "client_id = \"B\""), ("", "issuer = \"https://other.example.com\"")]
+    {
+        configure(&sandbox, &server, before);
+        log_in(&sandbox, "srv", &[]).exits(0);
+        sandbox.mcpipe(["auth", "status", "srv"]).run().exits(0).stdout_contains("valid");
+        configure(&sandbox, &server, after);
+        for words in [["list", "srv"].as_slice(), &["auth", "status", "srv"], &["auth", "token", "srv"]] {
+            sandbox.mcpipe(words).run().exits(4);
+        }
+        // It can be logged out of.
+        sandbox.mcpipe(["auth", "logout", "srv"]).run().exits(0).stderr_contains("Logged out of srv");
+    }
+    // The token of the login that is printed: the newest has ended.
+    let url = server.url();
+    for client in ["one", "two"] {
+        log_in(&sandbox, &url, &["--client-id", client]).exits(0);
+        std::thread::sleep(Duration::from_millis(1100));
+    }
+    sandbox.expire_stored_tokens();
+    server.queue_replies("/token", vec![oauth_error(400, "invalid_grant")]);
+    sandbox.mcpipe(["auth", "token", &url]).run().exits(4);
+    server.ledger.keeps_refresh_token.store(true, Ordering::SeqCst);
+    let token = sandbox.mcpipe(["auth", "token", &url, "--json"]).run().exits(0).json();
+    assert_eq!(token["client_id"], "one");
+}
+
+#[test]
+fn a_login_that_no_command_would_use_is_refused() {
+    let (sandbox, server) = (Sandbox::new(), ProtectedServer::start());
+    configure(&sandbox, &server, &format!("client_id = \"A\", issuer = \"{}\"", server.issuer.url("")));
+    log_in(&sandbox, "srv", &["--client-id", "A", "--issuer", &server.issuer.url("")]).exits(0);
+    let before = server.mcp.requests().len() + server.issuer.requests().len();
+    log_in(&sandbox, "srv", &["--client-id", "B"]).exits(2).prints("").stderr_is(
+        "mcpipe: error: --client-id 'B' differs from client_id in the configuration of 'srv'\n  it is 'A'\n\
+         hint: show where it is set: mcpipe config get srv\n",
+    );
+    log_in(&sandbox, "srv", &["--issuer", "https://other.example.com"]).exits(2).stderr_contains("--issuer");
+    assert_eq!(server.mcp.requests().len() + server.issuer.requests().len(), before);
+    sandbox.mcpipe(["list", "srv"]).run().exits(0);
+}

@@ -49,11 +49,11 @@ impl TokenProvider {
         }))
     }
 
-    /// The tokens, refreshed if they are about to expire; obtained if that needs no user.
+    /// The login and its tokens, refreshed if they are about to expire; obtained if that needs no user.
     ///
     /// # Errors
     /// [`ErrorKind::Auth`](crate::error::ErrorKind::Auth) if the user must log in first.
-    pub async fn tokens(&self) -> Result<TokenSet> {
+    pub async fn tokens(&self) -> Result<(Credentials, TokenSet)> {
         let mut state = self.0.state.lock().await;
         self.0.ensure_fresh(&mut state).await?;
         if state.valid_tokens().is_none() {
@@ -66,7 +66,9 @@ impl TokenProvider {
             }
             self.0.log_in(&mut state, LoginReason::NotLoggedIn, None).await?;
         }
-        state.valid_tokens().cloned().ok_or_else(|| self.0.not_logged_in_failure())
+        let found = state.loaded.as_ref().zip(state.valid_tokens());
+        let found = found.map(|(loaded, tokens)| (loaded.credentials.clone(), tokens.clone()));
+        found.ok_or_else(|| self.0.not_logged_in_failure())
     }
 
     /// An ID that differs for each login; `None` without a login. Does not open the keychain.

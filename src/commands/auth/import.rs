@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::super::credentials::login_owner;
 use super::super::{Context, Exit};
-use super::shared::{login_json, resolve_http_target, stored_logins};
+use super::shared::{WhichLogins, login_json, resolve_http_target, stored_logins};
 use crate::auth::clock::unix_seconds;
 use crate::auth::credentials::{ClientOrigin, ClientRegistration, Credentials, TokenSet, match_server, server_id};
 use crate::auth::discovery::{self, DiscoveryResult};
@@ -64,7 +64,7 @@ pub async fn run(context: &Context, args: AuthImportArgs) -> Result<Exit> {
     let about = record.summary(target.is_configured.then_some(target.name.as_str()));
     let guard = store.lock(&about.key).await?;
     store.put(&about.key, &about, &record.to_stored_without(&target.auth)?).await?;
-    for other in stored_logins(&*store, &target, &endpoint)? {
+    for other in stored_logins(&*store, &target, &endpoint, WhichLogins::All)? {
         let is_same_server = match_server(&other, &endpoint.url) == match_server(&about, &endpoint.url);
         if other.key != about.key && is_same_server && owner.replaces(&other) {
             store.delete(&other.key).await?;

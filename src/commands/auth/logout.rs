@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::super::{Context, Exit};
-use super::shared::{resolve_http_target, stored_logins};
+use super::shared::{WhichLogins, resolve_http_target, stored_logins};
 use crate::auth::credentials::{Credentials, match_server};
 use crate::auth::http_client::{OAuthHttpClient, ResponseLimits};
 use crate::auth::store::{CredentialStore, CredentialSummary, named_secrets};
@@ -34,7 +34,7 @@ pub async fn run(context: &Context, args: AuthLogoutArgs) -> Result<Exit> {
         let (target, endpoint) = resolve_http_target(context, word, &args.target_options).await?;
         let store = context.credential_store(target.credential_store.as_deref())?;
         let settings = target.auth.clone();
-        for about in stored_logins(&*store, &target, &endpoint)? {
+        for about in stored_logins(&*store, &target, &endpoint, WhichLogins::All)? {
             gone.push(remove(context, &*store, &about, Some(&endpoint), &settings).await?);
         }
         if gone.is_empty() {

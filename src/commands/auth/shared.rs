@@ -4,8 +4,10 @@ use serde_json::{Value, json};
 
 use super::super::Context;
 use super::super::credentials::login_owner;
+use crate::auth::OAuthSettings;
 use crate::auth::clock::unix_seconds;
 use crate::auth::credentials::{Ownership, match_server};
+use crate::auth::metadata::is_same_issuer;
 use crate::auth::store::{CredentialStore, CredentialSummary, named_secrets};
 use crate::cli::TargetOptions;
 use crate::error::{ErrorKind, Failure, Result};
@@ -40,16 +42,31 @@ pub(super) async fn resolve_http_target(
     }
 }
 
+/// Which of the credentials that are stored for a target.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum WhichLogins {
+    All,
+    /// Those of the configured issuer and client, which other commands use.
+    Used,
+}
+
 /// The credentials stored for a target: those for its query, else those for any; its own, else those that it shares.
 /// The newest login comes first.
 pub(super) fn stored_logins(
     store: &dyn CredentialStore,
     target: &Target,
     endpoint: &HttpEndpoint,
+    which: WhichLogins,
 ) -> Result<Vec<CredentialSummary>> {
     let owner = login_owner(target, &target.auth);
+    let OAuthSettings { issuer, client_id, .. } = &target.auth;
+    let is_used = |about: &CredentialSummary| {
+        issuer.as_ref().is_none_or(|issuer| is_same_issuer(issuer, &about.issuer))
+            && (client_id.is_none() || *client_id == about.client_id)
+    };
     let mut all: Vec<((bool, Ownership), CredentialSummary)> = named_secrets::login_summaries(store)?
         .into_iter()
+        .filter(|about| which == WhichLogins::All || is_used(about))
         .filter_map(|about| Some(((match_server(&about, &endpoint.url)?, owner.ownership(&about)?), about)))
         .collect();
     let best = all.iter().map(|(rank, _)| *rank).max();

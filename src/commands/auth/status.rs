@@ -7,7 +7,7 @@ use serde_json::json;
 use super::super::credentials::LoginOptions;
 use super::super::{Context, Exit};
 use super::shared::{
-    format_expiry, login_json, not_logged_in, resolve_http_target, shown_state, stored_logins, token_state,
+    WhichLogins, format_expiry, login_json, not_logged_in, resolve_http_target, shown_state, stored_logins, token_state,
 };
 use crate::auth::store::{CredentialStore, CredentialSummary, named_secrets};
 use crate::cli::AuthStatusArgs;
@@ -50,7 +50,7 @@ pub async fn run(context: &Context, args: AuthStatusArgs) -> Result<Exit> {
             outcome => outcome?,
         }
     }
-    let found = stored_logins(&*store, &target, &endpoint)?;
+    let found = stored_logins(&*store, &target, &endpoint, WhichLogins::Used)?;
     let place = context.interrupt.run_until_interrupted(store.probe_location()).await?;
     print(context, &*store, &found, &place)?;
     let states: Vec<&str> = found.iter().map(token_state).filter(|state| *state != "registered").collect();

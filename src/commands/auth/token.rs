@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::super::credentials::LoginOptions;
 use super::super::{Context, Exit};
-use super::shared::{own_credentials_failure, resolve_http_target, stored_logins};
+use super::shared::{WhichLogins, own_credentials_failure, resolve_http_target, stored_logins};
 use crate::auth::credentials::match_server;
 use crate::auth::store::named_secrets;
 use crate::cli::AuthTokenArgs;
@@ -26,15 +26,13 @@ pub async fn run(context: &Context, args: AuthTokenArgs) -> Result<Exit> {
     let Some(gate) = context.token_provider(&target, entry)? else {
         return Err(Failure::new(ErrorKind::Bug, "no token provider for a URL"));
     };
-    let tokens = context.interrupt.run_until_interrupted(gate.tokens()).await;
+    let record = context.interrupt.run_until_interrupted(Box::pin(gate.tokens())).await;
     crate::transport::Authorize::wait_for_refresh(&gate).await;
-    let tokens = match tokens? {
-        Ok(tokens) => tokens,
+    let (record, tokens) = match record? {
+        Ok(found) => found,
         Err(failure) => return Err(note_other_login(context, &target, &endpoint, failure)?.server(&target.name)),
     };
     if context.ui.is_json() {
-        let store = context.credential_store(target.credential_store.as_deref())?;
-        let about = stored_logins(&*store, &target, &endpoint)?.into_iter().next();
         return context
             .ui
             .print_json_value(&json!({
@@ -42,8 +40,8 @@ pub async fn run(context: &Context, args: AuthTokenArgs) -> Result<Exit> {
                 "token_type": if tokens.dpop { "DPoP" } else { "Bearer" },
                 "expires_at": tokens.expires_at,
                 "scope": tokens.scopes.join(" "),
-                "issuer": about.as_ref().map(|about| about.issuer.clone()),
-                "client_id": about.and_then(|about| about.client_id),
+                "issuer": record.issuer,
+                "client_id": record.client.id,
             }))
             .map(|()| Exit::Done);
     }
@@ -57,7 +55,7 @@ pub async fn run(context: &Context, args: AuthTokenArgs) -> Result<Exit> {
 /// Adds to the failure of a configured server without a login that there is one for its URL.
 fn note_other_login(context: &Context, target: &Target, endpoint: &HttpEndpoint, failure: Failure) -> Result<Failure> {
     let store = context.credential_store(target.credential_store.as_deref())?;
-    if !target.is_configured || !stored_logins(&*store, target, endpoint)?.is_empty() {
+    if !target.is_configured || !stored_logins(&*store, target, endpoint, WhichLogins::All)?.is_empty() {
         return Ok(failure);
     }
     let all = named_secrets::login_summaries(&*store)?;
