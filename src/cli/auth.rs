@@ -98,7 +98,7 @@ pub struct AuthLoginArgs {
     pub target: Option<String>,
 
     /// Print the URL, and read the redirected URL from the terminal
-    #[arg(long, help_heading = "Login options", conflicts_with = "device")]
+    #[arg(long, help_heading = "Login options")]
     pub no_browser: bool,
     /// Log in on another device, with a code (RFC 8628)
     #[arg(long, help_heading = "Login options", conflicts_with = "grant")]

@@ -38,6 +38,8 @@ pub struct LoginOptions {
     pub force: bool,
     /// The settings to use instead of the configuration.
     pub settings: Option<OAuthSettings>,
+    /// The options of `auth login`, which hints repeat.
+    pub words: Vec<String>,
 }
 
 impl Default for LoginOptions {
@@ -48,6 +50,7 @@ impl Default for LoginOptions {
             timeout: LOGIN_TIMEOUT,
             force: false,
             settings: None,
+            words: Vec::new(),
         }
     }
 }
@@ -89,7 +92,8 @@ impl Context {
             http: OAuthHttpClient::new(&endpoint, self.connect_timeout(target), limits, self.trace()?),
             user: self.terminal_user(),
             target_name: target.name.clone(),
-            login_command: target.command_line("auth login", &[]),
+            login_command: target
+                .command_line("auth login", &entry.words.iter().map(String::as_str).collect::<Vec<_>>()),
             logout_command: target.command_line("auth logout", &[]),
             owner: login_owner(target, &settings),
             configured: target.auth.clone(),

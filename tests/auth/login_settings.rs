@@ -70,6 +70,28 @@ fn what_is_stated_wins_over_what_is_stored() {
     assert_eq!(server.authorization_requests()[1]["client_id"], "other");
 }
 
+/// What a hint names works when it is pasted.
+#[test]
+fn hints_keep_the_options_that_the_login_needs() {
+    let (sandbox, server) = (Sandbox::new(), ProtectedServer::start());
+    server.override_metadata(json!({"registration_endpoint": null}));
+    let url = server.url();
+    log_in(&sandbox, &url, &["--device", "--client-id", "app"]).exits(0);
+    let call = sandbox.mcpipe(["call", &url, "add", "a=1", "b=2"]).run();
+    call.exits(4).stderr_contains(&format!("hint: mcpipe auth login {url} --scope 'read call'\n"));
+    log_in(&sandbox, &url, &["--scope", "read call"]).exits(0);
+    let asked = server.issuer.requests().into_iter().rfind(|request| request.target == "/device").unwrap();
+    let form = parse_form(&asked);
+    assert_eq!((form["client_id"].as_str(), form["scope"].as_str()), ("app", "read call"));
+
+    let port = free_port().to_string();
+    let words = ["--client-id", "app", "--redirect-port", &port, "--grant", "authorization-code", "--timeout", "1s"];
+    let late = sandbox.mcpipe(["auth", "login", &url]).args(words).env("BROWSER", "true").run();
+    late.exits(6).stderr_contains(&format!(
+        "omit it: mcpipe auth login {url} --client-id app --redirect-port {port} --no-resource\n"
+    ));
+}
+
 #[test]
 fn status_and_token_are_about_the_login_that_commands_use() {
     let (sandbox, server) = (Sandbox::new(), ProtectedServer::start());

@@ -172,8 +172,8 @@ async fn with_login_timeout<T>(
                 format!("check that the redirect URI {redirect_uri} is registered for the client{set}")
             }
         };
-        let refuses_resource = login.discovery.requested_resource.is_some();
-        Err(match refuses_resource {
+        let may_omit_resource = login.discovery.requested_resource.is_some() && login.settings.resource.is_none();
+        Err(match may_omit_resource {
             true => failure.hint(format!(
                 "{page}\nif it refused the parameter 'resource', omit it: {} --no-resource",
                 login.context.login_command

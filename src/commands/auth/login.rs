@@ -1,5 +1,6 @@
 //! `auth login`: obtain credentials, and check that the server accepts them.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use super::super::credentials::LoginOptions;
@@ -17,6 +18,7 @@ use crate::secret::Secret;
 use crate::session::{CachePolicy, Session};
 use crate::target::Target;
 use crate::util::home::shown_location;
+use crate::util::quoting::quote;
 use crate::util::when::When;
 
 /// Logs in.
@@ -32,7 +34,14 @@ pub async fn run(context: &Context, args: AuthLoginArgs) -> Result<Exit> {
     let settings = merge_settings(context, &args, &target)?;
     let timeout = effective_timeout(context.global.timeout, None, LOGIN_TIMEOUT).unwrap_or(Duration::MAX);
     let browser = if args.no_browser { BrowserMode::Manual } else { BrowserMode::Launch };
-    let entry = LoginOptions { mode: When::Always, browser, timeout, force: true, settings: Some(settings) };
+    let entry = LoginOptions {
+        mode: When::Always,
+        browser,
+        timeout,
+        force: true,
+        settings: Some(settings),
+        words: typed_words(&args),
+    };
     let Some(gate) = context.token_provider(&target, entry)? else {
         return Err(Failure::new(ErrorKind::Bug, "no token provider for a URL"));
     };
@@ -127,6 +136,40 @@ fn report(context: &Context, name: &str, choice: Option<&str>, record: &Credenti
         shown_location(&store.location_of(&about.key)),
     ));
     Ok(())
+}
+
+/// The options that say how to log in, as they were typed.
+fn typed_words(args: &AuthLoginArgs) -> Vec<String> {
+    let typed = &args.oauth;
+    let path = |path: &Option<PathBuf>| path.as_ref().map(|path| path.to_string_lossy().into_owned());
+    let values = [
+        ("--client-id", typed.client_id.clone()),
+        ("--client-secret-env", typed.client_secret_env.clone()),
+        ("--redirect-port", typed.redirect_port.map(|port| port.to_string())),
+        ("--redirect-uri", typed.redirect_uri.clone()),
+        ("--client-metadata-url", typed.client_metadata_url.clone()),
+        // Hints may add `--device`, which excludes it.
+        ("--grant", typed.grant.clone().filter(|grant| grant != Grant::default().as_str())),
+        ("--private-key", path(&typed.private_key)),
+        ("--issuer", typed.issuer.clone()),
+        ("--client-name", args.client_name.clone()),
+        ("--signing-algorithm", args.signing_algorithm.clone()),
+        ("--token-endpoint-auth-method", args.token_endpoint_auth_method.clone()),
+        ("--assertion-file", path(&args.assertion_file)),
+        ("--resource", args.resource.clone()),
+    ];
+    let scopes = typed.scopes.iter().map(|scope| ("--scope", Some(scope.clone())));
+    let params = args.auth_params.iter().map(|(name, value)| ("--auth-param", Some(format!("{name}={value}"))));
+    let flags = [
+        ("--no-browser", args.no_browser),
+        ("--device", args.device),
+        ("--no-resource", args.no_resource),
+        ("--dpop", args.dpop),
+    ];
+    let values = values.into_iter().chain(scopes).chain(params);
+    let values = values.filter_map(|(option, value)| Some(format!("{option} {}", quote(&value?))));
+    let flags = flags.into_iter().filter(|(_, is_set)| *is_set).map(|(flag, _)| flag.to_owned());
+    flags.chain(values).collect()
 }
 
 /// The settings of the command line over those of the configuration.
