@@ -426,4 +426,22 @@ mod tests {
         *world.script.refresh_error.lock().unwrap() = None;
         assert_eq!(world.authorization_header(&provider).await.as_deref(), Some("Bearer access-2"));
     }
+
+    #[tokio::test]
+    async fn the_end_of_each_login_is_reported_once() {
+        let world = AuthTestEnv::new().await;
+        let user = TestUser::new(UserAction::Ignore);
+        let provider = world.provider(When::Never, &user);
+        for ended in 1..=2 {
+            world.log_in().await;
+            world.expire_tokens().await;
+            *world.script.refresh_error.lock().unwrap() = Some((400, json!({"error": "unauthorized_client"})));
+            provider.0.state.lock().await.sent_without_token = Instant::now().checked_sub(ENDED_LOGIN_RETRY_DELAY);
+            for _ in 0..3 {
+                assert_eq!(world.authorization_header(&provider).await, None);
+            }
+            let warnings = user.messages.lock().unwrap().clone();
+            assert_eq!(warnings.iter().filter(|text| text.contains("has ended")).count(), ended, "{warnings:?}");
+        }
+    }
 }

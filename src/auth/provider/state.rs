@@ -52,7 +52,7 @@ pub(super) struct ProviderState {
     pub ended_reason: Option<Failure>,
     /// When a request was sent without a token after the login ended, if none has been refused yet.
     pub sent_without_token: Option<Instant>,
-    /// Whether the user has been warned that the login ended.
+    /// Whether the user has been warned that the login of the current tokens ended.
     pub has_warned_of_ended_login: bool,
     /// The tokens that were replaced by a refresh, the newest last.
     pub replaced_tokens: VecDeque<TokenSet>,
@@ -128,5 +128,6 @@ impl ProviderState {
     pub fn mark_obtained(&mut self, by: TokenSource) {
         self.last_obtained = Some((by, Instant::now()));
         self.ended_reason = None;
+        self.has_warned_of_ended_login = false;
     }
 }
