@@ -163,3 +163,32 @@ fn a_token_without_a_user_is_obtained_before_the_server_asks_for_it() {
     );
     assert_eq!(server.mcp.requests().pop().unwrap().header("authorization"), None);
 }
+
+#[test]
+fn a_missing_setting_of_a_grant_says_where_it_belongs() {
+    let (sandbox, server) = (Sandbox::new(), ProtectedServer::start());
+    let url = server.url();
+    let place = "in [servers.NAME.auth] (for a URL, first: mcpipe config add NAME URL)\n";
+    for (grant, hint) in [
+        ("enterprise", format!("hint: set idp_token_endpoint {place}")),
+        (
+            "jwt-bearer",
+            format!(
+                "hint: mcpipe auth login {url} --client-id q --grant jwt_bearer --assertion-file FILE; or set \
+                 assertion_file {place}"
+            ),
+        ),
+    ] {
+        log_in(&sandbox, &url, &["--client-id", "q", "--grant", grant]).exits(3).stderr_contains(&hint);
+    }
+    configure(&sandbox, &server, "grant = \"enterprise\", client_id = \"q\"");
+    log_in(&sandbox, "srv", &[]).exits(3).stderr_contains("hint: set idp_token_endpoint in [servers.srv.auth]\n");
+}
+
+#[test]
+fn tokens_that_would_not_be_used_are_not_imported() {
+    let sandbox = Sandbox::new();
+    sandbox.config("[servers.srv]\nurl = \"https://mcp.example.com\"\nbearer_env = \"TOKEN\"\n");
+    let import = sandbox.mcpipe(["auth", "import", "srv"]).env("TOKEN", "t").stdin(r#"{"access_token":"a"}"#).run();
+    import.exits(2).prints("").stderr_contains("cannot store tokens for 'srv'");
+}

@@ -50,7 +50,7 @@ async fn request_id_jag(login: &LoginFlow<'_>) -> Result<Secret> {
     let required = |value: &Option<String>, key: &str| {
         value.clone().ok_or_else(|| {
             Failure::new(ErrorKind::Config, format!("the grant 'enterprise' needs '{key}'"))
-                .hint(format!("set {key} in [servers.{}.auth]", context.target_name))
+                .hint(how_to_set(context, key))
         })
     };
     let url = required(&settings.idp_token_endpoint, "idp_token_endpoint")?;
@@ -88,12 +88,27 @@ async fn request_id_jag(login: &LoginFlow<'_>) -> Result<Secret> {
     }
 }
 
+/// The hint to set a key of the configuration.
+fn how_to_set(context: &LoginContext, key: &str) -> String {
+    match &context.owner.config_name {
+        Some(name) => format!("set {key} in [servers.{name}.auth]"),
+        None => format!("set {key} in [servers.NAME.auth] (for a URL, first: mcpipe config add NAME URL)"),
+    }
+}
+
 /// Reads a token that a platform writes to a file. It is read for each login, since platforms rotate it.
 fn read_token_file(login: &LoginFlow<'_>, path: Option<&Path>, key: &str, what: &str) -> Result<Secret> {
     let Some(path) = path else {
         let grant = login.settings.grant().as_str();
-        return Err(Failure::new(ErrorKind::Config, format!("the grant '{grant}' needs a file with the {what}"))
-            .hint(format!("set {key} in [servers.{}.auth]", login.context.target_name)));
+        return Err(Failure::new(ErrorKind::Config, format!("the grant '{grant}' needs a file with the {what}")).hint(
+            match login.settings.grant() {
+                Grant::JwtBearer => {
+                    let command = &login.context.login_command;
+                    format!("{command} --assertion-file FILE; or {}", how_to_set(login.context, key))
+                }
+                _ => how_to_set(login.context, key),
+            },
+        ));
     };
     let unreadable = || Failure::new(ErrorKind::Config, format!("cannot read the {what} in '{}'", shown_path(path)));
     let text = bounded_read::read_to_string(path, MAX_FILE).map_err(|error| unreadable().caused_by(&error))?;

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use super::super::credentials::login_owner;
 use super::super::{Context, Exit};
-use super::shared::{WhichLogins, login_json, resolve_http_target, stored_logins};
+use super::shared::{WhichLogins, login_json, own_credentials_failure, resolve_http_target, stored_logins};
 use crate::auth::clock::unix_seconds;
 use crate::auth::credentials::{ClientOrigin, ClientRegistration, Credentials, TokenSet, match_server, server_id};
 use crate::auth::discovery::{self, DiscoveryResult};
@@ -32,6 +32,9 @@ const MAX_INPUT_LENGTH: u64 = 1 << 20;
 /// endpoint cannot be found.
 pub async fn run(context: &Context, args: AuthImportArgs) -> Result<Exit> {
     let (target, endpoint) = resolve_http_target(context, &args.target, &args.target_options).await?;
+    if target.has_own_credentials() {
+        return Err(own_credentials_failure(&target, "store tokens for"));
+    }
     context.note_awaited_input("tokens as JSON");
     let reading = tokio::task::spawn_blocking(|| {
         let mut text = String::new();
