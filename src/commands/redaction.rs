@@ -155,7 +155,7 @@ impl Context {
         for pair in url.query().into_iter().flat_map(|query| query.split('&')) {
             let Some((name, value)) = pair.split_once('=') else { continue };
             let (name, decoded) = (percent_decoded(name), percent_decoded(value));
-            if is_secret_parameter(&name) || (looks_secret(&name) && !is_clearly_not_secret(&decoded)) {
+            if is_secret_parameter(&name) {
                 self.redact_text(value);
                 self.redact_text(&decoded);
             }

@@ -7,7 +7,7 @@ use crate::env::programs::{looks_like_path, strip_drive};
 use crate::secret::REDACTED;
 use crate::util::quoting::split_leniently;
 use crate::util::secret_names::{looks_like_key, looks_secret};
-use crate::util::secret_words::{has_secret_member, hide_in_likely_url, hide_in_url, secret_start};
+use crate::util::secret_words::{has_secret_member, hide_in_likely_url, hide_in_url, secret_pair_start, secret_start};
 
 /// A value in displayable form.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -210,7 +210,15 @@ pub fn redact_arguments(args: &[&str], environment: Option<&Environment>) -> Vec
             let shown = redact_value(secret, visible, Sensitivity::Secret, environment);
             Redacted { text: format!("{visible}{}", shown.text), has_redactions: shown.has_redactions }
         }
-        None => redact_value(arg, "", Sensitivity::Plain, environment),
+        None => match secret_pair_start(arg) {
+            Some(start) => {
+                let before = redact_value(&arg[..start], "", Sensitivity::Plain, environment);
+                let secret = redact_value(&arg[start..], &arg[..start], Sensitivity::Secret, environment);
+                let has_redactions = before.has_redactions || secret.has_redactions;
+                Redacted { text: before.text + &secret.text, has_redactions }
+            }
+            None => redact_value(arg, "", Sensitivity::Plain, environment),
+        },
     };
     args.iter().enumerate().map(redact).collect()
 }
@@ -335,6 +343,7 @@ mod tests {
             r#"{"apiKey":"k"}"#,
             r#"{"apiKey":"${K}"}"#,
             "Server=h;User Id=u;Password=p;",
+            "https://u:p@h/;jsessionid=1",
         ];
         let shown: Vec<String> = redact_arguments(&args, None).into_iter().map(|shown| shown.text).collect();
         assert_eq!(
@@ -352,7 +361,8 @@ mod tests {
                 "postgres://[redacted]@h/d",
                 REDACTED,
                 r#"{"apiKey":"${K}"}"#,
-                "Server=h;User Id=u;Password=[redacted]"
+                "Server=h;User Id=u;Password=[redacted]",
+                "https://[redacted]@h/;jsessionid=[redacted]"
             ]
         );
     }

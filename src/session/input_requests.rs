@@ -193,13 +193,13 @@ impl ClientHandler {
         };
         match answer {
             Ok(result) => (Some(rpc::response(id, &result.to_string())), None),
-            Err(InputError::Rejected { code, message, failure }) => {
+            Err(InputError::Rejected { code: number, message, failure }) => {
                 // The request that needs the input may fail, and only the server would say why.
                 let asks = matches!(name, method::ELICITATION_CREATE | method::SAMPLING_CREATE_MESSAGE);
-                if asks && failure.kind() == ErrorKind::Refused {
+                if asks && number == code::METHOD_NOT_FOUND {
                     self.warn(&failure.with_hint());
                 }
-                (Some(rpc::error_response(id, code, &message)), None)
+                (Some(rpc::error_response(id, number, &message)), None)
             }
             Err(InputError::Unanswered(failure)) => {
                 if failure.kind().is_interrupt() {

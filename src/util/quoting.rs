@@ -1,7 +1,7 @@
 //! Splits command lines into words, and quotes words for hints and examples, by the rules of a shell: POSIX, or on
 //! Windows, where paths contain backslashes, `cmd` and PowerShell.
 
-use super::secret_words::{has_secret_member, hide_in_url, secret_start};
+use super::secret_words::{has_secret_member, hide_in_url, secret_pair_start, secret_start};
 
 /// What a command line shows in place of a secret.
 pub const HIDDEN: &str = "…";
@@ -59,7 +59,9 @@ pub fn without_secret(previous: Option<&str>, word: &str) -> String {
         let close = word.chars().next_back().filter(|c| matches!(c, '}' | ')')).map(String::from).unwrap_or_default();
         return format!("{}{HIDDEN}{close}", &word[..=open]);
     }
-    if word.contains(char::is_whitespace) && !word.contains(['{', '(']) {
+    // JSON and call forms are no command lines.
+    let first = word.split_whitespace().next().unwrap_or_default();
+    if first.len() < word.len() && !first.contains(['{', '[', '(']) {
         let words = split_leniently(word);
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         let hides = |at: usize| without_secret(at.checked_sub(1).map(|at| words[at]), words[at]) != words[at];
@@ -67,7 +69,10 @@ pub fn without_secret(previous: Option<&str>, word: &str) -> String {
             return quote_without_secrets(&words).join(" ");
         }
     }
-    hide_in_url(word, HIDDEN)
+    match secret_pair_start(word) {
+        Some(start) => format!("{}{HIDDEN}", hide_in_url(&word[..start], HIDDEN)),
+        None => hide_in_url(word, HIDDEN),
+    }
 }
 
 /// A word, quoted if necessary: not because of the mark in place of a secret, nor of the `=` before it.
@@ -83,10 +88,10 @@ pub fn split(line: &str) -> Option<Vec<String>> {
     if cfg!(windows) { split_windows(line) } else { shlex::split(line) }
 }
 
-/// As [`split`]; a quote that is not closed ends with the line.
+/// As [`split`]; a quote that is not closed ends with the line, and so does what a backslash precedes.
 #[must_use]
 pub fn split_leniently(line: &str) -> Vec<String> {
-    ["", "\"", "'"].iter().find_map(|end| split(&format!("{line}{end}"))).unwrap_or_default()
+    ["", "\"", "'", "\\", "\\\""].iter().find_map(|end| split(&format!("{line}{end}"))).unwrap_or_default()
 }
 
 /// What PowerShell takes for a single quote; inside single quotes, two of one kind mean one.
@@ -203,6 +208,21 @@ mod tests {
             (&["npx srv --token \"s3 cret"], "'npx srv --token …'"),
         ] {
             assert_eq!(quote_without_secrets(words).join(" "), shown);
+        }
+        for word in [
+            "https://me:s3cret@h/mcp;jsessionid=1",
+            "https://h/?token=s3cret&f=a,key=2",
+            "sqlserver://sa:s3cret@h:1433;authentication=x",
+            "url=https://me:s3cret@h/mcp;jsessionid=1",
+            r#"{"password":"s3cret","url":"a;key=2"}"#,
+            "srv.py --token s3cret --db a=1;key=2",
+            "srv.py ${HOME} --token=s3cret",
+            "npx -y srv --token s3cret --note (x) \"x",
+            "npx -y srv --token s3cret \"x\\",
+            r#"{"password":"${USER}s3cret"}"#,
+        ] {
+            let shown = quote_without_secrets(&[word]).concat();
+            assert!(!shown.contains("s3cret"), "{shown}");
         }
     }
 

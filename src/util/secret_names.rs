@@ -49,7 +49,8 @@ pub fn is_secret_name(name: &str) -> bool {
 /// Whether a configured query parameter with this name is a secret.
 #[must_use]
 pub fn is_secret_parameter(name: &str) -> bool {
-    is_secret_name(name) || matches!(name, "key" | "sig" | "signature")
+    let short = ["key", "sig", "signature", "auth", "pwd", "pass"];
+    is_secret_name(name) || short.iter().any(|known| known.eq_ignore_ascii_case(name))
 }
 
 /// Whether a query parameter with this name is a secret in a URL that is shown, such as one of an OAuth redirect:

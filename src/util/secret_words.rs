@@ -4,7 +4,7 @@ use super::secret_names::looks_secret;
 
 /// Where the secret in a word begins, if it may have one: the value of `NAME=VALUE` and of `Name: value`, behind an
 /// option too (`--header=Name: value`, `-HName: value`), what follows the colon after `-u`, and the whole word after an
-/// option with the name of a secret. A connection string has several pairs: `Server=h;Password=s3cret`.
+/// option with the name of a secret.
 #[must_use]
 pub fn secret_start(previous: Option<&str>, word: &str) -> Option<usize> {
     match previous {
@@ -30,17 +30,23 @@ pub fn secret_start(previous: Option<&str>, word: &str) -> Option<usize> {
         let name = &rest[..rest.find(['=', ':'])?];
         let after = start + name.len() + 1;
         if name.contains(['/', ' ', '{', '(']) {
-            break;
+            return None;
         }
         if looks_secret(name) {
             return Some(word.len() - word[after..].trim_start_matches(['=', ' ']).len());
         }
         // `--header=Name: value`
         if !name.starts_with("--") {
-            break;
+            return None;
         }
         start = after;
     }
+}
+
+/// Where the secret in a connection string begins, which has several pairs: `Server=h;Password=s3cret`. What precedes it
+/// may have others, such as a URL with a password.
+#[must_use]
+pub fn secret_pair_start(word: &str) -> Option<usize> {
     let pairs = word.match_indices([';', ',']).map(|(at, _)| (at + 1, &word[at + 1..]));
     // Names may have blanks here: `User Id`.
     let mut names = pairs.filter_map(|(at, rest)| Some((at, &rest[..rest.find(['=', ';', ','])?])));
@@ -62,8 +68,15 @@ pub fn has_secret_member(word: &str) -> bool {
     };
     // A reference is no secret, but its default may be one: `${NAME:-default}`.
     let part_starts = |at: usize, text: &str| parts.get(at).is_some_and(|part| part.starts_with(text));
+    // Nothing follows the reference in the value.
+    let ends_value = |rest: &str| {
+        let next = rest.trim_start_matches(around).chars().next();
+        next.is_none_or(|next| matches!(next, ',' | '}' | ')' | ']'))
+    };
     let is_reference = |at: usize| {
-        parts.get(at).is_some_and(|held| held.trim_start_matches(around).starts_with("${")) && !part_starts(at + 1, "-")
+        let held = parts.get(at).and_then(|held| held.trim_start_matches(around).strip_prefix("${"));
+        let is_whole = held.is_some_and(|held| held.split_once('}').is_none_or(|(_, rest)| ends_value(rest)));
+        is_whole && !part_starts(at + 1, "-")
     };
     word.replace("${", "").contains(['{', '('])
         && parts.iter().enumerate().any(|(at, part)| is_secret(part) && !is_reference(at + 1))
@@ -106,8 +119,9 @@ pub fn hide_in_url(text: &str, mark: &str) -> String {
     format!("{path}?{}", query.join("&"))
 }
 
-/// What precedes the name of a package (`npm:@scope/name`), an image or the like: not a user name.
-const PACKAGE_SCHEMES: [&str; 4] = ["npm", "pypi", "docker", "oci"];
+/// What precedes the name of a package (`npm:@scope/name`), an image, a file or the like: not a user name.
+const OTHER_SCHEMES: [&str; 10] =
+    ["npm", "pypi", "docker", "oci", "github", "gitlab", "registry", "file", "unix", "replay"];
 
 /// As [`hide_in_url`], for a word in place of a URL: its scheme may be missing, or have too few or too many slashes, and
 /// its password may have a character that ends the name of a host.
@@ -120,12 +134,14 @@ pub fn hide_in_likely_url(text: &str, mark: &str) -> String {
     let before_host = rest.split_once('@').filter(|(_, host)| !host.starts_with("sha256:"));
     let user_and_password = before_host.and_then(|(user, _)| user.split_once(':'));
     let has_password =
-        user_and_password.is_some_and(|(user, password)| !password.is_empty() && !PACKAGE_SCHEMES.contains(&user));
+        user_and_password.is_some_and(|(user, password)| !password.is_empty() && !OTHER_SCHEMES.contains(&user));
     let has_scheme = text.split_once("://").is_some_and(|(scheme, _)| !scheme.contains(['/', '?', '#']));
     if after_scheme.is_none() && (has_scheme || !has_password) {
         return hide_in_url(text, mark);
     }
-    let hidden = match rest.rfind('@').filter(|_| has_no_port(rest)) {
+    // A password may have a question mark, and so may follow one; but a parameter may have the other sign too.
+    let host_start = rest[..rest.find('?').unwrap_or(rest.len())].rfind('@').or_else(|| rest.find('@'));
+    let hidden = match host_start.filter(|_| has_no_port(rest)) {
         Some(at) => format!("{mark}{}", &rest[at..]),
         None => hide_in_url(&format!("://{rest}"), mark).split_off("://".len()),
     };
@@ -168,13 +184,21 @@ mod tests {
             (None, "say: token=1", None),
             (None, "--header=X-Team: core", None),
             (None, "plain", None),
-            (None, "Server=h,1;User Id=u;Password=s3cret;Encrypt=no", Some("Server=h,1;User Id=u;Password=")),
-            (None, "h:6379,password=s3cret", Some("h:6379,password=")),
-            (None, "--db=Data Source=h;Pwd=s3cret", Some("--db=Data Source=h;Pwd=")),
-            (None, "Server=h;Database=d", None),
-            (None, "a; see https://h/?token=1", None),
         ] {
             assert_eq!(secret_start(previous, word).map(|start| &word[..start]), shown, "{previous:?} {word}");
+        }
+    }
+
+    #[test]
+    fn a_connection_string_has_pairs() {
+        for (word, shown) in [
+            ("Server=h,1;User Id=u;Password=s3cret;Encrypt=no", Some("Server=h,1;User Id=u;Password=")),
+            ("h:6379,password=s3cret", Some("h:6379,password=")),
+            ("--db=Data Source=h;Pwd=s3cret", Some("--db=Data Source=h;Pwd=")),
+            ("Server=h;Database=d", None),
+            ("a; see https://h/?token=1", None),
+        ] {
+            assert_eq!(secret_pair_start(word).map(|start| &word[..start]), shown, "{word}");
         }
     }
 
@@ -187,6 +211,7 @@ mod tests {
             r#"{"a": "{\"token\": 1}"}"#,
             r#"{"token": "${T:-x}"}"#,
             r#"{"key": "${K}", "token": "x"}"#,
+            r#"{"password": "${USER}s3cret"}"#,
         ] {
             assert!(has_secret_member(word), "{word}");
         }
@@ -245,6 +270,9 @@ mod tests {
             ("npm:package@1.0", "npm:package@1.0"),
             ("docker:image@sha256:0a", "docker:image@sha256:0a"),
             ("ghcr.io/o/image:1.2@sha256:0a", "ghcr.io/o/image:1.2@sha256:0a"),
+            ("replay:run@2.rec", "replay:run@2.rec"),
+            ("github:org/repo@v1", "github:org/repo@v1"),
+            ("https://u:p/w@h/?x=a@b&token=s3cret", "https://…@h/?x=a@b&token=…"),
             ("server:@h", "server:@h"),
             (r"HTTPS:\\u:p@h", r"HTTPS:\\…@h"),
             ("https:/t0ken@h/", "https:/…@h/"),

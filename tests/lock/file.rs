@@ -351,26 +351,19 @@ fn lock_needs_a_target() {
     run.exits(2).stderr_contains("mcpipe: error: no target was given");
 }
 
-/// The file belongs into version control.
+/// The file belongs into version control, but the name has to be the same each time.
 #[test]
-fn a_command_line_is_locked_without_its_secrets() {
+fn a_secret_in_a_command_line_is_written_with_a_warning() {
     let server = with_tools(json!([tool("add", json!({}), json!([]))]));
     let sandbox = Sandbox::new();
     let target = format!("{} --token s3cret", server.target());
-    let text = || std::fs::read_to_string(sandbox.work().join("mcp.lock")).unwrap();
-    sandbox.mcpipe(["lock", &target]).run().exits(0);
-    let locked = text();
-    assert!(locked.contains("--token [redacted]\"") && !locked.contains("s3cret"), "{locked}");
-    sandbox.mcpipe(["lock", "--check", &target]).run().exits(0).hides("s3cret");
-    sandbox.mcpipe(["call", &target, "add", "--locked"]).run().exits(0);
-    let name = format!("{} --token [redacted]", server.target());
-    sandbox.mcpipe(["lock", "--check"]).run().exits(2).stderr_is(&format!(
-        "mcpipe: error: the secret of '{name}' is not in the lock file\n\
-         hint: name the servers: mcpipe lock --check TARGET\n"
+    let missing = sandbox.mcpipe(["lock", "--check", &target]).run();
+    missing.exits(3).hides("s3cret");
+    let run = sandbox.mcpipe(["lock", &target]).run();
+    run.exits(0).hides("s3cret").stderr_contains(&format!(
+        "warning: the lock file has what may be a secret, in the name '{} --token [redacted]': use a configured server\n",
+        server.target()
     ));
-    // A file of an older version is read, and loses the secret when it is written.
-    sandbox.file("mcp.lock", locked.replace("[redacted]", "s3cret"));
-    sandbox.mcpipe(["lock", "--check", &target]).run().exits(0).hides("s3cret");
-    sandbox.mcpipe(["lock", "--update", &target]).run().exits(0).hides("s3cret");
-    assert_eq!(text(), locked);
+    sandbox.mcpipe(["lock", "--check"]).run().exits(0);
+    sandbox.mcpipe(["call", &target, "add", "--locked"]).run().exits(0);
 }

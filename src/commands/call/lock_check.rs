@@ -6,7 +6,7 @@ use std::rc::Rc;
 use crate::commands::context::Context;
 use crate::commands::lock::changes::item_changes;
 use crate::commands::lock::file::LockFile;
-use crate::commands::lock::{definition, locked_server, not_locked, update_command};
+use crate::commands::lock::{definition, not_locked, update_command};
 use crate::commands::tools::{ToolCache, ToolList};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::protocol::views::ListItem;
@@ -54,7 +54,7 @@ pub fn compare_tool<'a>(
 ) -> Result<()> {
     let shown = path.display();
     let update = update_command(path, &[target]);
-    let Some(entry) = locked_server(lock, target) else {
+    let Some(entry) = lock.servers.get(&target.name) else {
         return Err(not_locked(ErrorKind::Refused, path, target));
     };
     let Some(locked) = entry.get("tools").and_then(|tools| tools.get(tool)) else {

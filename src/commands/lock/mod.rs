@@ -18,10 +18,8 @@ use crate::config::redact::redact_command;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::output::save::is_device;
 use crate::protocol::views::{ListItem, ListKind};
-use crate::secret::REDACTED;
 use crate::session::{CachePolicy, Session, SessionInfo};
 use crate::target::{Target, TargetWord, classify_word};
-use crate::transport::Endpoint;
 use crate::util::count::counted;
 
 /// Runs `lock`.
@@ -54,13 +52,6 @@ pub async fn run(context: &Context, args: LockArgs) -> Result<Exit> {
             return Err(Failure::new(ErrorKind::Usage, "no target was given")
                 .hint("name the servers: mcpipe lock TARGET; or update those in the file: mcpipe lock --update"));
         }
-        if let Some(name) = lock.servers.keys().find(|name| name.contains(REDACTED)) {
-            return Err(Failure::new(ErrorKind::Usage, format!("the secret of '{name}' is not in the lock file"))
-                .hint(format!(
-                    "name the servers: mcpipe lock {} TARGET",
-                    if args.check { "--check" } else { "--update" }
-                )));
-        }
         lock.servers.keys().map(|name| locked_target(context, name)).collect()
     } else {
         args.targets.iter().map(|word| (vec![word.clone()], Vec::new())).collect()
@@ -70,19 +61,17 @@ pub async fn run(context: &Context, args: LockArgs) -> Result<Exit> {
     let mut changed = Vec::new();
     for (words, command) in targets {
         let (target, now) = observe(context, &args, &words, &command, is_one_of_several).await?;
-        let name = locked_name(&target);
+        let name = target.name.clone();
         if compares {
-            let before = match locked_server(&lock, &target) {
+            let before = match lock.servers.get(&name) {
                 Some(before) => before.clone(),
                 None if args.update => Value::Object(Map::new()),
                 None => return Err(not_locked(ErrorKind::Config, path, &target)),
             };
             let changes = server_changes(&before, &now);
-            changed.extend((!changes.is_empty()).then(|| target.clone()));
+            changed.extend((!changes.is_empty()).then_some(target));
             all.push(ServerChanges { server: name.clone(), changes });
         }
-        // In the file of an older version it has its secrets.
-        lock.servers.remove(&target.name);
         lock.servers.insert(name, now);
     }
     if compares {
@@ -92,6 +81,12 @@ pub async fn run(context: &Context, args: LockArgs) -> Result<Exit> {
         return context.ui.print_text(&lock.text()).map(|()| Exit::Done);
     }
     if !args.check {
+        if let Some(name) = lock.servers.keys().find(|name| redact_command(name).has_redactions) {
+            let shown = redact_command(name).text;
+            context.ui.warn_always(&format!(
+                "the lock file has what may be a secret, in the name '{shown}': use a configured server"
+            ));
+        }
         lock.write(path)?;
         context.ui.note(&format!("wrote {}", path.display()));
         return Ok(Exit::Done);
@@ -111,20 +106,6 @@ pub async fn run(context: &Context, args: LockArgs) -> Result<Exit> {
         .hint(format!("to accept what changed: {}", update_command(path, &changed.iter().collect::<Vec<_>>()))))
 }
 
-/// The name of a server in a lock file: the target, of a command line without secrets, as URLs are named.
-fn locked_name(target: &Target) -> String {
-    match &target.endpoint {
-        Endpoint::Stdio(_) if !target.is_configured => redact_command(&target.name).text,
-        _ => target.name.clone(),
-    }
-}
-
-/// What a lock file has of a server.
-#[must_use]
-pub fn locked_server<'a>(lock: &'a LockFile, target: &Target) -> Option<&'a Value> {
-    lock.servers.get(&locked_name(target)).or_else(|| lock.servers.get(&target.name))
-}
-
 /// The words of the target, or its command line, for the name of a server in a lock file. A program that was given
 /// after `--` is there under its name alone.
 fn locked_target(context: &Context, name: &str) -> (Vec<String>, Vec<String>) {
@@ -139,8 +120,11 @@ fn locked_target(context: &Context, name: &str) -> (Vec<String>, Vec<String>) {
 /// A server without an entry in the lock file.
 #[must_use]
 pub fn not_locked(kind: ErrorKind, path: &Path, target: &Target) -> Failure {
-    Failure::new(kind, format!("the lock file '{}' has no server '{}'", path.display(), locked_name(target)))
-        .hint(format!("add it: {}", target.command_line("lock", file_option(path).strip_prefix(' ').as_slice())))
+    Failure::new(
+        kind,
+        format!("the lock file '{}' has no server '{}'", path.display(), redact_command(&target.name).text),
+    )
+    .hint(format!("add it: {}", target.command_line("lock", file_option(path).strip_prefix(' ').as_slice())))
 }
 
 /// The command that accepts what changed at servers, which were named with the same options.
@@ -172,7 +156,7 @@ async fn observe(
         // Querying all servers of the file starts no session for each of them.
         target.keep_alive = None;
     }
-    let name = locked_name(&target);
+    let name = target.name.clone();
     let progress = context.progress(&format!("querying {name}"));
     let session = context.listing_session(target.clone(), Some(progress.clone()))?;
     let look = async |session: &Session| {

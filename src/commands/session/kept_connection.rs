@@ -22,7 +22,7 @@ const ANSWER_OVERHEAD: usize = 8 << 10;
 pub(super) struct KeptConnection {
     pub(super) transport: Arc<dyn Transport>,
     pub(super) handshake: Mutex<SharedHandshake>,
-    /// Locked while `initialized` is being sent.
+    /// Locked while `initialized` is being sent, and while the stream for requests from the server is being opened.
     initialized: Arc<tokio::sync::Mutex<()>>,
     /// One permit for each byte of [`MAX_ANSWERS`].
     answers: Arc<Semaphore>,

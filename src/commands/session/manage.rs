@@ -196,11 +196,15 @@ pub(super) async fn stop(context: &Context, args: SessionStopArgs) -> Result<Exi
                 context.ui.note(&format!("stopped the session '{}'", status.name));
                 stopped.push(&status.name);
             }
-            Err(error) => drop(failure.get_or_insert_with(|| {
-                Failure::new(ErrorKind::Unreachable, format!("the session '{}' does not end", status.name))
-                    .caused_by(&error)
-                    .hint(format!("end its process: kill -9 {}", status.pid))
-            })),
+            Err(error) => {
+                let lasting =
+                    Failure::new(ErrorKind::Unreachable, format!("the session '{}' does not end", status.name))
+                        .caused_by(&error)
+                        .hint(format!("end its process: kill -9 {}", status.pid));
+                if let Some(earlier) = failure.replace(lasting) {
+                    context.ui.warn_always(&earlier.with_hint());
+                }
+            }
         }
     }
     if context.ui.is_json() {

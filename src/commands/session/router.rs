@@ -327,8 +327,12 @@ impl Router {
                 let (router, upstream) = (self.clone(), upstream.clone());
                 tokio::spawn(async move {
                     let kind = message.kind;
-                    if matches!(kind, OutgoingKind::Request(_)) && upstream.transport.legacy_session().is_some() {
+                    if let OutgoingKind::Request(id) = kind {
                         upstream.wait_initialized().await;
+                        // It may have been given up meanwhile.
+                        if !lock(&router.state).pending.contains_key(&id) {
+                            return;
+                        }
                     }
                     if let (Err(failure), OutgoingKind::Request(id)) = (upstream.transport.send(message).await, kind) {
                         let item = IncomingItem::Failed(failure);

@@ -9,7 +9,7 @@ use url::Url;
 use crate::commands::lock::changes::{ChangeClass, server_changes};
 use crate::commands::lock::file::LockFile;
 use crate::commands::lock::report::summary;
-use crate::commands::lock::{locked_server, not_locked, update_command};
+use crate::commands::lock::{not_locked, update_command};
 use crate::commands::test::report::Finding;
 use crate::error::{ErrorKind, Failure};
 use crate::protocol::views::{ListItem, ListKind, ServerInfo};
@@ -58,7 +58,7 @@ pub(super) fn identity(info: &ServerInfo, is_required: bool) -> Finding {
 
 /// Whether a server is as its entry in the lock file says. Only breaking changes are a failure, as in `lock --check`.
 pub(super) fn locked(path: &Path, lock: &LockFile, target: &Target, now: &Value) -> Finding {
-    let Some(before) = locked_server(lock, target) else {
+    let Some(before) = lock.servers.get(&target.name) else {
         return Finding::Fail(not_locked(ErrorKind::Mismatch, path, target));
     };
     let changes = server_changes(before, now);

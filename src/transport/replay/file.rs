@@ -225,9 +225,10 @@ pub(super) fn load(path: &Path, server: Option<&str>, allows_stream: bool) -> Re
         }
     })?;
     let text = String::from_utf8(bytes).or_else(|error| {
+        let is_cut = error.utf8_error().error_len().is_none();
         let (valid, mut bytes) = (error.utf8_error().valid_up_to(), error.into_bytes());
         // The last line may be cut inside a character.
-        if bytes[valid..].contains(&b'\n') || !bytes[..valid].contains(&b'\n') {
+        if !is_cut || !bytes[..valid].contains(&b'\n') {
             let line = bytes[..valid].iter().filter(|byte| **byte == b'\n').count();
             return Err(broken_file(path, line + 1, "it is not valid UTF-8"));
         }
