@@ -54,6 +54,14 @@ impl Context {
         }
     }
 
+    /// Redacts variables with the names of secrets, if one of these expressions may read them.
+    pub(super) fn redact_variables_of<'a>(&self, mut expressions: impl Iterator<Item = &'a str>) {
+        if expressions.any(|expression| expression.contains("$ENV") || expression.contains("env")) {
+            let secrets = self.env.iter().filter(|(name, _)| looks_secret(name));
+            secrets.for_each(|(_, value)| self.redact_text(value));
+        }
+    }
+
     /// The value after a secret's name in the arguments of a command line (`--name value`, `--name=value`,
     /// `NAME=value`, `Name: value`), and secrets in URLs there.
     fn redact_in_arguments(&self, args: &[String]) {

@@ -16,23 +16,14 @@ use crate::error::{ErrorKind, Failure, Result};
 use crate::interrupt;
 use crate::util::shorten::shorten;
 
-type JqData = JustLut<Val>;
+pub(super) type JqData = JustLut<Val>;
 
 /// The number of characters of a filter's error message that are shown.
 const MAX_ERROR_LENGTH: usize = 200;
 
-/// Functions of jq that the library does not define; and `del` and `delpaths`, which keep the order of members here, and
-/// ignore what is absent.
+/// Functions of jq that the library does not define, or otherwise.
 const DEFINITIONS: &str = r#"
-def _remove($path): $path[0] as $key | ($path | length == 1) as $is_last |
-  if $path == [] then null
-  elif isobject then
-    if has($key) | not then . elif $is_last then with_entries(select(.key != $key)) else .[$key] |= _remove($path[1:]) end
-  elif isarray and ($key | isnumber) and ($key >= length or $key < -length) then .
-  elif . == null then .
-  elif $is_last then .[$key] |= empty
-  else .[$key] |= _remove($path[1:]) end;
-def delpaths($paths): reduce ($paths | sort | reverse[]) as $path (.; _remove($path));
+def delpaths($paths): _delpaths($paths);
 def del(f): delpaths([path(f)]);
 def _cells(text; separator):
   [.[] | if isstring then text elif . == null then "" elif isarray or isobject
@@ -64,6 +55,7 @@ impl JqFilter {
         let ours = load::parse(DEFINITIONS, |parser| parser.defs()).unwrap_or_default();
         let defs = jaq_core::defs().chain(jaq_std::defs()).chain(jaq_json::defs()).chain(ours);
         let funs = jaq_core::funs::<JqData>().chain(jaq_std::funs::<JqData>()).chain(jaq_json::funs::<JqData>());
+        let funs = funs.chain([super::jq_delete::function()]);
         let arena = Arena::default();
         let modules = Loader::new(defs).load(&arena, File { code: text, path: () }).map_err(|errors| {
             invalid_filter(text, errors.into_iter().flat_map(|(_, error)| parse_errors(text, error)))
@@ -207,6 +199,8 @@ mod tests {
             ("del(.no.such, .b.x[7], .c.d)", object),
             ("del(.. | .x?, .y?)", r#"{"a":1,"b":{},"c":null}"#),
             ("delpaths([[\"b\",\"x\",0],[\"b\",\"y\"]])", r#"{"a":1,"b":{"x":[2,3]},"c":null}"#),
+            ("del(.b.x[0], .b.x[0], .b.x[-3])", r#"{"a":1,"b":{"x":[2,3],"y":1},"c":null}"#),
+            ("del(.b.x[1:][0], .b.x[0:1])", r#"{"a":1,"b":{"x":[3],"y":1},"c":null}"#),
             ("del(.)", "null"),
         ] {
             assert_eq!(run(filter, object), format!("{rest}\n"), "{filter}");

@@ -17,6 +17,7 @@ pub mod folder_export;
 mod image_format;
 mod images;
 pub mod jq;
+mod jq_delete;
 mod jq_value;
 pub mod json;
 pub mod json_documents;

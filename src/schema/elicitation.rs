@@ -53,9 +53,15 @@ fn is_date(text: &str) -> bool {
 /// RFC 3339 `date-time`; the parser knows more forms.
 fn is_date_time(text: &str) -> bool {
     let Some((date, time)) = text.split_once(['T', 't', ' ']) else { return false };
-    let clock = time.strip_suffix(['Z', 'z']).or_else(|| time.get(..time.len().checked_sub("+01:00".len())?));
-    let has_seconds = clock.is_some_and(|clock| clock.matches(':').count() == 2);
-    is_date(date) && has_seconds && !time.contains([',', '[']) && text.parse::<jiff::Timestamp>().is_ok()
+    let is_time = |text: &str, colons: usize| {
+        text.matches(':').count() == colons && !text.contains(',') && text.parse::<jiff::civil::Time>().is_ok()
+    };
+    let (clock, offset_fits) = match (time.strip_suffix(['Z', 'z']), time.rfind(['+', '-'])) {
+        (Some(clock), _) => (clock, true),
+        (None, Some(at)) => (&time[..at], time.len() - at == "+01:00".len() && is_time(&time[at + 1..], 1)),
+        (None, None) => return false,
+    };
+    is_date(date) && offset_fits && is_time(clock, 2)
 }
 
 #[cfg(test)]
@@ -128,7 +134,9 @@ mod tests {
 
     #[test]
     fn dates() {
-        for text in ["2026-01-31T12:00:00Z", "2026-01-31t12:00:00.123z", "2026-01-31T12:00:00-08:00"] {
+        for text in
+            ["9999-12-31T23:59:59Z", "2026-01-31T12:00:00Z", "2026-01-31t12:00:00.123z", "2026-01-31T12:00:00-08:00"]
+        {
             assert!(is_date_time(text), "{text}");
         }
         for text in [
@@ -137,6 +145,8 @@ mod tests {
             "2026-01-31T12:00:00",
             "2026-01-31T12:00:00.Z",
             "2026-01-31T12:00:00+1:00",
+            "2026-01-31T12:00:00+0100",
+            "2026-01-31T00:00:00.5+01",
             "2026-01-31T12:00:00+ü",
         ] {
             assert!(!is_date_time(text), "{text}");

@@ -142,7 +142,7 @@ struct SubschemaGraph<'a> {
 }
 
 impl<'a> SubschemaGraph<'a> {
-    /// Adds who applies this schema and every one below it. Recursion is safe: the survey has limited the size and depth of the schema.
+    /// Adds the users of this schema and of those in it. Recursion is safe: the survey has limited the size and depth.
     fn add_edges(&mut self, schema: &'a Value) {
         if let Some(target) = self.document.ref_target(schema) {
             self.dependents.entry(node_identity(target)).or_default().push(node_identity(schema));

@@ -260,4 +260,6 @@ fn the_text_of_a_prompt_has_what_is_embedded_and_expressions_see_the_environment
     let test = "[[test]]\nprompt = \"hello\"\ntext = \"plain\\nembedded\"\nexpect = '.messages[0].content.text == $ENV.WANTED'\n";
     sandbox.file("suite.toml", format!("target = \"{}\"\n{test}", server.target()));
     sandbox.mcpipe(["test", "suite.toml"]).env("WANTED", "plain").run().exits(0);
+    let words = ["call", &server.target(), "echo", "text=hi", "--expect", ".content[0].text == $ENV.MY_TOKEN"];
+    sandbox.mcpipe(words).env("MY_TOKEN", "s3cret-abc").run().exits(9).hides("s3cret-abc");
 }

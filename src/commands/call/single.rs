@@ -25,6 +25,7 @@ use crate::util::quoting::quote_without_secrets;
 /// When it cannot be called; a result with `isError` is printed and ends with exit code 1.
 pub async fn run(context: &Context, args: &CallArgs) -> Result<Exit> {
     args.expect.iter().try_for_each(|expression| expect::check_option(expression))?;
+    context.redact_variables_of(args.expect.iter().map(String::as_str));
     let words = args.target.iter().chain(&args.tool).chain(&args.args);
     let (target, words) = context.resolve_target(words, &args.command, true, &args.target_options).await?;
     // To be shown with another option, at a terminal only.

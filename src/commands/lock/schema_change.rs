@@ -221,7 +221,7 @@ impl<'a> SchemaComparison<'a> {
                     );
                 }
                 "prefixItems" => self.compare_positions(one, other, &at, depth),
-                _ if one == other => {
+                _ if one == other || one.zip(other).is_some_and(|(one, other)| is_equal(one, other)) => {
                     if let (true, Some(one), Some(other)) = (RESTRICTIONS.contains(&name.as_str()), one, other) {
                         let was = std::mem::replace(&mut self.is_in_restriction, true);
                         self.compare_references(one, other, &at, depth + 1);
@@ -577,9 +577,11 @@ mod tests {
 
     #[test]
     fn a_number_that_is_written_differently_is_no_change() {
-        for (one, other) in
-            [("{\"maximum\": 10}", "{\"maximum\": 10.0}"), ("{\"enum\": [1, 2]}", "{\"enum\": [1.0, 2]}")]
-        {
+        for (one, other) in [
+            ("{\"maximum\": 10}", "{\"maximum\": 10.0}"),
+            ("{\"enum\": [1, 2]}", "{\"enum\": [1.0, 2]}"),
+            ("{\"multipleOf\": 1}", "{\"multipleOf\": 1.0}"),
+        ] {
             let (one, other) = (serde_json::from_str(one).unwrap(), serde_json::from_str(other).unwrap());
             assert!(worst(&one, &other).is_none_or(|effect| effect == Effect::None), "{one} {other}");
         }

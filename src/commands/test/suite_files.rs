@@ -107,9 +107,10 @@ pub(super) async fn load(context: &Context, path: &Path) -> Result<Suite> {
     let defaults = || lookup.config().map(|config| config.defaults.clone()).unwrap_or_default();
     let read = |secrets: &Secrets<'_>| {
         let mut hidden = HashSet::new();
+        root.for_each_string(&mut |text, _| context.redact_variables_of(std::iter::once(text)));
         root.for_each_string(&mut |text, _| hidden.extend(secrets_in(text, &context.env, secrets, &source)));
         hidden.iter().for_each(|secret| context.ui.redact(secret));
-        suite::read(&source, &root, &context.env, secrets).map_err(|faults| combine(&shown, faults).into())
+        suite::read(&source, &root, &context.env, secrets).map_err(|faults| combine(&shown, faults))
     };
     let suite = context.with_secrets(defaults, read).await?;
     check_snapshot_names(&suite, &root)?;

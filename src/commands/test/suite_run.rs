@@ -422,7 +422,8 @@ impl SuiteSession {
 
 /// The jq expression that deletes these paths.
 fn without_paths(paths: &[String]) -> String {
-    format!("del({})", paths.join(", "))
+    // A pipe binds weaker than a comma.
+    format!("del(({}))", paths.join("), ("))
 }
 
 /// A result or a stored snapshot as it is compared: without the volatile paths, and with the members in one order.

@@ -60,12 +60,10 @@ fn read_server(draft: &mut ServerDraft<'_>, entry: &ConfigNode) {
 /// `"keep-alive"`, or an object with it as `mode` and perhaps a limit; `"ephemeral"` is what mcpipe does anyway.
 fn read_lifecycle(draft: &mut ServerDraft<'_>, member: &ConfigMember) {
     let mode = member.value.get("mode").map_or(&member.value, |mode| &mode.value);
-    let idle = member.value.get("idleTimeoutMs").map(|idle| &idle.value.value);
+    let idle = member.value.members().iter().find(|member| member.key == "idleTimeoutMs");
     match (mode.as_str(), idle) {
         (Some("ephemeral"), _) => {}
-        (Some("keep-alive"), Some(ConfigValue::Integer(idle))) => {
-            draft.set_key("keep_alive", ConfigValue::String(format!("{idle}ms")));
-        }
+        (Some("keep-alive"), Some(idle)) => draft.read_duration("keep_alive", idle, 1.0),
         (Some("keep-alive"), None) => draft.set_key("keep_alive", ConfigValue::String("10m".to_owned())),
         _ => draft.ignore_key(&member.key),
     }
