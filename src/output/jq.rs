@@ -16,7 +16,7 @@ use crate::error::{ErrorKind, Failure, Result};
 use crate::interrupt;
 use crate::util::shorten::shorten;
 
-pub(super) type JqData = JustLut<Val>;
+type JqData = JustLut<Val>;
 
 /// The number of characters of a filter's error message that are shown.
 const MAX_ERROR_LENGTH: usize = 200;

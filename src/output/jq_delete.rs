@@ -3,13 +3,12 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
+use jaq_core::data::JustLut;
 use jaq_core::native::{Fun, run, unary, v};
 use jaq_json::{Num, Rc, Val};
 
-use super::jq::JqData;
-
 /// The function `_delpaths($paths)`.
-pub(super) fn function() -> Fun<JqData> {
+pub(super) fn function() -> Fun<JustLut<Val>> {
     run(("_delpaths", v(1), |cv| {
         unary(cv, |value, paths| {
             let Val::Arr(paths) = &paths else { return Ok(value) };
