@@ -136,34 +136,6 @@ fn a_login_that_no_command_would_use_is_refused() {
     sandbox.mcpipe(["list", "srv"]).run().exits(0);
 }
 
-/// A grant without a user, at a server that also accepts requests without a token.
-#[test]
-fn a_token_without_a_user_is_obtained_before_the_server_asks_for_it() {
-    let (sandbox, server) = (Sandbox::new(), ProtectedServer::start());
-    let open = Mcp::modern().http_script(LegacyHttpOptions::default());
-    server.at_server(move |request| (request.target == "/mcp").then(|| open(request)));
-    configure(&sandbox, &server, "grant = \"client_credentials\", client_id = \"ci\", client_secret = \"s3cret\"");
-    let sent = || {
-        sandbox.mcpipe(["list", "srv"]).run().exits(0);
-        server.mcp.requests().pop().unwrap().header("authorization").map(str::to_owned)
-    };
-    assert_eq!(sent().as_deref(), Some("Bearer access-1"));
-    assert_eq!(sent().as_deref(), Some("Bearer access-1"));
-    sandbox.expire_stored_tokens();
-    assert_eq!(sent().as_deref(), Some("Bearer access-2"));
-    assert_eq!(server.requested_grants(), ["client_credentials", "client_credentials"]);
-    // If that fails, the request is sent without a token, as if there were no login.
-    sandbox.expire_stored_tokens();
-    server.deny_token_requests(400, "unauthorized_client");
-    sandbox.mcpipe(["list", "srv"]).run().exits(0).stderr_is(
-        "mcpipe: warning: could not log in to srv (the authorization server ISSUER did not issue a token: \
-         unauthorized_client: said unauthorized_client (HTTP 400)); sending requests without a login\n"
-            .replace("ISSUER", &server.issuer.url(""))
-            .as_str(),
-    );
-    assert_eq!(server.mcp.requests().pop().unwrap().header("authorization"), None);
-}
-
 #[test]
 fn a_missing_setting_of_a_grant_says_where_it_belongs() {
     let (sandbox, server) = (Sandbox::new(), ProtectedServer::start());

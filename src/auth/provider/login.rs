@@ -1,7 +1,5 @@
 //! Starting a login from a provider: whether it is allowed, with which scopes, and how often.
 
-use std::time::Instant;
-
 use super::state::{LoginReason, ProviderInner, ProviderState, TokenSource};
 use crate::auth::clock::unix_seconds;
 use crate::auth::credentials::{ClientRegistration, Credentials, Ownership, TokenSet};
@@ -71,31 +69,6 @@ impl ProviderInner {
             }
             _ => failure,
         })
-    }
-
-    /// Logs in before the server asks for it, if that needs no user: it may also accept requests without a token, and
-    /// offer less. If it fails, the response of the server decides, whose challenge may say more. Returns whether there
-    /// are new tokens.
-    pub(super) async fn log_in_without_user(&self, state: &mut ProviderState) -> bool {
-        // `auth login` waits for the challenge.
-        if self.context.force_login || self.effective_settings(state).grant().is_interactive() {
-            return false;
-        }
-        if self.load_other_tokens_if_readable(state).await {
-            return true;
-        }
-        let challenge = state.metadata_challenge.clone();
-        match self.discover(state, challenge.as_ref()).await {
-            // The client is not shown to a server that names no authorization server.
-            Ok(found) if !found.is_advertised => {}
-            Ok(found) => match self.run_login(state, state.login_reason(), challenge.as_ref(), found).await {
-                Ok(()) => return true,
-                Err(failure) => state.ended_reason = Some(failure),
-            },
-            Err(failure) => state.ended_reason = Some(failure),
-        }
-        state.sent_without_token = Some(Instant::now());
-        false
     }
 
     pub(super) async fn run_login(
@@ -178,14 +151,9 @@ impl ProviderInner {
         let Some(why) = &state.ended_reason else { return };
         state.has_warned_of_ended_login = true;
         let (name, command) = (&self.context.target_name, &self.context.login_command);
-        self.context.user.warn(&match self.effective_settings(state).grant().is_interactive() {
-            true => {
-                format!(
-                    "the login to {name} has ended ({why}); sending requests without it. To log in again: {command}"
-                )
-            }
-            false => format!("could not log in to {name} ({why}); sending requests without a login"),
-        });
+        self.context.user.warn(&format!(
+            "the login to {name} has ended ({why}); sending requests without it. To log in again: {command}"
+        ));
     }
 
     /// The failure of a command that needs a login that was stored before.
@@ -273,18 +241,14 @@ fn scopes_to_request(
     discovery: &DiscoveryResult,
     known: Option<&Credentials>,
 ) -> Vec<String> {
-    let before = known
-        .filter(|known| is_same_issuer(&known.issuer, &discovery.authorization_server.issuer))
-        .map(|known| known.asked.as_slice());
-    match (reason, before) {
-        (LoginReason::InsufficientScope { requested_scopes, .. }, _) => {
+    match reason {
+        LoginReason::InsufficientScope { requested_scopes, .. } => {
+            let before = known
+                .filter(|known| is_same_issuer(&known.issuer, &discovery.authorization_server.issuer))
+                .map(|known| known.asked.as_slice());
             scopes::union(before.unwrap_or_default(), requested_scopes)
         }
-        // Those of an earlier challenge.
-        (LoginReason::LoginEnded(_), Some(before)) if challenge.is_none() && settings.scopes.is_none() => {
-            before.to_vec()
-        }
-        _ => {
+        LoginReason::NotLoggedIn | LoginReason::LoginEnded(_) => {
             let challenged = challenge.map(Challenge::scopes).unwrap_or_default();
             scopes::initial_scopes(settings.scopes.as_deref(), &challenged, &discovery.resource_scopes)
         }

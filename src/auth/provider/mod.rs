@@ -25,7 +25,6 @@ use crate::secret::Secret;
 use crate::transport::http::DPOP_HEADER;
 use crate::transport::{Authorize, BoxFuture, UnexpectedResponse};
 use crate::util::lock::lock;
-use refresh::ENDED_LOGIN_RETRY_DELAY;
 use state::{LoginReason, ProviderInner};
 
 /// How long to wait at exit for a refresh in progress: with a rotated refresh token, losing the response may lose the
@@ -141,11 +140,7 @@ impl ProviderInner {
         }
         let mut state = self.state.lock().await;
         // New tokens are sent however short they live.
-        let is_due = state.sent_without_token.is_none_or(|since| since.elapsed() >= ENDED_LOGIN_RETRY_DELAY);
-        let mut is_new = self.ensure_fresh(&mut state).await?;
-        if is_due && !is_new && state.valid_tokens().is_none() {
-            is_new = self.log_in_without_user(&mut state).await;
-        }
+        let is_new = self.ensure_fresh(&mut state).await?;
         self.warn_if_unauthenticated(&mut state);
         if is_new || state.valid_tokens().is_some() {
             (state.ended_reason, state.sent_without_token) = (None, None);

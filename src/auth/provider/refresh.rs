@@ -18,7 +18,7 @@ use crate::util::lock::lock;
 /// How long before it expires a token is refreshed, in seconds.
 const REFRESH_MARGIN_SECS: u64 = 30;
 /// How long requests are sent without a token, if the server accepts that, until an ended login is tried again.
-pub(super) const ENDED_LOGIN_RETRY_DELAY: Duration = Duration::from_secs(30);
+const ENDED_LOGIN_RETRY_DELAY: Duration = Duration::from_secs(30);
 /// How many replaced tokens are still redacted: until it expires, a replaced token may still be valid.
 const MAX_REPLACED_TOKENS: usize = 8;
 

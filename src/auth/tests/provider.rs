@@ -270,12 +270,13 @@ async fn aut_21_logins_after_expired_tokens_are_not_limited() {
         ..OAuthSettings::default()
     };
     let gate = world.provider_with(settings, When::Never, &TestUser::new(UserAction::Ignore));
-    for number in 1..=5 {
-        if number > 1 {
+    for round in 0..5 {
+        if round > 0 {
             // The token expires.
             tokio::time::sleep(Duration::from_millis(1100)).await;
         }
-        assert_eq!(world.authorization_header(&gate).await, Some(format!("Bearer access-{number}")));
+        assert_eq!(world.authorization_header(&gate).await, None);
+        assert!(world.reject(&gate, &world.refusal(401, BEARER)).await.unwrap());
     }
     assert_eq!(world.grant_types(), ["client_credentials"; 5]);
 }
@@ -341,6 +342,8 @@ async fn non_interactive_grants_log_in_without_a_user() {
     // Another run without settings uses those of the stored login.
     *world.script.refresh_error.lock().unwrap() = Some((400, json!({"error": "invalid_grant"})));
     let plain = world.provider(When::Never, &person);
+    assert_eq!(world.authorization_header(&plain).await, None);
+    assert!(world.reject(&plain, &world.refusal(401, BEARER)).await.unwrap());
     assert_eq!(world.authorization_header(&plain).await.as_deref(), Some("Bearer access-2"));
     assert_eq!(world.grant_types(), ["client_credentials", "refresh_token", "client_credentials"]);
     assert_eq!(world.server.request_count("POST /register"), 0);
