@@ -107,7 +107,10 @@ pub async fn discover(
     let search = fetch_server_metadata(http, login_command, &issuer, settings.issuer.is_some(), pkce).await?;
     let Some(metadata) = search.found else {
         let failure = Failure::new(ErrorKind::Auth, format!("the authorization server {issuer} has no metadata"));
-        let hint = "choose another authorization server with --issuer URL, or `issuer` in [servers.NAME.auth]";
+        let hint = match settings.issuer {
+            Some(_) => "set another authorization server: `issuer` in [servers.NAME.auth]",
+            None => "choose another authorization server with --issuer URL, or `issuer` in [servers.NAME.auth]",
+        };
         return Err(search.attempts.into_iter().fold(failure, Failure::cause).hint(hint));
     };
     if settings.issuer.is_some() {

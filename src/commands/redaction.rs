@@ -12,7 +12,7 @@ use crate::config::redact::is_clearly_not_secret;
 use crate::env;
 use crate::target::Target;
 use crate::transport::Endpoint;
-use crate::util::secret_names::{is_secret_name, is_secret_parameter, looks_like_key, looks_secret};
+use crate::util::secret_names::{has_secret_word, is_secret_name, is_secret_parameter, looks_like_key, looks_secret};
 
 /// Shorter values may appear in any message by chance.
 pub(super) const MIN_SECRET_LENGTH: usize = 6;
@@ -56,8 +56,11 @@ impl Context {
 
     /// Redacts variables with the names of secrets, if one of these expressions may read them.
     pub(super) fn redact_variables_of<'a>(&self, mut expressions: impl Iterator<Item = &'a str>) {
-        if expressions.any(|expression| expression.contains("$ENV") || expression.contains("env")) {
-            let secrets = self.env.iter().filter(|(name, _)| looks_secret(name));
+        let is_part = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '$');
+        if expressions.any(|text| text.split(|c| !is_part(c)).any(|word| matches!(word, "$ENV" | "env"))) {
+            let is_secret =
+                |name: &str, value: &str| is_secret_name(name) || (looks_secret(name) && !is_clearly_not_secret(value));
+            let secrets = self.env.iter().filter(|(name, value)| is_secret(name, value));
             secrets.for_each(|(_, value)| self.redact_text(value));
         }
     }
@@ -163,7 +166,7 @@ impl Context {
         for pair in url.query().into_iter().flat_map(|query| query.split('&')) {
             let Some((name, value)) = pair.split_once('=') else { continue };
             let (name, decoded) = (percent_decoded(name), percent_decoded(value));
-            if is_secret_parameter(&name) {
+            if is_secret_parameter(&name) || (has_secret_word(&name) && !is_clearly_not_secret(&decoded)) {
                 self.redact_text(value);
                 self.redact_text(&decoded);
             }

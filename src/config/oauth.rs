@@ -134,6 +134,11 @@ pub struct OAuthSettings {
     pub allow_unadvertised_pkce: bool,
 }
 
+/// The first value, or else the second one; the other way round if the first one does not come first.
+fn either<T>(is_first: bool, first: Option<T>, second: Option<T>) -> Option<T> {
+    if is_first { first.or(second) } else { second.or(first) }
+}
+
 impl OAuthSettings {
     /// The redirect URI that the user chose; `None` for a free port.
     #[must_use]
@@ -154,9 +159,11 @@ impl OAuthSettings {
         let has_redirect = self.redirect_port.is_some() || self.redirect_uri.is_some();
         // A metadata document is another client.
         let of_client = if self.client_metadata_url.is_none() { stored.clone() } else { Self::default() };
+        // The credentials of another client do not fit the stored one.
+        let is_stored_client = self.client_id.is_none() && of_client.client_id.is_some();
         OAuthSettings {
             client_id: self.client_id.or(of_client.client_id),
-            client_secret: self.client_secret.or(of_client.client_secret),
+            client_secret: either(is_stored_client, of_client.client_secret, self.client_secret),
             scopes: self.scopes.or(stored.scopes),
             grant: self.grant.or(stored.grant),
             issuer: self.issuer.or(stored.issuer),
@@ -164,9 +171,13 @@ impl OAuthSettings {
             client_metadata_url: self.client_metadata_url.or(stored.client_metadata_url),
             redirect_port: self.redirect_port.or(stored.redirect_port.filter(|_| !has_redirect)),
             redirect_uri: self.redirect_uri.or(stored.redirect_uri.filter(|_| !has_redirect)),
-            token_endpoint_auth_method: self.token_endpoint_auth_method.or(of_client.token_endpoint_auth_method),
-            private_key_file: self.private_key_file.or(of_client.private_key_file),
-            signing_algorithm: self.signing_algorithm.or(of_client.signing_algorithm),
+            token_endpoint_auth_method: either(
+                is_stored_client,
+                of_client.token_endpoint_auth_method,
+                self.token_endpoint_auth_method,
+            ),
+            private_key_file: either(is_stored_client, of_client.private_key_file, self.private_key_file),
+            signing_algorithm: either(is_stored_client, of_client.signing_algorithm, self.signing_algorithm),
             assertion_file: self.assertion_file.or(stored.assertion_file),
             idp_token_endpoint: self.idp_token_endpoint.or(stored.idp_token_endpoint),
             idp_client_id: self.idp_client_id.or(stored.idp_client_id),

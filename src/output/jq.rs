@@ -205,6 +205,9 @@ mod tests {
         ] {
             assert_eq!(run(filter, object), format!("{rest}\n"), "{filter}");
         }
+        for wrong in ["delpaths([\"a\"])", "delpaths(1)", "delpaths([[\"a\", \"b\"]])", "delpaths([[1]])"] {
+            assert!(run(wrong, object).starts_with("Failed: "), "{wrong}");
+        }
         assert_eq!(run("del(.[] | select(. == 2))", "[1,2,2,3]"), "[1,3]\n");
     }
 

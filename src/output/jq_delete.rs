@@ -5,42 +5,51 @@ use std::ops::Range;
 
 use jaq_core::data::JustLut;
 use jaq_core::native::{Fun, run, unary, v};
-use jaq_json::{Num, Rc, Val};
+use jaq_json::{Error, Num, Rc, Val};
 
 /// The function `_delpaths($paths)`.
 pub(super) fn function() -> Fun<JustLut<Val>> {
     run(("_delpaths", v(1), |cv| {
         unary(cv, |value, paths| {
-            let Val::Arr(paths) = &paths else { return Ok(value) };
-            let paths: Vec<&[Val]> = paths.iter().filter_map(path_keys).collect();
-            Ok(delete(value, &paths).unwrap_or_default())
+            let paths = list(&paths)?.iter().map(|path| list(path)).collect::<Result<Vec<_>, _>>()?;
+            Ok(delete(value, &paths)?.unwrap_or_default())
         })
     }))
 }
 
-fn path_keys(path: &Val) -> Option<&[Val]> {
-    match path {
-        Val::Arr(keys) => Some(keys),
-        _ => None,
+fn list(value: &Val) -> Result<&[Val], Error> {
+    match value {
+        Val::Arr(items) => Ok(items),
+        other => Err(Error::str(format_args!("{other} is not an array"))),
     }
 }
 
 /// The value without what these paths lead to; `None` if that is the value itself.
-fn delete(value: Val, paths: &[&[Val]]) -> Option<Val> {
+fn delete(value: Val, paths: &[&[Val]]) -> Result<Option<Val>, Error> {
     if paths.iter().any(|path| path.is_empty()) {
-        return None;
+        return Ok(None);
     }
-    Some(match value {
+    let fits = |key: &Val| {
+        let pair = (&value, key);
+        matches!(
+            pair,
+            (Val::Obj(_), Val::TStr(_) | Val::BStr(_)) | (Val::Arr(_), Val::Num(_) | Val::Obj(_)) | (Val::Null, _)
+        )
+    };
+    if let Some(key) = paths.iter().map(|path| &path[0]).find(|key| !fits(key)) {
+        return Err(Error::str(format_args!("cannot delete {key} of {value}")));
+    }
+    Ok(Some(match value {
         Val::Obj(members) => {
             let mut by_name: HashMap<&Val, Vec<&[Val]>> = HashMap::new();
             for path in paths {
                 by_name.entry(&path[0]).or_default().push(&path[1..]);
             }
             let kept = Rc::unwrap_or_clone(members).into_iter().filter_map(|(name, member)| match by_name.get(&name) {
-                Some(rest) => Some((name, delete(member, rest)?)),
-                None => Some((name, member)),
+                Some(rest) => delete(member, rest).map(|member| Some((name, member?))).transpose(),
+                None => Some(Ok((name, member))),
             });
-            Val::obj(kept.collect())
+            Val::obj(kept.collect::<Result<_, _>>()?)
         }
         Val::Arr(items) => {
             let mut by_index: HashMap<usize, Vec<&[Val]>> = HashMap::new();
@@ -50,14 +59,14 @@ fn delete(value: Val, paths: &[&[Val]]) -> Option<Val> {
             }
             let kept = Rc::unwrap_or_clone(items).into_iter().enumerate().filter_map(|(index, item)| {
                 match by_index.get(&index) {
-                    Some(rest) => delete(item, rest),
-                    None => Some(item),
+                    Some(rest) => delete(item, rest).transpose(),
+                    None => Some(Ok(item)),
                 }
             });
-            Val::Arr(Rc::new(kept.collect()))
+            Val::Arr(Rc::new(kept.collect::<Result<_, _>>()?))
         }
         other => other,
-    })
+    }))
 }
 
 /// The items of a list that the beginning of a path leads to, and the rest of it. An index after a slice counts from its

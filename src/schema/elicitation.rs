@@ -54,7 +54,8 @@ fn is_date(text: &str) -> bool {
 fn is_date_time(text: &str) -> bool {
     let Some((date, time)) = text.split_once(['T', 't', ' ']) else { return false };
     let is_time = |text: &str, colons: usize| {
-        text.matches(':').count() == colons && !text.contains(',') && text.parse::<jiff::civil::Time>().is_ok()
+        let is_plain = text.chars().all(|c| c.is_ascii_digit() || matches!(c, ':' | '.'));
+        is_plain && text.matches(':').count() == colons && text.parse::<jiff::civil::Time>().is_ok()
     };
     let (clock, offset_fits) = match (time.strip_suffix(['Z', 'z']), time.rfind(['+', '-'])) {
         (Some(clock), _) => (clock, true),
@@ -147,6 +148,9 @@ mod tests {
             "2026-01-31T12:00:00+1:00",
             "2026-01-31T12:00:00+0100",
             "2026-01-31T00:00:00.5+01",
+            "2026-01-31T12:00:00-08Z",
+            "2026-01-31TT12:00:00Z",
+            "2026-01-31T12:00:00[Europe/Berlin]Z",
             "2026-01-31T12:00:00+ü",
         ] {
             assert!(!is_date_time(text), "{text}");

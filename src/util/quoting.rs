@@ -57,11 +57,17 @@ pub fn without_secret(previous: Option<&str>, word: &str) -> String {
     }
     if let Some(open) = word.find(['{', '(']).filter(|_| has_secret_member(word)) {
         let close = word.chars().next_back().filter(|c| matches!(c, '}' | ')')).map(String::from).unwrap_or_default();
-        return format!("{}{HIDDEN}{close}", &word[..=open]);
+        let before = word[..open].trim_end();
+        return format!("{}{}{HIDDEN}{close}", without_secret(previous, before), &word[before.len()..=open]);
+    }
+    if let Some(start) = secret_pair_start(word) {
+        // What precedes the pair may be a URL, or the beginning of a command line.
+        let pair = word[..start].rfind([';', ',']).map_or(0, |at| at + 1);
+        return format!("{}{}{HIDDEN}", without_secret(previous, &word[..pair]), &word[pair..start]);
     }
     // JSON and call forms are no command lines.
     let first = word.split_whitespace().next().unwrap_or_default();
-    if first.len() < word.len() && !first.contains(['{', '[', '(']) {
+    if first.len() < word.len() && !first.replace("${", "").contains(['{', '[', '(']) {
         let words = split_leniently(word);
         let words: Vec<&str> = words.iter().map(String::as_str).collect();
         let hides = |at: usize| without_secret(at.checked_sub(1).map(|at| words[at]), words[at]) != words[at];
@@ -69,10 +75,7 @@ pub fn without_secret(previous: Option<&str>, word: &str) -> String {
             return quote_without_secrets(&words).join(" ");
         }
     }
-    match secret_pair_start(word) {
-        Some(start) => format!("{}{HIDDEN}", hide_in_url(&word[..start], HIDDEN)),
-        None => hide_in_url(word, HIDDEN),
-    }
+    hide_in_url(word, HIDDEN)
 }
 
 /// A word, quoted if necessary: not because of the mark in place of a secret, nor of the `=` before it.
@@ -217,6 +220,10 @@ mod tests {
             r#"{"password":"s3cret","url":"a;key=2"}"#,
             "srv.py --token s3cret --db a=1;key=2",
             "srv.py ${HOME} --token=s3cret",
+            "${HOME}/bin/srv --token s3cret",
+            r#"npx srv --token s3cret --config {"apiKey":"k"}"#,
+            "Server=h;Password=my s3cret phrase",
+            "h:6379,password=my s3cret",
             "npx -y srv --token s3cret --note (x) \"x",
             "npx -y srv --token s3cret \"x\\",
             r#"{"password":"${USER}s3cret"}"#,

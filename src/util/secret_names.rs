@@ -49,8 +49,28 @@ pub fn is_secret_name(name: &str) -> bool {
 /// Whether a configured query parameter with this name is a secret.
 #[must_use]
 pub fn is_secret_parameter(name: &str) -> bool {
-    let short = ["key", "sig", "signature", "auth", "pwd", "pass"];
-    is_secret_name(name) || short.iter().any(|known| known.eq_ignore_ascii_case(name))
+    is_secret_name(name) || matches!(name, "key" | "sig" | "signature")
+}
+
+/// Whether one of the words of a query parameter's name is that of a secret: `access_key`, `apiToken`, not `author`.
+#[must_use]
+pub fn has_secret_word(name: &str) -> bool {
+    let mut words = vec![String::new()];
+    for c in name.chars() {
+        let word = words.last().map_or("", String::as_str);
+        if !c.is_alphanumeric() || (c.is_uppercase() && word.ends_with(char::is_lowercase)) {
+            words.push(String::new());
+        }
+        // The case of the letter before tells where a word begins, so it is changed at the end.
+        words.last_mut().into_iter().for_each(|word| word.push(c));
+    }
+    let plain = |word: &String| word.trim_start_matches(|c: char| !c.is_alphanumeric()).to_ascii_lowercase();
+    words.iter().map(plain).any(|word| {
+        matches!(
+            &*word,
+            "key" | "apikey" | "token" | "secret" | "auth" | "pwd" | "pass" | "password" | "jwt" | "sig" | "sessionid"
+        )
+    })
 }
 
 /// Whether a query parameter with this name is a secret in a URL that is shown, such as one of an OAuth redirect:

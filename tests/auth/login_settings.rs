@@ -5,10 +5,9 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::support::mcp_http::LegacyHttpOptions;
 use crate::support::oauth::{ProtectedServer, oauth_error, parse_form};
 use crate::support::real::free_port;
-use crate::support::{Mcp, Run, Sandbox};
+use crate::support::{Run, Sandbox};
 
 /// A configured server; `auth` is a table without its braces.
 fn configure(sandbox: &Sandbox, server: &ProtectedServer, auth: &str) {

@@ -182,7 +182,7 @@ fn merge_settings(context: &Context, args: &AuthLoginArgs, target: &Target) -> R
     ] {
         if let (Some(word), Some(set)) = (word, set)
             && word != set
-            && !is_same_issuer(word, set)
+            && !(option == "--issuer" && is_same_issuer(word, set))
         {
             let message = format!("{option} '{word}' differs from {key} in the configuration of '{}'", target.name);
             return Err(Failure::new(ErrorKind::Usage, message)

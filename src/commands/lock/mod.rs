@@ -70,23 +70,24 @@ pub async fn run(context: &Context, args: LockArgs) -> Result<Exit> {
             };
             let changes = server_changes(&before, &now);
             changed.extend((!changes.is_empty()).then_some(target));
-            all.push(ServerChanges { server: name.clone(), changes });
+            all.push(ServerChanges { server: redact_command(&name).text, changes });
         }
         lock.servers.insert(name, now);
     }
     if compares {
         report::print(context, &all, args.markdown)?;
     }
+    let has_secret = |name: &&String| redact_command(name).has_redactions;
+    if let Some(name) = lock.servers.keys().find(has_secret).filter(|_| !args.check) {
+        let shown = redact_command(name).text;
+        context.ui.warn_always(&format!(
+            "the lock file has what may be a secret, in the name '{shown}': use a configured server"
+        ));
+    }
     if is_stdout {
         return context.ui.print_text(&lock.text()).map(|()| Exit::Done);
     }
     if !args.check {
-        if let Some(name) = lock.servers.keys().find(|name| redact_command(name).has_redactions) {
-            let shown = redact_command(name).text;
-            context.ui.warn_always(&format!(
-                "the lock file has what may be a secret, in the name '{shown}': use a configured server"
-            ));
-        }
         lock.write(path)?;
         context.ui.note(&format!("wrote {}", path.display()));
         return Ok(Exit::Done);
@@ -157,7 +158,7 @@ async fn observe(
         target.keep_alive = None;
     }
     let name = target.name.clone();
-    let progress = context.progress(&format!("querying {name}"));
+    let progress = context.progress(&format!("querying {}", redact_command(&name).text));
     let session = context.listing_session(target.clone(), Some(progress.clone()))?;
     let look = async |session: &Session| {
         let mut lists = Vec::new();
