@@ -287,7 +287,7 @@ fn a_resource_is_subscribed_to_at_the_server_that_lists_it() {
     };
     a.wait_for("the subscription", |_| !wanted(&a, "resources/subscribe").is_empty());
     c.wait_for("the subscription", |_| !wanted(&c, "subscriptions/listen").is_empty());
-    client.end().stderr_is("");
+    client.end().stderr_is("mcpipe: warning: cannot subscribe to gone://x: no server lists it\n");
     assert_eq!(wanted(&a, "resources/subscribe"), [json!({"uri": "a://x"})]);
     assert_eq!(wanted(&b, "resources/subscribe"), Vec::<Value>::new());
     assert_eq!(wanted(&c, "subscriptions/listen")[0]["notifications"], json!({"toolsListChanged": true}));
@@ -317,4 +317,16 @@ fn a_resource_is_read_from_the_server_that_lists_it_though_a_template_of_another
         assert_eq!(read["contents"][0]["text"], "first", "{lists:?}");
         client.end();
     }
+}
+
+#[test]
+fn templates_are_used_if_no_server_lists_its_resources() {
+    let a = resources("a://x", "first").on("resources/list", |call| call.error(-32603, "too many")).stdio();
+    let sandbox = Sandbox::new();
+    configure(&sandbox, &[("one", &a)], "[servers.two]\ncommand = './gone'\n");
+    let mut client = BridgeClient::start(&sandbox, &["one", "two"]);
+    client.initialize(json!({}));
+    let read = client.request(1, "resources/read", json!({"uri": "a://x/7"}));
+    assert_eq!(read["contents"][0]["text"], "first");
+    client.end();
 }

@@ -1,6 +1,6 @@
 //! Several servers as one: tools and prompts are named `server__tool`, and resources are found by their URI.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 
 use futures_util::future::join_all;
@@ -29,8 +29,8 @@ pub struct JoinedServers {
     routes: Mutex<Routes>,
     /// The IDs of the requests whose server is looked up.
     routing: Mutex<HashSet<String>>,
-    /// Held while the servers are told what the client wants.
-    wanted: tokio::sync::Mutex<()>,
+    /// Held while the servers are told what the client wants: the resources that it wants and no server lists.
+    unlisted: tokio::sync::Mutex<BTreeSet<String>>,
 }
 
 /// Which server has what, by the lists that the client was sent.
@@ -75,7 +75,7 @@ impl JoinedServers {
             client_introduction,
             routes: Mutex::default(),
             routing: Mutex::default(),
-            wanted: tokio::sync::Mutex::default(),
+            unlisted: tokio::sync::Mutex::default(),
         }
     }
 
@@ -129,7 +129,7 @@ impl JoinedServers {
 
     /// Tells each server what the client's subscriptions want of it: the resources that it lists.
     async fn update_wanted(self: Arc<Self>) {
-        let _turn = self.wanted.lock().await;
+        let mut unlisted = self.unlisted.lock().await;
         for (upstream, connected) in self.upstreams.iter().zip(self.connect().await) {
             if connected.is_err() {
                 upstream.set_lost();
@@ -141,6 +141,14 @@ impl JoinedServers {
             failed = self.refresh(&["resources", "resourceTemplates"]).await;
         }
         let all = self.client.wanted();
+        let is_left_out = |uri: &&String| failed.is_empty() && is_unknown(uri);
+        let left_out: BTreeSet<String> = all.uris.iter().filter(is_left_out).cloned().collect();
+        if let Some(upstream) = self.upstreams.first() {
+            for uri in left_out.difference(&unlisted) {
+                upstream.ui.warn(&format!("cannot subscribe to {uri}: no server lists it"));
+            }
+        }
+        *unlisted = left_out;
         let updates = self.upstreams.iter().enumerate().map(|(server, upstream)| {
             let mut wanted = all.clone();
             // A server that could not be asked may have one that no other has.
@@ -198,7 +206,7 @@ impl JoinedServers {
                 });
             }
         }
-        if failed.len() < self.upstreams.len() {
+        if failed.len() < self.upstreams.len() || member == "resources" {
             lock(&self.routes).replace(member, routes, |server| failed.iter().any(|(other, _)| *other == server));
         }
         MergedList { items, failed }
@@ -362,15 +370,21 @@ impl Routes {
         raw.get().to_owned()
     }
 
-    /// Replaces what is known from one list. The resources of a server that is left out now remain its own.
+    /// Replaces what is known from one list. The resources and templates of a server that is left out now
+    /// remain its own.
     fn replace(&mut self, member: &str, new: Routes, is_left_out: impl Fn(usize) -> bool) {
         match member {
             "resources" => {
                 self.uris.retain(|_, server| is_left_out(*server));
-                self.uris.extend(new.uris);
+                for (uri, server) in new.uris {
+                    self.uris.entry(uri).or_insert(server);
+                }
                 self.knows_resources = true;
             }
-            "resourceTemplates" => self.templates = new.templates,
+            "resourceTemplates" => {
+                self.templates.retain(|(_, server)| is_left_out(*server));
+                self.templates.extend(new.templates);
+            }
             _ => {
                 self.names.retain(|(list, _), _| *list != member);
                 self.names.extend(new.names);
