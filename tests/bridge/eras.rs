@@ -573,3 +573,26 @@ fn a_resource_that_a_modern_server_does_not_know_does_not_end_the_notifications_
     wait(&[with("demo://a")]);
     client.end().stderr_is("mcpipe: warning: cannot subscribe to demo://gone: the server refused subscriptions/listen: Unknown resource (code -32602)\n");
 }
+
+#[test]
+fn requests_do_not_wait_for_the_end_of_a_subscription_at_a_server() {
+    let server = Mcp::legacy("2025-11-25")
+        .capabilities(json!({"tools": {}, "resources": {"subscribe": true}}))
+        .on("resources/subscribe", |call| call.result(json!({})))
+        .on("resources/unsubscribe", |_| Vec::new())
+        .stdio();
+    let sandbox = Sandbox::new();
+    let mut client = BridgeClient::start(&sandbox, &["--connect-timeout", "0", &server.target()]);
+    let filter = json!({"notifications": {"resourceSubscriptions": ["demo://a"]}});
+    client.ask("L", "subscriptions/listen", modern(filter, json!({})));
+    assert_eq!(client.next()["method"], "notifications/subscriptions/acknowledged");
+    let has = |method: &'static str| {
+        server.wait_for(method, |all| all.iter().any(|one| one.methods().iter().any(|sent| sent == method)));
+    };
+    has("resources/subscribe");
+    client.send(&json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": "L"}}));
+    has("resources/unsubscribe");
+    let echo = modern(call("echo", json!({"text": "hi"})), json!({}));
+    assert_eq!(text_of(&client.request(1, "tools/call", echo)), "hi");
+    client.end();
+}

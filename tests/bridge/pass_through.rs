@@ -1,5 +1,7 @@
 //! Messages pass through as they came, if client and server are of the same era.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 
 use super::{BridgeClient, call, modern, text_of};
@@ -542,6 +544,21 @@ fn a_subscription_that_is_canceled_while_the_server_starts_is_ended() {
     client.request(1, "ping", json!({}));
     open();
     assert_eq!(client.next()["method"], "notifications/subscriptions/acknowledged");
-    server.wait_for("the end", |all| all[0].methods().contains(&"resources/unsubscribe".to_owned()));
+    let filter = json!({"resourceSubscriptions": ["demo://b"]});
+    client.ask("M", "subscriptions/listen", modern(json!({"notifications": filter}), json!({})));
+    assert_eq!(client.next()["method"], "notifications/subscriptions/acknowledged");
+    // One that is canceled before the server is told of it need not be begun.
+    server.wait_for("the other one only", |all| {
+        let mut subscribed = BTreeSet::new();
+        for message in all[0].messages() {
+            let uri = message["params"]["uri"].as_str().unwrap_or_default().to_owned();
+            match message["method"].as_str() {
+                Some("resources/subscribe") => _ = subscribed.insert(uri),
+                Some("resources/unsubscribe") => _ = subscribed.remove(&uri),
+                _ => {}
+            }
+        }
+        subscribed.into_iter().eq(["demo://b"])
+    });
     client.end();
 }

@@ -127,12 +127,16 @@ impl Upstream {
     async fn listen_for_client(self: &Arc<Self>, message: &ClientMessage) {
         let subscribed = subscribed_items(message);
         self.client.acknowledge(message.id(), &subscribed).await;
-        self.update_wanted().await;
+        self.update_wanted();
     }
 
-    /// Tells the server what the client's subscriptions want together.
-    pub async fn update_wanted(&self) {
-        self.set_wanted(self.client.wanted()).await;
+    /// Tells the server what the client's subscriptions want together. Requests do not wait for that.
+    pub fn update_wanted(self: &Arc<Self>) {
+        let this = self.clone();
+        drop(tokio::spawn(async move {
+            let _turn = this.wanted_turn.lock().await;
+            this.set_wanted(this.client.wanted()).await;
+        }));
     }
 
     /// Tells the server what the client wants of it.

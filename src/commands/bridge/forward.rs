@@ -282,7 +282,7 @@ impl Upstream {
         let Some(client_id) = message.param(&["requestId"]).map(ToOwned::to_owned) else { return };
         // One that came before the server had started.
         if self.client.end_subscription(message) {
-            return self.update_wanted().await;
+            return self.update_wanted();
         }
         if let Some(canceled) = lock(&self.unsent).remove(&client_id) {
             canceled.notify_one();

@@ -65,6 +65,8 @@ pub struct Upstream {
     pub unsent: Mutex<HashMap<String, Arc<Notify>>>,
     /// One permit for each cancellation that the server has not accepted yet, over HTTP.
     pub cancellations: Arc<Semaphore>,
+    /// Held while the server is told what the client's subscriptions want.
+    pub wanted_turn: tokio::sync::Mutex<()>,
     next_id: AtomicU64,
     connection: tokio::sync::Mutex<Slot>,
     /// Every connection that is not closed.
@@ -121,6 +123,7 @@ impl Upstream {
             asked: Mutex::default(),
             unsent: Mutex::default(),
             cancellations: Arc::new(Semaphore::new(MAX_CANCELLATIONS)),
+            wanted_turn: tokio::sync::Mutex::default(),
             next_id: AtomicU64::new(1),
             connection: tokio::sync::Mutex::default(),
             open: Mutex::default(),
