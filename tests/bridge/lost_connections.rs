@@ -404,6 +404,26 @@ fn a_stream_for_the_messages_of_the_server_that_was_refused_for_a_while_is_opene
     client.end();
 }
 
+#[test]
+fn a_second_initialize_does_not_repeat_a_request_that_only_reads() {
+    let server = Mcp::legacy("2025-11-25").on("tools/list", |_| Vec::new()).stdio();
+    let sandbox = Sandbox::new();
+    let mut client = BridgeClient::start(&sandbox, &[&server.target()]);
+    client.initialize(json!({}));
+    client.ask(1, "tools/list", json!({}));
+    let listed = |all: &[ServerProcessLog]| {
+        all.iter().flat_map(ServerProcessLog::methods).filter(|method| *method == "tools/list").count()
+    };
+    server.wait_for("the request", |all| listed(all) == 1);
+    client.ask("init", "initialize", json!({"protocolVersion": "2025-11-25", "capabilities": {}}));
+    assert_eq!(client.response(1)["error"]["message"], "the connection was closed");
+    assert!(client.response("init")["result"].is_object());
+    client.send(&json!({"jsonrpc": "2.0", "method": "notifications/initialized"}));
+    assert_eq!(text_of(&client.request(1, "tools/call", call("echo", json!({"text": "hi"})))), "hi");
+    client.end();
+    assert_eq!(listed(&server.wait_until_all_ended()), 1);
+}
+
 /// As from a program that passes on what several clients send.
 #[test]
 fn a_second_initialize_ends_what_is_under_way() {

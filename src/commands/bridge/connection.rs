@@ -115,6 +115,8 @@ pub struct ServerConnection {
     reader: OnceLock<AbortHandle>,
     /// Counts the sessions over HTTP; held while a new one is opened.
     pub session_number: tokio::sync::Mutex<u64>,
+    /// Whether it was closed since the client began again, so that nothing is repeated on another connection.
+    pub is_abandoned: AtomicBool,
     /// The requests from the server that are not answered yet.
     pub unanswered: UnansweredRequests,
     /// Whether a task keeps the stream for the server's own messages open, over HTTP.
@@ -137,6 +139,7 @@ impl ServerConnection {
             introduction: OnceLock::new(),
             reader: OnceLock::new(),
             session_number: tokio::sync::Mutex::new(0),
+            is_abandoned: AtomicBool::new(false),
             unanswered: UnansweredRequests::default(),
             keeps_stream: AtomicBool::new(false),
             may_have_missed_changes: AtomicBool::new(false),

@@ -1,6 +1,7 @@
 //! From the client to a server: requests and notifications, in the form of the server's era.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use tokio::sync::Notify;
 
@@ -69,6 +70,8 @@ impl Upstream {
                 return Ok(());
             }
             self.keep_cancelable(&request.client_id);
+        } else if !lock(&self.unsent).contains_key(&request.client_id) {
+            return Ok(());
         }
         let subject = match message.method() {
             method::TOOLS_CALL | method::PROMPTS_GET => message.string_param(&["name"]),
@@ -206,7 +209,8 @@ impl Upstream {
         request: &ClientRequest,
         outcome: &RequestOutcome,
     ) -> bool {
-        if request.kept.is_none() || request.attempts >= MAX_ATTEMPTS {
+        let is_abandoned = connection.is_abandoned.load(Ordering::Relaxed);
+        if is_abandoned || request.kept.is_none() || request.attempts >= MAX_ATTEMPTS {
             return false;
         }
         match outcome {

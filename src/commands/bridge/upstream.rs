@@ -184,11 +184,17 @@ impl Upstream {
         slot.connection.clone().filter(|connection| connection.closed_reason().is_none())
     }
 
-    /// Closes the connection: the client begins again.
+    /// Closes the connection, and fails all requests: the client begins again.
     pub async fn reset(self: &Arc<Self>) {
         let mut slot = self.connection.lock().await;
         slot.failed = None;
+        let unsent = std::mem::take(&mut *lock(&self.unsent));
+        for (client_id, canceled) in unsent {
+            canceled.notify_one();
+            self.client.send_failure(&client_id, &connection_closed()).await;
+        }
         if let Some(connection) = slot.connection.take() {
+            connection.is_abandoned.store(true, Ordering::Relaxed);
             self.close_connection(&connection).await;
         }
         self.was_connected.store(false, Ordering::Relaxed);
@@ -219,7 +225,7 @@ impl Upstream {
     pub(super) async fn close_connection(self: &Arc<Self>, connection: &Arc<ServerConnection>) {
         connection.close().await;
         lock(&self.open).retain(|other| !Arc::ptr_eq(other, connection));
-        self.fail_pending(connection, &Failure::new(ErrorKind::Unreachable, "the connection was closed")).await;
+        self.fail_pending(connection, &connection_closed()).await;
     }
 
     /// Ends everything: cancels the client's requests, and closes all connections.
@@ -287,7 +293,7 @@ impl Upstream {
             let again = match &outcome {
                 RequestOutcome::Result(_) => false,
                 outcome if is_session_lost(outcome) => self.renew_session(&connection, session).await,
-                _ => connection.closed_reason().is_some(),
+                _ => connection.closed_reason().is_some() && !connection.is_abandoned.load(Ordering::Relaxed),
             };
             if again && attempts < 2 {
                 continue;
@@ -361,6 +367,10 @@ impl Upstream {
             }
         }
     }
+}
+
+fn connection_closed() -> Failure {
+    Failure::new(ErrorKind::Unreachable, "the connection was closed")
 }
 
 /// Whether a legacy server no longer knows its session over HTTP (2025-11-25, basic/transports, "Session Management").
