@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -402,6 +402,46 @@ fn a_stream_for_the_messages_of_the_server_that_was_refused_for_a_while_is_opene
     feed.event(&changed);
     assert_eq!(client.next(), changed);
     client.end();
+}
+
+#[test]
+fn changes_are_reported_when_the_stream_for_the_messages_of_the_server_is_open_again_and_not_before() {
+    // As many that the task that opens it gives up, and another one begins.
+    for refusals in [0, 7] {
+        let (first, second, streams) = (Feed::default(), Feed::default(), Arc::new(AtomicUsize::new(0)));
+        let is_down = Arc::new(AtomicBool::new(refusals > 0));
+        let mcp = Mcp::legacy("2025-11-25").capabilities(json!({"tools": {"listChanged": true}}));
+        let script = mcp.http_script(LegacyHttpOptions::default());
+        let server = HttpServer::start({
+            let (first, streams, is_down) = (first.clone(), streams.clone(), is_down.clone());
+            move |request| match request.method.as_str() {
+                "GET" => match streams.fetch_add(1, Ordering::SeqCst) {
+                    0 => Reply::sse().write("retry: 1\n\n").feed(&first),
+                    _ if is_down.load(Ordering::SeqCst) => Reply::status(503),
+                    _ => Reply::sse().write(": open\n\n").feed(&second),
+                },
+                _ => script(request),
+            }
+        });
+        let sandbox = Sandbox::new();
+        let mut client = BridgeClient::start(&sandbox, &[&server.url("/mcp")]);
+        client.initialize(json!({}));
+        client.request(1, "tools/list", json!({}));
+        first.end();
+        if refusals > 0 {
+            let end = Instant::now() + Duration::from_secs(60);
+            while streams.load(Ordering::SeqCst) <= refusals {
+                assert!(Instant::now() < end, "the stream is not requested again");
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            // `listen` waits as long as this for the stream.
+            std::thread::sleep(Duration::from_millis(500));
+            client.request(2, "tools/list", json!({}));
+            is_down.store(false, Ordering::SeqCst);
+        }
+        assert_eq!(client.next(), json!({"jsonrpc": "2.0", "method": "notifications/tools/list_changed"}));
+        client.end();
+    }
 }
 
 #[test]

@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use tokio::sync::watch;
+
 use super::changes::REOPEN_DELAYS;
 use super::connection::{ServerConnection, ServerIntroduction};
 use super::upstream::Upstream;
@@ -21,7 +23,7 @@ use crate::session::negotiate::classify::{
 use crate::session::negotiate::{PROBE_TIMEOUT, probe_timeout};
 use crate::session::request::RequestOutcome;
 use crate::transport::http::SseConnectError;
-use crate::transport::{self, Endpoint, HttpMode, TransportOptions};
+use crate::transport::{self, Endpoint, HttpMode, TransportOptions, next_gap};
 use crate::util::lock::lock;
 
 impl Upstream {
@@ -216,6 +218,7 @@ impl Upstream {
     /// has one.
     pub(super) async fn listen(self: &Arc<Self>, connection: &Arc<ServerConnection>) {
         let Some(http) = connection.transport().legacy_session() else { return };
+        let gaps = http.stream_gaps();
         http.listen().await;
         if !http.is_listening() || connection.keeps_stream.swap(true, Ordering::Relaxed) {
             return;
@@ -223,18 +226,26 @@ impl Upstream {
         let (this, connection) = (self.clone(), connection.clone());
         drop(tokio::spawn(async move {
             tokio::select! {
-                () = this.keep_stream(&connection) => connection.keeps_stream.store(false, Ordering::Relaxed),
+                () = this.keep_stream(&connection, gaps) => connection.keeps_stream.store(false, Ordering::Relaxed),
                 _ = connection.wait_closed() => {}
             }
         }));
     }
 
-    async fn keep_stream(&self, connection: &ServerConnection) {
+    async fn keep_stream(&self, connection: &ServerConnection, mut gaps: Option<watch::Receiver<()>>) {
         let Some(http) = connection.transport().legacy_session() else { return };
         let (first, most) = REOPEN_DELAYS;
         let mut delay = first;
         let mut started = Instant::now();
-        while http.listen_stream_closed().await {
+        loop {
+            tokio::select! {
+                has_stream = http.listen_stream_closed() => if !has_stream { return },
+                () = next_gap(&mut gaps) => {
+                    self.guard.forget_table();
+                    self.report_possible_changes(connection).await;
+                    continue;
+                }
+            }
             if started.elapsed() > most {
                 delay = first;
             }
@@ -243,13 +254,8 @@ impl Upstream {
             // While a session is being opened again, it has no stream yet; then it has its own one.
             drop(connection.session_number.lock().await);
             started = Instant::now();
-            if http.is_listening() {
-                continue;
-            }
-            http.listen().await;
-            if http.is_listening() {
-                self.guard.forget_table();
-                self.report_possible_changes(connection).await;
+            if !http.is_listening() {
+                http.listen().await;
             }
         }
     }

@@ -93,6 +93,8 @@ struct LegacyState {
     listener: Option<AbortHandle>,
     /// Whether that stream was opened.
     has_stream_opened: bool,
+    /// Whether that stream was requested before in this session, by a task that may have ended.
+    was_stream_requested: bool,
     /// Whether the server refused it, so that it has none.
     is_stream_refused: bool,
 }
@@ -218,7 +220,8 @@ impl StreamableConnection {
     async fn keep_listening(&self) {
         let trace = &self.message_sender.trace;
         let mut position = StreamPosition::default();
-        let (mut failed, mut fruitless, mut is_first) = (0, 0, true);
+        let (mut failed, mut fruitless) = (0, 0);
+        let mut is_first = !std::mem::replace(&mut lock(&self.state).was_stream_requested, true);
         while failed < MAX_RECONNECTS {
             match self.open_stream(&position).await {
                 StreamOpening::Stream(events) => {
@@ -435,6 +438,7 @@ impl LegacyHttpSession for StreamableTransport {
 
     fn forget_session(&self) -> bool {
         let mut state = lock(&self.0.state);
+        state.was_stream_requested = false;
         // The stream belongs to the session: the next session has another one.
         if let Some(listener) = state.listener.take() {
             listener.abort();
