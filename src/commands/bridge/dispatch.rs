@@ -201,7 +201,7 @@ impl Upstream {
     pub(super) fn filtered_tools(&self, connection: &ServerConnection, result: RawJson) -> RawJson {
         let has_headers = Self::has_headers(connection);
         if self.guard.needs_tool_definitions(false) {
-            // Calls are checked by what the client was shown.
+            // Calls are checked by a list that is not older than what the client was shown.
             self.guard.forget_table();
         }
         if !self.guard.filters(has_headers) {
