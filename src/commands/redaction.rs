@@ -58,8 +58,10 @@ impl Context {
     pub(super) fn redact_variables_of<'a>(&self, mut expressions: impl Iterator<Item = &'a str>) {
         let is_part = |c: char| c.is_alphanumeric() || matches!(c, '_' | '-' | '$');
         if expressions.any(|text| text.split(|c| !is_part(c)).any(|word| matches!(word, "$ENV" | "env"))) {
+            // `DESKTOP_SESSION` and the like are none.
+            let is_certain = |name: &str| is_secret_name(name) || (has_secret_word(name) && !name.contains("SESSION"));
             let is_secret =
-                |name: &str, value: &str| is_secret_name(name) || (looks_secret(name) && !is_clearly_not_secret(value));
+                |name: &str, value: &str| is_certain(name) || (looks_secret(name) && !is_clearly_not_secret(value));
             let secrets = self.env.iter().filter(|(name, value)| is_secret(name, value));
             secrets.for_each(|(_, value)| self.redact_text(value));
         }

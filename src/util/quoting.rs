@@ -219,6 +219,7 @@ mod tests {
             "url=https://me:s3cret@h/mcp;jsessionid=1",
             r#"{"password":"s3cret","url":"a;key=2"}"#,
             "srv.py --token s3cret --db a=1;key=2",
+            "npx srv --scopes read,write --token s3cret --mode=fast",
             "srv.py ${HOME} --token=s3cret",
             "${HOME}/bin/srv --token s3cret",
             r#"npx srv --token s3cret --config {"apiKey":"k"}"#,

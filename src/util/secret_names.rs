@@ -36,6 +36,26 @@ const SECRET_SUFFIXES: &[&str] = &[
 /// What names that look secret contain, in lower case.
 const SUSPICIOUS_PARTS: &[&str] =
     &["auth", "token", "key", "secret", "passw", "passphrase", "pwd", "credential", "cookie", "session", "signature"];
+/// The words of a query parameter's name that make its value a secret.
+const SECRET_WORDS: &[&str] = &[
+    "key",
+    "apikey",
+    "accesskey",
+    "token",
+    "apitoken",
+    "secret",
+    "auth",
+    "pwd",
+    "pass",
+    "password",
+    "pin",
+    "jwt",
+    "sig",
+    "signature",
+    "credential",
+    "session",
+    "sessionid",
+];
 /// Words that make a name look secret, but only as a whole word: `pin`, not `spin`.
 const SUSPICIOUS_WORDS: &[&str] = &["pass", "sig", "jwt", "pat", "pin", "creds", "dsn"];
 
@@ -65,12 +85,7 @@ pub fn has_secret_word(name: &str) -> bool {
         words.last_mut().into_iter().for_each(|word| word.push(c));
     }
     let plain = |word: &String| word.trim_start_matches(|c: char| !c.is_alphanumeric()).to_ascii_lowercase();
-    words.iter().map(plain).any(|word| {
-        matches!(
-            &*word,
-            "key" | "apikey" | "token" | "secret" | "auth" | "pwd" | "pass" | "password" | "jwt" | "sig" | "sessionid"
-        )
-    })
+    words.iter().map(plain).any(|word| SECRET_WORDS.contains(&&*word))
 }
 
 /// Whether a query parameter with this name is a secret in a URL that is shown, such as one of an OAuth redirect:

@@ -169,7 +169,7 @@ async fn observe(
     };
     match progress.show_during(context.with_session(session, look)).await {
         Ok(server) => Ok((target, server)),
-        Err(failure) if is_one_of_several => Err(failure.one_of_several(&name)),
+        Err(failure) if is_one_of_several => Err(failure.one_of_several(&redact_command(&name).text)),
         Err(failure) => Err(failure),
     }
 }
