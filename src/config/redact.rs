@@ -344,6 +344,7 @@ mod tests {
             r#"{"apiKey":"${K}"}"#,
             "Server=h;User Id=u;Password=p;",
             "https://u:p@h/;jsessionid=1",
+            "srv --scopes read,write --token=s3cret",
         ];
         let shown: Vec<String> = redact_arguments(&args, None).into_iter().map(|shown| shown.text).collect();
         assert_eq!(
@@ -362,7 +363,8 @@ mod tests {
                 REDACTED,
                 r#"{"apiKey":"${K}"}"#,
                 "Server=h;User Id=u;Password=[redacted]",
-                "https://[redacted]@h/;jsessionid=[redacted]"
+                "https://[redacted]@h/;jsessionid=[redacted]",
+                "srv --scopes read,write --token=[redacted]"
             ]
         );
     }

@@ -60,9 +60,12 @@ pub fn without_secret(previous: Option<&str>, word: &str) -> String {
         let before = word[..open].trim_end();
         return format!("{}{}{HIDDEN}{close}", without_secret(previous, before), &word[before.len()..=open]);
     }
-    if let Some(start) = secret_pair_start(word) {
+    let pair_start = |start: usize| word[..start].rfind([';', ',']).map_or(0, |at| at + 1);
+    // An option is no part of a name.
+    let in_pairs = |start: &usize| !word[pair_start(*start)..*start].contains(" -");
+    if let Some(start) = secret_pair_start(word).filter(in_pairs) {
         // What precedes the pair may be a URL, or the beginning of a command line.
-        let pair = word[..start].rfind([';', ',']).map_or(0, |at| at + 1);
+        let pair = pair_start(start);
         return format!("{}{}{HIDDEN}", without_secret(previous, &word[..pair]), &word[pair..start]);
     }
     // JSON and call forms are no command lines.

@@ -52,12 +52,7 @@ pub fn secret_pair_start(word: &str) -> Option<usize> {
     let mut names = pairs.filter_map(|(at, rest)| Some((at, &rest[..rest.find(['=', ';', ','])?])));
     let is_name = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.' | ' ');
     names
-        .find(|(at, name)| {
-            word[at + name.len()..].starts_with('=')
-                && name.chars().all(is_name)
-                && !name.contains(" -")
-                && looks_secret(name)
-        })
+        .find(|(at, name)| word[at + name.len()..].starts_with('=') && name.chars().all(is_name) && looks_secret(name))
         .map(|(at, name)| at + name.len() + 1)
 }
 

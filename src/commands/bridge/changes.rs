@@ -127,16 +127,19 @@ impl Upstream {
     async fn listen_for_client(self: &Arc<Self>, message: &ClientMessage) {
         let subscribed = subscribed_items(message);
         self.client.acknowledge(message.id(), &subscribed).await;
-        self.update_wanted();
+        // The next request may change what is subscribed.
+        self.tell_wanted().await;
     }
 
-    /// Tells the server what the client's subscriptions want together. Requests do not wait for that.
+    /// Tells the server what the client's subscriptions want together, when one has ended. Requests do not wait for that.
     pub fn update_wanted(self: &Arc<Self>) {
         let this = self.clone();
-        drop(tokio::spawn(async move {
-            let _turn = this.wanted_turn.lock().await;
-            this.set_wanted(this.client.wanted()).await;
-        }));
+        drop(tokio::spawn(async move { this.tell_wanted().await }));
+    }
+
+    async fn tell_wanted(&self) {
+        let _turn = self.wanted_turn.lock().await;
+        self.set_wanted(self.client.wanted()).await;
     }
 
     /// Tells the server what the client wants of it.
