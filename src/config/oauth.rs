@@ -134,9 +134,9 @@ pub struct OAuthSettings {
     pub allow_unadvertised_pkce: bool,
 }
 
-/// The first value, or else the second one; the other way round if the first one does not come first.
-fn either<T>(is_first: bool, first: Option<T>, second: Option<T>) -> Option<T> {
-    if is_first { first.or(second) } else { second.or(first) }
+/// The value that takes precedence, or else the other one.
+fn either<T>(prefers_stored: bool, stored: Option<T>, own: Option<T>) -> Option<T> {
+    if prefers_stored { stored.or(own) } else { own.or(stored) }
 }
 
 impl OAuthSettings {

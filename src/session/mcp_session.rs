@@ -196,7 +196,7 @@ impl Session {
     /// Sends an operation and returns its result.
     ///
     /// # Errors
-    /// If there is no result; the failure is worded for the user.
+    /// If there is no result. The failure says what that means for the user.
     pub async fn request(&self, operation: &Operation) -> Result<RawJson> {
         let reply = self.send(operation).await?;
         self.checked_result(reply, operation)
@@ -205,7 +205,7 @@ impl Session {
     /// The result of an operation that was sent.
     ///
     /// # Errors
-    /// If there is no result; the failure is worded for the user.
+    /// If there is no result. The failure says what that means for the user.
     pub fn checked_result(&self, reply: RequestOutcome, operation: &Operation) -> Result<RawJson> {
         match reply {
             RequestOutcome::Result(result) => match self.request_log(operation).take_unanswered() {

@@ -234,7 +234,7 @@ pub trait LegacyHttpSession: Send + Sync {
     fn forget_session(&self) -> bool;
 }
 
-/// Waits for the next change of [`LegacyHttpSession::stream_gaps`]. Never returns if there is no such stream.
+/// Waits for the next change of [`LegacyHttpSession::stream_gaps`]. Waits for ever without such a stream.
 pub async fn next_gap(gaps: &mut Option<watch::Receiver<()>>) {
     let changed = match gaps {
         Some(gaps) => gaps.changed().await.is_ok(),

@@ -97,20 +97,25 @@ fn start_failure(endpoint: &StdioEndpoint, error: &std::io::Error) -> Failure {
     // A path is relative to the server's directory.
     let is_path = programs::is_path(program);
     let shown_path = if is_path { path.display().to_string() } else { program.clone() };
+    let with_interpreter =
+        || Some(format!("start it with its interpreter: -- {} {}", interpreter(program)?, quote(program)));
     #[cfg(unix)]
     if error.raw_os_error() == Some(rustix::io::Errno::MFILE.raw_os_error()) {
         return failure.hint("allow more open files: ulimit -n 256");
     }
     match error.kind() {
         io::ErrorKind::NotFound if is_path && path.is_file() => {
-            failure.cause("a program that it needs does not exist; a script names it in its first line")
+            let failure = failure.cause("a program that it needs does not exist; a script names it in its first line");
+            failure.hint(
+                with_interpreter().unwrap_or_else(|| format!("see its first line: head -n 1 {}", quote(&shown_path))),
+            )
         }
         io::ErrorKind::NotFound if is_one_path(program) && !is_assignment(program) => {
             failure.hint(format!("check the path {shown_path}"))
         }
-        io::ErrorKind::PermissionDenied if cfg!(unix) && is_path => failure.hint(match interpreter(program) {
+        io::ErrorKind::PermissionDenied if cfg!(unix) && is_path => failure.hint(match with_interpreter() {
             _ if may_be_recording(&path) => format!("if it is a recording: {}", quote(&format!("replay:{shown_path}"))),
-            Some(interpreter) => format!("start it with its interpreter: -- {interpreter} {}", quote(program)),
+            Some(hint) => hint,
             None => format!("make it executable: chmod +x {}", quote(&shown_path)),
         }),
         // Also if a directory of PATH cannot be searched.

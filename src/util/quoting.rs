@@ -61,7 +61,7 @@ pub fn without_secret(previous: Option<&str>, word: &str) -> String {
         return format!("{}{}{HIDDEN}{close}", without_secret(previous, before), &word[before.len()..=open]);
     }
     let pair_start = |start: usize| word[..start].rfind([';', ',']).map_or(0, |at| at + 1);
-    // An option is no part of a name.
+    // A name has no option in it, as `write --token` has.
     let in_pairs = |start: &usize| !word[pair_start(*start)..*start].contains(" -");
     if let Some(start) = secret_pair_start(word).filter(in_pairs) {
         // What precedes the pair may be a URL, or the beginning of a command line.

@@ -75,17 +75,15 @@ pub fn is_secret_parameter(name: &str) -> bool {
 /// Whether one of the words of a query parameter's name is that of a secret: `access_key`, `apiToken`, not `author`.
 #[must_use]
 pub fn has_secret_word(name: &str) -> bool {
-    let mut words = vec![String::new()];
+    let (mut words, mut was_lowercase) = (String::new(), false);
     for c in name.chars() {
-        let word = words.last().map_or("", String::as_str);
-        if !c.is_alphanumeric() || (c.is_uppercase() && word.ends_with(char::is_lowercase)) {
-            words.push(String::new());
+        if !c.is_alphanumeric() || (c.is_uppercase() && was_lowercase) {
+            words.push(' ');
         }
-        // The case of the letter before tells where a word begins, so it is changed at the end.
-        words.last_mut().into_iter().for_each(|word| word.push(c));
+        words.extend(c.to_lowercase().filter(|c| c.is_alphanumeric()));
+        was_lowercase = c.is_lowercase();
     }
-    let plain = |word: &String| word.trim_start_matches(|c: char| !c.is_alphanumeric()).to_ascii_lowercase();
-    words.iter().map(plain).any(|word| SECRET_WORDS.contains(&&*word))
+    words.split(' ').any(|word| SECRET_WORDS.contains(&word))
 }
 
 /// Whether a query parameter with this name is a secret in a URL that is shown, such as one of an OAuth redirect:
@@ -141,6 +139,16 @@ mod tests {
         }
         for name in ["progressToken", "key", "tokens", "author", "secretary", "nextCursor"] {
             assert!(!is_secret_name(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn words_of_secrets_are_found_in_the_names_of_parameters() {
+        for name in ["access_key", "apiToken", "Key", "PWD", "X-Amz-Signature", "sessionId", "api.secret"] {
+            assert!(has_secret_word(name), "{name}");
+        }
+        for name in ["author", "keyword", "auth2", "monkey", "design", ""] {
+            assert!(!has_secret_word(name), "{name}");
         }
     }
 

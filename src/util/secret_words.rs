@@ -66,7 +66,7 @@ pub fn has_secret_member(word: &str) -> bool {
         let name = part.trim_end_matches(around).rsplit(|c| !is_name_char(c)).next();
         name.is_some_and(looks_secret) && !part.ends_with("${keychain")
     };
-    // A reference is no secret, but its default may be one: `${NAME:-default}`.
+    // A reference is not secret, but its default may be: `${NAME:-default}`.
     let part_starts = |at: usize, text: &str| parts.get(at).is_some_and(|part| part.starts_with(text));
     // Nothing follows the reference in the value.
     let ends_value = |rest: &str| {

@@ -414,7 +414,7 @@ fn a_file_in_place_of_a_target_gets_the_target() {
     fs::write(orphan, "#!/nowhere/at/all/python\n").unwrap();
     let orphan = sandbox.mcpipe(["list", "./orphan"]).run();
     orphan.exits(5).stderr_contains("a program that it needs does not exist; a script names it in its first line");
-    orphan.hides("install");
+    orphan.stderr_contains("hint: see its first line: head -n 1 ./orphan\n").hides("install");
     let start = format!("hint: make it executable: chmod +x {}/in/./start\n", sandbox.work().display());
     sandbox.mcpipe(["list", "./start", "--cwd", "in"]).run().exits(5).stderr_contains(&start);
     assert_hints(&sandbox, 3, &[(&["call", "s.rec", "x"], "did you mean replay:s.rec?")]);

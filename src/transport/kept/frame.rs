@@ -1,8 +1,8 @@
 //! What a keeper and a command write to each other, in lines.
 //!
 //! A command writes JSON-RPC messages, each on one line. Over HTTP there are three other lines: the headers of the next
-//! message (`headers`), the ID of a request whose response is no longer wanted (`abandon`), and the wish for the stream
-//! of the server's own messages (`listen`). The keeper first greets, then writes what its transport reports: a message
+//! message (`headers`), the ID of a request whose response is no longer wanted (`abandon`), and a request to open the
+//! stream for the server's own messages (`listen`). The keeper first greets, then writes what its transport reports: a message
 //! as it is, anything else as a line of a recording (`docs/recording.md`). After `listen` it also writes whether that
 //! stream is open ([`StreamState`]).
 

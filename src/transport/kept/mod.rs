@@ -340,7 +340,10 @@ impl LegacyHttpSession for KeptTransport {
     }
 
     fn stream_gaps(&self) -> Option<watch::Receiver<()>> {
-        Some(self.stream_gaps.clone())
+        let mut gaps = self.stream_gaps.clone();
+        // Earlier ones are known.
+        gaps.mark_unchanged();
+        Some(gaps)
     }
 
     fn session_id(&self) -> Option<Secret> {
