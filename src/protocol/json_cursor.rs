@@ -1,4 +1,4 @@
-//! Walks through JSON text that is known to be valid, such as that of a [`RawValue`](serde_json::value::RawValue),
+//! Walks through JSON text that is known to be valid, such as that of a `RawValue`,
 //! without parsing it again: nothing is copied, and what is not needed is only skipped. A long result is walked through
 //! several times, so this is much of its cost.
 

@@ -1,4 +1,4 @@
-//! Capabilities of server and client: features that were not declared are not used by either side.
+//! Capabilities of servers: which one a method needs, and what to do if it is not declared.
 
 use crate::protocol::method;
 use crate::target::Target;
