@@ -266,7 +266,7 @@ fn read_token_file(path: &Path) -> Result<Secret> {
 
 /// Whether a value has the form of an ID token.
 #[must_use]
-pub fn is_id_token(value: &str) -> bool {
+pub fn is_jwt(value: &str) -> bool {
     jwt_claims(value).is_some()
 }
 

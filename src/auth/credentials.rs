@@ -305,7 +305,7 @@ impl Credentials {
     /// # Errors
     /// As [`Credentials::to_stored`].
     pub fn to_stored_without(&self, configured: &OAuthSettings) -> Result<Secret> {
-        let mut stored = Credentials { settings: self.settings.without(configured), ..self.clone() };
+        let mut stored = Credentials { settings: self.settings.without_configured(configured), ..self.clone() };
         if self.client.origin == ClientOrigin::Configured && self.client.secret == configured.client_secret {
             stored.client.secret = None;
         }

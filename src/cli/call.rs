@@ -60,7 +60,7 @@ Expectations (exit code 9):
   mcpipe call linear get_issue id=7 --expect '.structuredContent.state == \"open\"'
   mcpipe call linear whoami --repeat 100 --rate 5/s --threshold 'p95<200ms'
 
-Many calls over one connection (NDJSON in, NDJSON out):
+Many calls (NDJSON in, NDJSON out):
   echo '{\"tool\":\"whoami\",\"arguments\":{}}' | mcpipe call linear --batch -
   mcpipe call linear --batch calls.ndjson --jobs 4 --ordered --jq 'select(.error) | .id'
   mcpipe call --batch all.ndjson --rate 5/s --max-failures 3     \"server\" in lines
@@ -84,15 +84,15 @@ pub struct CallArgs {
     #[arg(last = true, value_name = "COMMAND")]
     pub command: Vec<String>,
 
-    /// All arguments as one JSON object
+    /// A JSON object of arguments, which ARGs add to or change
     #[arg(long = "args", value_name = "JSON|@FILE|-")]
     pub object: Option<String>,
-    /// Run the calls in FILE (NDJSON; - for standard input) over one connection
+    /// Run the calls in FILE (NDJSON; - for standard input)
     ///
     /// Each line of FILE is {"tool":…,"arguments":…,"id":…}. One result line is printed as each call finishes. In place
     /// of "tool", a line may read a resource ("read":URI), get a prompt ("prompt":…,"arguments":…) or send any request
     /// ("request":METHOD,"params":…). With "server":NAME, a line is for a configured server; without TARGET, every line
-    /// needs that.
+    /// needs that. There is one connection to each server.
     #[arg(long, value_name = "FILE|-", help_heading = "Many calls", groups = ["many", "rated"],
         conflicts_with_all = ["object", "structured", "save", "detach", "tool_use"])]
     pub batch: Option<PathBuf>,
@@ -154,11 +154,11 @@ pub struct CallArgs {
     pub skip_done: Option<PathBuf>,
     /// Send the arguments even if they are invalid
     ///
-    /// The schema still decides the type of each value; a value that does not fit is sent as a string. Nothing is
-    /// checked, and no defaults are filled in.
+    /// The schema still decides the type of each value; a value that does not fit is sent as a string. No
+    /// defaults are filled in.
     #[arg(long)]
     pub no_validate: bool,
-    /// Print the request and send nothing
+    /// Print the request instead of sending it
     #[arg(long, conflicts_with_all = ["structured", "save", "strict"])]
     pub dry_run: bool,
     /// Print only the structured content

@@ -11,7 +11,7 @@ use crate::util::whole_number::parse_whole_number;
 ///
 /// Without TARGET, mcpipe connects to every configured server and prints a row for each: its transport, protocol
 /// revision, how much it offers, and its state. If a server fails, its row says why, the others are still listed,
-/// and the exit code is that of the first failure.
+/// and the first failed row sets the exit code.
 ///
 /// With TARGET, mcpipe lists the server's tools, or what the options choose: resources, templates, prompts, skills or
 /// all of them. With TARGET and TOOL it shows one tool in full: description, parameters, output, and an example call

@@ -14,8 +14,8 @@ use crate::target::TargetOptions;
 ///
 /// --check compares the servers with the file and prints what changed. A change is "breaking" if calls that worked may
 /// fail or mean something else: a tool or an allowed value is gone, a parameter is newly required, a type is narrower.
-/// It is "compatible" if everything that worked still works. A changed description is "text", because models follow
-/// descriptions; it is shown in full, with invisible characters made visible.
+/// It is "compatible" if everything that worked still works. Changed descriptions, titles and instructions are
+/// "text": old and new are shown in full, with invisible characters made visible.
 ///
 /// Breaking changes make the exit code 9; with --strict, all changes do.
 #[derive(Debug, Args)]

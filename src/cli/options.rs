@@ -81,7 +81,7 @@ pub struct GlobalOptions {
     /// Keep trying for up to TIME until the server is ready
     #[arg(long, global = true, hide_short_help = true, hide_long_help = true, value_name = "TIME", value_parser = parse_duration, allow_negative_numbers = true)]
     pub wait: Option<Duration>,
-    /// Do not read or write the cache of server metadata (protocol revision, tool lists)
+    /// Do not read or write the cache of server metadata (protocol revision, lists)
     #[arg(long, global = true, hide_short_help = true, hide_long_help = true)]
     pub no_cache: bool,
     /// Do not use a session, even if the server has one (see mcpipe session)

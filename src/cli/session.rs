@@ -59,7 +59,7 @@ pub enum SessionCommand {
     /// List sessions
     ///
     /// Shows the process that keeps each session, how many commands are using it, its age, and after which time without
-    /// use it ends. Removes what crashed sessions left.
+    /// use it ends. Ends what crashed sessions left.
     List(SessionListArgs),
     /// Stop sessions
     ///
@@ -122,7 +122,7 @@ pub struct SessionStopArgs {
     /// The name of a session
     #[arg(value_name = "NAME", required_unless_present = "all")]
     pub name: Option<String>,
-    /// Stop all sessions, and remove what crashed ones left
+    /// Stop all sessions, and what crashed ones left
     #[arg(long, conflicts_with = "name")]
     pub all: bool,
 }

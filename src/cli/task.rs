@@ -117,7 +117,7 @@ pub struct TaskWaitArgs {
     after_long_help = long_help!("Examples:\n  mcpipe task list\n  mcpipe task list linear --json"),
 )]
 pub struct TaskListArgs {
-    /// Configured name, URL or command line [default: tasks started by mcpipe]
+    /// Configured name, URL or command line; without it: tasks started by mcpipe
     #[arg(value_name = "TARGET")]
     pub target: Option<String>,
     /// The server's command line, instead of TARGET

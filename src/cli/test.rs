@@ -59,7 +59,7 @@ pub struct TestArgs {
     /// Run only tests whose name contains WORD
     #[arg(long, value_name = "WORD", help_heading = "Suites")]
     pub filter: Option<String>,
-    /// Also run tests that change something
+    /// Also run tests with requires = "effects"
     #[arg(long, help_heading = "Suites")]
     pub effects: bool,
     /// Write the snapshots of tests, instead of comparing them

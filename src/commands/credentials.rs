@@ -122,7 +122,7 @@ impl Context {
             values: match source {
                 BearerSource::GitLabOidc(_) => {
                     let values = self.env.iter().map(|(_, value)| value);
-                    values.filter(|value| bearer::is_id_token(value)).map(Secret::new).collect()
+                    values.filter(|value| bearer::is_jwt(value)).map(Secret::new).collect()
                 }
                 _ => Vec::new(),
             },

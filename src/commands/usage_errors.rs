@@ -227,7 +227,7 @@ fn suggest_option(found: &str, arguments: &[OsString]) -> Option<String> {
     if let Some(line) = words.and_then(|words| translated_command_line(found, &words, &name)) {
         return Some(format!("use {line}"));
     }
-    if let Some(line) = with_separator(&name, &command, arguments, &typed_config(arguments)) {
+    if let Some(line) = with_separator(&name, &command, arguments, &load_config_for(arguments)) {
         return Some(command_last(&line));
     }
     if let Some(line) = command_of_option(found, &name, &command, arguments) {
@@ -440,7 +440,7 @@ pub fn unknown_target_hint(target: &str, is_similar: bool, arguments: &[OsString
     if is_similar {
         return None;
     }
-    with_separator(&name, &command, arguments, &typed_config(arguments)).map(|line| command_last(&line))
+    with_separator(&name, &command, arguments, &load_config_for(arguments)).map(|line| command_last(&line))
 }
 
 /// The command line for `call resource:URI` and `call prompt:NAME` of mcptools; `word` is the first of these words.
@@ -511,7 +511,7 @@ fn suggest_command(word: &str, arguments: &[OsString]) -> Option<String> {
     let word = session.unwrap_or(word);
     rest[at] = word;
     let more = &rest[at + 1..];
-    let config = typed_config(arguments);
+    let config = load_config_for(arguments);
     let foreign = || {
         // A server's command line is one target.
         let count = match more.first() {
@@ -628,7 +628,7 @@ fn is_placeholder(word: &str) -> bool {
 }
 
 /// The configuration that the command line names with `--config`, or else the user's.
-fn typed_config(arguments: &[OsString]) -> Config {
+fn load_config_for(arguments: &[OsString]) -> Config {
     let words: Vec<&str> = arguments.iter().map_while(|word| word.to_str()).take_while(|word| *word != "--").collect();
     let at = words.iter().rposition(|word| *word == "--config" || word.starts_with("--config="));
     let file = at.and_then(|at| words[at].strip_prefix("--config=").or_else(|| words.get(at + 1).copied()));

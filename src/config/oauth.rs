@@ -192,7 +192,7 @@ impl OAuthSettings {
     /// What is to be stored with a login: the settings that the configuration does not contain, so that a key that is
     /// removed from it no longer applies.
     #[must_use]
-    pub fn without(&self, configured: &Self) -> Self {
+    pub fn without_configured(&self, configured: &Self) -> Self {
         let members = |settings: &Self| match serde_json::to_value(settings) {
             Ok(Value::Object(members)) => members,
             _ => Map::new(),

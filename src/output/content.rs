@@ -141,7 +141,7 @@ impl<'a> JsonObject<'a> {
         Some(JsonObject(members))
     }
 
-    pub(super) fn json(&self, name: &str) -> Option<&'a str> {
+    pub(super) fn member(&self, name: &str) -> Option<&'a str> {
         self.0.iter().find(|(key, _)| key == name).map(|(_, value)| *value)
     }
 
@@ -151,12 +151,12 @@ impl<'a> JsonObject<'a> {
         self.0.iter().any(|(name, value)| !KNOWN.contains(&&**name) && is_counted(value))
     }
 
-    pub(super) fn json_text(&self, name: &str) -> Option<JsonText<'a>> {
-        JsonText::new(self.json(name)?)
+    pub(super) fn member_text(&self, name: &str) -> Option<JsonText<'a>> {
+        JsonText::new(self.member(name)?)
     }
 
     pub(super) fn text(&self, name: &str) -> Option<String> {
-        Some(self.json_text(name)?.decode().into_owned())
+        Some(self.member_text(name)?.decode().into_owned())
     }
 }
 
@@ -176,10 +176,10 @@ impl<'a> ContentBlock<'a> {
 
     fn from_members(block: &JsonObject<'a>) -> Option<Self> {
         Some(match block.text("type")?.as_str() {
-            "text" => ContentBlock::Text(block.json_text("text")?),
+            "text" => ContentBlock::Text(block.member_text("text")?),
             "image" => ContentBlock::Binary(parse_binary(block, "image", "data")?),
             "audio" => ContentBlock::Binary(parse_binary(block, "audio", "data")?),
-            "resource" => ContentBlock::parse_resource(block.json("resource")?)?,
+            "resource" => ContentBlock::parse_resource(block.member("resource")?)?,
             "resource_link" => ContentBlock::Link(link_text(block)?),
             other => ContentBlock::Unknown(other.to_owned()),
         })
@@ -194,7 +194,7 @@ impl<'a> ContentBlock<'a> {
     /// Reads an entry of `contents`, or the resource of an embedded one.
     fn parse_resource(json: &'a str) -> Option<Self> {
         let resource = JsonObject::new(json)?;
-        match resource.json_text("text") {
+        match resource.member_text("text") {
             Some(text) => Some(ContentBlock::Text(text)),
             None => Some(ContentBlock::Binary(parse_binary(&resource, "file", "blob")?)),
         }
@@ -207,7 +207,7 @@ fn parse_binary<'a>(block: &JsonObject<'a>, kind: &'static str, data: &str) -> O
         mime: block.text("mimeType"),
         name: block.text("name"),
         uri: block.text("uri"),
-        data: block.json_text(data)?.decode(),
+        data: block.member_text(data)?.decode(),
     })
 }
 
@@ -220,7 +220,7 @@ fn link_text(block: &JsonObject<'_>) -> Option<String> {
     if let Some(mime) = block.text("mimeType") {
         line += &format!(", {}", collapse_whitespace(&mime));
     }
-    if let Some(bytes) = block.json("size").and_then(|size| size.parse().ok()) {
+    if let Some(bytes) = block.member("size").and_then(|size| size.parse().ok()) {
         line += &format!(", {}", format_rounded_size(bytes));
     }
     Some(format!("[{line}]"))
@@ -319,7 +319,7 @@ pub fn resource_contents(result: &RawValue) -> Option<Vec<ContentBlock<'_>>> {
 #[must_use]
 pub fn prompt_blocks(result: &RawValue) -> Option<Vec<ContentBlock<'_>>> {
     let contents =
-        list_items(result, "messages")?.into_iter().filter_map(|message| JsonObject::new(message)?.json("content"));
+        list_items(result, "messages")?.into_iter().filter_map(|message| JsonObject::new(message)?.member("content"));
     Some(contents.flat_map(parse_blocks).collect())
 }
 

@@ -23,11 +23,11 @@ pub fn lists<'a>(lists: impl IntoIterator<Item = (ListKind, Vec<&'a ListItem>)>)
 
 /// All configured servers: `{"servers":[…]}`.
 #[must_use]
-pub fn servers(rows: &[ServerRow]) -> String {
-    format!(r#"{{"servers":[{}]}}"#, rows.iter().map(server_json).collect::<Vec<_>>().join(","))
+pub fn dashboard(rows: &[ServerRow]) -> String {
+    format!(r#"{{"servers":[{}]}}"#, rows.iter().map(dashboard_row).collect::<Vec<_>>().join(","))
 }
 
-fn server_json(row: &ServerRow) -> String {
+fn dashboard_row(row: &ServerRow) -> String {
     let count = |count: Option<usize>| count.map_or("null".to_owned(), |count| count.to_string());
     let revision = if row.revision.is_empty() { "null".to_owned() } else { encode_string(&row.revision) };
     let (state, error) = match &row.state {
@@ -96,7 +96,7 @@ mod tests {
             },
             ServerRow { state: ServerState::Failed(Failure::new(ErrorKind::Timeout, "late")), ..ServerRow::default() },
         ];
-        let text = servers(&rows);
+        let text = dashboard(&rows);
         assert!(serde_json::from_str::<Value>(&text).is_ok(), "{text}");
         assert_eq!(
             text,
@@ -150,7 +150,7 @@ mod tests {
         let view = ServerView { target: "t", info: &info, revision: "r", transport: "w" };
         let mut printed = std::collections::BTreeSet::new();
         for document in
-            [servers(&[failed]), server_info(&view).to_string(), format!(r#"{{"error":{}}}"#, failure_json(&failure))]
+            [dashboard(&[failed]), server_info(&view).to_string(), format!(r#"{{"error":{}}}"#, failure_json(&failure))]
         {
             let value = serde_json::from_str(&document).unwrap_or_else(|error| panic!("{document}: {error}"));
             shape(&value, "", &mut printed);

@@ -78,7 +78,7 @@ impl Ui {
                 self.print_text("\n")?;
             }
             let read = JsonObject::new(message);
-            let Some((role, content)) = read.as_ref().and_then(|all| Some((all.text("role")?, all.json("content")?)))
+            let Some((role, content)) = read.as_ref().and_then(|all| Some((all.text("role")?, all.member("content")?)))
             else {
                 self.print_json_pretty(message)?;
                 continue;
@@ -218,7 +218,7 @@ impl Ui {
             let entry = JsonObject::new(json);
             let text = |name: &str| entry.as_ref().and_then(|entry| entry.text(name));
             let (name, uri, mime) = (text("name"), text("uri"), text("mimeType"));
-            let has_text = entry.as_ref().is_some_and(|entry| entry.json_text("text").is_some());
+            let has_text = entry.as_ref().is_some_and(|entry| entry.member_text("text").is_some());
             let mime = mime.as_deref().or(has_text.then_some("text/plain"));
             let naming = FileNaming { name: name.as_deref(), uri: uri.as_deref(), kind: "file", mime };
             self.print_saved_path(&saver.save(naming, &entry_data(json)?)?)?;

@@ -100,7 +100,7 @@ fn the_call_form_is_one_word() {
 }
 
 #[test]
-fn dry_run_prints_the_request_and_sends_nothing() {
+fn dry_run_prints_the_request_and_does_not_call() {
     let server = Mcp::modern().stdio();
     let run = Sandbox::new().mcpipe(["call", &server.target(), "add", "a=1", "b=2", "--dry-run"]).run();
     let json = run.exits(0).json();

@@ -135,7 +135,7 @@ const FILES: &[(&str, &str)] = &[
     ),
     (
         "~/.cache/mcpipe/",
-        "Cached protocol revisions and tool lists: below `$XDG_CACHE_HOME` if the variable is set; on Windows below \
+        "Cached protocol revisions and lists: below `$XDG_CACHE_HOME` if the variable is set; on Windows below \
          `%LOCALAPPDATA%\\mcpipe`. `MCPIPE_CACHE_DIR` names another directory. It can be removed at any time.",
     ),
 ];

@@ -161,7 +161,7 @@ fn print_table(context: &Context, asked: &[ServerOverview]) -> Result<()> {
         .collect();
     let ui = &context.ui;
     if ui.is_json() {
-        ui.print_json_text(json_documents::servers(&rows))
+        ui.print_json_text(json_documents::dashboard(&rows))
     } else {
         ui.print_table(&servers_table(&rows))
     }

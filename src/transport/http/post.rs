@@ -6,7 +6,7 @@ use reqwest::Response;
 use reqwest::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 
 use super::incoming::ConnectionTasks;
-use super::request::{EndpointClient, HttpRequest, HttpResponse, SESSION_ID_HEADER};
+use super::request::{EndpointClient, HttpRequest, SESSION_ID_HEADER, SendOutcome};
 use super::unexpected_response;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::transport::message::OutgoingMessage;
@@ -39,12 +39,12 @@ pub(super) fn post_headers(message: &OutgoingMessage) -> Result<HeaderMap> {
 pub(super) async fn send_one_way(client: &EndpointClient, tasks: &ConnectionTasks, request: HttpRequest) -> Result<()> {
     let in_session = request.headers.contains_key(SESSION_ID_HEADER);
     let unexpected = match client.send(request).await? {
-        HttpResponse::Head(response, _) if response.status().is_success() => {
+        SendOutcome::Response(response, _) if response.status().is_success() => {
             drain_body(tasks, response);
             return Ok(());
         }
-        HttpResponse::Head(response, url) => unexpected_response::from_response(response, &url, in_session).await,
-        HttpResponse::Unauthorized(unexpected) => unexpected,
+        SendOutcome::Response(response, url) => unexpected_response::from_response(response, &url, in_session).await,
+        SendOutcome::Unauthorized(unexpected) => unexpected,
     };
     Err(unexpected.to_failure())
 }

@@ -72,10 +72,10 @@ pub(super) struct HttpRequest {
     pub(super) may_log_in: bool,
 }
 
-/// The head of the response.
-pub(super) enum HttpResponse {
+/// What came of a request.
+pub(super) enum SendOutcome {
     /// A response from this URL, with any status; its body has not been read yet.
-    Head(Response, Url),
+    Response(Response, Url),
     /// 401, or 403 with a challenge, and there are no credentials for it.
     Unauthorized(UnexpectedResponse),
 }
@@ -122,7 +122,7 @@ impl EndpointClient {
     ///
     /// # Errors
     /// If there is no response, or getting credentials failed.
-    pub(super) async fn send(&self, request: HttpRequest) -> Result<HttpResponse> {
+    pub(super) async fn send(&self, request: HttpRequest) -> Result<SendOutcome> {
         let in_session = request.headers.contains_key(SESSION_ID_HEADER);
         let body = request.body.map(Bytes::from);
         let mut url = request.url;
@@ -146,7 +146,7 @@ impl EndpointClient {
                         authorize.store_challenges(&challenges).await;
                     }
                 }
-                return Ok(HttpResponse::Head(response, url));
+                return Ok(SendOutcome::Response(response, url));
             }
             let unexpected = unexpected_response::from_response(response, &url, in_session).await;
             match &self.authorize {
@@ -157,7 +157,7 @@ impl EndpointClient {
                 {
                     logins += 1
                 }
-                _ => return Ok(HttpResponse::Unauthorized(unexpected)),
+                _ => return Ok(SendOutcome::Unauthorized(unexpected)),
             }
         }
     }

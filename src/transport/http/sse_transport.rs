@@ -10,7 +10,7 @@ use reqwest::{Method, Url};
 use super::event_stream::{self, EventStream, StreamEnd, StreamPosition};
 use super::incoming::{ConnectionTasks, MessageSender};
 use super::post::{drain_body, post_headers, send_one_way};
-use super::request::{EndpointClient, HttpRequest, HttpResponse};
+use super::request::{EndpointClient, HttpRequest, SendOutcome};
 use super::response;
 use super::tls::HttpVersions;
 use super::unexpected_response;
@@ -79,8 +79,8 @@ async fn open_stream(client: &EndpointClient) -> Result<(EventStream, Url), SseC
     headers.insert(ACCEPT, HeaderValue::from_static("text/event-stream"));
     let request = HttpRequest { method: Method::GET, url: client.url.clone(), headers, body: None, may_log_in: true };
     let (response, url) = match client.send(request).await? {
-        HttpResponse::Head(response, url) => (response, url),
-        HttpResponse::Unauthorized(unexpected) => return Err(no_stream(&unexpected)),
+        SendOutcome::Response(response, url) => (response, url),
+        SendOutcome::Unauthorized(unexpected) => return Err(no_stream(&unexpected)),
     };
     if !response.status().is_success() || response::media_type(&response) != "text/event-stream" {
         let unexpected = unexpected_response::from_response(response, &url, false).await;
@@ -155,12 +155,14 @@ impl SseConnection {
     /// Posts a request. Its response comes over the stream, unless the status is an error.
     async fn post_request(&self, id: u64, request: HttpRequest) {
         match self.client.send(request).await {
-            Ok(HttpResponse::Head(response, _)) if response.status().is_success() => drain_body(&self.tasks, response),
-            Ok(HttpResponse::Head(response, url)) => {
+            Ok(SendOutcome::Response(response, _)) if response.status().is_success() => {
+                drain_body(&self.tasks, response)
+            }
+            Ok(SendOutcome::Response(response, url)) => {
                 // The status is an error, so that this never returns a stream.
                 response::read_response(&self.message_sender, id, false, response, url).await;
             }
-            Ok(HttpResponse::Unauthorized(unexpected)) => {
+            Ok(SendOutcome::Unauthorized(unexpected)) => {
                 self.message_sender.send_unexpected_response(id, unexpected).await
             }
             Err(failure) => self.message_sender.send_failure(Some(id), failure).await,

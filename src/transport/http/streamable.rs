@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::event_stream::{self, EventStream, StreamEnd, StreamPosition};
 use super::incoming::{ConnectionTasks, MessageSender};
 use super::post::{post_headers, send_one_way};
-use super::request::{EndpointClient, HttpRequest, HttpResponse, PROTOCOL_VERSION_HEADER, SESSION_ID_HEADER};
+use super::request::{EndpointClient, HttpRequest, PROTOCOL_VERSION_HEADER, SESSION_ID_HEADER, SendOutcome};
 use super::response;
 use super::tls::HttpVersions;
 use super::unexpected_response;
@@ -158,7 +158,7 @@ impl StreamableConnection {
     async fn send_request(&self, id: u64, is_initialize: bool, request: HttpRequest) {
         let in_session = request.headers.contains_key(SESSION_ID_HEADER);
         match self.client.send(request).await {
-            Ok(HttpResponse::Head(response, url)) => {
+            Ok(SendOutcome::Response(response, url)) => {
                 if is_initialize {
                     self.store_session_id(&response);
                 }
@@ -167,7 +167,7 @@ impl StreamableConnection {
                     self.forward_response(id, events).await;
                 }
             }
-            Ok(HttpResponse::Unauthorized(unexpected)) => {
+            Ok(SendOutcome::Unauthorized(unexpected)) => {
                 self.message_sender.send_unexpected_response(id, unexpected).await
             }
             Err(failure) => self.message_sender.send_failure(Some(id), failure).await,
@@ -290,8 +290,8 @@ impl StreamableConnection {
         let request =
             HttpRequest { method: Method::GET, url: self.client.url.clone(), headers, body: None, may_log_in };
         let (response, url) = match self.client.send(request).await? {
-            HttpResponse::Head(response, url) => (response, url),
-            HttpResponse::Unauthorized(unexpected) => {
+            SendOutcome::Response(response, url) => (response, url),
+            SendOutcome::Unauthorized(unexpected) => {
                 return Ok(StreamOpening::Unavailable(unexpected.to_failure(), true));
             }
         };

@@ -5,7 +5,7 @@ use reqwest::header::{CONNECTION, HeaderMap, HeaderValue, UPGRADE};
 use reqwest::{Method, StatusCode, Upgraded, Url};
 
 use super::error::request_failure;
-use super::request::{EndpointClient, HttpRequest, HttpResponse};
+use super::request::{EndpointClient, HttpRequest, SendOutcome};
 use super::tls::HttpVersions;
 use super::unexpected_response;
 use crate::error::{ErrorKind, Failure, Result};
@@ -52,8 +52,8 @@ async fn send_upgrade(client: &EndpointClient, upgrade: UpgradeRequest) -> Resul
     headers.insert(UPGRADE, HeaderValue::from_static(protocol));
     let request = HttpRequest { method: Method::GET, url: client.url.clone(), headers, body: None, may_log_in: true };
     let (response, url) = match client.send(request).await? {
-        HttpResponse::Head(response, url) => (response, url),
-        HttpResponse::Unauthorized(unexpected) => return Err(unexpected.to_failure()),
+        SendOutcome::Response(response, url) => (response, url),
+        SendOutcome::Unauthorized(unexpected) => return Err(unexpected.to_failure()),
     };
     if response.status() != StatusCode::SWITCHING_PROTOCOLS {
         let unexpected = unexpected_response::from_response(response, &url, false).await;

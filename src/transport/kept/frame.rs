@@ -43,7 +43,7 @@ struct StreamLine {
 }
 
 /// How such a line begins.
-const STREAM_PREFIX: &str = r#"{"stream":"#;
+const STREAM_LINE_PREFIX: &str = r#"{"stream":"#;
 /// How much is read at once.
 const BUFFER_SIZE: usize = 8 << 10;
 
@@ -226,7 +226,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
             let arrived = |message| Incoming { request_id: None, item: IncomingItem::Message(message, None) };
             return Ok(Some(PassedOn::Items(text.into_messages().into_iter().map(arrived).collect())));
         }
-        if line.starts_with(STREAM_PREFIX) {
+        if line.starts_with(STREAM_LINE_PREFIX) {
             let StreamLine { stream } = serde_json::from_str(&line)?;
             return Ok(Some(PassedOn::Stream(stream)));
         }
