@@ -56,7 +56,8 @@ pub enum AuthCommand {
     Login(Box<AuthLoginArgs>),
     /// Remove the credentials of a server
     ///
-    /// Revokes the tokens at the authorization server, if it supports that, and removes them from this machine.
+    /// Revokes the tokens at the authorization server and deletes the registration of the client, if it supports that,
+    /// and removes both from this machine.
     Logout(AuthLogoutArgs),
     /// Show which credentials are stored, and where
     ///
@@ -161,7 +162,7 @@ pub struct OAuthOptions {
     /// Redirect URI on this machine, exactly as it is registered
     #[arg(long, value_name = "URI", conflicts_with = "redirect_port", hide_short_help = true)]
     pub redirect_uri: Option<String>,
-    /// Use this client ID metadata document instead of registration
+    /// Client ID metadata document, used if the issuer supports it
     #[arg(long, value_name = "URL", hide_short_help = true)]
     pub client_metadata_url: Option<String>,
     /// OAuth grant type

@@ -209,9 +209,9 @@ Examples:
         #[arg(value_name = "NAME")]
         name: String,
     },
-    /// List the names of all secrets
+    /// List the names of the stored secrets
     ///
-    /// Lists the names of all secrets, and the servers that refer to each.
+    /// Lists the stored secrets, and the servers that refer to each.
     #[command(after_help = short_help!(), after_long_help = long_help!("Examples:\n  mcpipe config secret list --json"))]
     List,
 }

@@ -69,7 +69,7 @@ pub struct GlobalOptions {
     /// Give up if the server is not connected and initialized within TIME; 0 = no limit [default: 30s]
     #[arg(long, global = true, hide_short_help = true, hide_long_help = true, value_name = "TIME", value_parser = parse_time_limit, allow_negative_numbers = true)]
     pub connect_timeout: Option<Limit<Duration>>,
-    /// Retry up to N times after transient failures [default: 2; 0 for local commands]
+    /// Retry up to N times after transient failures [default: 2; 0 over stdio]
     ///
     /// By default, a tool call is retried only if the server certainly did not process it; with this option also if the
     /// tool declares itself idempotent or read-only.

@@ -30,7 +30,7 @@ const IN_SHORT_HELP: [&str; 6] = ["json", "jq", "quiet", "verbose", "config", "t
 /// mcpipe lists and calls the tools of Model Context Protocol servers, reads their resources and gets their prompts:
 /// from scripts, CI jobs and the terminal.
 ///
-/// Each command connects to the server that TARGET names. TARGET is one word: the name of a configured server, a URL
+/// Most commands connect to the server that TARGET names. TARGET is one word: the name of a configured server, a URL
 /// (https, http, wss, ws or unix:PATH), a recording (replay:FILE), a bundle (./FILE.mcpb), or a command line
 /// ('npx -y @scope/server'), which mcpipe starts and talks to over stdio. After `--`, a command line needs no quotes
 /// and TARGET is omitted. No shell is run.

@@ -286,7 +286,7 @@ pub const SERVER_KEYS: &[ConfigKey] = &[
         AppliesTo::Url,
         "the variables HTTPS_PROXY, http_proxy, ALL_PROXY and NO_PROXY",
         r#""http://proxy.example.com:3128""#,
-        "The proxy through which the server is reached: http://, https://, socks5:// or socks5h://.",
+        "The proxy through which the server is reached: http, https, socks4, socks4a, socks5 or socks5h.",
     ),
     key(
         "insecure",

@@ -145,7 +145,7 @@ fn redact_literal(text: &str, name: &str, care: Sensitivity) -> Redacted {
                 },
                 _ => hide_in_url(text, REDACTED),
             };
-            let shown = redact_path_keys(&shown);
+            let shown = redact_url_path(&shown);
             return Redacted { has_redactions: shown != text, text: shown };
         }
         Sensitivity::MaybeSecret => !looks_secret(name) && is_clearly_not_secret(text),
@@ -188,7 +188,7 @@ pub fn is_plain_path(text: &str) -> bool {
 }
 
 /// A URL without the segments of its path that look like keys.
-fn redact_path_keys(text: &str) -> String {
+fn redact_url_path(text: &str) -> String {
     let Some((scheme, rest)) = text.split_once("://") else { return text.to_owned() };
     let end = rest.find(['?', '#']).unwrap_or(rest.len());
     let (path, tail) = rest.split_at(end);

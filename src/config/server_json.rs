@@ -51,7 +51,7 @@ pub enum ServerJsonError {
 ///
 /// # Errors
 /// If it describes no way to use the server.
-pub fn describe(document: &Value, prefix: &str) -> Result<DescribedServer, ServerJsonError> {
+pub fn read_server_json(document: &Value, prefix: &str) -> Result<DescribedServer, ServerJsonError> {
     let server = document.get("server").filter(|server| server.is_object()).unwrap_or(document);
     let name = text(server, "name").ok_or(ServerJsonError::NotServerJson)?;
     let version = text(server, "version").map_or(String::new(), |version| format!(" {version}"));
@@ -236,7 +236,7 @@ mod tests {
         let mut document = server;
         document["name"] = json!("io.example/demo");
         document["version"] = json!("1.2.0");
-        describe(&json!({"server": document, "_meta": {}}), "my-demo").unwrap()
+        read_server_json(&json!({"server": document, "_meta": {}}), "my-demo").unwrap()
     }
 
     fn input(variable: &str, is_required: bool) -> DescribedInput {
@@ -345,12 +345,12 @@ mod tests {
         let document = json!({"name": "x", "remotes": [{"type": "sse", "url": " HTTPS://{2fa}.example ",
             "variables": {"2fa": {"isRequired": true}},
             "headers": [{"name": "X-Key", "isRequired": true}]}]});
-        let server = describe(&document, "1password").unwrap();
+        let server = read_server_json(&document, "1password").unwrap();
         assert_eq!(server.url.as_deref(), Some("HTTPS://${INPUT_1PASSWORD_2FA}.example"));
         assert_eq!(server.headers, [("X-Key".into(), "${INPUT_1PASSWORD_X_KEY}".into())]);
         let document = json!({"name": "x", "packages": [{"registryType": "npm", "identifier": "p",
             "environmentVariables": [{"name": "1KEY", "isRequired": true}, {"name": "KEY", "value": "1"}]}]});
-        assert_eq!(describe(&document, "x").unwrap().env, [("KEY".into(), "1".into())]);
+        assert_eq!(read_server_json(&document, "x").unwrap().env, [("KEY".into(), "1".into())]);
     }
 
     #[test]
@@ -358,8 +358,8 @@ mod tests {
         let unsupported = json!({"name": "x", "packages": [{"registryType": "cargo", "identifier": "y"},
             {"registryType": "npm", "identifier": "z", "transport": {"type": "streamable-http", "url": "http://x"}}]});
         let kinds = vec!["cargo".to_owned(), "npm".to_owned()];
-        assert_eq!(describe(&unsupported, "x"), Err(ServerJsonError::Unsupported(kinds)));
-        assert_eq!(describe(&json!({"packages": []}), "x"), Err(ServerJsonError::NotServerJson));
-        assert_eq!(describe(&json!([1]), "x"), Err(ServerJsonError::NotServerJson));
+        assert_eq!(read_server_json(&unsupported, "x"), Err(ServerJsonError::Unsupported(kinds)));
+        assert_eq!(read_server_json(&json!({"packages": []}), "x"), Err(ServerJsonError::NotServerJson));
+        assert_eq!(read_server_json(&json!([1]), "x"), Err(ServerJsonError::NotServerJson));
     }
 }

@@ -19,7 +19,7 @@ const MAX_DEPTH: usize = 100;
 /// The most schemas, properties and required names that are merged: references can multiply without end.
 const MAX_MERGED: usize = 50_000;
 /// How many bytes of the targets of references are copied for a tool.
-const MAX_COPIED: usize = 4 << 20;
+const MAX_COPIED_BYTES: usize = 4 << 20;
 /// What the APIs do not accept at the top level.
 const COMPOSITIONS: [&str; 4] = ["allOf", "anyOf", "oneOf", "$ref"];
 /// The types of JSON Schema.
@@ -210,7 +210,7 @@ impl<'a> Adapter<'a> {
             names: HashMap::new(),
             numbers: 1..,
             open: VecDeque::new(),
-            room: MAX_COPIED,
+            room: MAX_COPIED_BYTES,
             changes: Vec::new(),
         };
         copies.redirect(schema, 0);

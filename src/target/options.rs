@@ -39,7 +39,7 @@ pub struct TargetOptions {
     /// The client certificate's key (PEM), if it is not in the same file
     #[arg(long, value_name = "FILE", requires = "cert", hide_short_help = true)]
     pub key: Option<PathBuf>,
-    /// Use this proxy: http://, https://, socks5:// or socks5h://
+    /// Use this proxy: http, https, socks4, socks4a, socks5 or socks5h
     #[arg(long, value_name = "URL", hide_short_help = true)]
     pub proxy: Option<String>,
     /// Do not verify TLS certificates (dangerous)

@@ -43,8 +43,8 @@ pub fn quote_without_secrets(words: &[&str]) -> Vec<String> {
 fn quote_without_secret(previous: Option<&str>, word: &str) -> String {
     let word = without_secret(previous, word);
     match word.split_once('=') {
-        Some((name, value)) if quote(name) == name => format!("{name}={}", quote_around_hidden(value)),
-        _ => quote_around_hidden(&word),
+        Some((name, value)) if quote(name) == name => format!("{name}={}", quote_ignoring_hidden(value)),
+        _ => quote_ignoring_hidden(&word),
     }
 }
 
@@ -82,7 +82,7 @@ pub fn without_secret(previous: Option<&str>, word: &str) -> String {
 }
 
 /// A word, quoted if necessary: not because of the mark in place of a secret, nor of the `=` before it.
-fn quote_around_hidden(word: &str) -> String {
+fn quote_ignoring_hidden(word: &str) -> String {
     let bare = word.replace(HIDDEN, "");
     let bare = bare.strip_suffix('=').unwrap_or(&bare);
     if bare != word && (bare.is_empty() || quote(bare) == bare) { word.to_owned() } else { quote(word) }

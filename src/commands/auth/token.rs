@@ -30,7 +30,7 @@ pub async fn run(context: &Context, args: AuthTokenArgs) -> Result<Exit> {
     crate::transport::Authorize::wait_for_refresh(&gate).await;
     let (record, tokens) = match record? {
         Ok(found) => found,
-        Err(failure) => return Err(note_other_login(context, &target, &endpoint, failure)?.server(&target.name)),
+        Err(failure) => return Err(add_other_login_cause(context, &target, &endpoint, failure)?.server(&target.name)),
     };
     if context.ui.is_json() {
         return context
@@ -53,7 +53,12 @@ pub async fn run(context: &Context, args: AuthTokenArgs) -> Result<Exit> {
 }
 
 /// Adds to the failure of a configured server without a login that there is one for its URL.
-fn note_other_login(context: &Context, target: &Target, endpoint: &HttpEndpoint, failure: Failure) -> Result<Failure> {
+fn add_other_login_cause(
+    context: &Context,
+    target: &Target,
+    endpoint: &HttpEndpoint,
+    failure: Failure,
+) -> Result<Failure> {
     let store = context.credential_store(target.credential_store.as_deref())?;
     if !target.is_configured || !stored_logins(&*store, target, endpoint, WhichLogins::All)?.is_empty() {
         return Ok(failure);

@@ -13,7 +13,7 @@ use crate::cli::ConfigAddArgs;
 use crate::commands::context::Context;
 use crate::commands::runtime::block_on;
 use crate::config::LazyConfig;
-use crate::config::server_json::{DescribedServer, ServerJsonError, describe};
+use crate::config::server_json::{DescribedServer, ServerJsonError, read_server_json};
 use crate::config::value::secrets::Secrets;
 use crate::env::REGISTRY;
 use crate::error::{ErrorKind, Failure, Result};
@@ -36,7 +36,7 @@ pub(super) fn resolve(
         return Ok(None);
     };
     let document = read_document(context, args, which)?;
-    let server = describe(&document, &args.name).map_err(|error| unusable(which, &error))?;
+    let server = read_server_json(&document, &args.name).map_err(|error| unusable(which, &error))?;
     let mut notes = vec![format!("{}:", escape_untrusted(&server.title))];
     notes.extend(server.inputs.iter().map(|input| {
         let verb = if input.is_required { "set" } else { "you may set" };
