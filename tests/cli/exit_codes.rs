@@ -111,9 +111,9 @@ fn out_of_reach_is_5() {
     let sandbox = Sandbox::new();
     let closed = {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        format!("http://{}/mcp", listener.local_addr().unwrap())
+        format!("http://{}/mcp?key=hunter2", listener.local_addr().unwrap())
     };
-    ends(&sandbox, &["list", &closed], 5, "unreachable").stderr_contains("refused");
+    ends(&sandbox, &["list", &closed], 5, "unreachable").stderr_contains("refused").hides("hunter2");
     ends(&sandbox, &["list", "https://nowhere.invalid/mcp"], 5, "unreachable").stderr_contains("nowhere.invalid");
     ends(&sandbox, &["list", "./no-such-server"], 5, "unreachable").stderr_contains("no-such-server");
     for status in [404, 429, 500, 502, 503] {

@@ -7,8 +7,9 @@ use std::time::Duration;
 use expect_test::expect;
 use serde_json::json;
 
+use crate::support::mcp_http::LegacyHttpOptions;
 use crate::support::pty::TerminalStreams;
-use crate::support::{Mcp, ProcessEvent, Sandbox, StdioServer};
+use crate::support::{HttpServer, Mcp, ProcessEvent, Sandbox, StdioServer};
 
 #[test]
 fn a_closed_pipe_ends_it_quietly_with_0() {
@@ -264,6 +265,18 @@ fn verbose_shows_the_exchange_without_secrets() {
         assert!(event["time"].is_string(), "{line}");
     }
     assert!(trace.contains("\"tools/call\""), "{trace}");
+    // Nor what is secret in a URL or in the headers of a response.
+    let behave = LegacyHttpOptions { session_id: Some("session-1"), ..LegacyHttpOptions::default() };
+    let script = Mcp::legacy("2025-11-25").http_script(behave);
+    let server = HttpServer::start(move |request| script(request).header("Set-Cookie", "a=cookie-2"));
+    let url = server.url("/mcp").replace("http://", "http://me:pass-3@") + "?key=key-4";
+    let run = sandbox.mcpipe(["list", &url, "-vv", "--trace", "trace.ndjson"]).run();
+    run.exits(0);
+    let trace = std::fs::read_to_string(sandbox.work().join("trace.ndjson")).unwrap();
+    for secret in ["session-1", "cookie-2", "pass-3", "key-4"] {
+        assert!(!run.hides(secret).stdout().is_empty() && !trace.contains(secret), "{secret}: {trace}");
+    }
+    assert_eq!(server.requests()[0].header("authorization"), Some("Basic bWU6cGFzcy0z"));
 }
 
 #[test]

@@ -298,7 +298,7 @@ fn a_forgotten_session_is_begun_anew() {
     let server = HttpServer::start(move |request| match request.method.as_str() {
         // The first stream breaks, and the session ends with it.
         "GET" => match gets.fetch_add(1, Ordering::SeqCst) {
-            0 => Reply::sse().write("retry: 10\n\n").pause(Duration::from_millis(100)).then_disconnect(),
+            0 => Reply::sse().write("id: g1\nretry: 10\n\n").pause(Duration::from_millis(100)).then_disconnect(),
             1 => Reply::status(404),
             _ => script(request),
         },
@@ -313,6 +313,9 @@ fn a_forgotten_session_is_begun_anew() {
     run.wait().exits(130).stderr_contains("the stream for notifications of changes was closed; retrying in ");
     let subscriptions = server.exchanges().into_iter().filter(|title| title == "POST resources/subscribe").count();
     assert_eq!(subscriptions, 2);
+    let requests = server.requests();
+    let second = requests.iter().filter(|request| request.method == "GET").nth(1).unwrap();
+    assert_eq!(second.header("last-event-id"), Some("g1"));
 }
 
 /// The session is lost at a read, and cannot be opened again at once.
@@ -392,14 +395,14 @@ fn a_server_that_tells_nothing_is_no_use() {
     let server = counting(Mcp::legacy("2025-11-25")).http();
     let run = watch(&server.url("/mcp"), &["--protocol", "legacy"]);
     run.exits(1).stderr_contains("the server has no stream for notifications of changes");
-    // As Python's http.server, which has no method for GET.
-    let script = counting(Mcp::legacy("2025-11-25")).http_script(LegacyHttpOptions::default());
-    let server = HttpServer::start(move |request| match request.method.as_str() {
-        "GET" => Reply::status(501),
-        _ => script(request),
-    });
-    let run = watch(&server.url("/mcp"), &["--protocol", "legacy"]);
-    run.exits(1).stderr_contains("the server has no stream for notifications of changes");
+    // As Python's http.server, which has no method for GET, and as a server that answers it with a document.
+    let replies: [fn() -> Reply; 2] = [|| Reply::status(501), || Reply::json(&json!({}))];
+    for reply in replies {
+        let script = counting(Mcp::legacy("2025-11-25")).http_script(LegacyHttpOptions::default());
+        let server = HttpServer::start(move |request| if request.method == "GET" { reply() } else { script(request) });
+        let run = watch(&server.url("/mcp"), &["--protocol", "legacy"]);
+        run.exits(1).stderr_contains("the server has no stream for notifications of changes");
+    }
     // MSG-12: it acknowledges less than was requested.
     let ack = |message: &Value, what: Value| Reply::sse().event(&acknowledged(&message["id"], what)).then_stall();
     let server = listening(counting(Mcp::modern()), move |_, message| ack(message, json!({})));

@@ -162,15 +162,16 @@ fn the_headers_of_a_requested_call_are_those_of_the_current_list() {
 
 #[test]
 fn a_status_has_the_same_exit_code_for_a_request_and_a_notification() {
-    for (status, code) in [(401, 4), (403, 4), (404, 5), (407, 5), (425, 5), (429, 5), (503, 5), (415, 7)] {
+    for (status, code) in [(401, 4), (403, 4), (404, 5), (407, 5), (425, 5), (429, 5), (503, 5), (415, 7), (400, 7)] {
         let behave = Mcp::legacy("2025-11-25").http_script(LegacyHttpOptions::default());
         let server = HttpServer::start(move |request| match request.rpc_method() == "x/y" {
-            true => Reply::status(status),
+            true => Reply::text("text/plain", if status == 400 { "what?" } else { "" }).with_status(status),
             false => behave(request),
         });
         for notify in [None, Some("--notify")] {
             let words = ["request", &server.url("/mcp"), "x/y", "--retries", "0"];
-            Sandbox::new().mcpipe(words).args(notify).run().exits(code).prints("");
+            let run = Sandbox::new().mcpipe(words).args(notify).run();
+            run.exits(code).prints("").stderr_contains(if status == 400 { "what?" } else { "" });
         }
     }
 }

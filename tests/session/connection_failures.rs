@@ -27,6 +27,7 @@ fn an_unfollowed_redirect_is_reported() {
     run.exits(5)
         .stderr_contains(&format!("the server redirects too many times, last to {} (HTTP 307)", server.url("/loop")));
     run.hides("another place");
+    assert_eq!(server.requests().len(), 6);
     let server = redirecting(308, "http://elsewhere.invalid/mcp?a=b");
     let run = sandbox.mcpipe(["list", &server.url("/old")]).run();
     run.exits(5).stderr_contains("requests and credentials do not follow a redirect to another host");

@@ -137,6 +137,14 @@ fn streams_in_any_form_are_read() {
         ("JSON in chunks", |message| Reply::json(message).chunked().in_pieces(3)),
         ("JSON with a byte order mark", |message| Reply::text("application/json", format!("\u{feff}{message}\n"))),
         ("JSON until the connection closes", |message| Reply::json(message).until_close()),
+        ("JSON as text", |message| Reply::text("text/plain", format!("\u{feff}{message}\n"))),
+        ("JSON of another type", |message| Reply::text("application/vnd.api+json", message.to_string())),
+        ("JSON of an empty type", |message| Reply::text("", message.to_string())),
+        ("JSON as events", |message| Reply::text("text/event-stream", format!("{message}\n"))),
+        ("events as JSON", |message| Reply::text("application/json", format!("data: {message}\n\n"))),
+        ("events as text", |message| Reply::text("text/plain", format!(": hello\r\n\r\ndata: {message}\n\n"))),
+        ("events without a type", |message| Reply::sse().without_header("content-type").event(message)),
+        ("an array", |message| Reply::json(&json!([{"jsonrpc": "2.0", "method": "notifications/x"}, message]))),
     ];
     for (name, stream) in cases {
         let server = streaming(stream);
@@ -194,6 +202,8 @@ fn unusable_responses_fail_at_once() {
         ("no HTTP", |_| Reply::raw("SSH-2.0-OpenSSH_9.2\r\n"), 7),
         ("a cut connection", |_| Reply::disconnect(), 5),
         ("500", |_| Reply::text("text/plain", "boom").with_status(500), 5),
+        ("a notification", |_| Reply::json(&json!({"jsonrpc": "2.0", "method": "notifications/x"})), 7),
+        ("a modern stream with an ID that ends", |_| Reply::sse().write("id: 7\ndata:\n\n"), 5),
     ];
     for (name, stream, code) in cases {
         let server = streaming(stream);
@@ -201,6 +211,7 @@ fn unusable_responses_fail_at_once() {
         // Waiting for it would make it 6.
         assert_eq!(run.code(), *code, "{name}: {run:?}");
         run.stderr_contains("mcpipe: error:").prints("");
+        run.stderr_contains(if *name == "a stale id" { "the ID of another request" } else { "" });
         let calls = server.exchanges().iter().filter(|title| *title == "POST tools/call").count();
         assert_eq!(calls, 1, "{name}: a call is never sent twice silently");
     }
@@ -320,12 +331,16 @@ fn a_session_behind_a_redirect_is_ended() {
 fn a_broken_stream_is_resumed_if_possible() {
     let script = Mcp::legacy("2025-11-25")
         .http_script(LegacyHttpOptions { session_id: Some("s"), ..LegacyHttpOptions::default() });
+    let attempts = std::sync::atomic::AtomicUsize::new(0);
     let server = HttpServer::start(move |request| {
         if request.rpc_method() == "tools/call" {
             return Reply::sse().write("id: ev-1\nretry: 200\ndata:\n\n").then_disconnect();
         }
         if request.method == "GET" && request.header("last-event-id").is_some() {
             assert_eq!(request.header("last-event-id"), Some("ev-1"));
+            if attempts.fetch_add(1, std::sync::atomic::Ordering::SeqCst) == 0 {
+                return Reply::status(503);
+            }
             let result = json!({"content": [{"type": "text", "text": "resumed"}]});
             return Reply::sse().event(&json!({"jsonrpc": "2.0", "id": 3, "result": result}));
         }
@@ -338,7 +353,20 @@ fn a_broken_stream_is_resumed_if_possible() {
     let call = requests.iter().find(|request| request.rpc_method() == "tools/call").unwrap();
     let resumed = requests.iter().find(|request| request.header("last-event-id").is_some()).unwrap();
     assert!(resumed.at - call.at >= Duration::from_millis(190), "it waited as it was told");
+    assert_eq!(resumed.header("accept"), Some("text/event-stream"));
+    assert_eq!(resumed.header("mcp-protocol-version"), Some("2025-11-25"));
     assert_eq!(requests.iter().filter(|request| request.rpc_method() == "tools/call").count(), 1);
+    // A server that does not resume it has not refused the call.
+    for status in [405, 404, 400] {
+        let script = Mcp::legacy("2025-11-25").http_script(LegacyHttpOptions::default());
+        let server = HttpServer::start(move |request| match (request.method.as_str(), request.rpc_method().as_str()) {
+            ("GET", _) => Reply::status(status),
+            (_, "tools/call") => Reply::sse().write("id: ev-1\nretry: 1\ndata:\n\n").then_disconnect(),
+            _ => script(request),
+        });
+        let words = ["call", &server.url("/mcp"), "echo", "text=hi", "--protocol", "2025-11-25"];
+        Sandbox::new().mcpipe(words).run().exits(5).prints("").stderr_contains("cannot resume it");
+    }
 }
 
 /// A server may delay the head of its own stream until it has something to send.

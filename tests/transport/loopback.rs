@@ -176,7 +176,8 @@ fn an_imported_url_follows_the_same_rule() {
 /// `0.0.0.0` and `::` are not loopback addresses (RFC 1122 §3.2.1.3, RFC 4291 §2.5.2).
 #[test]
 fn other_hosts_need_allow_http_and_use_the_proxy() {
-    for host in ["0.0.0.0", "[::]", "localhost.example.test", "localhost..", "127.0.0.1.example.test"] {
+    let hosts = ["0.0.0.0", "[::]", "localhost.example.test", "localhost..", "127.0.0.1.example.test"];
+    for host in hosts.into_iter().chain(["a.example", "10.0.0.1", "[::2]"]) {
         let (sandbox, proxy) = (Sandbox::new(), HttpServer::start(echo_script()));
         let url = format!("http://{host}:9/mcp");
         let words = ["call", &url, "echo", "text=hi"];
@@ -184,6 +185,12 @@ fn other_hosts_need_allow_http_and_use_the_proxy() {
         assert_eq!((proxy.connections(), proxy.exchanges()), (0, vec![]), "{host}");
         sandbox.mcpipe(words).arg("--allow-http").with_proxy(&proxy).run().succeeds().prints("hi\n");
         assert!(proxy.requests().iter().all(|request| request.target == url), "{:?}", proxy.exchanges());
+        let words = ["call", "far", "echo", "text=hi"];
+        sandbox.config(&format!("[servers.far]\nurl = {url:?}\n"));
+        let refused = sandbox.mcpipe(words).with_proxy(&proxy).run();
+        refused.exits(3).stderr_contains(&format!("config.toml:2: {url} is unencrypted http"));
+        sandbox.config(&format!("[servers.far]\nurl = {url:?}\nallow_http = true\n"));
+        sandbox.mcpipe(words).with_proxy(&proxy).run().succeeds().prints("hi\n");
     }
 }
 

@@ -7,6 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use serde_json::json;
+
 use crate::support::mcp_http::LegacyHttpOptions;
 use crate::support::tls::CertificateAuthority;
 use crate::support::{Feed, HttpServer, Mcp, Reply, Request, Sandbox, ServerAction};
@@ -91,6 +93,17 @@ fn why_the_stream_cannot_be_used_is_said_without_a_circle_of_hints() {
         run.stderr_contains("hint: set the public URL in the server's settings").hides("--transport");
         let pinned = Sandbox::new().mcpipe(["list", &url, "--transport", "sse", "--retries", "0"]).run();
         pinned.exits(7).stderr_contains("its URL is on another origin: http://localhost:1\n").hides("omit --transport");
+    }
+    let replies: [(fn() -> Reply, i32); 4] = [
+        (|| Reply::sse().write("data: hello\n\n"), 7),
+        (|| Reply::sse().write(": hello\n\n").then_disconnect(), 5),
+        (|| Reply::json(&json!({})), 7),
+        (|| Reply::status(401), 4),
+    ];
+    for (reply, code) in replies {
+        let server = HttpServer::start(move |_| reply());
+        let words = ["list", &server.url("/sse"), "--transport", "sse", "--retries", "0"];
+        Sandbox::new().mcpipe(words).run().exits(code).prints("");
     }
 }
 

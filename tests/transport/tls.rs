@@ -42,6 +42,13 @@ fn certificates_that_must_not_be_trusted() {
         let server = server(authority.tls_config(&identity));
         echo(&sandbox, &server.url("/mcp"), &["--cacert", ca]).exits(5).stderr_contains(what);
     }
+    // A certificate that is named itself is trusted, for the names in it.
+    let own = CertificateAndKey::self_signed(&["127.0.0.1"]);
+    let (named, _) = own.write(&sandbox.work(), "own");
+    let (server, named) = (server(authority.tls_config(&own)), ["--cacert", named.to_str().unwrap()]);
+    echo(&sandbox, &server.url("/mcp"), &named).succeeds().prints("hi\n");
+    let other = echo(&sandbox, &server.url("/mcp").replace("127.0.0.1", "localhost"), &named);
+    other.exits(5).stderr_contains("hint: use the host name that the certificate is for");
 }
 
 #[test]
@@ -54,5 +61,10 @@ fn a_server_may_require_a_client_certificate() {
     let server = server(authority.mutual_tls_config(&authority.server_certificate(&["127.0.0.1"])));
     let words = ["--cacert", ca, "--cert", cert.to_str().unwrap(), "--key", key.to_str().unwrap()];
     echo(&sandbox, &server.url("/mcp"), &words).succeeds().prints("hi\n");
-    echo(&sandbox, &server.url("/mcp"), &["--cacert", ca]).exits(5).stderr_contains("ertificate");
+    // The key may be in the same file.
+    let both = sandbox.file("both.pem", [&cert, &key].map(|path| std::fs::read_to_string(path).unwrap()).concat());
+    let words = ["--cacert", ca, "--cert", both.to_str().unwrap()];
+    echo(&sandbox, &server.url("/mcp"), &words).succeeds().prints("hi\n");
+    let without = echo(&sandbox, &server.url("/mcp"), &["--cacert", ca]);
+    without.exits(5).stderr_contains("ertificate").stderr_contains("--cert FILE");
 }

@@ -30,7 +30,6 @@ pub(super) enum ScriptStep {
 pub(super) struct ReceivedRequest {
     pub head: String,
     pub body: String,
-    pub received_at: Instant,
     /// Which connection it came on, from 0.
     pub connection: usize,
 }
@@ -168,7 +167,7 @@ fn read_request(stream: &mut impl Read, buffer: &mut Vec<u8>, connection: usize)
         }
     };
     let head = String::from_utf8_lossy(&buffer[..end]).into_owned();
-    let mut seen = ReceivedRequest { head, body: String::new(), received_at: Instant::now(), connection };
+    let mut seen = ReceivedRequest { head, body: String::new(), connection };
     let length: usize = seen.header("content-length").map_or(0, |length| length.parse().unwrap());
     while buffer.len() < end + 4 + length {
         if !more(buffer) {

@@ -4,25 +4,12 @@ use std::net::TcpListener;
 
 use super::*;
 use crate::error::ErrorKind;
-use crate::transport::http::scripted_server::{ScriptStep, ScriptedServer, json_response, outgoing_request};
+use crate::transport::http::scripted_server::{ScriptedServer, json_response, outgoing_request};
 
 async fn request_failure(url: &str, options: &TransportOptions) -> Failure {
     let mut connection = connect(&endpoint(url), options).await.unwrap();
     connection.transport.send(outgoing_request(1, "ping")).await.unwrap();
     next_failure(&mut connection).await
-}
-
-#[tokio::test]
-async fn connection_refused() {
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let failure =
-        request_failure(&format!("http://127.0.0.1:{port}/mcp?key=hunter2"), &TransportOptions::default()).await;
-    let details = failure.details();
-    assert_eq!(details.kind, ErrorKind::Unreachable);
-    assert_eq!(details.message, format!("cannot connect to http://127.0.0.1:{port}/mcp"));
-    assert!(details.causes.last().unwrap().contains("refused"), "{details:?}");
-    assert_eq!(details.hint.as_deref(), Some("check that the server is running, and its port"));
-    assert!(!format!("{details:?}").contains("hunter2"));
 }
 
 #[tokio::test]
@@ -44,34 +31,6 @@ async fn a_handshake_that_never_ends_is_a_timeout() {
     let failure = request_failure(&url, &options).await;
     assert_eq!(failure.kind(), ErrorKind::Timeout, "{failure:?}");
     assert_eq!(failure.details().message, format!("connecting to {url} timed out"));
-}
-
-#[tokio::test]
-async fn a_broken_connection_is_unreachable() {
-    let half = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 99\r\n\r\n{\"id\":1".to_vec();
-    for steps in [
-        vec![ScriptStep::Close],
-        vec![ScriptStep::Write(b"HTTP/1.1 2".to_vec()), ScriptStep::Close],
-        vec![ScriptStep::Write(half), ScriptStep::Close],
-    ] {
-        let server = ScriptedServer::start(move |_, _| steps.clone());
-        let failure = request_failure(&server.url(), &TransportOptions::default()).await;
-        assert_eq!(failure.kind(), ErrorKind::Unreachable, "{failure:?}");
-        assert_eq!(failure.details().message, format!("the connection to {} was lost", server.url()));
-        assert!(!failure.details().causes.is_empty());
-        // A call is never sent twice silently.
-        assert_eq!(server.requests().len(), 1);
-    }
-}
-
-#[tokio::test]
-async fn something_that_is_not_http() {
-    let server = ScriptedServer::start(|_, _| {
-        vec![ScriptStep::Write(b"SSH-2.0-OpenSSH_9.2\r\n\r\n".to_vec()), ScriptStep::Close]
-    });
-    let failure = request_failure(&server.url(), &TransportOptions::default()).await;
-    assert_eq!(failure.kind(), ErrorKind::Protocol, "{failure:?}");
-    assert_eq!(failure.details().message, format!("{} is not an HTTP server", server.url()));
 }
 
 #[tokio::test]

@@ -10,14 +10,13 @@ mod session;
 mod sse;
 mod tls;
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::connect;
 use crate::error::Failure;
 use crate::protocol::rpc::{RpcMessage, RpcResponse};
 use crate::transport::http::scripted_server::endpoint;
-use crate::transport::trace::{Trace, TraceEvent, TraceSink};
 use crate::transport::{
     ConnectedTransport, Incoming, IncomingItem, LegacyHttpSession, TransportOptions, UnexpectedResponse,
 };
@@ -66,25 +65,4 @@ async fn next_failure(connection: &mut ConnectedTransport) -> Failure {
 /// Whether nothing has come, and nothing comes for a while.
 async fn is_silent(connection: &mut ConnectedTransport) -> bool {
     tokio::time::timeout(Duration::from_millis(150), connection.incoming.recv()).await.is_err()
-}
-
-/// Keeps everything the trace shows.
-#[derive(Default)]
-struct TraceLog(Mutex<Vec<String>>);
-
-impl TraceSink for TraceLog {
-    fn record(&self, event: TraceEvent<'_>) {
-        self.0.lock().unwrap().push(format!("{event:?}"));
-    }
-}
-
-impl TraceLog {
-    fn options() -> (Arc<TraceLog>, TransportOptions) {
-        let log = Arc::new(TraceLog::default());
-        (log.clone(), TransportOptions { trace: Trace::new(log), ..TransportOptions::default() })
-    }
-
-    fn text(&self) -> String {
-        self.0.lock().unwrap().join("\n")
-    }
 }

@@ -18,26 +18,6 @@ async fn a_name_of_this_machine_is_tried_at_all_its_addresses() {
     assert_eq!(server.requests()[0].header("host"), Some(format!("localhost:{}", server.port).as_str()));
 }
 
-#[tokio::test]
-async fn a_connection_that_the_server_closed_meanwhile_is_replaced() {
-    let server = ScriptedServer::start(|number, _| {
-        let mut steps = json_response("200 OK", PONG);
-        if number == 1 {
-            steps.push(ScriptStep::Close);
-        }
-        steps
-    });
-    let mut connection = open(&server.url()).await;
-    for _ in 0..4 {
-        connection.transport.send(outgoing_request(1, "ping")).await.unwrap();
-        response(&mut connection).await;
-        // Time for the end of the connection to arrive.
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
-    let used: Vec<usize> = server.requests().iter().map(|seen| seen.connection).collect();
-    assert_eq!(used, [0, 0, 1, 1]);
-}
-
 /// Some say good-bye to an idle connection in words: they are nobody's answer.
 #[tokio::test]
 async fn what_comes_over_an_idle_connection_answers_nothing() {
@@ -155,16 +135,4 @@ async fn a_response_that_comes_before_the_request_is_written_counts() {
         let refusal = refusal(&mut connection).await;
         assert_eq!((refusal.status, refusal.body.as_str()), (413, "long"));
     }
-}
-
-#[tokio::test]
-async fn an_abandoned_request_closes_its_connection() {
-    let server = ScriptedServer::start(|_, _| vec![ScriptStep::Hold]);
-    let connection = open(&server.url()).await;
-    connection.transport.send(outgoing_request(1, "ping")).await.unwrap();
-    while server.requests().is_empty() {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    connection.transport.abandon(1);
-    assert!(server.wait_closed(1).await);
 }

@@ -4,10 +4,10 @@ use super::*;
 use crate::error::{ErrorKind, Result};
 use crate::interrupt::Interrupt;
 use crate::transport::http::scripted_server::{
-    ReceivedRequest, ScriptStep, ScriptedServer, event_stream_chunk, event_stream_end, event_stream_head,
-    http_response, json_response, outgoing_notification, outgoing_request,
+    ScriptStep, ScriptedServer, event_stream_chunk, event_stream_end, event_stream_head, http_response, json_response,
+    outgoing_notification, outgoing_request,
 };
-use crate::transport::{HttpEndpoint, HttpMode, TransportKind};
+use crate::transport::{HttpEndpoint, HttpMode};
 
 const ENDPOINT: &str = "event: endpoint\ndata: /messages?sessionId=a%20b\n\n";
 const PONG: &str = "event: message\ndata: {\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{}}\n\n";
@@ -19,36 +19,6 @@ fn sse_endpoint(server: &ScriptedServer) -> HttpEndpoint {
 async fn connect_failure(server: &ScriptedServer, options: &TransportOptions) -> Failure {
     let result: Result<ConnectedTransport> = connect(&sse_endpoint(server), options).await;
     result.err().expect("a failure")
-}
-
-#[tokio::test]
-async fn answers_come_over_the_one_stream() {
-    // SSE-01
-    let server = ScriptedServer::start(|_, seen| match seen.request_line().split(' ').next() {
-        Some("GET") => vec![
-            event_stream_head(),
-            event_stream_chunk(ENDPOINT),
-            ScriptStep::Sleep(100),
-            event_stream_chunk(PONG),
-            ScriptStep::Hold,
-        ],
-        _ => http_response("202 Accepted", &[], "Accepted"),
-    });
-    let mut connection = connect(&sse_endpoint(&server), &TransportOptions::default()).await.unwrap();
-    assert_eq!(connection.transport.kind(), TransportKind::Sse);
-    connection.transport.send(outgoing_request(1, "initialize")).await.unwrap();
-    let (on, answer, status) = response(&mut connection).await;
-    assert_eq!((on, answer.id, status), (None, Some(1), None));
-    connection.transport.send(outgoing_notification("notifications/initialized")).await.unwrap();
-    let seen = server.requests();
-    let lines: Vec<&str> = seen.iter().map(ReceivedRequest::request_line).collect();
-    let post = "POST /messages?sessionId=a%20b HTTP/1.1";
-    assert_eq!(lines, ["GET /mcp HTTP/1.1", post, post]);
-    assert_eq!(seen[0].header("accept"), Some("text/event-stream"));
-    assert_eq!(seen[1].header("content-type"), Some("application/json"));
-    assert_eq!(seen[1].body, r#"{"jsonrpc":"2.0","id":1,"method":"initialize"}"#);
-    connection.transport.close(true).await;
-    assert!(server.wait_closed(1).await);
 }
 
 #[tokio::test]
@@ -65,28 +35,6 @@ async fn a_rejected_message_is_reported() {
     connection.transport.send(outgoing_request(1, "ping")).await.unwrap();
     assert_eq!(response(&mut connection).await.2, Some(400));
     assert_eq!(connection.transport.send(outgoing_notification("x")).await.unwrap_err().kind(), ErrorKind::Unreachable);
-}
-
-#[tokio::test]
-async fn losing_the_stream_breaks_everything() {
-    for last in [event_stream_end(), ScriptStep::Close] {
-        let server = ScriptedServer::start(move |_, _| {
-            vec![
-                event_stream_head(),
-                event_stream_chunk(ENDPOINT),
-                ScriptStep::Sleep(30),
-                last.clone(),
-                ScriptStep::Close,
-            ]
-        });
-        let mut connection = connect(&sse_endpoint(&server), &TransportOptions::default()).await.unwrap();
-        match next(&mut connection).await {
-            Incoming { request_id: None, item: IncomingItem::Failed(failure) } => {
-                assert_eq!(failure.kind(), ErrorKind::Unreachable)
-            }
-            other => panic!("{other:?}"),
-        }
-    }
 }
 
 #[tokio::test]
@@ -108,30 +56,6 @@ async fn an_event_that_was_skipped_does_not_explain_the_end_of_a_stream_with_mes
             assert!(failure.details().causes.is_empty() && failure.details().retry_advice.is_some());
         }
         other => panic!("{other:?}"),
-    }
-}
-
-#[tokio::test]
-async fn a_stream_without_a_valid_endpoint_is_rejected() {
-    let cases: [(Vec<ScriptStep>, ErrorKind); 6] = [
-        (
-            vec![
-                event_stream_head(),
-                event_stream_chunk("event: endpoint\ndata: http://example.com/m\n\n"),
-                ScriptStep::Hold,
-            ],
-            ErrorKind::Protocol,
-        ),
-        (vec![event_stream_head(), event_stream_chunk("data: hello\n\n"), event_stream_end()], ErrorKind::Protocol),
-        (vec![event_stream_head(), ScriptStep::Close], ErrorKind::Unreachable),
-        (json_response("200 OK", "{}"), ErrorKind::Protocol),
-        (http_response("405 Method Not Allowed", &[], ""), ErrorKind::Protocol),
-        (http_response("401 Unauthorized", &[], ""), ErrorKind::Auth),
-    ];
-    for (steps, class) in cases {
-        let server = ScriptedServer::start(move |_, _| steps.clone());
-        let failure = connect_failure(&server, &TransportOptions::default()).await;
-        assert_eq!(failure.kind(), class, "{failure:?}");
     }
 }
 
