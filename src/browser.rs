@@ -168,16 +168,4 @@ mod tests {
         open(&url, &here).await.unwrap();
         assert_eq!(std::fs::read_to_string(out).unwrap(), format!("{url}||\n"));
     }
-
-    #[cfg(unix)]
-    #[tokio::test]
-    async fn the_next_command_is_tried_and_every_failure_reported() {
-        let url = Url::parse("https://example.com/").unwrap();
-        let path = std::env::var("PATH").unwrap();
-        open(&url, &environment(&[("BROWSER", "false:true"), ("PATH", &path)])).await.unwrap();
-        let failure = open(&url, &environment(&[("BROWSER", "false:/no/such"), ("PATH", &path)])).await.unwrap_err();
-        let causes = &failure.details().causes;
-        assert_eq!(causes.len(), 2, "{causes:?}");
-        assert!(causes[0].starts_with("false: exit status") && causes[1].starts_with("/no/such: "), "{causes:?}");
-    }
 }

@@ -162,10 +162,6 @@ pub fn load_signing_key(settings: &OAuthSettings, client: &ClientRegistration) -
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use ring::rand::SystemRandom;
-    use ring::signature::{self, EcdsaKeyPair, KeyPair};
-    use rustls::pki_types::PrivateKeyDer;
-
     use super::*;
     use crate::auth::testing::words as names;
 
@@ -228,41 +224,6 @@ mod tests {
         assert!(form.is_empty());
         let sent = STANDARD.decode(header.reveal().strip_prefix("Basic ").unwrap()).unwrap();
         assert_eq!(String::from_utf8(sent).unwrap(), "my+id:a%3Ab%25%2B%C3%BC");
-    }
-
-    #[test]
-    fn post_and_none_go_into_the_form() {
-        let secret = Secret::new("s");
-        let mut form = Vec::new();
-        assert_eq!(
-            client_auth(ClientAuthMethod::ClientSecretPost, Some(&secret), None).apply(&mut form, 0).unwrap(),
-            None
-        );
-        assert_eq!(form, [("client_id", "my id".to_owned()), ("client_secret", "s".to_owned())]);
-        form.clear();
-        assert_eq!(client_auth(ClientAuthMethod::None, Some(&secret), None).apply(&mut form, 0).unwrap(), None);
-        assert_eq!(form, [("client_id", "my id".to_owned())]);
-    }
-
-    #[test]
-    fn aut_25_an_assertion_is_short_lived_and_meant_for_the_issuer() {
-        let rng = SystemRandom::new();
-        let curve = &signature::ECDSA_P256_SHA256_FIXED_SIGNING;
-        let der = EcdsaKeyPair::generate_pkcs8(curve, &rng).unwrap();
-        let pair = EcdsaKeyPair::from_pkcs8(curve, der.as_ref(), &rng).unwrap();
-        let key = JwtKey::from_der(&PrivateKeyDer::try_from(der.as_ref().to_vec()).unwrap(), None).unwrap();
-        let mut form = Vec::new();
-        client_auth(ClientAuthMethod::PrivateKeyJwt, None, Some(&key)).apply(&mut form, 1000).unwrap();
-        assert_eq!(form[1].1, CLIENT_ASSERTION_TYPE);
-        let public = pair.public_key().as_ref();
-        let (_, claims) =
-            crate::auth::jwt::tests::verify_and_decode(&form[2].1, public, &signature::ECDSA_P256_SHA256_FIXED);
-        assert_eq!(
-            (&claims["iss"], &claims["sub"], &claims["aud"]),
-            (&"my id".into(), &"my id".into(), &"https://as".into())
-        );
-        assert_eq!((&claims["iat"], &claims["exp"]), (&1000.into(), &1060.into()));
-        assert!(claims["jti"].as_str().unwrap().len() > 20);
     }
 
     #[test]

@@ -603,22 +603,4 @@ mod tests {
         assert!(short.needs_refresh(1005, 30));
         assert!(!tokens(1000, None).needs_refresh(u64::MAX, 30));
     }
-
-    #[test]
-    fn aut_23_the_old_refresh_token_is_kept_if_no_new_one_is_issued() {
-        let mut granted = TokenResponse {
-            access_token: Secret::new("a"),
-            token_type: TokenType::Dpop,
-            unknown_token_type: None,
-            refresh_token: None,
-            expires_in: None,
-            scopes: Some(vec!["x".into()]),
-        };
-        let old = Secret::new("old");
-        let kept = TokenSet::from_response(granted.clone(), &[], Some(&old), 0);
-        assert_eq!(kept.refresh, Some(old.clone()));
-        assert!(kept.dpop && kept.scopes == ["x"]);
-        granted.refresh_token = Some(Secret::new("new"));
-        assert_eq!(TokenSet::from_response(granted, &[], Some(&old), 0).refresh, Some(Secret::new("new")));
-    }
 }

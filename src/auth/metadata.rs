@@ -344,27 +344,4 @@ mod tests {
         assert_eq!(found.scopes_supported, ["x", "y"]);
         assert_eq!(ProtectedResourceMetadata::from_json(&Map::new()), ProtectedResourceMetadata::default());
     }
-
-    #[test]
-    fn aut_09_unadvertised_pkce_differs_from_unsupported_pkce() {
-        let read = |methods: Value| {
-            let mut document = json!({"issuer": "i"});
-            document["code_challenge_methods_supported"] = methods;
-            AuthorizationServerMetadata::from_json(document.as_object().unwrap()).unwrap().supports_pkce_s256()
-        };
-        assert_eq!(read(json!(["plain", "S256"])), Some(true));
-        assert_eq!(read(json!(["plain"])), Some(false));
-        assert_eq!(read(json!([])), Some(false));
-        assert_eq!(read(Value::Null), None);
-        assert_eq!(AuthorizationServerMetadata::from_json(&Map::new()), None);
-    }
-
-    #[test]
-    fn aut_07_without_metadata_the_endpoints_are_at_the_origin() {
-        let assumed = AuthorizationServerMetadata::assumed_for_origin("https://h:1");
-        assert_eq!(assumed.authorization_endpoint.as_deref(), Some("https://h:1/authorize"));
-        assert_eq!(assumed.token_endpoint.as_deref(), Some("https://h:1/token"));
-        assert_eq!(assumed.registration_endpoint.as_deref(), Some("https://h:1/register"));
-        assert!(assumed.is_assumed);
-    }
 }

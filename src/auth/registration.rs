@@ -286,23 +286,6 @@ fn no_client_failure(found: &DiscoveryResult) -> Failure {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::auth::metadata::AuthorizationServerMetadata;
-
-    fn discovery(issuer: &str) -> DiscoveryResult {
-        let server = AuthorizationServerMetadata { issuer: issuer.into(), ..AuthorizationServerMetadata::default() };
-        DiscoveryResult {
-            resource: "https://h/mcp".into(),
-            requested_resource: Some("https://h/mcp".into()),
-            requires_dpop: false,
-            resource_scopes: Vec::new(),
-            authorization_server: server,
-            is_advertised: true,
-        }
-    }
-
-    fn settings() -> OAuthSettings {
-        OAuthSettings { client_id: Some("id".into()), ..OAuthSettings::default() }
-    }
 
     const CLIENT_USE: ClientUse<'static> = ClientUse {
         redirect_uri: Some("http://127.0.0.1:1/callback"),
@@ -310,34 +293,6 @@ mod tests {
         grant: Grant::AuthorizationCode,
         now: 100,
     };
-
-    #[test]
-    fn aut_13_a_configured_client_does_not_follow_to_another_issuer() {
-        let client = configured_client(&settings(), &discovery("https://a"), None).unwrap().unwrap();
-        assert_eq!((client.origin, client.method), (ClientOrigin::Configured, ClientAuthMethod::None));
-        assert!(
-            configured_client(&settings(), &discovery("https://a/"), Some((&client, "https://a"))).unwrap().is_some()
-        );
-        let failure =
-            configured_client(&settings(), &discovery("https://b"), Some((&client, "https://a"))).unwrap_err();
-        assert!(failure.details().hint.as_deref().unwrap().contains("issuer = \"https://b\""));
-        let pinned = OAuthSettings { issuer: Some("https://b".into()), ..settings() };
-        assert!(configured_client(&pinned, &discovery("https://b"), Some((&client, "https://a"))).unwrap().is_some());
-    }
-
-    #[test]
-    fn aut_24_a_configured_secret_uses_a_method_the_server_supports() {
-        let mut settings = OAuthSettings { client_secret: Some(Secret::new("s")), ..settings() };
-        let mut found = discovery("https://a");
-        let method = |settings: &OAuthSettings, found: &DiscoveryResult| {
-            configured_client(settings, found, None).unwrap().unwrap().method
-        };
-        assert_eq!(method(&settings, &found), ClientAuthMethod::ClientSecretBasic);
-        found.authorization_server.token_endpoint_auth_methods_supported = Some(vec!["client_secret_post".into()]);
-        assert_eq!(method(&settings, &found), ClientAuthMethod::ClientSecretPost);
-        settings.token_endpoint_auth_method = Some(ClientAuthMethod::ClientSecretBasic);
-        assert_eq!(method(&settings, &found), ClientAuthMethod::ClientSecretBasic);
-    }
 
     #[test]
     fn aut_12_a_document_has_an_https_url_with_a_path() {
@@ -376,18 +331,5 @@ mod tests {
         assert!(!is_reusable(&client, &named("my editor"), CLIENT_USE));
         let jwt_bearer = ClientUse { grant: Grant::JwtBearer, ..CLIENT_USE };
         assert!(is_reusable(&client, &named("my editor"), jwt_bearer), "no other is registered for it");
-    }
-
-    #[test]
-    fn aut_11_a_registration_request_describes_the_client() {
-        let scopes = ["a".to_owned(), "b".to_owned()];
-        let body = registration_request(&OAuthSettings::default(), &scopes, CLIENT_USE);
-        assert_eq!(body["application_type"], "native");
-        assert_eq!(body["redirect_uris"], json!(["http://127.0.0.1:1/callback"]));
-        assert_eq!(body["grant_types"], json!(["authorization_code", "refresh_token"]));
-        assert_eq!(body["scope"], "a b");
-        assert_eq!(body["client_name"], "mcpipe");
-        let named = OAuthSettings { client_name: Some("my editor".into()), ..OAuthSettings::default() };
-        assert_eq!(registration_request(&named, &scopes, CLIENT_USE)["client_name"], "my editor");
     }
 }

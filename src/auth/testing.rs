@@ -4,7 +4,6 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -25,8 +24,6 @@ pub struct AuthTestRequest {
     pub method: String,
     /// Path and query.
     pub path: String,
-    /// Names in lower case.
-    pub headers: HashMap<String, String>,
     pub body: String,
 }
 
@@ -34,11 +31,6 @@ impl AuthTestRequest {
     /// The members of the form.
     pub fn form(&self) -> HashMap<String, String> {
         url::form_urlencoded::parse(self.body.as_bytes()).into_owned().collect()
-    }
-
-    /// Method and path.
-    pub fn request_line(&self) -> String {
-        format!("{} {}", self.method, self.path)
     }
 }
 
@@ -48,26 +40,20 @@ pub struct AuthTestResponse {
     pub status: u16,
     pub headers: Vec<(String, String)>,
     pub body: String,
-    /// How long the server thinks about it.
-    pub delay: Duration,
 }
 
 impl AuthTestResponse {
     pub fn json(status: u16, body: &Value) -> Self {
-        AuthTestResponse { status, headers: Vec::new(), body: body.to_string(), delay: Duration::ZERO }
+        AuthTestResponse { status, headers: Vec::new(), body: body.to_string() }
     }
 
     pub fn status(status: u16) -> Self {
-        AuthTestResponse { status, headers: Vec::new(), body: String::new(), delay: Duration::ZERO }
+        AuthTestResponse { status, headers: Vec::new(), body: String::new() }
     }
 
     pub fn with_header(mut self, name: &str, value: &str) -> Self {
         self.headers.push((name.into(), value.into()));
         self
-    }
-
-    pub fn with_delay(self, delay: Duration) -> Self {
-        AuthTestResponse { delay, ..self }
     }
 }
 
@@ -102,15 +88,6 @@ impl AuthTestServer {
         self.requests.lock().unwrap().clone()
     }
 
-    /// Method and path of what was asked, so far.
-    pub fn request_lines(&self) -> Vec<String> {
-        self.requests().iter().map(AuthTestRequest::request_line).collect()
-    }
-
-    pub fn request_count(&self, line: &str) -> usize {
-        self.request_lines().iter().filter(|one| one.starts_with(line)).count()
-    }
-
     pub fn url(&self, path: &str) -> Url {
         Url::parse(&format!("{}{path}", self.origin)).unwrap()
     }
@@ -136,11 +113,9 @@ async fn serve_connection(
     let mut lines = head.lines();
     let mut first = lines.next()?.split(' ');
     let (method, path) = (first.next()?.to_owned(), first.next()?.to_owned());
-    let headers: HashMap<String, String> = lines
-        .filter_map(|line| line.split_once(": "))
-        .map(|(name, value)| (name.to_lowercase(), value.to_owned()))
-        .collect();
-    let length: usize = headers.get("content-length").and_then(|text| text.parse().ok()).unwrap_or(0);
+    let mut headers = lines.filter_map(|line| line.split_once(": "));
+    let length = headers.find(|(name, _)| name.eq_ignore_ascii_case("content-length"));
+    let length: usize = length.and_then(|(_, text)| text.parse().ok()).unwrap_or(0);
     while bytes.len() < end + length {
         match stream.read(&mut chunk).await.ok()? {
             0 => return None,
@@ -148,10 +123,9 @@ async fn serve_connection(
         }
     }
     let body = String::from_utf8_lossy(&bytes[end..]).into_owned();
-    let asked = AuthTestRequest { method, path, headers, body };
+    let asked = AuthTestRequest { method, path, body };
     log.lock().unwrap().push(asked.clone());
     let told = answer(&asked);
-    tokio::time::sleep(told.delay).await;
     let mut head =
         format!("HTTP/1.1 {} X\r\ncontent-length: {}\r\nconnection: close\r\n", told.status, told.body.len());
     for (name, value) in &told.headers {
@@ -161,18 +135,9 @@ async fn serve_connection(
     stream.shutdown().await.ok()
 }
 
-/// A URL as an endpoint.
-pub fn endpoint(url: Url) -> HttpEndpoint {
-    HttpEndpoint::new(url)
-}
-
 /// A client for requests on behalf of the server at this URL.
 pub fn http_client(url: Url) -> OAuthHttpClient {
-    http_client_with_limits(url, ResponseLimits::default())
-}
-
-pub fn http_client_with_limits(url: Url, limits: ResponseLimits) -> OAuthHttpClient {
-    OAuthHttpClient::new(&endpoint(url), None, limits, Trace::default())
+    OAuthHttpClient::new(&HttpEndpoint::new(url), None, ResponseLimits::default(), Trace::default())
 }
 
 /// A store in a file of its own.
@@ -194,8 +159,6 @@ pub enum UserAction {
     LogIn,
     /// Nothing: the window stays open.
     Ignore,
-    /// Carries this back, with `STATE` replaced by the state of the request.
-    Paste(String),
 }
 
 /// A person.
@@ -239,14 +202,7 @@ impl UserInteraction for TestUser {
     }
 
     fn prompt_line<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<String>> {
-        Box::pin(async move {
-            let UserAction::Paste(text) = &self.action else {
-                return Err(Failure::new(ErrorKind::Auth, "the redirected URL was not pasted"));
-            };
-            let said = self.messages.lock().unwrap().join(" ");
-            let state = said.split("state=").nth(1).and_then(|rest| rest.split('&').next()).unwrap_or_default();
-            Ok(text.replace("STATE", state))
-        })
+        Box::pin(async { Err(Failure::new(ErrorKind::Auth, "the redirected URL was not pasted")) })
     }
 
     fn register_secret(&self, secret: &Secret) {

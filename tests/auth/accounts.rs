@@ -116,6 +116,9 @@ fn a_url_has_a_login_for_each_client() {
     rows.sort_unstable();
     assert_eq!(rows, ["one", "two"], "the table names the client: {status:?}");
     assert_eq!(token_sent_by(&sandbox, &server, &url), "Bearer access-2");
+    sandbox.config(&format!("[servers.third]\nurl = {url:?}\nauth = {{ client_id = \"three\" }}\n"));
+    sandbox.mcpipe(["list", "third"]).run().exits(4);
+    assert_eq!(server.mcp.requests().pop().unwrap().header("authorization"), None);
     sandbox.mcpipe(["auth", "logout", &url]).run().exits(0);
     assert_eq!(sandbox.stored_credentials(), json!([]));
 }

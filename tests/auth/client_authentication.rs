@@ -125,19 +125,29 @@ fn aut_13_a_client_does_not_follow_the_server_to_another_issuer() {
     refused
         .exits(4)
         .stderr_contains(&format!("now accepts tokens of {there}"))
-        .stderr_contains("hint: register a client");
+        .stderr_contains("hint: register a client")
+        .stderr_contains(&format!("issuer = \"{there}\""));
     assert_eq!(other.requested_grants().len(), 1);
+    configure(&sandbox, &server, &format!("client_id = \"mine\"\nissuer = \"{there}\""));
+    sandbox.mcpipe(["auth", "login", "srv"]).with_browser().run().exits(0);
 }
 
 #[test]
 fn a_machine_shows_its_secret_as_the_server_wants_it() {
-    for (methods, method) in [(json!(null), "basic"), (json!(["client_secret_post"]), "post")] {
+    for (methods, stated, method) in [
+        (json!(null), "", "basic"),
+        (json!(["client_secret_post"]), "", "post"),
+        (json!(["client_secret_post"]), "token_endpoint_auth_method = \"client_secret_basic\"", "basic"),
+        (json!(null), "token_endpoint_auth_method = \"none\"", "none"),
+    ] {
         let (sandbox, server) = (Sandbox::new(), ProtectedServer::start());
         server.override_metadata(json!({"token_endpoint_auth_methods_supported": methods}));
         configure(
             &sandbox,
             &server,
-            "grant = \"client_credentials\"\nclient_id = \"ci\"\nclient_secret = \"${SECRET}\"\nscopes = [\"read\", \"call\"]",
+            &format!(
+                "grant = \"client_credentials\"\nclient_id = \"ci\"\nclient_secret = \"${{SECRET}}\"\nscopes = [\"read\", \"call\"]\n{stated}"
+            ),
         );
         let call = || sandbox.mcpipe(["call", "srv", "add", "a=1", "b=2"]).env("SECRET", "s3cr3t").run();
         let run = call();
@@ -146,6 +156,7 @@ fn a_machine_shows_its_secret_as_the_server_wants_it() {
         assert_eq!((sent["grant_type"].as_str(), sent["scope"].as_str()), ("client_credentials", "read call"));
         match method {
             "basic" => assert_eq!(request.header("authorization"), Some("Basic Y2k6czNjcjN0")),
+            "none" => assert!(request.header("authorization").is_none() && !sent.contains_key("client_secret")),
             _ => assert_eq!((sent["client_id"].as_str(), sent["client_secret"].as_str()), ("ci", "s3cr3t")),
         }
         call().succeeds().prints("3\n");
@@ -176,6 +187,14 @@ fn a_machine_shows_its_secret_as_the_server_wants_it() {
     let run = sandbox.mcpipe(["auth", "login", "srv", "--client-secret-env", "SECRET"]).env("SECRET", "s3cr3t");
     run.run().exits(0);
     assert!(asked(&server).header("authorization").is_some());
+    // If the server gives a refresh token and then refuses it, the client logs in again.
+    let (sandbox, server) = (Sandbox::new(), ProtectedServer::start());
+    let token = json!({"access_token": "access-9", "refresh_token": "refresh-9", "token_type": "bearer"});
+    server.queue_replies("/token", vec![Reply::json(&token), oauth_error(400, "invalid_grant")]);
+    sandbox.mcpipe(["auth", "login", &server.url()]).args(words).env("SECRET", "s3cr3t").run().exits(0);
+    server.ledger.revoked.lock().unwrap().push("access-9".into());
+    sandbox.mcpipe(["list", &server.url()]).run().exits(0);
+    assert_eq!(server.requested_grants(), ["client_credentials", "refresh_token", "client_credentials"]);
 }
 
 /// Servers of the Python SDK look for the id in the form, whatever the header contains; others reject it there.
@@ -233,6 +252,11 @@ fn aut_25_others_vouch_for_a_machine() {
     assert_eq!(sent["grant_type"], "urn:ietf:params:oauth:grant-type:jwt-bearer");
     assert_eq!((sent["assertion"].as_str(), &sent["resource"]), ("eyJ.platform.jwt", &server.url()));
     server.assert_no_secret_left(&sandbox, &[&run]);
+    server.deny_token_requests(400, "invalid_grant");
+    log_in(&sandbox, &server, &words).exits(4).stderr_contains("said invalid_grant");
+    assert_eq!(server.requested_grants().len(), 2, "no other grant is tried");
+    sandbox.file("assertion", "two words");
+    log_in(&sandbox, &server, &words).exits(3).hides("two words");
 
     let (sandbox, server) = (Sandbox::new(), ProtectedServer::start());
     sandbox.file("id-token", "eyJ.id.token");
@@ -312,6 +336,17 @@ fn dpop_proofs_are_new_for_every_request_and_every_nonce() {
     ids.sort_by_key(Value::to_string);
     ids.dedup();
     assert_eq!(ids.len(), count, "no proof is used twice");
+    // A refusal without a nonce is about the token.
+    server.at_server(|_| Some(Reply::status(401).header("WWW-Authenticate", "DPoP error=\"use_dpop_nonce\"")));
+    let run = sandbox.mcpipe(["list", &server.url()]).run();
+    run.exits(4).stderr_contains("the server refuses the token");
+    assert_eq!(server.requested_grants().last().unwrap(), "refresh_token");
+    // A token that is not bound to the key, or bound although nobody asked for it.
+    for (words, kind) in [(&["--dpop"][..], "Bearer"), (&[], "DPoP")] {
+        let (sandbox, server) = (Sandbox::new(), ProtectedServer::start());
+        server.queue_replies("/token", vec![Reply::json(&json!({"access_token": "access-1", "token_type": kind}))]);
+        log_in(&sandbox, &server, words).exits(4).stderr_contains("DPoP");
+    }
 }
 
 #[test]
@@ -334,6 +369,10 @@ fn configuration_errors_are_reported_before_any_request() {
         ("client_metadata_url = \"http://example.com/c\"", "must be an https URL with a path"),
         ("grant = \"jwt_bearer\"\nclient_id = \"ci\"", "needs a file with the assertion"),
         ("grant = \"enterprise\"\nclient_id = \"ci\"", "needs 'idp_token_endpoint'"),
+        (
+            "grant = \"enterprise\"\nclient_id = \"ci\"\nidp_token_endpoint = \"https://idp.example/\"",
+            "needs 'idp_client_id'",
+        ),
         ("client_id = \"ci\"\ntoken_endpoint_auth_method = \"client_secret_basic\"", "has no secret"),
     ] {
         let (sandbox, server) = (Sandbox::new(), ProtectedServer::start());

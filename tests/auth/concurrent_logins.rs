@@ -96,6 +96,7 @@ fn lock_files_of_killed_runs_are_removed_by_a_later_login() {
     };
     old(&format!("{STORE}/credentials.json.lock"));
     old(&format!("{STORE}/.credentials.json.abcdef.new"));
+    let foreign = old(&format!("{STORE}/.other.json.abcdef.new"));
     old(&format!("{LOCKS}/left.lock"));
     let held = old(&format!("{LOCKS}/held.lock"));
     let holder = std::fs::File::open(&held).unwrap();
@@ -103,6 +104,7 @@ fn lock_files_of_killed_runs_are_removed_by_a_later_login() {
     std::fs::write(sandbox.path().join(LOCKS).join("recent.lock"), "").unwrap();
 
     sandbox.mcpipe(["auth", "login", "srv"]).with_browser().run().exits(0);
+    std::fs::remove_file(foreign).unwrap();
     assert_eq!(names(&sandbox, STORE), ["credentials.json"]);
     let mut left = names(&sandbox, LOCKS);
     left.sort();

@@ -58,13 +58,15 @@ fn without_a_keychain_a_private_file_holds_them_and_that_is_said_once() {
     configure(&sandbox, &server, "auto");
     let login =
         |words: &[&str]| sandbox.mcpipe(["auth", "login", "srv"]).args(words.iter().copied()).with_browser().run();
+    let dir = sandbox.path().join("home/.local/share/mcpipe");
+    std::fs::create_dir_all(&dir).unwrap();
+    std::fs::set_permissions(&dir, std::fs::Permissions::from_mode(0o755)).unwrap();
     let first = login(&[]);
     assert_eq!((first.exits(0).code(), complaints(&first)), (0, 1), "{first:?}");
     first.stderr_contains("which only you can read");
     let again = login(&[]);
     assert_eq!((again.exits(0).code(), complaints(&again)), (0, 0), "{again:?}");
-    let dir = sandbox.path().join("home/.local/share/mcpipe");
-    assert_eq!(mode(&dir), 0o700);
+    assert_eq!((mode(&dir), mode(&sandbox.path().join("home/.local/state/mcpipe/locks"))), (0o700, 0o700));
     for entry in std::fs::read_dir(&dir).unwrap() {
         let path = entry.unwrap().path();
         assert_eq!(mode(&path), 0o600, "{}", path.display());
@@ -118,6 +120,9 @@ fn nothing_stored_and_a_broken_store_are_two_answers() {
     let later = list(&sandbox.file("later", "{\"version\": 99}"));
     later.exits(3).stderr_contains("a later version of mcpipe wrote it");
     list(&sandbox.work()).exits(3).stderr_contains("is not a regular file");
+    let pipe = sandbox.work().join("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    list(&pipe).exits(3).stderr_contains("is not a regular file");
     assert_eq!(std::fs::read_to_string(sandbox.work().join("broken")).unwrap(), "{ not json access-1", "left alone");
     let record = "{\"version\":1,\"records\":{\"k\":{\"about\":{\"key\":\"k\",\"resource\":\"URL\",\"issuer\":\"i\"},\"record\":\"hunter2\"}}}";
     let damaged = list(&sandbox.file("damaged", record.replace("URL", &server.url())));

@@ -5,6 +5,8 @@ use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::time::{Duration, Instant};
 
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use rustix::process::Signal;
 use serde_json::json;
 
@@ -55,6 +57,7 @@ fn a_script_does_not_wait_for_a_browser_that_cannot_be_opened() {
     let (sandbox, server) = (Sandbox::new(), ProtectedServer::start());
     for (browser, words, why) in [
         (Some("false"), &[][..], "false: exit status"),
+        (Some("false:/no/such"), &[], "/no/such: "),
         (None, &[], "no display is available, and BROWSER is not set"),
         (None, &["--no-input"], "no display is available, and BROWSER is not set"),
     ] {
@@ -121,12 +124,15 @@ fn send_raw_request(port: u16, request: &str) -> String {
 #[test]
 fn the_page_that_the_browser_comes_back_to_is_plain_and_there_once() {
     let (sandbox, server) = (Sandbox::new(), ProtectedServer::start());
-    let login = sandbox.mcpipe(["auth", "login", &server.url()]).env("BROWSER", "true").start();
-    while !login.stderr_so_far().contains("/authorize?") {
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    let asked = page(&login.stderr_so_far());
-    let port = port(&asked);
+    let start = || {
+        let login = sandbox.mcpipe(["auth", "login", &server.url()]).env("BROWSER", "true").start();
+        while !login.stderr_so_far().contains("/authorize?") {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let asked = page(&login.stderr_so_far());
+        (login, port(&asked), asked)
+    };
+    let (login, port, asked) = start();
     let answer = format!("code=c0de&state={}&iss={}", asked["state"], server.issuer.url(""));
     for (request, status) in [
         ("GET / HTTP/1.1".to_owned(), "404"),
@@ -134,6 +140,7 @@ fn the_page_that_the_browser_comes_back_to_is_plain_and_there_once() {
         (format!("GET /callback/x?{answer} HTTP/1.1"), "404"),
         (format!("POST /callback?{answer} HTTP/1.1"), "405"),
         ("nonsense".to_owned(), "400"),
+        (format!("GET /callback?{} HTTP/1.1", "a".repeat(16_384)), "431"),
         ("GET /<script>alert(1)</script> HTTP/1.1".to_owned(), "404"),
     ] {
         let page = send_raw_request(port, &format!("{request}\r\nHost: 127.0.0.1\r\n\r\n"));
@@ -153,6 +160,12 @@ fn the_page_that_the_browser_comes_back_to_is_plain_and_there_once() {
     drop(silent);
     login.wait().exits(0);
     assert!(TcpStream::connect(("127.0.0.1", port)).is_err(), "the port is closed");
+    // A login that was refused has another page.
+    let (login, port, asked) = start();
+    let refused = format!("GET /callback?error=no&state={}&iss={} HTTP/1.1", asked["state"], server.issuer.url(""));
+    let page = send_raw_request(port, &format!("{refused}\r\nHost: 127.0.0.1\r\n\r\n"));
+    assert!(page.starts_with("HTTP/1.1 400 ") && !page.contains("You can close this page"), "{page}");
+    login.wait().exits(4);
 }
 
 /// A login at a terminal with a browser elsewhere, up to the question.
@@ -174,7 +187,10 @@ fn over_ssh_the_address_is_carried_back_by_hand() {
     let seen = terminal.wait();
     seen.exits(0);
     assert!(seen.screen.contains("Logged in"), "{}", seen.screen);
-    assert_eq!(server.token_forms()[0]["redirect_uri"], asked["redirect_uri"]);
+    let sent = server.token_forms().remove(0);
+    assert_eq!(sent["redirect_uri"], asked["redirect_uri"]);
+    let hash = ring::digest::digest(&ring::digest::SHA256, sent["code_verifier"].as_bytes());
+    assert_eq!(asked["code_challenge"], URL_SAFE_NO_PAD.encode(hash));
 
     let other = Sandbox::new();
     let (mut terminal, asked) = start_no_browser_login(&other, &server);

@@ -48,6 +48,7 @@ fn a_stated_issuer_is_used_although_the_server_names_another() {
     let run = log_in(&server, &sandbox, &["--issuer", &stated, "-v"]);
     run.exits(0).stderr_contains("the server names the issuer https://elsewhere.example.com");
     sandbox.mcpipe(["list", &server.url()]).run().exits(0).stdout_contains("echo");
+    log_in(&server, &sandbox, &["--issuer", "https://elsewhere.example.com/?x"]).exits(4);
 }
 
 /// A refusal of the metadata names the option that gets past it.
@@ -132,6 +133,10 @@ fn a_failed_discovery_names_each_address_and_its_answer() {
          {issuer}/.well-known/openid-configuration: not a JSON object (HTTP 200)\n\
          hint: try again later\n"
     ));
+    // An issuer without any metadata.
+    let (sandbox, server) = (Sandbox::new(), ProtectedServer::start());
+    server.at_issuer(|request| request.target.contains("well-known").then(|| Reply::status(404)));
+    log_in(&server, &sandbox, &[]).exits(4).prints("");
 }
 
 /// Servers know their document by its path; a query such as an API key is not part of it.

@@ -240,7 +240,14 @@ fn tokens_from_elsewhere_are_stored_and_refreshed() {
     let other = Sandbox::new();
     other.mcpipe(["auth", "import", &url]).stdin(printed.exits(0).stdout().as_bytes()).run().exits(0);
     other.call_add(&url, &[]).succeeds().prints("3\n");
-    for bad in ["", "access-1", r#"{"error":"access-1"}"#, r#"{"access_token":"access-1","refresh_token":"r"}"#] {
+    for bad in [
+        "",
+        "access-1",
+        r#"["access-1"]"#,
+        r#"{"error":"access-1"}"#,
+        r#"{"access_token":"access-1","refresh_token":"r"}"#,
+        r#"{"access_token":"access-1","token_type":"DPoP"}"#,
+    ] {
         let run = import(bad);
         run.exits(2).prints("");
         server.assert_no_secret_in(run.stderr());

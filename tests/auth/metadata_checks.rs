@@ -101,7 +101,8 @@ fn aut_02_one_header_may_hold_several_challenges() {
             "/mcp" if request.header("authorization").is_none() => {
                 Some(Reply::status(401).header("WWW-Authenticate", &challenge))
             }
-            "/elsewhere" => Some(Reply::json(&json!({
+            "/elsewhere" => Some(Reply::status(307).header("Location", "/moved")),
+            "/moved" => Some(Reply::json(&json!({
                 "resource": format!("{origin}/mcp"),
                 // The other address is never requested, since the challenge names this one.
                 "authorization_servers": [],
@@ -113,7 +114,23 @@ fn aut_02_one_header_may_hold_several_challenges() {
     let words = ["auth", "login", &server.url(), "--issuer", &issuer];
     sandbox.mcpipe(words).with_browser().run().exits(0);
     assert_eq!(server.authorization_requests()[0]["scope"], "read");
-    assert!(server.mcp.requests().iter().any(|request| request.target == "/elsewhere"));
+    assert!(server.mcp.requests().iter().any(|request| request.target == "/moved"));
+    // An address that is right only behind the proxy of the server: the well-known one is used.
+    for inside in ["http://10.0.0.1/metadata", "SERVER/gone", "nonsense"] {
+        let (sandbox, server) = (Sandbox::new(), ProtectedServer::start());
+        server.at_server(move |request| {
+            let inside = inside.replace("SERVER", &format!("http://{}", request.header("host")?));
+            let challenge = format!("Bearer resource_metadata=\"{inside}\"");
+            match request.target.as_str() {
+                "/mcp" if request.header("authorization").is_none() => {
+                    Some(Reply::status(401).header("WWW-Authenticate", &challenge))
+                }
+                "/gone" => Some(Reply::status(404)),
+                _ => None,
+            }
+        });
+        log_in(&server, &sandbox).exits(0);
+    }
 }
 
 #[test]
@@ -190,6 +207,17 @@ fn aut_09_without_pkce_there_is_no_login() {
     sandbox.mcpipe(["auth", "login", "srv"]).with_browser().run().exits(0);
     assert_eq!(server.authorization_requests()[0]["code_challenge_method"], "S256", "it is used all the same");
     assert!(server.token_forms()[0].contains_key("code_verifier"));
+    // The other document may advertise it.
+    let (sandbox, server) = (Sandbox::new(), ProtectedServer::start());
+    server.override_metadata(json!({"code_challenge_methods_supported": null}));
+    server.at_issuer(|request| {
+        let origin = format!("http://{}", request.header("host")?);
+        let endpoint = |name: &str| format!("{origin}/{name}");
+        let document = json!({"issuer": origin, "authorization_endpoint": endpoint("authorize"), "token_endpoint": endpoint("token"),
+            "registration_endpoint": endpoint("register"), "code_challenge_methods_supported": ["S256"]});
+        request.target.ends_with("openid-configuration").then(|| Reply::json(&document))
+    });
+    log_in(&server, &sandbox).exits(0);
 }
 
 #[test]
@@ -254,40 +282,58 @@ fn aut_16_an_error_is_shown_only_if_its_issuer_is_verified() {
 
 #[test]
 fn aut_07_a_server_of_2025_03_26_has_its_endpoints_at_its_origin() {
-    let sandbox = Sandbox::new();
-    let inner = Mcp::legacy("2025-03-26").http_script(Default::default());
-    let server = HttpServer::start(move |request| {
-        let (path, query) = request.target.split_once('?').unwrap_or((&request.target, ""));
-        match (request.method.as_str(), path) {
-            (_, "/v1/mcp") if request.header("authorization") == Some("Bearer access-1") => inner(request),
-            (_, "/v1/mcp") => Reply::status(401),
-            ("POST", "/register") => Reply::json(&json!({"client_id": "old"})).with_status(201),
-            ("GET", "/authorize") => {
-                let query: std::collections::HashMap<String, String> =
-                    url::form_urlencoded::parse(query.as_bytes()).into_owned().collect();
-                let back = format!("{}?code=c0de&state={}", query["redirect_uri"], query["state"]);
-                Reply::status(302).header("Location", &back)
+    for (other, advertised) in [
+        (Reply::status as fn(u16) -> Reply, false),
+        (|_| Reply::text("text/html", "<!doctype html>"), false),
+        (Reply::status, true),
+    ] {
+        let sandbox = Sandbox::new();
+        let inner = Mcp::legacy("2025-03-26").http_script(Default::default());
+        let server = HttpServer::start(move |request| {
+            let (path, query) = request.target.split_once('?').unwrap_or((&request.target, ""));
+            match (request.method.as_str(), path) {
+                (_, "/v1/mcp") if request.header("authorization") == Some("Bearer access-1") => inner(request),
+                (_, "/v1/mcp") => Reply::status(401),
+                ("POST", "/register") => Reply::json(&json!({"client_id": "old"})).with_status(201),
+                ("GET", "/authorize") => {
+                    let query: std::collections::HashMap<String, String> =
+                        url::form_urlencoded::parse(query.as_bytes()).into_owned().collect();
+                    let back = format!("{}?code=c0de&state={}", query["redirect_uri"], query["state"]);
+                    Reply::status(302).header("Location", &back)
+                }
+                ("GET", "/.well-known/oauth-authorization-server") if advertised => {
+                    let origin = format!("http://{}", request.header("host").unwrap());
+                    let endpoint = |name: &str| format!("{origin}/{name}");
+                    Reply::json(
+                        &json!({"issuer": origin, "authorization_endpoint": endpoint("authorize"), "token_endpoint": endpoint("issued"),
+                    "registration_endpoint": endpoint("register"), "code_challenge_methods_supported": ["S256"]}),
+                    )
+                }
+                ("POST", "/token" | "/issued") => {
+                    Reply::json(&json!({"access_token": "access-1", "token_type": "Bearer"}))
+                }
+                _ => other(404),
             }
-            ("POST", "/token") => Reply::json(&json!({"access_token": "access-1", "token_type": "Bearer"})),
-            _ => Reply::status(404),
-        }
-    });
-    sandbox.mcpipe(["auth", "login", &server.url("/v1/mcp")]).with_browser().run().exits(0);
-    let asked: Vec<String> =
-        server.requests().iter().map(request_line).filter(|line| !line.ends_with(" /v1/mcp")).collect();
-    assert_eq!(
-        asked,
-        [
+        });
+        sandbox.mcpipe(["auth", "login", &server.url("/v1/mcp")]).with_browser().run().exits(0);
+        let asked: Vec<String> =
+            server.requests().iter().map(request_line).filter(|line| !line.ends_with(" /v1/mcp")).collect();
+        let mut expected = vec![
             "GET /.well-known/oauth-protected-resource/v1/mcp",
             "GET /.well-known/oauth-protected-resource",
             METADATA,
             "GET /.well-known/openid-configuration",
             "POST /register",
             "GET /authorize",
-            "POST /token"
-        ]
-    );
-    sandbox.mcpipe(["call", &server.url("/v1/mcp"), "echo", "text=hi"]).run().succeeds().prints("hi\n");
+            "POST /token",
+        ];
+        if advertised {
+            expected.remove(3);
+            expected[5] = "POST /issued";
+        }
+        assert_eq!(asked, expected);
+        sandbox.mcpipe(["call", &server.url("/v1/mcp"), "echo", "text=hi"]).run().succeeds().prints("hi\n");
+    }
 }
 
 #[test]
@@ -333,6 +379,8 @@ fn sec_02_metadata_leads_neither_in_circles_nor_to_places_it_must_not_name() {
             });
         }
     };
+    let nowhere = |server: &ProtectedServer| _ = server.at_issuer(|_| Some(Reply::status(302)));
+    assert_login_fails(nowhere, 5, &["redirects without a valid location"]);
     let circles = assert_login_fails(moves("/.well-known/again"), 5, &["redirects more than"]);
     assert!(circles.issuer_requests().len() < 6, "{:?}", circles.issuer_requests());
     for location in
@@ -401,6 +449,7 @@ fn sec_04_headers_of_the_server_and_the_login_stay_with_it() {
     for request in away.iter().chain(server.mcp.requests().iter().filter(metadata)) {
         assert!(!request.head.contains("k3y") && !request.head.contains("c00kie"), "{}", request.head);
         assert!(!request.head.contains("access-") && !request.head.contains("Bearer"), "{}", request.head);
+        assert!(!metadata(&request) || request.header("accept") == Some("application/json"), "{}", request.head);
     }
     let mut calls = server.mcp.requests();
     calls.retain(|request| request.target == "/mcp");

@@ -153,6 +153,8 @@ fn aut_23_a_refused_token_is_refreshed_once_and_the_request_repeated_once() {
     refused.exits(4).stderr_contains("mcpipe auth login");
     assert_eq!(server.requested_grants()[2..], ["refresh_token"]);
     server.assert_no_secret_left(&sandbox, &[&refused]);
+    sandbox.mcpipe(["list", &server.url(), "--login", "always"]).with_browser().run().exits(4);
+    assert_eq!(server.requested_grants()[3..], ["refresh_token", "authorization_code"]);
 }
 
 /// Two requests carry the old token. One is refused, and is accepted with the new token before the other is refused.

@@ -2,14 +2,11 @@
 
 #![allow(clippy::unwrap_used)]
 
-mod discovery;
-mod flows;
 mod http_client;
 mod provider;
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use serde_json::{Value, json};
 use url::Url;
@@ -44,12 +41,8 @@ pub struct AuthServerScript {
     pub lifetime_secs: AtomicUsize,
     /// What the token endpoint answers to a refresh, in place of tokens.
     pub refresh_error: Mutex<Option<(u16, Value)>>,
-    /// No new refresh token comes with a refresh.
-    pub reuses_refresh_token: AtomicBool,
     /// No refresh token comes with a login.
     pub omits_refresh_token: AtomicBool,
-    /// How long the token endpoint thinks, in ms.
-    pub token_delay_ms: AtomicUsize,
 }
 
 impl AuthServerScript {
@@ -68,14 +61,7 @@ impl AuthServerScript {
                 let back = format!("{}?code=c0de&state={}", query["redirect_uri"], query["state"]);
                 AuthTestResponse::status(302).with_header("location", &back)
             }
-            ("POST", "/token") => self
-                .token_response(asked)
-                .with_delay(Duration::from_millis(self.token_delay_ms.load(Ordering::SeqCst) as u64)),
-            ("POST", "/device") => AuthTestResponse::json(
-                200,
-                &json!({"device_code": "dev", "user_code": "ABCD-EFGH", "verification_uri": "https://as/device", "expires_in": 600, "interval": 1}),
-            ),
-            ("POST", "/revoke") => AuthTestResponse::status(200),
+            ("POST", "/token") => self.token_response(asked),
             _ => AuthTestResponse::status(404),
         }
     }
@@ -86,8 +72,6 @@ impl AuthServerScript {
             "authorization_endpoint": format!("{origin}/authorize"),
             "token_endpoint": format!("{origin}/token"),
             "registration_endpoint": format!("{origin}/register"),
-            "revocation_endpoint": format!("{origin}/revoke"),
-            "device_authorization_endpoint": format!("{origin}/device"),
             "code_challenge_methods_supported": ["S256"],
         });
         for (name, value) in self.metadata.lock().unwrap().as_object().into_iter().flatten() {
@@ -104,7 +88,7 @@ impl AuthServerScript {
                 return AuthTestResponse::json(*status, body);
             }
             let good = format!("refresh-{}", self.issued.load(Ordering::SeqCst));
-            if !self.reuses_refresh_token.load(Ordering::SeqCst) && form["refresh_token"] != good {
+            if form["refresh_token"] != good {
                 return AuthTestResponse::json(
                     400,
                     &json!({"error": "invalid_grant", "error_description": "used before"}),
@@ -113,9 +97,7 @@ impl AuthServerScript {
         }
         let number = self.issued.fetch_add(1, Ordering::SeqCst) + 1;
         let mut answer = json!({"access_token": format!("access-{number}"), "token_type": "Bearer"});
-        let omits =
-            if form["grant_type"] == "refresh_token" { &self.reuses_refresh_token } else { &self.omits_refresh_token };
-        if !omits.load(Ordering::SeqCst) {
+        if form["grant_type"] == "refresh_token" || !self.omits_refresh_token.load(Ordering::SeqCst) {
             answer["refresh_token"] = format!("refresh-{number}").into();
         }
         match self.lifetime_secs.load(Ordering::SeqCst) {
@@ -160,11 +142,7 @@ impl AuthTestEnv {
             configured: OAuthSettings::default(),
             login_mode: login,
             has_terminal: false,
-            browser: if matches!(person.action, UserAction::Paste(_)) {
-                BrowserMode::Manual
-            } else {
-                BrowserMode::Launch
-            },
+            browser: BrowserMode::Launch,
             timeout: LOGIN_TIMEOUT,
             force_login: false,
         };

@@ -209,25 +209,4 @@ mod tests {
         ImportedTokens::parse(r#"{"access_token":"a","issuer":"https://other"}"#, &mut settings).unwrap();
         assert_eq!(settings.issuer.as_deref(), Some("https://as"), "the configuration wins");
     }
-
-    #[test]
-    fn what_cannot_be_used_is_refused_and_not_repeated() {
-        for text in [
-            "",
-            "hunter2",
-            "[\"hunter2\"]",
-            r#"{"error":"hunter2"}"#,
-            r#"{"access_token":"hunter2","token_type":"DPoP"}"#,
-        ] {
-            let failure = read(text).unwrap_err();
-            assert_eq!(failure.kind(), ErrorKind::Usage);
-            assert!(!format!("{failure:?}").contains("hunter2"), "{failure:?}");
-        }
-        let endpoint = HttpEndpoint::new(url::Url::parse("https://h/mcp").unwrap());
-        let lonely = read(r#"{"access_token":"a","refresh_token":"r"}"#).unwrap();
-        assert!(lonely.into_record(&endpoint, OAuthSettings::default(), None).is_err());
-        let plain =
-            read(r#"{"access_token":"a"}"#).unwrap().into_record(&endpoint, OAuthSettings::default(), None).unwrap();
-        assert_eq!((plain.server.as_str(), plain.issuer.as_str()), ("https://h/mcp", "https://h"));
-    }
 }

@@ -40,32 +40,3 @@ async fn twenty_processes_lose_nothing() {
     let indexed = KeychainStore::new(&store_paths(dir.path()), worker, None, recording_notifier().0);
     assert_eq!(indexed.list().unwrap().len(), 20);
 }
-
-const COUNT: &str = "auth::store::tests::processes::child_counts_under_the_lock";
-
-/// Reads a number under the lock, waits, writes the next; the fourth dies with the lock in hand.
-#[tokio::test]
-#[ignore = "a part in a_lock_holds_across_processes_and_dies_with_its_holder"]
-async fn child_counts_under_the_lock() {
-    let root = PathBuf::from(required_variable("STORE_ROOT"));
-    let store = open(StoreChoice::Auto, &store_paths(&root), recording_notifier().0);
-    let _guard = store.lock(KEY).await.unwrap();
-    let counter = root.join("counter");
-    let count: u32 = std::fs::read_to_string(&counter).unwrap().parse().unwrap();
-    tokio::time::sleep(Duration::from_millis(10)).await;
-    std::fs::write(&counter, (count + 1).to_string()).unwrap();
-    if count == 3 {
-        std::process::abort();
-    }
-}
-
-#[tokio::test]
-async fn a_lock_holds_across_processes_and_dies_with_its_holder() {
-    let dir = tempfile::tempdir().unwrap();
-    std::fs::write(dir.path().join("counter"), "0").unwrap();
-    let root = dir.path().to_str().unwrap();
-    let children: Vec<Child> = (0..20).map(|_| spawn_test(COUNT, &[("STORE_ROOT", root)])).collect();
-    let failed = children.into_iter().filter_map(|mut child| (!child.wait().unwrap().success()).then_some(())).count();
-    assert_eq!(failed, 1, "the one that aborted");
-    assert_eq!(std::fs::read_to_string(dir.path().join("counter")).unwrap(), "20");
-}
