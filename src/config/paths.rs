@@ -127,14 +127,4 @@ mod tests {
         std::fs::write(deep.join(PROJECT_TOML), "").unwrap();
         assert_eq!(find_upwards(&at(&deep), PROJECT_TOML), Some(deep.join(PROJECT_TOML)));
     }
-
-    #[test]
-    fn an_explicit_file_is_read_alone_and_the_flag_wins() {
-        let environment = Environment::new([("HOME", "/home/ada"), ("MCPIPE_CONFIG", "~/c.toml")], Path::new("/work"));
-        let all = config_paths(&environment, None);
-        assert_eq!(all.len(), 1);
-        assert_eq!((all[0].path.as_path(), all[0].layer), (Path::new("/home/ada/c.toml"), Layer::Explicit));
-        let all = config_paths(&environment, Some(Path::new("d.toml")));
-        assert_eq!(all[0].path, Path::new("/work/d.toml"));
-    }
 }

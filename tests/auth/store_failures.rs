@@ -12,10 +12,10 @@ use crate::support::{Mcp, Sandbox};
 
 const STORE: &str = "home/.local/share/mcpipe";
 
-/// Runs a command that cannot write any file.
-fn run_with_size_limit(run: &Mcpipe, input: &str) -> Output {
-    let pipe = "ulimit -c 0; ulimit -f 0; printf '%s' \"$INPUT\" | exec \"$@\"";
-    run.command(&["sh", "-c", pipe, "sh"]).env("INPUT", input).output().unwrap()
+/// Runs a command that cannot write more than that many blocks (of 512 or 1024 bytes) to a file.
+fn run_with_size_limit(run: &Mcpipe, blocks: u8, input: &str) -> Output {
+    let pipe = format!("ulimit -c 0; ulimit -f {blocks}; printf '%s' \"$INPUT\" | exec \"$@\"");
+    run.command(&["sh", "-c", &pipe, "sh"]).env("INPUT", input).output().unwrap()
 }
 
 /// Configures the server as `srv`, with the credentials in a file.
@@ -47,13 +47,13 @@ fn an_import_beyond_the_file_size_limit_keeps_the_old_token() {
     let (sandbox, server) = (Sandbox::new(), ProtectedServer::start());
     configure(&sandbox, &server);
     let import = || sandbox.mcpipe(["auth", "import", "srv"]);
-    let refused = run_with_size_limit(&import(), r#"{"access_token": "new"}"#);
+    let refused = run_with_size_limit(&import(), 0, r#"{"access_token": "new"}"#);
     assert_eq!(refused.status.code(), Some(3), "{refused:?}");
     says_what_to_do(&refused);
     assert_eq!(stored_files(&sandbox), [""; 0]);
 
     import().stdin(r#"{"access_token": "old"}"#).run().exits(0);
-    let refused = run_with_size_limit(&import(), r#"{"access_token": "new"}"#);
+    let refused = run_with_size_limit(&import(), 0, r#"{"access_token": "new"}"#);
     assert_eq!(refused.status.code(), Some(3), "{refused:?}");
     says_what_to_do(&refused);
     assert_eq!(stored_files(&sandbox), ["credentials.json"]);
@@ -69,7 +69,7 @@ fn a_refresh_beyond_the_file_size_limit_is_used_and_its_loss_is_reported() {
     });
     let path = sandbox.path().join(STORE).join("credentials.json");
     let before = std::fs::read_to_string(&path).unwrap();
-    let list = run_with_size_limit(&sandbox.mcpipe(["list", "srv"]), "");
+    let list = run_with_size_limit(&sandbox.mcpipe(["list", "srv"]), 0, "");
     assert_eq!(list.status.code(), Some(0), "{list:?}");
     says_what_to_do(&list);
     assert_eq!(stored_files(&sandbox), ["credentials.json"]);
@@ -119,7 +119,7 @@ fn after_a_refresh_that_could_not_be_stored_the_next_one_is_stored() {
 fn a_login_beyond_the_file_size_limit_fails() {
     let (sandbox, server) = (Sandbox::new(), ProtectedServer::start());
     configure(&sandbox, &server);
-    let login = run_with_size_limit(&sandbox.mcpipe(["auth", "login", "srv"]).with_browser(), "");
+    let login = run_with_size_limit(&sandbox.mcpipe(["auth", "login", "srv"]).with_browser(), 0, "");
     assert_eq!(login.status.code(), Some(3), "{login:?}");
     says_what_to_do(&login);
     let stderr = String::from_utf8_lossy(&login.stderr);
@@ -225,5 +225,34 @@ fn a_change_of_the_configuration_on_a_full_disk_keeps_the_old_file() {
             assert!(stderr.contains(part), "{words:?}: {part:?} is not in\n{stderr}");
         }
         assert_eq!(files_after(&sandbox), [("config.toml".to_owned(), text.to_owned())], "{words:?}");
+    }
+}
+
+/// Whether the store fails at the last secret, or the configuration after all of them.
+#[test]
+fn an_import_that_cannot_be_stored_leaves_no_secrets_behind() {
+    for (secret, comment, cause) in [
+        (9000, 0, "cannot write ~/.local/share/mcpipe/credentials.json"),
+        (9, 9000, "cannot write ~/.config/mcpipe/config.toml"),
+    ] {
+        let sandbox = Sandbox::new();
+        let text = format!("# {}\n[defaults]\ncredential_store = \"file\"\n", "x".repeat(comment));
+        sandbox.config(&text);
+        let server = |name: &str, key: &str| {
+            format!(r#""{name}": {{"url": "https://{name}/", "headers": {{"X-Api-Key": "{key}"}}}}"#)
+        };
+        let servers = [server("a", "k3y-of-a"), server("b", "k3y-of-b"), server("c", &"k3y".repeat(secret / 3))];
+        sandbox.file("mcp.json", format!("{{\"mcpServers\": {{{}}}}}", servers.join(", ")));
+        // The one that was there before stays.
+        sandbox.mcpipe(["config", "secret", "set", "A_X_API_KEY"]).stdin("k3y-of-a").run().exits(0);
+        let import = sandbox.mcpipe(["config", "import", "mcp.json", "--yes", "--secrets", "keychain"]);
+        let output = run_with_size_limit(&import, 4, "");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.code() == Some(3) && stderr.contains(cause), "{output:?}");
+        let list = sandbox.mcpipe(["config", "secret", "list", "--jq", ".secrets[].name"]).run();
+        list.exits(0).prints("A_X_API_KEY\n");
+        assert_eq!(std::fs::read_to_string(sandbox.path().join("home/.config/mcpipe/config.toml")).unwrap(), text);
+        import.run().exits(0);
+        sandbox.mcpipe(["config", "secret", "list", "--jq", ".secrets | length"]).run().prints("3\n");
     }
 }

@@ -67,6 +67,9 @@ fn a_name_that_is_not_configured() {
         .stderr_contains("no server named 'nosuch' is configured")
         .stderr_contains("hint: list the configured servers: mcpipe config list");
     assert!(!run.stderr().contains("config add"), "{run:?}");
+    let both = Sandbox::new();
+    both.config("[servers.github]\nurl = 'https://a/'\n[servers.github-work]\nurl = 'https://b/'\n");
+    both.mcpipe(["config", "get", "Git"]).run().exits(3).stderr_contains("did you mean github or github-work?");
 }
 
 /// No editor is started without a terminal.

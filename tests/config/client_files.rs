@@ -240,6 +240,9 @@ fn servers_at_the_top_level_of_a_file_are_read() {
     let other = Sandbox::new();
     other.file(".mcp.json", r#"{"editor.fontSize": 12, "tool": {"command": "x"}}"#);
     other.mcpipe(["config", "check"]).run().exits(3).stdout_contains("neither 'mcpServers' nor 'servers'");
+    // A byte order mark is no error.
+    other.file(".mcp.json", "\u{feff}{\"servers\": {}}");
+    other.mcpipe(["config", "check"]).run().exits(0);
 }
 
 #[test]

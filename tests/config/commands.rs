@@ -457,7 +457,9 @@ fn every_fault_has_its_hint() {
     let sandbox = Sandbox::new();
     sandbox.config(
         "[servers.a]\ncommand = \"no-such-program\"\n[servers.b]\ncommand = \"neither-this\"\n\
-         [servers.c]\nurl = \"https://c.invalid/${UNSET}\"\n",
+         [servers.c]\nurl = \"https://c.invalid/${UNSET}\"\n[servers.d]\nurl = \"ftp://d.invalid\"\n\
+         [servers.e]\nurl = \"https://e.invalid/\"\ncacert = \"none.pem\"\nauth = { private_key_file = \"/none\" }\n\
+         [servers.f]\nurl = \"https://f.invalid/\"\nheaders = { \"A B\" = \"c\" }\n",
     );
     expect![[r#"
         exit: 3
@@ -465,8 +467,12 @@ fn every_fault_has_its_hint() {
         error\t~/.config/mcpipe/config.toml:2\tprogram 'no-such-program' not found in PATH\tinstall no-such-program, or give its full path
         error\t~/.config/mcpipe/config.toml:4\tprogram 'neither-this' not found in PATH\tinstall neither-this, or give its full path
         error\t~/.config/mcpipe/config.toml:6\tthe variable UNSET is not set; 'url' in [servers.c] refers to it\tset UNSET, or add a default: ${UNSET:-…}
+        error\t~/.config/mcpipe/config.toml:8\tunsupported URL scheme 'ftp'; use https, http, wss, ws, unix:PATH or replay:FILE ('d')\t-
+        error\t~/.config/mcpipe/config.toml:11\t'cacert' refers to ~/.config/mcpipe/none.pem, which cannot be read: No such file or directory (os error 2)\t-
+        error\t~/.config/mcpipe/config.toml:12\t'private_key_file' refers to /none, which cannot be read: No such file or directory (os error 2)\t-
+        error\t~/.config/mcpipe/config.toml:15\t'A B' is not a valid header name ('f')\t-
         --- stderr
-        mcpipe: error: 3 errors in 1 file and 3 servers
+        mcpipe: error: 7 errors in 1 file and 6 servers
     "#]]
     .assert_eq(&config(&sandbox, &["check"]));
 }

@@ -151,6 +151,16 @@ fn add_writes_what_was_meant_and_says_what_is_missing() {
         mcpipe: error: 'allow_tools' in [servers.x] has an invalid pattern: unclosed character class; missing ']'
     "#]]
     .assert_eq(&add(&["x", "https://x.example/mcp", "--allow-tool", "a["]));
+    for (words, part) in [
+        (&["-x", "--", "y"][..], "unexpected argument '-x'"),
+        (&["x", "https://a/", "-H", "broken"], "-H number 1: the header has no colon"),
+        (&["x", "https://a/", "--protocol", "2020-01-01"], "unknown revision '2020-01-01'"),
+        (&["x", "npx 'y"], "a quote that is not closed"),
+        (&["x", "https://a/", "--proxy", "ftp://p"], "unsupported proxy scheme 'ftp'"),
+    ] {
+        let said = add(words);
+        assert!(said.starts_with("exit: 2\n") && said.contains(part), "{words:?}: {said}");
+    }
     expect![[r#"
         exit: 2
         --- stderr
@@ -196,6 +206,8 @@ fn add_writes_what_was_meant_and_says_what_is_missing() {
         files\tstdio\tsh -c 'a b'\t~/.config/mcpipe/config.toml:1\tenabled
     "#]]
     .assert_eq(&config(&sandbox, &["list"]));
+    let said = add(&["key", "https://key.example/", "-H", "X-Key: ${keychain:K}"]);
+    assert!(said.contains("there is no secret 'K'") && !said.contains("plain text"), "{said}");
 }
 
 /// In a file, a relative path starts in the directory of the file.
@@ -223,6 +235,7 @@ fn add_writes_paths_that_mean_the_same_in_the_file() {
         (&["--", "bin/srv"], "command = \"./bin/srv\"\n", "command = \"[ROOT]/work/bin/srv\"\n"),
         (&["--", "${TOOLS}/srv"], "command = \"${TOOLS}/srv\"\n", "command = \"${TOOLS}/srv\"\n"),
         (&["--", "~/srv"], "command = \"~/srv\"\n", "command = \"~/srv\"\n"),
+        (&["--cwd", ".", "--", "sh"], "command = \"sh\"\ncwd = \".\"\n", "command = \"sh\"\ncwd = \"[ROOT]/work\"\n"),
     ] {
         assert_eq!(shown(words, &["--project"]), format!("[servers.s]\n{project}"), "{words:?}");
         assert_eq!(shown(words, &[]), format!("[servers.s]\n{user}"), "{words:?}");
@@ -399,6 +412,14 @@ fn edit_opens_the_editor_at_the_terminal_and_checks_what_is_left() {
         hint: set EDITOR to your editor
     "#]]
     .assert_eq(&run.snapshot());
+    // It may have options and a path in quotes. A new file is not empty.
+    let sandbox = Sandbox::new();
+    let editor = sandbox.script("the editor", "[ \"$1\" = --wait ] || exit 3; echo >> \"$2\"");
+    sandbox.mcpipe(["config", "edit"]).env("EDITOR", format!("'{}' --wait", editor.display())).run().exits(0);
+    let text = std::fs::read_to_string(sandbox.path().join("home/.config/mcpipe/config.toml")).unwrap();
+    assert!(text.starts_with("# The configuration of mcpipe."), "{text}");
+    let run = sandbox.mcpipe(["config", "edit"]).env("EDITOR", format!("'{}'", editor.display())).run();
+    run.exits(3).stderr_contains("exit status: 3");
 }
 
 #[test]

@@ -28,12 +28,17 @@ fn x(sandbox: &Sandbox, words: &[&str], variables: &[(&str, &str)]) -> String {
 #[test]
 fn later_layers_lie_over_earlier_ones() {
     let sandbox = Sandbox::new();
-    sandbox.config("\n[servers.x]\nurl = \"https://user.example/\"\n");
+    let user = "\n[servers.x]\nurl = \"https://user.example/\"\ntransport = \"sse\"\n";
+    sandbox.config(user);
     assert_eq!(x(&sandbox, &[], &[]), "url https://user.example/ ~/.config/mcpipe/config.toml:3");
     sandbox.file(".mcp.json", "{\"mcpServers\": {\"x\":\n{\"url\": \"https://json.example/\"}}}");
     assert_eq!(x(&sandbox, &[], &[]), "url https://json.example/ [ROOT]/work/.mcp.json:2");
     sandbox.file(".mcpipe.toml", "servers.x.url = \"https://project.example/\"\n");
     assert_eq!(x(&sandbox, &[], &[]), "url https://project.example/ [ROOT]/work/.mcpipe.toml:1");
+    // Nothing is left of the entries that it replaces.
+    let replaced = sandbox.mcpipe(["config", "get", "x", "--jq", ".replaces[], .values[].key"]).run();
+    let lines = format!("{}:2\n{}/.mcp.json:1\nurl\n", user_file(&sandbox).display(), sandbox.work().display());
+    replaced.exits(0).prints(&lines);
     // A file given by option or variable replaces all others; the option takes precedence.
     sandbox.file("one.toml", "servers.x.url = \"https://one.example/\"\n");
     sandbox.file("two.toml", "servers.x.url = \"https://two.example/\"\n");
@@ -42,11 +47,26 @@ fn later_layers_lie_over_earlier_ones() {
     assert_eq!(x(&sandbox, &["--config", "two.toml"], &variable), "url https://two.example/ [ROOT]/work/two.toml:1");
     let paths = sandbox.mcpipe(["config", "path"]).env("MCPIPE_CONFIG", "one.toml").run();
     paths.prints(&format!("{}/one.toml\texplicit\tread\n", sandbox.work().display()));
-    sandbox
-        .mcpipe(["config", "list", "--config", "gone.toml"])
-        .run()
-        .exits(3)
-        .stderr_contains("gone.toml: cannot read the configuration file");
+    let paths = sandbox.mcpipe(["config", "path"]).env("MCPIPE_CONFIG", "~/c.toml").run();
+    paths.prints(&format!("{}/home/c.toml\texplicit\tmissing\n", sandbox.path().display()));
+    let list = sandbox.mcpipe(["config", "list"]);
+    for run in [
+        list.env("MCPIPE_CONFIG", "gone.toml").run(),
+        sandbox.mcpipe(["config", "list", "--config", "gone.toml"]).run(),
+    ] {
+        run.exits(3).stderr_contains("gone.toml: cannot read the configuration file");
+    }
+    // It is the one that is changed.
+    let add = ["config", "add", "x", "https://new.example/", "--config", "new.toml"];
+    sandbox.mcpipe(add).run().exits(0);
+    sandbox.mcpipe(["config", "rename", "x", "y"]).env("MCPIPE_CONFIG", "new.toml").run().exits(0);
+    assert_eq!(read(&sandbox.work().join("new.toml")), "[servers.y]\nurl = \"https://new.example/\"\n");
+    assert_eq!(read(&user_file(&sandbox)), user);
+    // It is used although the other files are broken, and needs no trust.
+    sandbox.config("broken");
+    sandbox.file(".mcp.json", "{broken");
+    sandbox.file("noext", "[servers.t]\ncommand = \"true\"\n");
+    sandbox.mcpipe(["list", "t", "--config", "noext"]).run().exits(5).stderr_contains("the server process ended");
 }
 
 #[test]
@@ -336,6 +356,8 @@ fn help_version_and_config_work_while_a_file_is_broken() {
     let list = sandbox.mcpipe(["config", "list", "--json"]).run();
     assert_eq!(list.exits(3).json()["servers"][0]["name"], json!("a"));
     list.stderr_contains(".mcp.json:1: the file is not UTF-8 text");
+    std::fs::write(user_file(&sandbox), b"# ok\na = '\xff'\n").unwrap();
+    sandbox.mcpipe(["config", "list"]).run().exits(3).stderr_contains("config.toml:2: the file is not UTF-8 text");
 }
 
 #[test]
@@ -346,6 +368,12 @@ fn a_broken_file_of_a_strange_project_disables_nobody_elses_servers() {
         (".mcp.json", "[]", ".mcp.json:1: expected an object"),
         (".mcpipe.toml", "[servers\n", ".mcpipe.toml:1:9: this is not TOML"),
         (".mcpipe.toml", "serverz = 1\n", ".mcpipe.toml:1: unknown key 'serverz'"),
+        (".mcpipe.toml", "servers = []\n", ".mcpipe.toml:1: 'servers' must be a table, not an array"),
+        (
+            ".mcpipe.toml",
+            "[defaults]\nconfirm = 'a'\n",
+            ".mcpipe.toml:2: 'confirm' in [defaults] must be one of never, ",
+        ),
     ] {
         let sandbox = Sandbox::new();
         sandbox.config(&format!("[servers.mine]\nurl = \"{}\"\n", server.url("/mcp")));
@@ -415,6 +443,22 @@ fn wrong_keys_types_and_values_name_file_line_and_what_was_meant() {
         .assert_eq(&fault("timeout = '3 fortnights'\nurl = 'https://a/'"));
     expect!["3: 'confirm' in [servers.a] must be one of never, destructive, always, not 'yes'"]
         .assert_eq(&fault("confirm = 'yes'\nurl = 'https://a/'"));
+    expect!["2: [servers.a] has neither 'url' nor 'command'"].assert_eq(&fault("timeout = 5"));
+    expect!["4: 'cwd' in [servers.a] applies only to a command, but the server is a URL"]
+        .assert_eq(&fault("url = 'https://a/'\ncwd = 'x'"));
+    expect!["4: [servers.a.auth] has both 'redirect_port' and 'redirect_uri'"]
+        .assert_eq(&fault("url = 'https://a/'\nauth = { redirect_port = 1, redirect_uri = 'http://localhost:1/x' }"));
+    expect!["4: 'key' in [servers.a] needs 'cert'"].assert_eq(&fault("url = 'https://a/'\nkey = 'k.pem'"));
+    expect!["6: 'allow_tools' in [servers.a] has an invalid pattern: unclosed character class; missing ']'"]
+        .assert_eq(&fault("url = 'https://a/'\nallow_tools = [\n'a',\n'b[']"));
+    expect!["4: 'A=B' in [servers.a] is not a valid variable name: it is empty or contains '='"]
+        .assert_eq(&fault("command = 'sh'\nenv = { 'A=B' = '1' }"));
+    expect!["3: 'command' in [servers.a] is empty"].assert_eq(&fault("command = ''"));
+    expect!["mcpipe: error: 'a' has 2 errors"].assert_eq(&fault("url = 5\ntimeout = '3 years'"));
+    expect!["3: 'timeout' in [servers.a] cannot be a secret"]
+        .assert_eq(&fault("timeout = '${command:x}'\nurl = 'https://a/'"));
+    expect!["5: 'confirm' in [defaults] cannot be a secret"]
+        .assert_eq(&fault("url = 'https://a/'\n[defaults]\nconfirm = '${keychain:x}'"));
 }
 
 #[test]

@@ -425,6 +425,14 @@ fn secrets_go_where_they_are_told_to() {
     let secrets: Vec<(&Value, &Value)> =
         list["secrets"].as_array().unwrap().iter().map(|one| (&one["name"], &one["used_by"][0])).collect();
     assert_eq!(secrets, [(&json!("API_TOKEN"), &json!("api")), (&json!("TWO_API_TOKEN"), &json!("two"))]);
+
+    // A secret that has the name already is kept.
+    let sandbox = world();
+    sandbox.mcpipe(["config", "secret", "set", "API_TOKEN"]).stdin("another").run().exits(0);
+    import(&sandbox, &["--yes", "--secrets", "keychain"]);
+    assert!(text(&sandbox).contains("Bearer ${keychain:API_TOKEN_2}"), "{}", text(&sandbox));
+    let stored = std::fs::read_to_string(sandbox.path().join("home/.local/share/mcpipe/credentials.json")).unwrap();
+    assert!(stored.contains("\"another\"") && stored.contains("\"s3cret-value\""), "{stored}");
 }
 
 #[test]
@@ -447,6 +455,14 @@ fn a_person_agrees_or_nothing_is_written() {
         );
         assert_eq!(user_file(&sandbox).exists(), code == 0);
     }
+    let sandbox = Sandbox::new();
+    put(&sandbox, ".cursor/mcp.json", HOSTILE);
+    let slip = sandbox.mcpipe(["config", "import", "cursor", "--only", "dosc", "--yes"]).run();
+    slip.exits(2).stderr_contains("hint: did you mean 'docs'?");
+    // A project file is trusted, since what it holds was shown.
+    sandbox.file("mcp.json", r#"{"mcpServers": {"a": {"command": "true"}}}"#);
+    sandbox.mcpipe(["config", "import", "mcp.json", "--project", "--yes"]).run().exits(0);
+    sandbox.mcpipe(["config", "list"]).run().exits(0).stdout_contains("/.mcpipe.toml:2\tenabled\n");
 }
 
 #[test]

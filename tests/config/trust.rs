@@ -106,6 +106,11 @@ fn trust_lasts_until_the_file_changes_or_is_taken_back() {
     // A copy at another location is another file.
     sandbox.file("other/.mcp.json", &text);
     sandbox.mcpipe(["list", "x"]).cwd(sandbox.work().join("other")).run().exits(3);
+    // An entry that is added does not make the others trusted.
+    sandbox.file("other/.mcpipe.toml", "[servers.theirs]\ncommand = \"sh\"\n");
+    let run = |words: &[&str]| sandbox.mcpipe(words.iter().copied()).cwd(sandbox.work().join("other")).run();
+    run(&["config", "add", "mine", "--project", "--", "sh"]).exits(0);
+    assert_eq!(run(&["config", "list"]).stdout().matches("\tuntrusted\n").count(), 3);
 }
 
 #[test]
@@ -158,6 +163,9 @@ fn secrets_of_the_user_need_trust_too() {
     let url = server.url("/mcp");
     let refused = |entry: &str| {
         sandbox.file(".mcpipe.toml", entry);
+        let shown = sandbox.mcpipe(["config", "get", "x"]).run();
+        shown.exits(0).hides("s3cret-value").hides(sandbox.path().join("home").to_str().unwrap());
+        shown.stderr_contains("mcpipe config trust ");
         let run = sandbox.mcpipe(["list", "x"]).run();
         run.exits(3).prints("");
         assert!(!ran(&sandbox) && server.requests().is_empty());
@@ -172,8 +180,15 @@ fn secrets_of_the_user_need_trust_too() {
         (format!("url = {:?}", url.replace("http://", "http:/me:pw@")), "sends a password"),
         ("url = \"unix:/run/s.sock\"".to_owned(), "uses a socket of this machine"),
         ("url = \" replay:run.rec\"".to_owned(), "reads a file"),
+        ("command = \"./tool\"".to_owned(), "starts a process"),
     ];
-    for (entry, reason) in needs {
+    let keys = ["bearer_env", "insecure", "allow_http", "proxy", "cacert", "auth", "roots"];
+    let values = ["\"V\"", "true", "true", "\"http://p\"", "\"c.pem\"", "{ client_id = \"a\" }", "[\"/\"]"];
+    let sets = keys
+        .iter()
+        .zip(values)
+        .map(|(key, value)| (format!("url = {url:?}\n{key} = {value}"), format!("sets '{key}'")));
+    for (entry, reason) in needs.map(|(entry, reason)| (entry, reason.to_owned())).into_iter().chain(sets) {
         let said = refused(&format!("[servers.x]\n{entry}\n"));
         assert_eq!(
             said,
@@ -211,17 +226,18 @@ fn what_guards_the_user_is_not_loosened_without_trust() {
     sandbox.config("[defaults]\nconfirm = \"always\"\n");
     sandbox.file(
         ".mcpipe.toml",
-        "[defaults]\nconfirm = \"never\"\ntimeout = \"7s\"\n[servers.x]\nurl = \"https://x.example/mcp\"\n",
+        "[defaults]\nconfirm = \"never\"\ncredential_store = \"file\"\ntimeout = \"7s\"\n[servers.x]\nurl = \"https://x.example/mcp\"\n",
     );
     let run = sandbox.mcpipe(["config", "get", "x"]).run();
     expect![[r#"
         exit: 0
         --- stdout
-        url\thttps://x.example/mcp\t[ROOT]/work/.mcpipe.toml:5
+        url\thttps://x.example/mcp\t[ROOT]/work/.mcpipe.toml:6
         confirm\talways\t~/.config/mcpipe/config.toml:2
-        timeout\t7s\t[ROOT]/work/.mcpipe.toml:3
+        timeout\t7s\t[ROOT]/work/.mcpipe.toml:4
         --- stderr
         [ROOT]/work/.mcpipe.toml:2: the file is not trusted, so its 'confirm' in [defaults] is ignored
+        [ROOT]/work/.mcpipe.toml:3: the file is not trusted, so its 'credential_store' in [defaults] is ignored
     "#]]
     .assert_eq(&run.snapshot());
 }
@@ -262,6 +278,9 @@ fn a_trust_store_that_is_broken_trusts_nothing() {
     "#]]
     .assert_eq(&sandbox.mcpipe(["list", "x"]).run().snapshot());
     assert!(!ran(&sandbox));
+    // Without a project file it is not needed.
+    std::fs::remove_file(sandbox.work().join(".mcp.json")).unwrap();
+    sandbox.mcpipe(["config", "list"]).run().exits(0).hides("trust.json");
 }
 
 #[test]

@@ -15,7 +15,7 @@ use crate::config::file::client_forms::split_command;
 use crate::config::file::tree::ConfigValue;
 use crate::config::file::{rewrite, tree};
 use crate::config::value::expand::{VariableScope, expand};
-use plan::{ImportAction, ImportOptions, ImportPlan, ImportSource, SecretDestination, plan_import};
+use plan::{ImportAction, ImportOptions, ImportPlan, ImportSource, plan_import};
 
 /// A machine with a home directory, a project, and only the files of one test.
 struct ImportTestEnv {
@@ -346,71 +346,6 @@ fn a_projects_own_file_needs_no_directory() {
     let plan =
         plan_with_config(&machine, "", &ImportOptions { project: Some(project), ..ImportOptions::default() }).unwrap();
     assert_eq!(plan.apply("").unwrap().lines().skip(1).collect::<Vec<_>>(), ["[servers.x]", "command = \"x\""]);
-}
-
-#[test]
-fn secrets_can_be_moved_to_variables() {
-    let machine = ImportTestEnv::new();
-    let path = machine.put_fixture("claude-desktop.json", "/home/ada/claude_desktop_config.json");
-    let mut plan =
-        plan_with_config(&machine, "", &ImportOptions { source: ImportSource::File(path), ..ImportOptions::default() })
-            .unwrap();
-    let moved: Vec<(String, String)> = plan
-        .move_secrets(SecretDestination::Variables, &mut |_, _| Ok(false))
-        .unwrap()
-        .into_iter()
-        .map(|(name, secret)| (name, secret.reveal().to_owned()))
-        .collect();
-    assert_eq!(moved, [("WEATHER_API_KEY".into(), "0a1b2c".into()), ("BRIDGE_AUTHORIZATION".into(), "tok-123".into())]);
-    let text = plan.apply("").unwrap();
-    assert!(!text.contains("0a1b2c") && !text.contains("tok-123"), "{text}");
-    assert!(text.contains("\"Authorization: Bearer ${BRIDGE_AUTHORIZATION}\""), "{text}");
-}
-
-#[test]
-fn only_the_servers_asked_for() {
-    let machine = ImportTestEnv::new();
-    machine.put_fixture("claude-desktop.json", "/home/ada/x.json");
-    let wish =
-        ImportOptions { source: ImportSource::File(machine.path("/home/ada/x.json")), ..ImportOptions::default() };
-    let mut plan = plan_with_config(&machine, "", &wish).unwrap();
-    plan.retain_named(&["weather".into()]).unwrap();
-    assert_eq!(step_summaries(&plan), ["weather add"]);
-    let failure = plan.retain_named(&["wether".into()]).unwrap_err();
-    assert_eq!(failure.kind(), ErrorKind::Usage);
-    assert_eq!(failure.details().hint.as_deref(), Some("did you mean 'weather'?"));
-}
-
-#[test]
-fn failures_name_the_file_and_the_next_step() {
-    let machine = ImportTestEnv::new();
-    let environment = machine.environment();
-    let failure = plan_with_config(&machine, "", &ImportOptions::default()).unwrap_err();
-    assert_eq!(failure.kind(), ErrorKind::Config);
-    let wish = ImportOptions { source: ImportSource::Client(ImportClient::Cursor), ..ImportOptions::default() };
-    let failure = plan_with_config(&machine, "", &wish).unwrap_err();
-    assert!(failure.details().causes.iter().any(|cause| cause.contains("~/.cursor/mcp.json")), "{failure}");
-
-    // A broken file is a failure if it was given, and one of several if everything is imported.
-    let broken = machine.write("/home/ada/.cursor/mcp.json", "{\n  \"mcpServers\": {,}\n}");
-    machine.write("/home/ada/.gemini/settings.json", r#"{"mcpServers": {"x": {"command": "x"}}}"#);
-    let failure = plan_with_config(
-        &machine,
-        "",
-        &ImportOptions { source: ImportSource::File(broken), ..ImportOptions::default() },
-    )
-    .unwrap_err();
-    assert!(failure.to_string().starts_with("~/.cursor/mcp.json:2:18: this is not JSON"), "{failure}");
-    let plan = plan_with_config(&machine, "", &ImportOptions::default()).unwrap();
-    assert_eq!((step_summaries(&plan), plan.read_failures.len()), (vec!["x add".to_owned()], 1));
-
-    let nothing = machine.write("/home/ada/other.json", r#"{"a": 1}"#);
-    assert!(recognize_file(&environment, &nothing).is_err());
-    assert!(recognize_file(&environment, Path::new("no-such.json")).is_err());
-    assert_eq!(ImportSource::parse(&environment, "cursor").unwrap(), ImportSource::Client(ImportClient::Cursor));
-    assert_eq!(ImportSource::parse(&environment, "x/y").unwrap(), ImportSource::File("x/y".into()));
-    let failure = ImportSource::parse(&environment, "curser").unwrap_err();
-    assert_eq!(failure.details().hint.as_deref(), Some("did you mean 'cursor'?"));
 }
 
 #[test]
