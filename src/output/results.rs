@@ -340,11 +340,6 @@ mod tests {
     }
 
     #[test]
-    fn half_a_surrogate_pair_loses_nothing_else() {
-        assert_eq!(piped(r#"{"content":[{"type":"text","text":"a\ud800b"}]}"#), "a\u{fffd}b\n");
-    }
-
-    #[test]
     fn save_writes_files_and_prints_their_names() {
         let directory = tempfile::tempdir().unwrap();
         let seen = ui(UiOptions::default(), Terminal::default());

@@ -447,16 +447,6 @@ mod tests {
     const ANSWER: &str = r#"{"id":ID,"result":1}"#;
 
     #[tokio::test]
-    async fn an_answer_by_its_id_wins_over_all_that_came_before() {
-        for wire in TransportKind::ALL {
-            let wired = Wired::new(wire);
-            for text in [ERROR, RESULT, UNKNOWN, r#"{"id":"x","error":{}}"#, r#"{"id":0,"result":0}"#] {
-                assert_eq!(wired.asked(false, LONG, &[text, text, ANSWER, ANSWER]).await, "1", "{text}");
-            }
-        }
-    }
-
-    #[tokio::test]
     async fn what_came_is_the_cause_where_the_time_is_up() {
         let late = "no response to tools/list within 200 ms";
         for wire in TransportKind::ALL {
@@ -493,12 +483,6 @@ mod tests {
             };
             assert_eq!(wired.asked(false, Duration::from_secs(3), &[RESULT, ERROR]).await, expected, "{wire:?}");
         }
-    }
-
-    #[tokio::test]
-    async fn a_result_with_an_unknown_id_is_a_broken_protocol_where_no_other_comes() {
-        let wired = Wired::new(TransportKind::Stdio);
-        assert_eq!(wired.asked(false, LONG, &[UNKNOWN]).await, UNKNOWN_ID);
     }
 
     #[tokio::test]
@@ -545,18 +529,5 @@ mod tests {
         };
         let (a, b, c, ()) = tokio::join!(a, b, c, says);
         assert_eq!([a, b, c], ["error no"; 3]);
-    }
-
-    #[tokio::test]
-    async fn in_the_answer_to_a_post_an_error_belongs_to_it_and_a_result_needs_its_id() {
-        let wired = Wired::new(TransportKind::Http);
-        for text in [ERROR, r#"{"id":"server-error","error":{"message":"no"}}"#, r#"{"id":0,"error":{"message":"no"}}"#]
-        {
-            assert_eq!(wired.asked(true, LONG, &[text]).await, "error no");
-        }
-        assert_eq!(wired.asked(true, LONG, &[RESULT]).await, WITHOUT_ID);
-        assert_eq!(wired.asked(true, LONG, &[UNKNOWN]).await, UNKNOWN_ID);
-        let other = "the server responded with the ID of another request (1, not 6)";
-        assert_eq!(wired.asked(true, LONG, &[r#"{"id":1,"result":0}"#]).await, other);
     }
 }

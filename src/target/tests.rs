@@ -228,28 +228,6 @@ fn urls_lose_password_and_fragment_and_other_schemes_are_refused() {
 }
 
 #[test]
-fn plain_http_is_for_loopback_unless_it_is_allowed() {
-    let world = ConfigFixture::new(
-        "[servers.far]\nurl = 'http://far.example/'\n[servers.ok]\nurl = 'http://far.example/'\nallow_http = true\n",
-    );
-    for near in ["localhost:80", "LOCALHOST.", "a.localhost", "127.0.0.1", "127.9.9.9:1", "[::1]", "[::ffff:127.0.0.1]"]
-    {
-        assert!(world.target(&format!("http://{near}/"), &no_flags()).is_ok(), "{near}");
-    }
-    for far in ["a.example", "localhost.example", "10.0.0.1", "[::2]", "0.0.0.0", "127.0.0.1.example"] {
-        refused(world.target(&format!("http://{far}/"), &no_flags()), ErrorKind::Usage, "--allow-http");
-    }
-    let allow = TargetOptions { allow_http: true, ..no_flags() };
-    assert!(world.target("http://far.example/", &allow).is_ok());
-    refused(
-        world.target("far", &no_flags()),
-        ErrorKind::Config,
-        "config.toml:2: http://far.example/ is unencrypted http",
-    );
-    assert!(world.target("far", &allow).is_ok() && world.target("ok", &no_flags()).is_ok());
-}
-
-#[test]
 fn flags_lie_over_the_entry() {
     let config = "[servers.a]\nurl = 'https://a/'\ntransport = 'sse'\nprotocol = 'legacy'\nbearer_env = 'TOKEN'\n\
         cert = 'c.pem'\nkey = 'k.pem'\nproxy = 'http://p'\n[servers.a.headers]\nX-A = '1'\nX-B = '2'\n";
@@ -380,15 +358,6 @@ fn a_child_inherits_everything_but_our_secrets() {
         let options = TargetOptions { env: vec![text.into()], ..no_flags() };
         refused(world.target("c", &options), ErrorKind::Usage, "--env KEY=VALUE");
     }
-}
-
-#[test]
-fn nothing_checked_is_told_loudly() {
-    let world = ConfigFixture::new("[servers.u]\nurl = 'https://u/'\ninsecure = true\n");
-    assert!(world.target("https://a/", &no_flags()).unwrap().warnings.is_empty());
-    let target = world.target("https://a/", &TargetOptions { insecure: true, ..no_flags() }).unwrap();
-    assert!(target.warnings[0].contains("a is NOT verified") && http(&target).tls.insecure);
-    assert_eq!(world.target("u", &no_flags()).unwrap().warnings.len(), 1);
 }
 
 #[test]
