@@ -226,40 +226,18 @@ mod tests {
 
     #[test]
     fn a_call_is_retried_only_if_unsent_or_idempotent_and_requested() {
-        let count = |policy: &RetryPolicy, call: &Operation, advice| retry_delays(policy, call, advice, 0.5).len();
         let (usual, asked) = (policy_with(2, false), policy_with(3, true));
-        assert_eq!(
-            (count(&usual, &read_only_operation(), CONNECTION_LOST), count(&usual, &read_only_operation(), UNSENT)),
-            (2, 2)
-        );
-        assert_eq!(
-            (
-                count(&usual, &operation_with_effects(false), CONNECTION_LOST),
-                count(&usual, &operation_with_effects(false), UNSENT)
-            ),
-            (0, 2)
-        );
-        assert_eq!(
-            (
-                count(&usual, &operation_with_effects(true), CONNECTION_LOST),
-                count(&usual, &operation_with_effects(true), UNSENT)
-            ),
-            (0, 2)
-        );
-        assert_eq!(
-            (
-                count(&asked, &operation_with_effects(false), CONNECTION_LOST),
-                count(&asked, &operation_with_effects(false), UNSENT)
-            ),
-            (0, 3)
-        );
-        assert_eq!(
-            (
-                count(&asked, &operation_with_effects(true), CONNECTION_LOST),
-                count(&asked, &operation_with_effects(true), UNSENT)
-            ),
-            (3, 3)
-        );
+        for (policy, operation, lost, unsent) in [
+            (&usual, read_only_operation(), 2, 2),
+            (&usual, operation_with_effects(false), 0, 2),
+            (&usual, operation_with_effects(true), 0, 2),
+            (&asked, operation_with_effects(false), 0, 3),
+            (&asked, operation_with_effects(true), 3, 3),
+        ] {
+            let count = |advice| retry_delays(policy, &operation, advice, 0.5).len();
+            let retries = (count(CONNECTION_LOST), count(UNSENT));
+            assert_eq!(retries, (lost, unsent), "explicit: {}, {operation:?}", policy.is_explicit);
+        }
     }
 
     #[test]

@@ -158,23 +158,22 @@ fn server_dot_tool_splits_after_the_longest_known_name() {
 #[test]
 fn an_unknown_name_gets_the_nearest_a_program_or_the_way_to_add_it() {
     let world = ConfigFixture::new("[servers.linear]\nurl = 'https://a/'\n");
-    refused(world.target("linaer", &no_flags()), ErrorKind::Config, "did you mean linear?");
-    refused(world.target("linaer.list", &no_flags()), ErrorKind::Config, "did you mean linear?");
-    refused(world.target("other", &no_flags()), ErrorKind::Config, "mcpipe config add other URL");
-    refused(
-        world.target("mcp.example.com/mcp", &no_flags()),
-        ErrorKind::Config,
-        "did you mean https://mcp.example.com/mcp ?",
-    );
-    refused(world.target("mcp.example.com", &no_flags()), ErrorKind::Config, "did you mean https://mcp.example.com ?");
-    refused(world.target("example.dev", &no_flags()), ErrorKind::Config, "did you mean https://example.dev ?");
-    refused(world.target("other.tool", &no_flags()), ErrorKind::Config, "mcpipe config add other.tool URL");
-    refused(world.target("linaer.com", &no_flags()), ErrorKind::Config, "did you mean linear?");
+    for (word, hint) in [
+        ("linaer", "did you mean linear?"),
+        ("linaer.list", "did you mean linear?"),
+        ("linaer.com", "did you mean linear?"),
+        ("other", "mcpipe config add other URL"),
+        ("other.tool", "mcpipe config add other.tool URL"),
+        ("mcp.example.com/mcp", "did you mean https://mcp.example.com/mcp ?"),
+        ("mcp.example.com", "did you mean https://mcp.example.com ?"),
+        ("example.dev", "did you mean https://example.dev ?"),
+        ("127.0.0.1.example:3000", "did you mean https://127.0.0.1.example:3000 ?"),
+    ] {
+        refused(world.target(word, &no_flags()), ErrorKind::Config, hint);
+    }
     for local in ["localhost:3000", "a.localhost:3000", "localhost.:3000", "127.0.0.1:3000", "127.1:3000"] {
         refused(world.target(local, &no_flags()), ErrorKind::Config, &format!("did you mean http://{local} ?"));
     }
-    let remote = "did you mean https://127.0.0.1.example:3000 ?";
-    refused(world.target("127.0.0.1.example:3000", &no_flags()), ErrorKind::Config, remote);
     refused(ConfigFixture::new("").target("x", &no_flags()), ErrorKind::Config, "no servers are configured");
     #[cfg(unix)]
     {
@@ -259,39 +258,24 @@ fn flags_lie_over_the_entry() {
 #[test]
 fn flags_that_do_not_fit_are_usage_errors() {
     let world = ConfigFixture::new("[servers.c]\ncommand = 'x'\n[servers.u]\nurl = 'https://u/'\n");
-    let header = TargetOptions { headers: vec!["A: b".into()], ..no_flags() };
-    for word in ["c", "./x", "npx x"] {
-        refused(world.target(word, &header), ErrorKind::Usage, "--header applies only to a URL");
-        refused(
-            world.target(word, &TargetOptions { insecure: true, ..no_flags() }),
-            ErrorKind::Usage,
-            "--insecure applies only to a URL",
-        );
+    let (commands, urls) = (&["c", "./x", "npx x"][..], &["u", "https://a/"][..]);
+    for (words, options, message) in [
+        (commands, TargetOptions { headers: vec!["A: b".into()], ..no_flags() }, "--header applies only to a URL"),
+        (commands, TargetOptions { insecure: true, ..no_flags() }, "--insecure applies only to a URL"),
+        (urls, TargetOptions { env: vec!["A=b".into()], ..no_flags() }, "--env applies only to a command"),
+        (urls, TargetOptions { cwd: Some("/".into()), ..no_flags() }, "--cwd applies only to a command"),
+        (
+            urls,
+            TargetOptions { protocol: Some("2020-01-01".into()), ..no_flags() },
+            "--protocol: unknown revision '2020-01-01'",
+        ),
+        (commands, TargetOptions { cwd: Some("/nowhere".into()), ..no_flags() }, "--cwd: "),
+        (urls, TargetOptions { proxy: Some("ftp://p".into()), ..no_flags() }, "unsupported proxy scheme 'ftp'"),
+    ] {
+        for word in words {
+            refused(world.target(word, &options), ErrorKind::Usage, message);
+        }
     }
-    for word in ["u", "https://a/"] {
-        refused(
-            world.target(word, &TargetOptions { env: vec!["A=b".into()], ..no_flags() }),
-            ErrorKind::Usage,
-            "--env applies only to a command",
-        );
-        refused(
-            world.target(word, &TargetOptions { cwd: Some("/".into()), ..no_flags() }),
-            ErrorKind::Usage,
-            "--cwd applies only to a command",
-        );
-    }
-    let protocol = TargetOptions { protocol: Some("2020-01-01".into()), ..no_flags() };
-    refused(world.target("u", &protocol), ErrorKind::Usage, "--protocol: unknown revision '2020-01-01'");
-    refused(
-        world.target("c", &TargetOptions { cwd: Some("/nowhere".into()), ..no_flags() }),
-        ErrorKind::Usage,
-        "--cwd: ",
-    );
-    refused(
-        world.target("u", &TargetOptions { proxy: Some("ftp://p".into()), ..no_flags() }),
-        ErrorKind::Usage,
-        "unsupported proxy scheme 'ftp'",
-    );
 }
 
 #[test]

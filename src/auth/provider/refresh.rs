@@ -390,8 +390,7 @@ mod tests {
 
     #[tokio::test]
     async fn many_refreshes_keep_nothing_but_the_last_tokens() {
-        let world = AuthTestEnv::new().await;
-        world.log_in().await;
+        let world = AuthTestEnv::logged_in().await;
         let user = TestUser::new(UserAction::Ignore);
         let provider = world.provider(When::Never, &user);
         let mut state = provider.0.state.lock().await;
@@ -410,8 +409,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_ended_login_is_tried_again_if_the_server_accepts_requests_without_it() {
-        let world = AuthTestEnv::new().await;
-        world.log_in().await;
+        let world = AuthTestEnv::logged_in().await;
         world.expire_tokens().await;
         let provider = world.provider(When::Never, &TestUser::new(UserAction::Ignore));
         for (number, answer) in [(1, (400, json!({"error": "unauthorized_client"}))), (2, (503, json!({})))] {

@@ -122,6 +122,12 @@ impl AuthTestEnv {
         AuthTestEnv { server: fake, script, dir, store, last_sent: Mutex::default() }
     }
 
+    pub async fn logged_in() -> Self {
+        let world = AuthTestEnv::new().await;
+        world.log_in().await;
+        world
+    }
+
     pub fn url(&self) -> Url {
         self.server.url("/mcp")
     }

@@ -18,8 +18,7 @@ use crate::util::when::When;
 
 #[tokio::test]
 async fn aut_20_a_token_goes_to_its_server_only() {
-    let world = AuthTestEnv::new().await;
-    world.log_in().await;
+    let world = AuthTestEnv::logged_in().await;
     let gate = world.provider(When::Never, &TestUser::new(UserAction::Ignore));
     for elsewhere in ["http://127.0.0.1:9/mcp", "https://127.0.0.1/mcp", "http://localhost/mcp"] {
         assert_eq!(authorization_header(&gate, &elsewhere.parse().unwrap()).await.unwrap(), None, "{elsewhere}");
@@ -29,8 +28,7 @@ async fn aut_20_a_token_goes_to_its_server_only() {
 
 #[tokio::test]
 async fn a_token_that_expires_in_transit_is_refreshed_again() {
-    let world = AuthTestEnv::new().await;
-    world.log_in().await;
+    let world = AuthTestEnv::logged_in().await;
     world.expire_tokens().await;
     world.script.lifetime_secs.store(1, Ordering::SeqCst);
     let gate = world.provider(When::Never, &TestUser::new(UserAction::Ignore));
@@ -65,8 +63,7 @@ async fn concurrent_rejected_requests_start_one_login() {
 /// `AUT-23`: a refused token is refreshed once, whichever run obtained it.
 #[tokio::test]
 async fn aut_23_a_token_of_another_run_is_refreshed_if_it_is_refused() {
-    let world = AuthTestEnv::new().await;
-    world.log_in().await;
+    let world = AuthTestEnv::logged_in().await;
     let user = TestUser::new(UserAction::Ignore);
     let (gate, other) = (world.provider(When::Never, &user), world.provider(When::Never, &user));
     let refusal = world.refusal(401, BEARER);
@@ -148,8 +145,7 @@ async fn aut_21_repeated_step_ups_end_after_a_few_attempts() {
 
 #[tokio::test]
 async fn tokens_of_another_run_are_used_with_their_dpop_key() {
-    let world = AuthTestEnv::new().await;
-    world.log_in().await;
+    let world = AuthTestEnv::logged_in().await;
     let bound = async |access: &str| {
         let mut record = world.stored_credentials().await.unwrap();
         let prover = DpopKey::generate().unwrap();
@@ -196,8 +192,7 @@ async fn an_issuer_with_a_final_slash_is_the_same_one() {
 /// A process that refreshes the replaced login stores it again.
 #[tokio::test]
 async fn aut_13_a_replaced_login_is_removed_when_no_other_process_refreshes_it() {
-    let world = AuthTestEnv::new().await;
-    world.log_in().await;
+    let world = AuthTestEnv::logged_in().await;
     let mut old = world.stored_credentials().await.unwrap();
     assert!(world.store.delete(&old.store_key()).await.unwrap());
     old.issuer = "https://old.example".into();

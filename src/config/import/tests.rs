@@ -95,78 +95,38 @@ fn render_report(imported: &ImportedFile) -> String {
     out
 }
 
-fn check_golden(fixture: &str, at: &str) {
-    let machine = ImportTestEnv::new();
-    if fixture == "claude-code-project.json" {
-        machine.put_fixture("claude-code-settings.json", "/work/site/.claude/settings.local.json");
+#[test]
+fn the_format_of_every_client_is_read() {
+    for (fixture, at) in [
+        ("claude-code.json", "/home/ada/.claude.json"),
+        ("claude-code-project.json", "/work/site/.mcp.json"),
+        ("claude-desktop.json", "/home/ada/.config/Claude/claude_desktop_config.json"),
+        ("cursor.json", "/home/ada/.cursor/mcp.json"),
+        ("cursor-project.json", "/work/site/.cursor/mcp.json"),
+        ("vscode.json", "/home/ada/.config/Code/User/mcp.json"),
+        ("vscode-workspace.json", "/work/site/.vscode/mcp.json"),
+        ("vscode-settings.json", "/home/ada/.config/Code/User/settings.json"),
+        ("codex.toml", "/home/ada/.codex/config.toml"),
+        ("windsurf.json", "/home/ada/.codeium/windsurf/mcp_config.json"),
+        ("gemini.json", "/work/site/.gemini/settings.json"),
+        ("opencode.jsonc", "/home/ada/.config/opencode/opencode.jsonc"),
+        ("opencode-2.jsonc", "/work/site/.opencode/opencode.jsonc"),
+        ("zed.json", "/home/ada/.config/zed/settings.json"),
+        ("mcporter.jsonc", "/work/site/config/mcporter.jsonc"),
+        ("other.json", "/home/ada/servers.json"),
+    ] {
+        let machine = ImportTestEnv::new();
+        if fixture == "claude-code-project.json" {
+            machine.put_fixture("claude-code-settings.json", "/work/site/.claude/settings.local.json");
+        }
+        let path = machine.put_fixture(fixture, at);
+        let said = machine.strip_root(&render_report(&machine.import(&path)));
+        let expected = fixtures().join(format!("{fixture}.expected"));
+        if std::env::var_os("UPDATE").is_some() {
+            fs::write(&expected, &said).unwrap();
+        }
+        assert_eq!(said, fs::read_to_string(&expected).unwrap_or_default(), "{fixture}");
     }
-    let path = machine.put_fixture(fixture, at);
-    let said = machine.strip_root(&render_report(&machine.import(&path)));
-    let expected = fixtures().join(format!("{fixture}.expected"));
-    if std::env::var_os("UPDATE").is_some() {
-        fs::write(&expected, &said).unwrap();
-    }
-    assert_eq!(said, fs::read_to_string(&expected).unwrap_or_default(), "{fixture}");
-}
-
-#[test]
-fn claude_code() {
-    check_golden("claude-code.json", "/home/ada/.claude.json");
-    check_golden("claude-code-project.json", "/work/site/.mcp.json");
-}
-
-#[test]
-fn claude_desktop() {
-    check_golden("claude-desktop.json", "/home/ada/.config/Claude/claude_desktop_config.json");
-}
-
-#[test]
-fn cursor() {
-    check_golden("cursor.json", "/home/ada/.cursor/mcp.json");
-    check_golden("cursor-project.json", "/work/site/.cursor/mcp.json");
-}
-
-#[test]
-fn vs_code() {
-    check_golden("vscode.json", "/home/ada/.config/Code/User/mcp.json");
-    check_golden("vscode-workspace.json", "/work/site/.vscode/mcp.json");
-    check_golden("vscode-settings.json", "/home/ada/.config/Code/User/settings.json");
-}
-
-#[test]
-fn codex() {
-    check_golden("codex.toml", "/home/ada/.codex/config.toml");
-}
-
-#[test]
-fn windsurf() {
-    check_golden("windsurf.json", "/home/ada/.codeium/windsurf/mcp_config.json");
-}
-
-#[test]
-fn gemini() {
-    check_golden("gemini.json", "/work/site/.gemini/settings.json");
-}
-
-#[test]
-fn opencode() {
-    check_golden("opencode.jsonc", "/home/ada/.config/opencode/opencode.jsonc");
-    check_golden("opencode-2.jsonc", "/work/site/.opencode/opencode.jsonc");
-}
-
-#[test]
-fn zed() {
-    check_golden("zed.json", "/home/ada/.config/zed/settings.json");
-}
-
-#[test]
-fn mcporter() {
-    check_golden("mcporter.jsonc", "/work/site/config/mcporter.jsonc");
-}
-
-#[test]
-fn any_other_file() {
-    check_golden("other.json", "/home/ada/servers.json");
 }
 
 /// Pseudo-random numbers that are the same in every run.
