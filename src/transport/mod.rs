@@ -51,9 +51,10 @@ pub async fn connect(endpoint: &Endpoint, options: &TransportOptions) -> Result<
     #[cfg(unix)]
     if let Some(session) = &options.kept {
         // Boxed, since most commands use no session.
-        let connected = Box::pin(kept::connect(session, options)).await;
-        let kind = connected.as_ref().map_or(endpoint.transport_kind(), |connected| connected.transport.kind());
-        return recorded_transport::record(&options.recorder, kind, connected);
+        if let Some(connected) = Box::pin(kept::connect(session, options)).await.transpose() {
+            let kind = connected.as_ref().map_or(endpoint.transport_kind(), |connected| connected.transport.kind());
+            return recorded_transport::record(&options.recorder, kind, connected);
+        }
     }
     let connected = match endpoint {
         Endpoint::Stdio(endpoint) => stdio::connect(endpoint, options),
@@ -80,8 +81,9 @@ pub async fn connect_sse(
     options: &TransportOptions,
 ) -> Result<ConnectedTransport, http::SseConnectError> {
     #[cfg(unix)]
-    if let Some(session) = &options.kept {
-        let connected = Box::pin(kept::connect_sse(session, options)).await?;
+    if let Some(session) = &options.kept
+        && let Some(connected) = Box::pin(kept::connect_sse(session, options)).await?
+    {
         return Ok(recorded_transport::record(&options.recorder, TransportKind::Sse, Ok(connected))?);
     }
     let connected = http::connect_sse(endpoint, options).await?;

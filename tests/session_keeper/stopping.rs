@@ -148,3 +148,26 @@ fn a_hint_quotes_the_name_of_a_session() {
     );
     sessions.stop_all();
 }
+
+/// A command that outlives its session connects by itself: `session stop` leaves no session behind.
+#[test]
+fn a_watch_goes_on_without_the_session_that_was_stopped() {
+    let mcp = Mcp::legacy("2025-11-25")
+        .capabilities(json!({"resources": {"subscribe": true}}))
+        .on("resources/subscribe", |call| call.result(json!({})))
+        .on("resources/unsubscribe", |call| call.result(json!({})));
+    let (server, sessions) = (mcp.stdio(), Sessions::new());
+    sessions.start(&server.target());
+    let watch =
+        sessions.sandbox.mcpipe(["read", &server.target(), "demo://hello", "--watch"]).allow_leftovers().start();
+    watch.wait_for_stdout("hello\n");
+    sessions.run(&["session", "stop", "--all"]).exits(0);
+    server.wait_for("another process", |all| {
+        all.get(1).is_some_and(|other| other.methods().contains(&"resources/read".to_owned()))
+    });
+    assert_eq!(sessions.list(), Vec::<Value>::new());
+    watch.signal(Signal::INT);
+    watch.wait().exits(130);
+    sessions.assert_gone();
+    assert_eq!(server.wait_until_all_ended().len(), 2);
+}

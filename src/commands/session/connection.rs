@@ -68,7 +68,7 @@ impl Context {
             let known = record.as_ref().map(|record| Duration::from_millis(record.idle_ms));
             let idle = known.or(keep_alive).unwrap_or(DEFAULT_IDLE);
             let name = record.map_or_else(|| free_name(&files, &default_name(target)), |record| record.name);
-            options.transport.kept = self.kept_session(target, files, name, idle);
+            options.transport.kept = self.kept_session(target, files, name, idle, keep_alive.is_some());
         }
         Ok(options)
     }
@@ -176,9 +176,10 @@ impl Context {
         files: SessionFiles,
         name: String,
         idle: Duration,
+        keeps_alive: bool,
     ) -> Option<Arc<KeptSession>> {
         let resolution = self.resolution_json(target.reference.as_deref()?);
-        let spec = KeeperSpec { name, target: shown_target(target), idle, resolution };
+        let spec = KeeperSpec { name, target: shown_target(target), idle, keeps_alive, resolution };
         let session = KeptSession::new(files, spec);
         session.connect_early();
         Some(Arc::new(session))

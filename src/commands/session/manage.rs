@@ -71,7 +71,7 @@ pub(super) async fn start(context: &Context, args: SessionStartArgs) -> Result<E
     };
     let idle = args.idle.or(target.keep_alive).filter(|time| !time.is_zero()).unwrap_or(DEFAULT_IDLE);
     let progress = context.progress(&format!("starting {}", target.name));
-    options.transport.kept = context.kept_session(&target, files.clone(), name, idle);
+    options.transport.kept = context.kept_session(&target, files.clone(), name, idle, true);
     let session = Session::new(target, options);
     let connect = async |session: &Session| session.session_info().await.map(|_| ());
     if let Err(failure) = progress.show_during(context.with_session(session, connect)).await {

@@ -7,6 +7,7 @@ use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -41,6 +42,8 @@ pub struct KeptSession {
     pub files: SessionFiles,
     /// How to start its keeper, if it is not running.
     pub spec: KeeperSpec,
+    /// Whether this command was connected to it.
+    pub(super) was_used: AtomicBool,
     /// The first connection to the keeper, if it is being opened.
     pub(super) connecting: Mutex<Option<BoxFuture<'static, io::Result<UnixStream>>>>,
 }
@@ -49,7 +52,7 @@ impl KeptSession {
     /// A session to which nothing is connected yet.
     #[must_use]
     pub fn new(files: SessionFiles, spec: KeeperSpec) -> Self {
-        KeptSession { files, spec, connecting: Mutex::default() }
+        KeptSession { files, spec, was_used: AtomicBool::new(false), connecting: Mutex::default() }
     }
 
     /// Begins to connect. That wakes the keeper, which takes about as long as preparing the first request.
@@ -71,6 +74,8 @@ pub struct KeeperSpec {
     pub target: String,
     /// After which time without commands it ends.
     pub idle: Duration,
+    /// Whether the configuration asks for it, so that it is started again after it was stopped.
+    pub keeps_alive: bool,
     /// What the keeper needs to resolve the target again. It has secrets, and only goes through a pipe.
     pub resolution: Value,
 }

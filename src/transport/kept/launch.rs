@@ -5,6 +5,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::process::{Command, Stdio};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use serde_json::json;
@@ -19,7 +20,8 @@ use crate::util::file_lock::FileLock;
 const LOCK_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Starts the keeper, unless another process did so in the meantime. When this returns, its socket accepts connections.
-pub(super) async fn launch(session: &KeptSession) -> Result<()> {
+/// Returns false if the session that this command used was stopped: it is not to be started again.
+pub(super) async fn launch(session: &KeptSession) -> Result<bool> {
     let files = &session.files;
     let failed = |error: &io::Error| {
         let what = format!("cannot start the session '{}'", session.spec.name);
@@ -31,12 +33,16 @@ pub(super) async fn launch(session: &KeptSession) -> Result<()> {
     let lock = FileLock::acquire(&files.lock(), LOCK_TIMEOUT).await.map_err(|error| failed(&error))?;
     let Some(_lock) = lock else { return Err(failed(&io::Error::from(io::ErrorKind::TimedOut))) };
     if UnixStream::connect(files.socket()).await.is_ok() {
-        return Ok(());
+        return Ok(true);
     }
     end_recorded_server(files).await;
     files.remove();
-    spawn_keeper(session).map_err(|error| failed(&error))
+    spawn_keeper(session).map(|()| true).map_err(|error| failed(&error))
 }
+    // A crash leaves the record.
+    if session.was_used.load(Ordering::Relaxed) && !session.spec.keeps_alive && !files.record_path().exists() {
+        return Ok(false);
+    }
 
 fn spawn_keeper(session: &KeptSession) -> io::Result<()> {
     let KeptSession { files, spec, .. } = session;

@@ -11,6 +11,7 @@ mod launch;
 
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use serde_json::json;
@@ -49,16 +50,17 @@ pub const STATUS: &str = "status";
 /// As [`CONNECT`]: end the session. The connection ends with the keeper.
 pub const STOP: &str = "stop";
 
-/// Connects to the keeper of a session, which is started if it is not running.
+/// Connects to the keeper of a session, which is started if it is not running. Returns `None` if the session was stopped
+/// after this command had used it.
 ///
 /// # Errors
 /// The keeper's own failure to reach the server; [`ErrorKind::Unreachable`] if there is no keeper and none can be
 /// started.
-pub(super) async fn connect(session: &KeptSession, options: &TransportOptions) -> Result<ConnectedTransport> {
-    let open = connect_to_keeper(session, options, &FirstLine::new(CONNECT)).await?;
+pub(super) async fn connect(session: &KeptSession, options: &TransportOptions) -> Result<Option<ConnectedTransport>> {
+    let Some(open) = connect_to_keeper(session, options, &FirstLine::new(CONNECT)).await? else { return Ok(None) };
     match open.0.failure()? {
         Some(failure) => Err(failure),
-        None => use_connection(session, options, open),
+        None => use_connection(session, options, open).map(Some),
     }
 }
 
@@ -69,14 +71,14 @@ pub(super) async fn connect(session: &KeptSession, options: &TransportOptions) -
 pub(super) async fn connect_sse(
     session: &KeptSession,
     options: &TransportOptions,
-) -> Result<ConnectedTransport, SseConnectError> {
+) -> Result<Option<ConnectedTransport>, SseConnectError> {
     let connect_timeout_ms = options.connect_timeout.and_then(|limit| u64::try_from(limit.as_millis()).ok());
     let first = FirstLine { needs_sse: true, connect_timeout_ms, ..FirstLine::new(CONNECT) };
-    let open = connect_to_keeper(session, options, &first).await?;
+    let Some(open) = connect_to_keeper(session, options, &first).await? else { return Ok(None) };
     match open.0.failure()? {
         Some(failure) if open.0.has_no_stream => Err(SseConnectError::NoStream(failure)),
         Some(failure) => Err(SseConnectError::Failed(failure)),
-        None => Ok(use_connection(session, options, open)?),
+        None => Ok(use_connection(session, options, open).map(Some)?),
     }
 }
 
@@ -84,7 +86,7 @@ async fn connect_to_keeper(
     session: &KeptSession,
     options: &TransportOptions,
     first: &FirstLine,
-) -> Result<OpenConnection> {
+) -> Result<Option<OpenConnection>> {
     let connecting = async {
         let limited = open_connection(session, first);
         match options.connect_timeout {
@@ -96,7 +98,11 @@ async fn connect_to_keeper(
             None => limited.await,
         }
     };
-    options.interrupt.run_until_interrupted(connecting).await?
+    let open = options.interrupt.run_until_interrupted(connecting).await??;
+    if open.is_none() {
+        options.trace.note(&format!("the session {} has ended: connecting without it", session.spec.name));
+    }
+    Ok(open)
 }
 
 fn use_connection(
@@ -105,6 +111,7 @@ fn use_connection(
     (greeting, reader, writer): OpenConnection,
 ) -> Result<ConnectedTransport> {
     let kind = greeting.kind()?;
+    session.was_used.store(true, Ordering::Relaxed);
     options.trace.note(&format!("using the session {} (process {})", session.spec.name, greeting.pid));
     let (sender, incoming) = incoming_channel();
     let ended = Arc::new(Notify::new());
@@ -129,7 +136,8 @@ fn use_connection(
 
 type OpenConnection = (Greeting, FrameReader<OwnedReadHalf>, tokio::net::unix::OwnedWriteHalf);
 
-async fn open_connection(session: &KeptSession, first: &FirstLine) -> Result<OpenConnection> {
+/// Opens a connection to the keeper, and starts it if need be; for `None` see [`connect`].
+async fn open_connection(session: &KeptSession, first: &FirstLine) -> Result<Option<OpenConnection>> {
     let unreachable = |error: &io::Error| {
         Failure::new(ErrorKind::Unreachable, format!("cannot use the session '{}'", session.spec.name))
             .caused_by(error)
@@ -147,10 +155,12 @@ async fn open_connection(session: &KeptSession, first: &FirstLine) -> Result<Ope
             Err(error) => Err(error),
         };
         match greeted {
-            Ok(connection) => return Ok(connection),
+            Ok(connection) => return Ok(Some(connection)),
             // It is not running, or it is ending.
             Err(error) if attempt < MAX_ATTEMPTS && is_missing(&error) => {
-                launch::launch(session).await?;
+                if !launch::launch(session).await? {
+                    return Ok(None);
+                }
                 attempt += 1;
             }
             Err(error) => return Err(unreachable(&error)),
