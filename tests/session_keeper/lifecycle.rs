@@ -383,3 +383,22 @@ fn an_idle_keeper_gives_the_memory_of_its_code_back() {
     }
     sessions.stop_all();
 }
+
+/// As in a container, or after `su`.
+#[test]
+fn a_session_is_started_though_the_runtime_directory_does_not_exist() {
+    let (server, sessions) = (Mcp::modern().stdio(), Sessions::new());
+    let words = server.words();
+    sessions
+        .sandbox
+        .config(&format!("[servers.s]\ncommand = '{}'\nargs = ['{}']\nkeep_alive = '5m'\n", words[0], words[1]));
+    let runtime = sessions.sandbox.work().join("none/runtime");
+    let run = |words: &[&str]| {
+        sessions.sandbox.mcpipe(words).env("XDG_RUNTIME_DIR", runtime.as_os_str()).allow_leftovers().run()
+    };
+    run(&["call", "s", "echo", "text=hi"]).exits(0).prints("hi\n").stderr_is("");
+    run(&["session", "stop", "--all", "-q"]).exits(0);
+    sessions.assert_gone();
+    let unusable = sessions.sandbox.mcpipe(["call", "s", "echo", "text=hi"]).env("XDG_RUNTIME_DIR", "/proc/none").run();
+    unusable.exits(3).stderr_contains("hint: use the server without a session: --no-session\n");
+}

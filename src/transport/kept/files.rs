@@ -218,10 +218,10 @@ impl SessionFiles {
     pub fn create_dir(&self) -> Result<()> {
         let dir = &self.dir;
         let failed = || Failure::new(ErrorKind::Config, format!("cannot use the directory {}", shown_path(dir)));
-        match std::fs::DirBuilder::new().mode(0o700).create(dir) {
-            Ok(()) => return Ok(()),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(failed().caused_by(&error)),
+        // In a container, say, the runtime directory may not exist either.
+        match std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(failed().caused_by(&error)),
+            _ => {}
         }
         if !is_private_directory(dir) {
             return Err(failed()

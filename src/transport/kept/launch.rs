@@ -18,6 +18,8 @@ use crate::util::file_lock::FileLock;
 
 /// How long another process may take to start the same session, or to end it.
 const LOCK_TIMEOUT: Duration = Duration::from_secs(20);
+/// How a command that cannot use a session can do without.
+pub(super) const WITHOUT_SESSION: &str = "use the server without a session: --no-session";
 
 /// Starts the keeper, unless another process did so in the meantime. When this returns, its socket accepts connections.
 /// Returns false if the session that this command used was stopped: it is not to be started again.
@@ -25,24 +27,25 @@ pub(super) async fn launch(session: &KeptSession) -> Result<bool> {
     let files = &session.files;
     let failed = |error: &io::Error| {
         let what = format!("cannot start the session '{}'", session.spec.name);
-        Failure::new(ErrorKind::Unreachable, what)
-            .caused_by(error)
-            .hint("use the server without a session: --no-session")
+        Failure::new(ErrorKind::Unreachable, what).caused_by(error).hint(WITHOUT_SESSION)
     };
-    files.create_dir()?;
+    files.create_dir().map_err(|failure| match failure.details().hint {
+        Some(_) => failure,
+        None => failure.hint(WITHOUT_SESSION),
+    })?;
     let lock = FileLock::acquire(&files.lock(), LOCK_TIMEOUT).await.map_err(|error| failed(&error))?;
     let Some(_lock) = lock else { return Err(failed(&io::Error::from(io::ErrorKind::TimedOut))) };
     if UnixStream::connect(files.socket()).await.is_ok() {
         return Ok(true);
     }
     end_recorded_server(files).await;
-    files.remove();
-    spawn_keeper(session).map(|()| true).map_err(|error| failed(&error))
-}
     // A crash leaves the record.
     if session.was_used.load(Ordering::Relaxed) && !session.spec.keeps_alive && !files.record_path().exists() {
         return Ok(false);
     }
+    files.remove();
+    spawn_keeper(session).map(|()| true).map_err(|error| failed(&error))
+}
 
 fn spawn_keeper(session: &KeptSession) -> io::Result<()> {
     let KeptSession { files, spec, .. } = session;

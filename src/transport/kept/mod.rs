@@ -141,7 +141,7 @@ async fn open_connection(session: &KeptSession, first: &FirstLine) -> Result<Opt
     let unreachable = |error: &io::Error| {
         Failure::new(ErrorKind::Unreachable, format!("cannot use the session '{}'", session.spec.name))
             .caused_by(error)
-            .hint("use the server without a session: --no-session")
+            .hint(launch::WITHOUT_SESSION)
     };
     let mut attempt = 1;
     loop {
