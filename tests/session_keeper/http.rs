@@ -328,7 +328,7 @@ fn a_watch_reads_again_what_may_have_changed_while_there_was_no_stream() {
             "GET" => {
                 let n = count.fetch_add(1, Ordering::SeqCst);
                 has_changed.store(n > 0, Ordering::SeqCst);
-                Reply::sse().write("retry: 20\n\n").feed(&feeds[n])
+                feeds.get(n).map_or_else(|| Reply::status(405), |feed| Reply::sse().write("retry: 20\n\n").feed(feed))
             }
             _ => script(request),
         });
@@ -639,4 +639,36 @@ fn a_session_without_the_needed_login_names_the_command_for_it() {
     let run = sessions.run(&["session", "start", &server.url()]);
     run.exits(4).stderr_contains(&format!("mcpipe auth login {}", server.url()));
     sessions.assert_gone();
+}
+
+#[test]
+fn nothing_is_sent_outside_of_a_session_while_a_request_of_the_forgotten_one_is_in_progress() {
+    let current = std::sync::atomic::AtomicUsize::new(1);
+    let script = Mcp::legacy("2025-11-25").http_script(LegacyHttpOptions::default());
+    let server = HttpServer::start(move |request| {
+        let session = format!("s{}", current.load(Ordering::SeqCst));
+        let (name, is_current) = (request.rpc_method(), request.header("mcp-session-id") == Some(&session));
+        match name.as_str() {
+            "initialize" => script(request).header("Mcp-Session-Id", &session),
+            "tools/call" if request.header("mcp-session-id").is_none() => Reply::status(400),
+            "tools/call" if !is_current => Reply::text("text/plain", "Session not found").with_status(404),
+            "tools/call" if request.text().contains("\"slow\"") => {
+                current.store(2, Ordering::SeqCst);
+                std::thread::sleep(std::time::Duration::from_millis(2500));
+                script(&request.without_header("Mcp-Session-Id"))
+            }
+            _ => script(&request.without_header("Mcp-Session-Id")),
+        }
+    });
+    let (sessions, url) = (Sessions::new(), server.url("/mcp"));
+    sessions.start(&url);
+    let lines =
+        ["a", "slow", "b", "c", "d"].map(|text| json!({"tool": "echo", "arguments": {"text": text}}).to_string());
+    let batch = ["call", &url, "--batch", "-", "--jobs", "2", "--rate", "2/s"];
+    let run = sessions.sandbox.mcpipe(batch).stdin(lines.join("\n")).allow_leftovers().run();
+    let calls: Vec<_> = server.requests().into_iter().filter(|request| request.rpc_method() == "tools/call").collect();
+    assert!(calls.iter().all(|call| call.header("mcp-session-id").is_some()), "{}", run.stdout());
+    // Only the call that the server refused fails.
+    run.exits(1).stderr_contains("1 of 5 calls failed");
+    sessions.stop_all();
 }

@@ -21,7 +21,7 @@ use crate::cli::LogLevel;
 use crate::commands::session::kept_connection::KeptConnection;
 use crate::commands::session::shared_handshake::SharedHandshake;
 use crate::commands::session::shared_settings::SharedSettings;
-use crate::error::{ErrorKind, Failure};
+use crate::error::{ErrorKind, Failure, RetryAdvice};
 use crate::protocol::json::{member, parse_truncated};
 use crate::protocol::revision::Revision;
 use crate::protocol::rpc::{self, RawJson, RpcError, RpcMessage, RpcResponse};
@@ -119,7 +119,11 @@ impl RouterState {
         let is_idle = |number: &u64| expired.contains(number) && !pending.keys().any(|id| client_of(*id) == *number);
         let idle: Vec<(u64, Client)> = self.clients.extract_if(.., |number, _| is_idle(number)).collect();
         self.expired.retain(|number| self.clients.contains_key(number));
-        disconnect(idle.into_iter().map(|(_, client)| client), &Failure::new(ErrorKind::Unreachable, SESSION_EXPIRED));
+        // What they still wait for was not sent.
+        let advice = RetryAdvice { is_unprocessed: true, ..RetryAdvice::default() };
+        let mut failure = Failure::new(ErrorKind::Unreachable, SESSION_EXPIRED).retry_advice(advice);
+        failure.details_mut().is_unsent = true;
+        disconnect(idle.into_iter().map(|(_, client)| client), &failure);
     }
 }
 
@@ -417,6 +421,10 @@ impl Router {
                 return RouterAction::Nothing;
             }
             _ => {}
+        }
+        if state.expired.contains(&client_of(id)) {
+            // Not outside of a session, nor in that of others: it fails when the command is disconnected.
+            return RouterAction::Nothing;
         }
         state.requests += 1;
         let text = |name: &str| serde_json::from_str::<String>(member(params.as_ref()?, name)?.get()).ok();
