@@ -596,3 +596,66 @@ fn requests_do_not_wait_for_the_end_of_a_subscription_at_a_server() {
     assert_eq!(text_of(&client.request(1, "tools/call", echo)), "hi");
     client.end();
 }
+
+/// Over one stream a question shows no call, so it is asked for the newest one.
+#[test]
+fn an_answer_reaches_the_server_though_the_call_that_asked_for_it_has_ended() {
+    let (mcp, asking) = (Arc::new(Mcp::legacy("2025-11-25")), Mutex::new(Value::Null));
+    let server = StdioServer::start(move |process, event| match event {
+        ProcessEvent::Line(line) => {
+            let message: Value = serde_json::from_str(&line).unwrap();
+            let respond = |id: &Value, answer: &Value| {
+                let result = json!({"content": [], "structuredContent": {"answer": answer}});
+                process.send(&json!({"jsonrpc": "2.0", "id": id, "result": result}));
+            };
+            match message["params"]["name"].as_str() {
+                Some("ask") => *asking.lock().unwrap() = message["id"].clone(),
+                Some("quick") => {
+                    process.send(&question("q", "Who?"));
+                    process.send(&question("r", "Where?"));
+                    respond(&message["id"], &Value::Null);
+                }
+                _ if message["id"] == "q" => respond(&asking.lock().unwrap(), &message["result"]["action"]),
+                _ => play_actions(&mcp, process, mcp.handle(&message)),
+            }
+        }
+        ProcessEvent::Eof => process.exit(0),
+        _ => {}
+    });
+    let sandbox = Sandbox::new();
+    let mut client = BridgeClient::start(&sandbox, &[&server.target()]);
+    client.ask(1, "tools/call", modern(call("ask", json!({})), json!({"elicitation": {}})));
+    let asked = client.request(2, "tools/call", modern(call("quick", json!({})), json!({"elicitation": {}})));
+    // So that the result has been read.
+    client.request(10, "tools/list", modern(json!({}), json!({})));
+    client.ask(3, "tools/call", answer(&asked, "Ada"));
+    let mut responses = [client.next(), client.next()];
+    responses.sort_by_key(|response| response["id"].as_u64());
+    let answers = responses.map(|response| (response["id"].clone(), response["result"]["structuredContent"].clone()));
+    assert_eq!(answers, [(json!(1), json!({"answer": "accept"})), (json!(3), json!({"answer": null}))]);
+    client.end();
+    let got = server.wait_until_all_ended().pop().unwrap().messages();
+    let unanswered = got.iter().find(|message| message["id"] == "r").map(|message| &message["error"]["message"]);
+    assert_eq!(unanswered, Some(&json!("the client did not answer")));
+}
+
+#[test]
+fn requests_do_not_wait_long_for_a_server_that_does_not_answer_a_change_of_its_settings() {
+    let server = Mcp::legacy("2025-11-25")
+        .capabilities(json!({"tools": {}, "logging": {}, "resources": {"subscribe": true}}))
+        .on("resources/subscribe", |_| Vec::new())
+        .on("logging/setLevel", |_| Vec::new())
+        .stdio();
+    let sandbox = Sandbox::new();
+    let mut client = BridgeClient::start(&sandbox, &["--connect-timeout", "0", &server.target()]);
+    let filter = json!({"notifications": {"resourceSubscriptions": ["demo://a"]}});
+    client.ask("L", "subscriptions/listen", modern(filter, json!({})));
+    assert_eq!(client.next()["method"], "notifications/subscriptions/acknowledged");
+    let mut params = call("echo", json!({"text": "hi"}));
+    params["_meta"] = json!({"io.modelcontextprotocol/logLevel": "info"});
+    assert_eq!(text_of(&client.request(1, "tools/call", modern(params, json!({})))), "hi");
+    client.end();
+    let methods = server.single_process().methods();
+    let sent = ["resources/subscribe", "logging/setLevel", "tools/call"];
+    assert_eq!(methods[methods.len() - sent.len()..], sent);
+}

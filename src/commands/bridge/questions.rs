@@ -216,39 +216,48 @@ impl Upstream {
             let text = "the requestState is unknown: the request that it belongs to has ended";
             return self.client.send_error(message.id(), code::INVALID_PARAMS, text).await;
         };
+        let (connection, request_id) = (held.connection.clone(), held.request_id);
+        let given = message.param(&["inputResponses", QUESTION]);
+        let asked = held.asked.take();
         if let Some((request, outcome)) = held.ended.take() {
+            // Over one stream, another request may be what waits for the answers.
+            asked.iter().for_each(|id| self.answer_server(&connection, id, given));
+            held.further.iter().for_each(|question| self.answer_server(&connection, &question.id, None));
             let request = ClientRequest { client_id: message.id().to_owned(), ..request };
-            return self.finish(&held.connection, held.request_id, request, outcome).await;
+            return self.finish(&connection, request_id, request, outcome).await;
         }
-        let connection = held.connection.clone();
-        let asked = held.asked.take().and_then(|id| RawValue::from_string(id).ok());
         // Before the answer is sent, since the response or another question may follow at once.
         let next = match held.further.pop_front() {
             Some(next) => {
                 let held = HeldRequest { asked: Some(next.id.clone()), since: Instant::now(), ..held };
                 Some((self.hold(held), next))
             }
-            None if connection.reassign(held.request_id, message.id().to_owned()).is_some() => None,
+            None if connection.reassign(request_id, message.id().to_owned()).is_some() => None,
             None => {
+                asked.iter().for_each(|id| self.answer_server(&connection, id, given));
                 let text = "the request has ended meanwhile";
                 return self.client.send_error(message.id(), code::INVALID_PARAMS, text).await;
             }
         };
-        if let Some(id) = asked {
-            let body = match message.param(&["inputResponses", QUESTION]) {
-                Some(answer) => rpc::response(&id, answer),
-                None => rpc::error_response(&id, code::INTERNAL_ERROR, "the client did not answer"),
-            };
-            let this = self.clone();
-            drop(tokio::spawn(async move {
-                if let Err(failure) = connection.send_one_way(body).await {
-                    this.options.trace.note(&format!("the server did not accept an answer: {failure}"));
-                }
-            }));
-        }
+        asked.iter().for_each(|id| self.answer_server(&connection, id, given));
         if let Some((state, next)) = next {
             self.send_question(message.id(), state, &next.method, next.params.as_deref()).await;
         }
+    }
+
+    /// Answers a question of the server in the background, with an error if there is no answer. `id` is JSON.
+    fn answer_server(self: &Arc<Self>, connection: &Arc<ServerConnection>, id: &str, answer: Option<&str>) {
+        let Ok(id) = RawValue::from_string(id.to_owned()) else { return };
+        let body = match answer {
+            Some(answer) => rpc::response(&id, answer),
+            None => rpc::error_response(&id, code::INTERNAL_ERROR, "the client did not answer"),
+        };
+        let (this, connection) = (self.clone(), connection.clone());
+        drop(tokio::spawn(async move {
+            if let Err(failure) = connection.send_one_way(body).await {
+                this.options.trace.note(&format!("the server did not accept an answer: {failure}"));
+            }
+        }));
     }
 
     /// Forgets a question that the server has canceled: it expects no response (basic/utilities/cancellation).
@@ -289,7 +298,13 @@ impl Upstream {
                 let mut held = lock(&self.held);
                 held.extract_if(|_, held| held.since.elapsed() >= ANSWER_TIMEOUT).map(|(_, held)| held).collect()
             };
-            for held in old.into_iter().filter(|held| held.ended.is_none()) {
+            for held in old {
+                for id in held.asked.iter().chain(held.further.iter().map(|question| &question.id)) {
+                    self.answer_server(&held.connection, id, None);
+                }
+                if held.ended.is_some() {
+                    continue;
+                }
                 drop(held.connection.take(held.request_id));
                 let params = rpc::cancelled_params(held.request_id, Some("no answer to a question"));
                 let body = rpc::notification(method::CANCELLED, Some(&params));
