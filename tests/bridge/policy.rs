@@ -36,7 +36,7 @@ fn hidden_tools_are_neither_listed_nor_called() {
         assert_eq!(error["message"], expected);
     }
     client.send_text(r#"{"jsonrpc":"2.0","id":5,"method":"tools\/call","params":{"name":"echo","\u006eame":"fail"}}"#);
-    assert_eq!(client.response(5)["error"]["message"], "the call names several tools");
+    assert_eq!(client.response(5)["error"]["message"], "the call does not name one tool");
     for id in ["", r#""id":null,"#] {
         client.send_text(&format!(r#"{{"jsonrpc":"2.0",{id}"method":"tools/call","params":{{"name":"fail"}}}}"#));
     }
@@ -268,4 +268,73 @@ fn a_tool_that_changes_is_checked_by_the_list_that_the_client_got_last() {
     assert!(error["message"].as_str().unwrap().contains("'echo' was not called"), "{error}");
     client.end();
     assert_eq!(server.single_process().methods().iter().filter(|method| *method == "tools/call").count(), 1);
+}
+
+#[test]
+fn a_call_that_is_too_large_to_be_repeated_makes_the_next_one_use_changed_headers() {
+    let header = Arc::new(AtomicUsize::new(1));
+    let current = header.clone();
+    let script = Mcp::modern()
+        .on("tools/list", move |call| {
+            let header = format!("Region-{}", current.load(Ordering::SeqCst));
+            let properties = json!({"region": {"type": "string", "x-mcp-header": header}});
+            let tool = json!({"name": "query", "inputSchema": {"type": "object", "properties": properties}});
+            call.result(json!({"tools": [tool], "ttlMs": 0, "cacheScope": "private"}))
+        })
+        .on("tools/call", |call| call.text("done"))
+        .http_script(LegacyHttpOptions::default());
+    let expected = header.clone();
+    let server = HttpServer::start(move |request| {
+        let name = format!("mcp-param-region-{}", expected.load(Ordering::SeqCst));
+        if request.rpc_method() == "tools/call" && request.header(&name).is_none() {
+            let error = json!({"code": -32020, "message": "Header mismatch"});
+            return Reply::json(&json!({"jsonrpc": "2.0", "id": request.id(), "error": error})).with_status(400);
+        }
+        script(request)
+    });
+    let sandbox = Sandbox::new();
+    let mut client = BridgeClient::start(&sandbox, &[&server.url("/mcp")]);
+    client.request(1, "tools/call", modern(call("query", json!({"region": "eu"})), json!({})));
+    header.store(2, Ordering::SeqCst);
+    let large = modern(call("query", json!({"region": "eu", "text": "x".repeat(70_000)})), json!({}));
+    assert_eq!(client.error(2, "tools/call", large.clone())["code"], -32020);
+    client.request(3, "tools/call", large);
+    client.end();
+}
+
+#[test]
+fn a_call_cannot_hide_its_tool_from_the_rules() {
+    let server = Mcp::legacy("2025-11-25").stdio();
+    let sandbox = Sandbox::new();
+    let words = server.words();
+    sandbox.config(&format!("[servers.s]\ncommand = '{}'\nargs = ['{}']\ndeny_tools = ['fail']\n", words[0], words[1]));
+    let mut client = BridgeClient::start(&sandbox, &["s"]);
+    client.initialize(json!({}));
+    let refusal =
+        |id: &str, code: i64, message: &str| json!({"id": id.parse::<u64>().ok(), "code": code, "message": message});
+    let several = "the call does not name one tool";
+    // JavaScript takes a list of one string for the string, and Go compares names of members without case.
+    for (id, message, expected) in [
+        ("1", r#""method":"tools/call","params":{"name":["fail"]}"#, refusal("1", -32602, several)),
+        ("2", r#""method":"tools/call","params":["fail"]"#, refusal("2", -32602, several)),
+        ("3", r#""method":"tools/call","params":{"name":"echo","Name":"fail"}"#, refusal("3", -32602, several)),
+        ("4", r#""method":"tools/call""#, refusal("4", -32602, several)),
+        (
+            "5",
+            r#""method":"x/y","Method":"tools/call","params":{"name":"fail"}"#,
+            refusal("", -32600, "Invalid Request"),
+        ),
+        (
+            "6",
+            "\"method\":\"tools/call\",\"params\":{\"name\":\"echo\"},\"Param\u{17f}\":{\"name\":\"fail\"}",
+            refusal("", -32600, "Invalid Request"),
+        ),
+    ] {
+        client.send_text(&format!(r#"{{"jsonrpc":"2.0","id":{id},{message}}}"#));
+        let got = client.next();
+        let error = json!({"id": got["id"], "code": got["error"]["code"], "message": got["error"]["message"]});
+        assert_eq!(error, expected);
+    }
+    client.end();
+    assert_eq!(server.single_process().methods(), ["initialize", "notifications/initialized"]);
 }

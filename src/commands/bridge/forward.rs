@@ -81,7 +81,7 @@ impl Upstream {
         };
         let mut headers = self.headers(&connection, message.method(), subject.as_deref());
         if message.method() == method::TOOLS_CALL {
-            match Box::pin(self.check_call(&connection, subject.as_deref().unwrap_or_default(), &message)).await {
+            match Box::pin(self.check_call(&connection, subject.as_deref(), &message)).await {
                 Ok(more) => headers.extend(more),
                 Err(failure) if failure.kind() == ErrorKind::Refused => {
                     if self.take_unsent(&request.client_id) {
@@ -175,13 +175,13 @@ impl Upstream {
     async fn check_call(
         self: &Arc<Self>,
         connection: &ServerConnection,
-        tool: &str,
+        tool: Option<&str>,
         message: &ClientMessage,
     ) -> Result<Vec<(String, String)>> {
-        // The server may use another one of them.
-        if message.param_count("name") > 1 {
-            return Err(Failure::new(ErrorKind::Refused, "the call names several tools"));
-        }
+        // The server may use another one of several.
+        let Some(tool) = tool.filter(|_| message.param_count("name") == 1) else {
+            return Err(Failure::new(ErrorKind::Refused, "the call does not name one tool"));
+        };
         if let Some(failure) = self.guard.denied(tool) {
             return Err(failure);
         }

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use serde_json::value::RawValue;
 
-use crate::protocol::json::{join_lines, members};
+use crate::protocol::json::{join_lines, members, object_members};
 use crate::protocol::meta;
 use crate::protocol::rpc::{ParseError, RawMessage};
 
@@ -49,6 +49,18 @@ pub fn parse_line(line: Vec<u8>) -> Result<Vec<ClientMessage>, ParseError> {
     if messages.is_empty() { Err(ParseError::NotRpc) } else { Ok(messages) }
 }
 
+/// Whether a message has a member that servers may take for its method or its parameters, because they compare names
+/// without case, as Go does.
+fn has_misspelled_member(text: &str) -> bool {
+    let is_misspelled = |name: &str| {
+        ["method", "params"].iter().any(|one| {
+            // Also letters such as `\u{17f}`, whose upper case is an `S`.
+            *one != name && one.to_uppercase() == name.to_uppercase()
+        })
+    };
+    object_members(text).is_some_and(|all| all.iter().any(|(name, _)| is_misspelled(name)))
+}
+
 /// Where a part of a text is.
 fn range_of(text: &str, part: &RawValue) -> Range<usize> {
     let start = part.get().as_ptr().addr() - text.as_ptr().addr();
@@ -67,6 +79,9 @@ impl ClientMessage {
             (None, Some(_)) if envelope.result.is_some() || envelope.error.is_some() => MessageKind::Response,
             (None, _) => return Err(ParseError::NotRpc),
         };
+        if matches!(kind, MessageKind::Request(_)) && has_misspelled_member(&text) {
+            return Err(ParseError::NotRpc);
+        }
         Ok(ClientMessage { text, kind, id, params })
     }
 
@@ -108,11 +123,11 @@ impl ClientMessage {
         Some(value)
     }
 
-    /// How many members of the parameters have this name.
+    /// How many members of the parameters have this name, in upper or lower case.
     #[must_use]
     pub fn param_count(&self, name: &str) -> usize {
         let members = self.params().and_then(members_of).unwrap_or_default();
-        members.into_iter().filter(|(member, _)| member == name).count()
+        members.into_iter().filter(|(member, _)| member.eq_ignore_ascii_case(name)).count()
     }
 
     /// A string among the parameters.
