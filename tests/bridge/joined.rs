@@ -330,3 +330,92 @@ fn templates_are_used_if_no_server_lists_its_resources() {
     assert_eq!(read["contents"][0]["text"], "first");
     client.end();
 }
+
+/// The level of the client is for the servers that have logs.
+#[test]
+fn a_server_without_logs_is_not_told_the_log_level_when_it_is_connected_to_again() {
+    let a = resources("a://x", "first")
+        .capabilities(json!({"tools": {}, "logging": {}}))
+        .on("logging/setLevel", |call| call.result(json!({})))
+        .stdio();
+    let mcp = Arc::new(resources("b://x", "second").capabilities(json!({"tools": {}})));
+    let b = StdioServer::start(move |process, event| match event {
+        ProcessEvent::Line(line) => {
+            let message: Value = serde_json::from_str(&line).unwrap();
+            if message["method"] == "logging/setLevel" || (process.n == 0 && message["method"] == "tools/call") {
+                return process.exit(1);
+            }
+            play_actions(&mcp, process, mcp.handle(&message));
+        }
+        ProcessEvent::Eof => process.exit(0),
+        _ => {}
+    });
+    let sandbox = Sandbox::new();
+    configure(&sandbox, &[("a", &a), ("b", &b)], "");
+    let mut client = BridgeClient::start(&sandbox, &["a", "b"]);
+    client.initialize(json!({}));
+    client.request(1, "logging/setLevel", json!({"level": "debug"}));
+    client.request(2, "tools/list", json!({}));
+    client.error(3, "tools/call", call("b__who", json!({})));
+    client.ask(4, "tools/call", call("b__who", json!({})));
+    assert_eq!(client.next()["method"], "notifications/tools/list_changed");
+    assert_eq!(text_of(&client.response(4)["result"]), "second who");
+    client.end();
+    assert_eq!(b.wait_until_all_ended().len(), 2);
+}
+
+#[test]
+fn notifications_for_a_server_that_is_being_connected_do_not_stop_the_others() {
+    let a = resources("a://x", "first").stdio();
+    let mcp = Arc::new(resources("b://x", "second"));
+    let b = StdioServer::start(move |process, event| match event {
+        ProcessEvent::Line(line) => {
+            let message: Value = serde_json::from_str(&line).unwrap();
+            match message["method"].as_str() {
+                Some("initialize") if process.n > 0 => {}
+                Some("tools/call") => process.exit(1),
+                _ => play_actions(&mcp, process, mcp.handle(&message)),
+            }
+        }
+        ProcessEvent::Eof => process.exit(0),
+        _ => {}
+    });
+    let sandbox = Sandbox::new();
+    configure(&sandbox, &[("a", &a), ("b", &b)], "");
+    let mut client = BridgeClient::start(&sandbox, &["--connect-timeout", "0", "a", "b"]);
+    client.initialize(json!({}));
+    client.request(1, "tools/list", json!({}));
+    client.error(2, "tools/call", call("b__who", json!({})));
+    client.ask(3, "tools/call", call("b__who", json!({})));
+    b.wait_for("another process", |all| all.get(1).is_some_and(|other| other.methods() == ["initialize"]));
+    for id in 1000..1080 {
+        client.send(&json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": id}}));
+    }
+    assert_eq!(text_of(&client.request(4, "tools/call", call("a__who", json!({})))), "first who");
+}
+
+#[test]
+fn a_second_initialize_ends_a_call_whose_server_is_looked_up() {
+    let (open, wait) = gate();
+    let a = resources("a://x", "first")
+        .on("tools/list", move |call| {
+            wait();
+            call.result(json!({"tools": []}))
+        })
+        .stdio();
+    let b = resources("b://x", "second").stdio();
+    let sandbox = Sandbox::new();
+    configure(&sandbox, &[("a", &a), ("b", &b)], "");
+    let mut client = BridgeClient::start(&sandbox, &["b", "a"]);
+    client.initialize(json!({}));
+    client.ask(1, "tools/call", call("b__who", json!({})));
+    a.wait_for("the list", |all| all[0].methods().contains(&"tools/list".to_owned()));
+    client.ask("init", "initialize", json!({"protocolVersion": "2025-11-25", "capabilities": {}}));
+    assert_eq!(client.response(1)["error"]["message"], "the connection was closed");
+    assert!(client.response("init")["result"].is_object());
+    open();
+    client.request(2, "tools/list", json!({}));
+    client.end();
+    let called = |process: &ServerProcessLog| process.methods().contains(&"tools/call".to_owned());
+    assert!(!b.wait_until_all_ended().iter().any(called));
+}

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use super::{BridgeClient, call, text_of};
+use super::{BridgeClient, call, modern, text_of};
 use crate::support::http::Request;
 use crate::support::stdio::ServerProcessLog;
 use crate::support::{
@@ -228,7 +228,7 @@ fn a_websocket_that_broke_is_opened_again() {
 fn a_subscription_to_changes_that_ended_is_requested_again_and_changes_in_between_are_reported() {
     let subscriptions = AtomicUsize::new(0);
     let feed = Feed::default();
-    let mcp = Mcp::modern().capabilities(json!({"tools": {"listChanged": true}}));
+    let mcp = Mcp::modern().capabilities(json!({"tools": {"listChanged": true}, "resources": {}}));
     let script = mcp.http_script(LegacyHttpOptions::default());
     let server = HttpServer::start(move |request| {
         if request.rpc_method() != "subscriptions/listen" {
@@ -289,7 +289,8 @@ fn a_forgotten_session_is_opened_again_and_the_refused_call_repeated() {
 
 #[test]
 fn a_session_that_cannot_be_opened_again_at_once_is_opened_by_a_later_request() {
-    let script = Mcp::legacy("2025-11-25").http_script(LegacyHttpOptions::default());
+    let mcp = Mcp::legacy("2025-11-25").on("resources/subscribe", |call| call.result(json!({})));
+    let script = mcp.http_script(LegacyHttpOptions::default());
     let (forgets, is_busy) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
     let server = HttpServer::start({
         let (forgets, is_busy) = (forgets.clone(), is_busy.clone());
@@ -307,10 +308,44 @@ fn a_session_that_cannot_be_opened_again_at_once_is_opened_by_a_later_request() 
     let sandbox = Sandbox::new();
     let mut client = BridgeClient::start(&sandbox, &[&server.url("/mcp")]);
     client.initialize(json!({}));
+    // A message that is too large to be kept is not repeated, but the next one is sent in a new session.
+    sessions.store(3, Ordering::SeqCst);
+    let large = call("echo", json!({"text": "x".repeat(70_000)}));
+    let error = client.error(3, "tools/call", large.clone());
+    assert_eq!(
+        error["message"],
+        "the server no longer knows its session (HTTP 404 for tools/call): another one was opened, but the request is \
+         too large to be kept and sent again (hint: send it again)"
+    );
+    assert_eq!(text_of(&client.request(4, "tools/call", large)).len(), 70_000);
     client.request(1, "tools/call", call("echo", json!({"text": "a"})));
     forgets.store(true, Ordering::SeqCst);
     client.ask(2, "tools/call", call("echo", json!({"text": "b"})));
-    assert!(client.next()["error"].is_object());
+#[test]
+fn a_subscription_is_made_in_a_new_session_if_the_server_has_forgotten_its_session() {
+    let (server, sessions) = forgetful();
+    let sandbox = Sandbox::new();
+    let mut client = BridgeClient::start(&sandbox, &[&server.url("/mcp")]);
+    client.request(1, "tools/call", modern(call("echo", json!({"text": "a"})), json!({})));
+    sessions.store(2, Ordering::SeqCst);
+    let filter = json!({"notifications": {"resourceSubscriptions": ["demo://a"]}});
+    client.ask("L", "subscriptions/listen", modern(filter, json!({})));
+    assert_eq!(client.next()["method"], "notifications/subscriptions/acknowledged");
+    // What may have changed in between.
+    assert_eq!(client.next()["method"], "notifications/resources/updated");
+    client.end().stderr_is("mcpipe: warning: connected to the server again\n");
+    let subscribes = |request: &Request| request.rpc_method() == "resources/subscribe";
+    server.wait_for("a subscription", |request| subscribes(request) && request.header("mcp-session-id") == Some("s2"));
+}
+
+    let error = client.next()["error"].clone();
+    assert_eq!(
+        error["message"].as_str().unwrap().split(" (hint").next(),
+        Some(
+            "the server failed (HTTP 503): response: restarting: the server no longer knows its session, and no other \
+             one could be opened"
+        )
+    );
     is_busy.store(false, Ordering::SeqCst);
     assert_eq!(text_of(&client.request(3, "tools/call", call("echo", json!({"text": "c"})))), "c");
     client.end();
@@ -319,7 +354,8 @@ fn a_session_that_cannot_be_opened_again_at_once_is_opened_by_a_later_request() 
 /// A server need not accept a request before `notifications/initialized`.
 #[test]
 fn requests_wait_until_a_session_is_open_again() {
-    let script = Mcp::legacy("2025-11-25").http_script(LegacyHttpOptions::default());
+    let options = LegacyHttpOptions { session_id: Some("s"), ..LegacyHttpOptions::default() };
+    let script = Mcp::legacy("2025-11-25").http_script(options);
     // The number of the session, and whether it is open.
     let state = Arc::new(Mutex::new((0, false)));
     let server = HttpServer::start({

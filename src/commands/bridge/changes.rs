@@ -13,7 +13,7 @@ use super::client::SubscribedItems;
 use super::client_introduction::ClientIntroduction;
 use super::connection::ServerConnection;
 use super::dispatch::modern_result;
-use super::upstream::Upstream;
+use super::upstream::{Upstream, is_session_lost};
 use super::wire::{ClientMessage, member_text, members_of};
 use crate::error::Failure;
 use crate::protocol::rpc::{self, RawJson};
@@ -24,6 +24,9 @@ use crate::util::lock::lock;
 
 /// How long to wait before a subscription or a stream that ended is requested again, at first and at most.
 pub const REOPEN_DELAYS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));
+
+/// How long requests wait for a change of a setting at the server.
+const SETTING_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How many subscriptions to resources are changed at once.
 const MAX_SUBSCRIBING: usize = 64;
@@ -85,7 +88,6 @@ impl Upstream {
         connection: &Arc<ServerConnection>,
         message: &ClientMessage,
     ) -> bool {
-        self.apply_log_level(connection, message).await;
         match message.method() {
             method::DISCOVER => {
                 let result = self.discover_result_for_client(connection);
@@ -128,7 +130,8 @@ impl Upstream {
         let subscribed = subscribed_items(message);
         self.client.acknowledge(message.id(), &subscribed).await;
         // The next request may change what is subscribed.
-        self.tell_wanted().await;
+        let this = self.clone();
+        wait_for_setting(async move { this.tell_wanted().await }).await;
     }
 
     /// Tells the server what the client's subscriptions want together, when one has ended. Requests do not wait for that.
@@ -137,13 +140,13 @@ impl Upstream {
         drop(tokio::spawn(async move { this.tell_wanted().await }));
     }
 
-    async fn tell_wanted(&self) {
+    async fn tell_wanted(self: &Arc<Self>) {
         let _turn = self.wanted_turn.lock().await;
         self.set_wanted(self.client.wanted()).await;
     }
 
     /// Tells the server what the client wants of it.
-    pub async fn set_wanted(&self, all: SubscribedItems) {
+    pub async fn set_wanted(self: &Arc<Self>, all: SubscribedItems) {
         let before = std::mem::replace(&mut *lock(&self.subscribed), all.clone());
         self.wanted_changed.notify_one();
         let Some(connection) = self.connected().await.filter(|connection| !connection.is_modern()) else { return };
@@ -152,20 +155,22 @@ impl Upstream {
             (method::RESOURCES_UNSUBSCRIBE, before.uris.difference(&all.uris)),
         ];
         for (name, uris) in changes {
-            self.change_subscriptions(&connection, name, uris.cloned()).await;
+            self.change_subscriptions(&connection, name, uris.cloned(), true).await;
         }
     }
 
     /// Subscribes a legacy server to these resources, or ends that; a server that is slow at one may be fast at others.
+    /// For `renews` see [`Upstream::change_setting`].
     pub(super) async fn change_subscriptions(
-        &self,
-        connection: &ServerConnection,
+        self: &Arc<Self>,
+        connection: &Arc<ServerConnection>,
         name: &'static str,
         uris: impl IntoIterator<Item = String>,
+        renews: bool,
     ) {
         let change = |uri: String| async move {
             let params = json!({ "uri": uri }).to_string();
-            if let Some(failure) = self.change_setting(connection, name, &params).await {
+            if let Some(failure) = self.change_setting(connection, name, &params, renews).await {
                 let verb = if name == method::RESOURCES_SUBSCRIBE { "subscribe to" } else { "unsubscribe from" };
                 self.warn(&format!("cannot {verb} {uri}: {failure}"));
             }
@@ -174,18 +179,27 @@ impl Upstream {
     }
 
     /// Sends a request that changes what a legacy server does. Returns why that failed, unless the connection was lost:
-    /// then it is sent again on the next one.
+    /// then it is sent again on the next one. With `renews` it opens a new session if the server has forgotten its own.
     pub(super) async fn change_setting(
-        &self,
-        connection: &ServerConnection,
+        self: &Arc<Self>,
+        connection: &Arc<ServerConnection>,
         name: &'static str,
         params: &str,
+        renews: bool,
     ) -> Option<Failure> {
         let limit = self.options.connect_timeout;
-        match connection.own_request(self.next_id(), name, Some(params), Vec::new(), limit).await {
-            RequestOutcome::Result(_) => None,
-            _ if connection.closed_reason().is_some() => None,
-            outcome => Some(failure_from_outcome(outcome, name, &self.target)),
+        let session = *connection.session_number.lock().await;
+        let outcome = connection.own_request(self.next_id(), name, Some(params), Vec::new(), limit).await;
+        if connection.closed_reason().is_some() || matches!(outcome, RequestOutcome::Result(_)) {
+            return None;
+        }
+        if renews && is_session_lost(&outcome) {
+            match self.renew_session(connection, session).await {
+                // The new session has it from the start.
+                Ok(true) => return None,
+                Ok(false) => {}
+                Err(failure) => return Some(failure),
+            }
         }
     }
 
@@ -368,3 +382,8 @@ fn with_subscription(params: &str, id: &str) -> String {
     all.push(format!("\"_meta\":{{{}}}", inside.join(",")));
     format!("{{{}}}", all.join(","))
 }
+/// Waits until a server has carried out a change, but not for long: the client's requests wait for that.
+pub(super) async fn wait_for_setting(change: impl Future<Output = ()> + Send + 'static) {
+    let _ = tokio::time::timeout(SETTING_TIMEOUT, tokio::spawn(change)).await;
+}
+

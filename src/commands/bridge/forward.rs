@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 
 use tokio::sync::Notify;
 
+use super::changes::wait_for_setting;
 use super::connection::{ClientRequest, Pending, ServerConnection, transport_method};
 use super::upstream::{Upstream, is_session_lost};
 use super::wire::{ClientMessage, ParamsEdit};
@@ -66,6 +67,7 @@ impl Upstream {
     async fn try_send(self: &Arc<Self>, mut request: ClientRequest, message: ClientMessage) -> Result<()> {
         let connection = self.connect().await?;
         if request.attempts == 0 {
+            self.apply_log_level(&connection, &message).await;
             if !self.take_unsent(&request.client_id) || Box::pin(self.answer_locally(&connection, &message)).await {
                 return Ok(());
             }
@@ -203,14 +205,15 @@ impl Upstream {
         table.call_headers(&self.guard, tool, message.param(&["arguments"]))
     }
 
-    /// Whether a request may be sent again after this outcome: it was certainly not carried out, or has no effects.
+    /// Whether a request may be sent again after this outcome: it was certainly not carried out, or has no effects. Also
+    /// if it is too large for that, since the next one depends on what has to change before.
     pub(super) fn is_repeatable(
         connection: &ServerConnection,
         request: &ClientRequest,
         outcome: &RequestOutcome,
     ) -> bool {
         let is_abandoned = connection.is_abandoned.load(Ordering::Relaxed);
-        if is_abandoned || request.kept.is_none() || request.attempts >= MAX_ATTEMPTS {
+        if is_abandoned || request.attempts >= MAX_ATTEMPTS {
             return false;
         }
         match outcome {
@@ -225,7 +228,7 @@ impl Upstream {
                 let details = failure.details();
                 // Connecting failed just now.
                 let is_lost = details.kind == ErrorKind::Unreachable && details.connect_step.is_none();
-                is_lost && (details.is_unsent || has_no_effects(&request.method))
+                request.kept.is_some() && is_lost && (details.is_unsent || has_no_effects(&request.method))
             }
         }
     }
@@ -235,17 +238,25 @@ impl Upstream {
         self: Arc<Self>,
         connection: Arc<ServerConnection>,
         mut request: ClientRequest,
-        outcome: RequestOutcome,
+        mut outcome: RequestOutcome,
     ) -> BoxFuture<'static, ()> {
         Box::pin(async move {
             if matches!(&outcome, RequestOutcome::Error(error, _) if error.code == Some(code::HEADER_MISMATCH)) {
                 self.guard.forget_table();
-            } else if is_session_lost(&outcome) && !self.renew_session(&connection, request.session).await {
-                request.kept = None;
+            } else if is_session_lost(&outcome) {
+                match self.renew_session(&connection, request.session).await {
+                    Ok(true) if request.kept.is_none() => outcome = RequestOutcome::Failed(too_large(&request.method)),
+                    Ok(true) => {}
+                    Ok(false) => request.kept = None,
+                    Err(failure) => (request.kept, outcome) = (None, RequestOutcome::Failed(failure)),
+                }
             }
             match request.kept.clone() {
                 Some(message) => self.send_request(request, message).await,
-                None if self.take_unsent(&request.client_id) => self.finish(&connection, 0, request, outcome).await,
+                None if self.take_unsent(&request.client_id) => {
+                    request.attempts = MAX_ATTEMPTS;
+                    self.finish(&connection, 0, request, outcome).await;
+                }
                 None => {}
             }
         })
@@ -318,23 +329,32 @@ impl Upstream {
     }
 
     /// Sets the log level of a legacy server as a modern client asks for it in each request.
-    pub(super) async fn apply_log_level(self: &Arc<Self>, connection: &ServerConnection, message: &ClientMessage) {
-        let Some(level) = message.param(&["_meta", meta::LOG_LEVEL]).map(ToOwned::to_owned) else { return };
-        let supports = self.introduction(connection)["capabilities"]["logging"].is_object();
-        if !supports {
+    async fn apply_log_level(self: &Arc<Self>, connection: &Arc<ServerConnection>, message: &ClientMessage) {
+        if !self.client_introduction.is_modern() || connection.is_modern() {
             return;
         }
         self.client_introduction.set_log_level(&level);
         if lock(&connection.log_level).as_ref() != Some(&level) {
-            self.send_log_level(connection, &level).await;
+        let Some(level) = message.param(&["_meta", meta::LOG_LEVEL]).map(ToOwned::to_owned) else { return };
+            let (this, connection) = (self.clone(), connection.clone());
+            wait_for_setting(async move { this.send_log_level(&connection, &level, true).await }).await;
         }
     }
 
-    /// Sets the minimum level of a legacy server's log messages. `level` is JSON.
-    pub(super) async fn send_log_level(&self, connection: &ServerConnection, level: &str) {
+    /// Sets the minimum level of the log messages of a legacy server that has them. `level` is JSON; for `renews` see
+    /// [`Upstream::change_setting`].
+    pub(super) async fn send_log_level(
+        self: &Arc<Self>,
+        connection: &Arc<ServerConnection>,
+        level: &str,
+        renews: bool,
+    ) {
+        if !self.introduction(connection)["capabilities"]["logging"].is_object() {
+            return;
+        }
         *lock(&connection.log_level) = Some(level.to_owned());
         let params = format!(r#"{{"level":{level}}}"#);
-        if let Some(failure) = self.change_setting(connection, method::LOGGING_SET_LEVEL, &params).await {
+        if let Some(failure) = self.change_setting(connection, method::LOGGING_SET_LEVEL, &params, renews).await {
             self.warn(&format!("cannot set the log level: {failure}"));
         }
     }
@@ -342,6 +362,16 @@ impl Upstream {
 
 /// Whether a request of this method changes nothing at the server that matters when it is repeated.
 fn has_no_effects(name: &str) -> bool {
+/// The failure of a request that is not sent again in the session that was opened.
+fn too_large(name: &str) -> Failure {
+    let text = format!("the server no longer knows its session (HTTP 404 for {name})");
+    let mut failure = Failure::new(ErrorKind::Unreachable, text)
+        .cause("another one was opened, but the request is too large to be kept and sent again")
+        .hint("send it again");
+    failure.details_mut().is_unsent = true;
+    failure
+}
+
     matches!(
         name,
         method::TOOLS_LIST

@@ -23,7 +23,7 @@ use crate::session::negotiate::classify::{
 use crate::session::negotiate::{PROBE_TIMEOUT, probe_timeout};
 use crate::session::request::RequestOutcome;
 use crate::transport::http::SseConnectError;
-use crate::transport::{self, Endpoint, HttpMode, TransportOptions, next_gap};
+use crate::transport::{self, BoxFuture, Endpoint, HttpMode, TransportOptions, next_gap};
 use crate::util::lock::lock;
 
 impl Upstream {
@@ -265,10 +265,10 @@ impl Upstream {
         self.warn("connected to the server again");
         if !connection.is_modern() {
             let uris = lock(&self.subscribed).uris.clone();
-            let subscribed = self.change_subscriptions(connection, method::RESOURCES_SUBSCRIBE, uris);
+            let subscribed = self.change_subscriptions(connection, method::RESOURCES_SUBSCRIBE, uris, false);
             let log_level = async {
                 if let Some(level) = self.client_introduction.log_level() {
-                    self.send_log_level(connection, &level).await;
+                    self.send_log_level(connection, &level, false).await;
                 }
             };
             futures_util::future::join(log_level, subscribed).await;
@@ -278,33 +278,45 @@ impl Upstream {
 
     /// Opens a new session over HTTP in place of session `number`, which the server has forgotten; once for all
     /// requests that notice it.
-    pub(super) async fn renew_session(self: &Arc<Self>, connection: &Arc<ServerConnection>, number: u64) -> bool {
-        let mut now = connection.session_number.lock().await;
-        if *now != number {
-            return true;
-        }
-        let has_forgotten = connection.transport().legacy_session().is_some_and(|http| http.forget_session());
-        if !has_forgotten || connection.is_modern() {
-            return false;
-        }
-        let result = match self.initialize(connection).await {
-            RequestOutcome::Result(result) => result,
-            outcome => {
-                drop(now);
-                // Without a session, the server would refuse every later request: the next one connects again.
-                let failure = failure_from_outcome(outcome, method::INITIALIZE, &self.target);
-                self.fail_pending(connection, &failure).await;
-                return false;
+    ///
+    /// # Errors
+    /// Why no session could be opened. The request that the server refused was not carried out.
+    pub(super) fn renew_session<'a>(
+        self: &'a Arc<Self>,
+        connection: &'a Arc<ServerConnection>,
+        number: u64,
+    ) -> BoxFuture<'a, Result<bool>> {
+        Box::pin(async move {
+            let mut now = connection.session_number.lock().await;
+            if *now != number {
+                return Ok(true);
             }
-        };
-        set_revision(connection, &result);
-        *now += 1;
-        self.guard.forget_table();
-        // Other requests wait until the handshake is complete.
-        self.complete_handshake(connection).await;
-        drop(now);
-        self.restore(connection).await;
-        true
+            let has_forgotten = connection.transport().legacy_session().is_some_and(|http| http.forget_session());
+            if !has_forgotten || connection.is_modern() {
+                return Ok(false);
+            }
+            let result = match self.initialize(connection).await {
+                RequestOutcome::Result(result) => result,
+                outcome => {
+                    drop(now);
+                    // Without a session, the server would refuse every later request: the next one connects again.
+                    let mut failure = failure_from_outcome(outcome, method::INITIALIZE, &self.target);
+                    self.fail_pending(connection, &failure).await;
+                    failure.details_mut().is_unsent = true;
+                    return Err(
+                        failure.cause("the server no longer knows its session, and no other one could be opened")
+                    );
+                }
+            };
+            set_revision(connection, &result);
+            *now += 1;
+            self.guard.forget_table();
+            // Other requests wait until the handshake is complete.
+            self.complete_handshake(connection).await;
+            drop(now);
+            self.restore(connection).await;
+            Ok(true)
+        })
     }
 }
 

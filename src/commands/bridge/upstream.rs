@@ -292,7 +292,7 @@ impl Upstream {
             let outcome = connection.own_request(self.next_id(), name, params.as_deref(), headers, limit).await;
             let again = match &outcome {
                 RequestOutcome::Result(_) => false,
-                outcome if is_session_lost(outcome) => self.renew_session(&connection, session).await,
+                outcome if is_session_lost(outcome) => self.renew_session(&connection, session).await?,
                 _ => connection.closed_reason().is_some() && !connection.is_abandoned.load(Ordering::Relaxed),
             };
             if again && attempts < 2 {
