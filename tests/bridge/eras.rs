@@ -1,10 +1,12 @@
 //! A client of one era in front of a server of the other: messages are translated.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
 
 use super::{BridgeClient, call, modern, text_of};
+use crate::support::mcp::play_actions;
 use crate::support::stdio::ServerProcessLog;
 use crate::support::{Mcp, ProcessEvent, Sandbox, ServerAction, StdioServer};
 
@@ -546,15 +548,22 @@ fn a_resource_that_a_modern_server_does_not_know_does_not_end_the_notifications_
     let server = Mcp::modern()
         .capabilities(json!({"tools": {"listChanged": true}, "resources": {}}))
         .on("subscriptions/listen", |call| match call.params()["notifications"].get("resourceSubscriptions") {
-            Some(uris) if uris[0] == "demo://gone" => call.error(-32602, "Unknown resource"),
-            _ => Vec::new(),
+            Some(uris) if uris.as_array().unwrap().contains(&json!("demo://gone")) => {
+                call.error(-32602, "Unknown resource")
+            }
+            _ => {
+                let meta = json!({"io.modelcontextprotocol/subscriptionId": call.id()});
+                let params = json!({"notifications": call.params()["notifications"], "_meta": meta});
+                let method = "notifications/subscriptions/acknowledged";
+                vec![ServerAction::Send(json!({"jsonrpc": "2.0", "method": method, "params": params}))]
+            }
         })
         .stdio();
     let sandbox = Sandbox::new();
     let mut client = BridgeClient::start(&sandbox, &[&server.target()]);
     client.initialize(json!({}));
     let lists = json!({"toolsListChanged": true});
-    let with = |uri: &str| json!({"toolsListChanged": true, "resourceSubscriptions": [uri]});
+    let with = |uris: &[&str]| json!({"toolsListChanged": true, "resourceSubscriptions": uris});
     let mut expected = vec![lists.clone()];
     let mut wait = |more: &[Value]| {
         expected.extend_from_slice(more);
@@ -566,12 +575,18 @@ fn a_resource_that_a_modern_server_does_not_know_does_not_end_the_notifications_
     };
     wait(&[]);
     client.request(1, "resources/subscribe", json!({"uri": "demo://gone"}));
-    wait(&[with("demo://gone"), lists.clone()]);
+    wait(&[with(&["demo://gone"]), lists.clone()]);
     client.request(2, "resources/unsubscribe", json!({"uri": "demo://gone"}));
     wait(std::slice::from_ref(&lists));
     client.request(3, "resources/subscribe", json!({"uri": "demo://a"}));
-    wait(&[with("demo://a")]);
-    client.end().stderr_is("mcpipe: warning: cannot subscribe to demo://gone: the server refused subscriptions/listen: Unknown resource (code -32602)\n");
+    wait(&[with(&["demo://a"])]);
+    // The acknowledgement has been read.
+    client.request(4, "tools/list", json!({}));
+    // Nor those of other resources.
+    client.request(5, "resources/subscribe", json!({"uri": "demo://gone"}));
+    wait(&[with(&["demo://a", "demo://gone"]), with(&["demo://a"])]);
+    let warning = "mcpipe: warning: cannot subscribe to demo://gone: the server refused subscriptions/listen: Unknown resource (code -32602)\n";
+    client.end().stderr_is(&warning.repeat(2));
 }
 
 #[test]

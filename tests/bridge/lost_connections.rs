@@ -16,10 +16,9 @@ use crate::support::{
 
 /// A legacy server over stdio that exits at `vendor/exit` and at a call of `crash`.
 fn exiting() -> StdioServer {
-    let mcp = Arc::new(
-        Mcp::legacy("2025-11-25")
-            .capabilities(json!({"tools": {"listChanged": true}, "prompts": {}, "resources": {"subscribe": true}})),
-    );
+    let mcp = Arc::new(Mcp::legacy("2025-11-25").capabilities(
+        json!({"tools": {"listChanged": true}, "prompts": {}, "logging": {}, "resources": {"subscribe": true}}),
+    ));
     StdioServer::start(move |process, event| match event {
         ProcessEvent::Line(line) => {
             let message: Value = serde_json::from_str(&line).unwrap();
@@ -56,6 +55,9 @@ fn a_call_during_which_the_server_exits_is_not_repeated() {
     // The next request starts it again, and restores the session.
     client.ask(2, "tools/call", call("echo", json!({"text": "hi"})));
     assert_eq!(client.next(), json!({"jsonrpc": "2.0", "method": "notifications/tools/list_changed"}));
+    let updated =
+        json!({"jsonrpc": "2.0", "method": "notifications/resources/updated", "params": {"uri": "demo://hello"}});
+    assert_eq!(client.next(), updated);
     assert_eq!(text_of(&client.response(2)["result"]), "hi");
     let run = client.end();
     run.stderr_is(
@@ -110,7 +112,11 @@ fn subscriptions_are_restored_at_once_and_failures_are_reported() {
         client.request(uri, "resources/subscribe", json!({"uri": uri}));
     }
     client.error(1, "vendor/exit", json!({}));
-    client.request(2, "resources/list", json!({}));
+    client.ask(2, "resources/list", json!({}));
+    for uri in ["demo://a", "demo://b", "demo://gone"] {
+        assert_eq!(client.next()["params"]["uri"], uri);
+    }
+    client.response(2);
     client.end().stderr_is(
         "mcpipe: warning: lost the connection to the server: the server process ended (exit status: 0)\n\
          mcpipe: warning: connected to the server again\n\
@@ -230,6 +236,7 @@ fn a_subscription_to_changes_that_ended_is_requested_again_and_changes_in_betwee
     let feed = Feed::default();
     let mcp = Mcp::modern().capabilities(json!({"tools": {"listChanged": true}, "resources": {}}));
     let script = mcp.http_script(LegacyHttpOptions::default());
+    let opened = feed.clone();
     let server = HttpServer::start(move |request| {
         if request.rpc_method() != "subscriptions/listen" {
             return script(request);
@@ -241,27 +248,44 @@ fn a_subscription_to_changes_that_ended_is_requested_again_and_changes_in_betwee
         let filter = request.json()["params"]["notifications"].clone();
         let accepted = notification("notifications/subscriptions/acknowledged", json!({"notifications": filter}));
         let stream = Reply::sse().event(&accepted);
+        let changed = notification("notifications/tools/list_changed", json!({}));
         match subscriptions.fetch_add(1, Ordering::SeqCst) {
-            0 => stream.event(&notification("notifications/tools/list_changed", json!({}))),
-            _ => stream.feed(&feed),
+            0 => stream.then_stall(),
+            1 => stream.event(&changed).feed(&opened),
+            // As behind a proxy that ends streams, but sooner.
+            2..5 => stream.pause(Duration::from_millis(1200)),
+            _ => stream.then_stall(),
         }
     });
     let sandbox = Sandbox::new();
     let mut client = BridgeClient::start(&sandbox, &[&server.url("/mcp")]);
     client.initialize(json!({}));
-    for _ in 0..2 {
-        assert_eq!(client.next()["method"], "notifications/tools/list_changed");
+    server.wait_for("the subscription", |request| request.rpc_method() == "subscriptions/listen");
+    client.request(1, "resources/subscribe", json!({"uri": "demo://a"}));
+    assert_eq!(client.next()["method"], "notifications/tools/list_changed");
+    // Longer than the first pause, so that the next one is not longer.
+    std::thread::sleep(Duration::from_millis(1100));
+    feed.end();
+    let ended = Instant::now();
+    for _ in 0..4 {
+        assert_eq!(client.next(), json!({"jsonrpc": "2.0", "method": "notifications/tools/list_changed"}));
+        let updated =
+            json!({"jsonrpc": "2.0", "method": "notifications/resources/updated", "params": {"uri": "demo://a"}});
+        assert_eq!(client.next(), updated);
     }
+    // Three streams and four pauses of a second.
+    assert!(ended.elapsed() < Duration::from_secs(11), "{:?}", ended.elapsed());
     client.end();
     let listens = |request: &&Request| request.rpc_method() == "subscriptions/listen";
-    assert_eq!(server.requests().iter().filter(listens).count(), 2);
+    assert_eq!(server.requests().iter().filter(listens).count(), 6);
 }
 
 /// A legacy server whose session has the number that the test sets, and the bridge in front of it.
 fn forgetful() -> (HttpServer, Arc<AtomicUsize>) {
     let sessions = Arc::new(AtomicUsize::new(1));
     let counted = sessions.clone();
-    let script = Mcp::legacy("2025-11-25").http_script(LegacyHttpOptions::default());
+    let mcp = Mcp::legacy("2025-11-25").on("resources/subscribe", |call| call.result(json!({})));
+    let script = mcp.http_script(LegacyHttpOptions::default());
     let server = HttpServer::start(move |request| {
         let current = format!("s{}", counted.load(Ordering::SeqCst));
         if request.method == "POST" && request.rpc_method() == "initialize" {
@@ -284,30 +308,6 @@ fn a_forgotten_session_is_opened_again_and_the_refused_call_repeated() {
     client.request(1, "tools/call", call("echo", json!({"text": "a"})));
     sessions.store(2, Ordering::SeqCst);
     assert_eq!(text_of(&client.request(2, "tools/call", call("echo", json!({"text": "b"})))), "b");
-    client.end();
-}
-
-#[test]
-fn a_session_that_cannot_be_opened_again_at_once_is_opened_by_a_later_request() {
-    let mcp = Mcp::legacy("2025-11-25").on("resources/subscribe", |call| call.result(json!({})));
-    let script = mcp.http_script(LegacyHttpOptions::default());
-    let (forgets, is_busy) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
-    let server = HttpServer::start({
-        let (forgets, is_busy) = (forgets.clone(), is_busy.clone());
-        move |request| {
-            if is_busy.load(Ordering::SeqCst) {
-                return Reply::text("text/plain", "restarting").with_status(503);
-            }
-            if request.rpc_method() == "tools/call" && forgets.swap(false, Ordering::SeqCst) {
-                is_busy.store(true, Ordering::SeqCst);
-                return Reply::text("text/plain", "no such session").with_status(404);
-            }
-            script(request)
-        }
-    });
-    let sandbox = Sandbox::new();
-    let mut client = BridgeClient::start(&sandbox, &[&server.url("/mcp")]);
-    client.initialize(json!({}));
     // A message that is too large to be kept is not repeated, but the next one is sent in a new session.
     sessions.store(3, Ordering::SeqCst);
     let large = call("echo", json!({"text": "x".repeat(70_000)}));
@@ -318,9 +318,9 @@ fn a_session_that_cannot_be_opened_again_at_once_is_opened_by_a_later_request() 
          too large to be kept and sent again (hint: send it again)"
     );
     assert_eq!(text_of(&client.request(4, "tools/call", large)).len(), 70_000);
-    client.request(1, "tools/call", call("echo", json!({"text": "a"})));
-    forgets.store(true, Ordering::SeqCst);
-    client.ask(2, "tools/call", call("echo", json!({"text": "b"})));
+    client.end();
+}
+
 #[test]
 fn a_subscription_is_made_in_a_new_session_if_the_server_has_forgotten_its_session() {
     let (server, sessions) = forgetful();
@@ -338,6 +338,30 @@ fn a_subscription_is_made_in_a_new_session_if_the_server_has_forgotten_its_sessi
     server.wait_for("a subscription", |request| subscribes(request) && request.header("mcp-session-id") == Some("s2"));
 }
 
+#[test]
+fn a_session_that_cannot_be_opened_again_at_once_is_opened_by_a_later_request() {
+    let options = LegacyHttpOptions { session_id: Some("s"), ..LegacyHttpOptions::default() };
+    let script = Mcp::legacy("2025-11-25").http_script(options);
+    let (forgets, is_busy) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+    let server = HttpServer::start({
+        let (forgets, is_busy) = (forgets.clone(), is_busy.clone());
+        move |request| {
+            if is_busy.load(Ordering::SeqCst) {
+                return Reply::text("text/plain", "restarting").with_status(503);
+            }
+            if request.rpc_method() == "tools/call" && forgets.swap(false, Ordering::SeqCst) {
+                is_busy.store(true, Ordering::SeqCst);
+                return Reply::text("text/plain", "no such session").with_status(404);
+            }
+            script(request)
+        }
+    });
+    let sandbox = Sandbox::new();
+    let mut client = BridgeClient::start(&sandbox, &[&server.url("/mcp")]);
+    client.initialize(json!({}));
+    client.request(1, "tools/call", call("echo", json!({"text": "a"})));
+    forgets.store(true, Ordering::SeqCst);
+    client.ask(2, "tools/call", call("echo", json!({"text": "b"})));
     let error = client.next()["error"].clone();
     assert_eq!(
         error["message"].as_str().unwrap().split(" (hint").next(),
@@ -354,8 +378,7 @@ fn a_subscription_is_made_in_a_new_session_if_the_server_has_forgotten_its_sessi
 /// A server need not accept a request before `notifications/initialized`.
 #[test]
 fn requests_wait_until_a_session_is_open_again() {
-    let options = LegacyHttpOptions { session_id: Some("s"), ..LegacyHttpOptions::default() };
-    let script = Mcp::legacy("2025-11-25").http_script(options);
+    let script = Mcp::legacy("2025-11-25").http_script(LegacyHttpOptions::default());
     // The number of the session, and whether it is open.
     let state = Arc::new(Mutex::new((0, false)));
     let server = HttpServer::start({

@@ -201,6 +201,7 @@ impl Upstream {
                 Err(failure) => return Some(failure),
             }
         }
+        Some(failure_from_outcome(outcome, name, &self.target))
     }
 
     /// Reports a change to the client in the form of its era.
@@ -250,13 +251,10 @@ impl Upstream {
     async fn keep_listening(&self, connection: &ServerConnection) {
         let (first, most) = REOPEN_DELAYS;
         let mut delay = first;
-        // The filter that the server refuses because of its resources.
-        let mut refused = None;
+        // The resources that the server refuses.
+        let mut refused = BTreeSet::new();
         loop {
-            let mut filter = self.filter(connection);
-            if refused.as_ref() == Some(&filter) {
-                filter.remove(RESOURCES_FILTER);
-            }
+            let filter = self.filter(connection, &mut refused);
             if filter.is_empty() {
                 self.wanted_changed.notified().await;
                 continue;
@@ -282,10 +280,12 @@ impl Upstream {
                 RequestOutcome::Error(error, _) if error.code == Some(code::INVALID_PARAMS) => {
                     match filter.get(RESOURCES_FILTER).and_then(Value::as_array) {
                         Some(uris) => {
-                            let uris: Vec<&str> = uris.iter().filter_map(Value::as_str).collect();
+                            let uris = uris.iter().filter_map(Value::as_str);
+                            let suspects = self.take_suspects(uris.map(ToOwned::to_owned).collect());
                             let failure = failure_from_outcome(outcome, method::SUBSCRIPTIONS_LISTEN, &self.target);
-                            self.warn(&format!("cannot subscribe to {}: {failure}", uris.join(", ")));
-                            refused = Some(filter);
+                            let names: Vec<&str> = suspects.iter().map(String::as_str).collect();
+                            self.warn(&format!("cannot subscribe to {}: {failure}", names.join(", ")));
+                            refused.extend(suspects);
                         }
                         None => self.wanted_changed.notified().await,
                     }
@@ -294,23 +294,45 @@ impl Upstream {
                 _ => {}
             }
             connection.may_have_missed_changes.store(true, Ordering::Relaxed);
-            if started.elapsed() > most {
+            // A proxy, say, ends streams after a while.
+            let was_stable = started.elapsed() > delay;
+            if was_stable {
                 delay = first;
             }
-            tokio::time::sleep(delay).await;
-            delay = (delay * 2).min(most);
+            tokio::select! {
+                () = tokio::time::sleep(delay) => {}
+                () = self.wanted_changed.notified() => {}
+            }
+            if !was_stable {
+                delay = (delay * 2).min(most);
+            }
         }
     }
 
-    /// The server has accepted a subscription. After one that ended, lists may have changed in between.
-    pub(super) async fn take_acknowledgement(&self, connection: &ServerConnection) {
+    /// Which of the resources of a subscription that the server refused may be the reason: those that it has not
+    /// accepted before.
+    fn take_suspects(&self, uris: BTreeSet<String>) -> BTreeSet<String> {
+        let mut accepted = lock(&self.accepted);
+        let suspects = &uris - &accepted;
+        if suspects.is_empty() {
+            accepted.clear();
+            return uris;
+        }
+        suspects
+    }
+
+    /// The server has accepted a subscription. After one that ended, lists and resources may have changed in between.
+    pub(super) async fn take_acknowledgement(&self, connection: &ServerConnection, params: Option<&RawValue>) {
+        let filter = params.and_then(|params| member_text(params.get(), "notifications"));
+        let uris = filter.and_then(|filter| serde_json::from_str(member_text(filter, RESOURCES_FILTER)?).ok());
+        *lock(&self.accepted) = uris.unwrap_or_default();
         if connection.may_have_missed_changes.swap(false, Ordering::Relaxed) {
             self.guard.forget_table();
             self.report_possible_changes(connection).await;
         }
     }
 
-    /// Lets the client fetch the lists again, which may have changed.
+    /// Lets the client fetch the lists and the resources again that it is notified of, which may have changed.
     pub(super) async fn report_possible_changes(&self, connection: &ServerConnection) {
         let capabilities = self.introduction(connection)["capabilities"].clone();
         for (_, capability, notification) in CHANGE_FILTERS {
@@ -320,12 +342,20 @@ impl Upstream {
                 self.report_change(notification, None).await;
             }
         }
+        let uris = lock(&self.subscribed).uris.clone();
+        for uri in uris {
+            let params = RawValue::from_string(json!({ "uri": uri }).to_string()).ok();
+            self.report_change(method::RESOURCE_UPDATED, params.as_deref()).await;
+        }
     }
 
-    /// The filter of the subscription at a modern server.
-    fn filter(&self, connection: &ServerConnection) -> Map<String, Value> {
+    /// The filter of the subscription at a modern server, without resources that it refuses as long as the client wants
+    /// them.
+    fn filter(&self, connection: &ServerConnection, refused: &mut BTreeSet<String>) -> Map<String, Value> {
         let capabilities = self.introduction(connection)["capabilities"].clone();
-        let subscribed = lock(&self.subscribed).clone();
+        let mut subscribed = lock(&self.subscribed).clone();
+        refused.retain(|uri| subscribed.uris.contains(uri));
+        subscribed.uris.retain(|uri| !refused.contains(uri));
         let is_client_modern = self.client_introduction.is_modern();
         let mut all = Map::new();
         for (filter, capability, _) in CHANGE_FILTERS {
@@ -350,6 +380,11 @@ impl Upstream {
             (true, _) => self.discover_result_for_client(connection).to_string().into(),
         }
     }
+}
+
+/// Waits until a server has carried out a change, but not for long: the client's requests wait for that.
+pub(super) async fn wait_for_setting(change: impl Future<Output = ()> + Send + 'static) {
+    let _ = tokio::time::timeout(SETTING_TIMEOUT, tokio::spawn(change)).await;
 }
 
 /// What a `subscriptions/listen` request wants.
@@ -382,8 +417,3 @@ fn with_subscription(params: &str, id: &str) -> String {
     all.push(format!("\"_meta\":{{{}}}", inside.join(",")));
     format!("{{{}}}", all.join(","))
 }
-/// Waits until a server has carried out a change, but not for long: the client's requests wait for that.
-pub(super) async fn wait_for_setting(change: impl Future<Output = ()> + Send + 'static) {
-    let _ = tokio::time::timeout(SETTING_TIMEOUT, tokio::spawn(change)).await;
-}
-

@@ -257,7 +257,7 @@ impl Upstream {
                 self.report_change(name, params.as_deref()).await;
             }
             method::SUBSCRIPTIONS_ACKNOWLEDGED if !self.passes_changes(connection) => {
-                self.take_acknowledgement(connection).await;
+                self.take_acknowledgement(connection, params.as_deref()).await;
             }
             _ => {
                 let params = params.map(|params| self.with_client_subscription(connection, params));

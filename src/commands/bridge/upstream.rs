@@ -1,6 +1,6 @@
 //! The side of one server: its connection, opened when it is needed and again after it was lost.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -53,6 +53,8 @@ pub struct Upstream {
     pub is_joined: bool,
     /// What the client wants to be notified of.
     pub subscribed: Mutex<SubscribedItems>,
+    /// The resources that a modern server has accepted in a subscription.
+    pub accepted: Mutex<BTreeSet<String>>,
     /// Notified when [`Upstream::subscribed`] changes.
     pub wanted_changed: Notify,
     /// The requests that a modern client continues with an answer to the server's question, by their state.
@@ -117,6 +119,7 @@ impl Upstream {
             max_list_size,
             is_joined,
             subscribed: Mutex::default(),
+            accepted: Mutex::default(),
             wanted_changed: Notify::new(),
             held: Mutex::default(),
             drops_held: AtomicBool::new(false),
