@@ -552,6 +552,51 @@ fn a_subscription_that_is_canceled_while_the_server_starts_is_ended() {
         let mut subscribed = BTreeSet::new();
         for message in all[0].messages() {
             let uri = message["params"]["uri"].as_str().unwrap_or_default().to_owned();
+
+#[test]
+fn a_call_that_is_canceled_while_it_waits_for_a_connection_is_not_sent() {
+    let (open, wait) = gate();
+    let mcp = Arc::new(Mcp::legacy("2025-11-25"));
+    let server = StdioServer::start(move |process, event| match event {
+        ProcessEvent::Line(line) => {
+            let message: Value = serde_json::from_str(&line).unwrap();
+            match message["method"].as_str() {
+                Some("tools/call") if message["params"]["name"] == "crash" => return process.exit(1),
+                Some("initialize") if process.n > 0 => wait(),
+                _ => {}
+            }
+            play_actions(&mcp, process, mcp.handle(&message));
+        }
+        ProcessEvent::Eof => process.exit(0),
+        _ => {}
+    });
+    let sandbox = Sandbox::new();
+    let mut client = BridgeClient::start(&sandbox, &[&server.target()]);
+    client.initialize(json!({}));
+    client.error(1, "tools/call", call("crash", json!({})));
+    client.ask(2, "tools/call", call("echo", json!({"text": "canceled"})));
+    server.wait_for("another process", |all| all.get(1).is_some_and(|other| other.methods() == ["initialize"]));
+    client.send(&json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 2}}));
+    client.request("ping", "ping", json!({}));
+    open();
+    assert_eq!(text_of(&client.request(3, "tools/call", call("echo", json!({"text": "hi"})))), "hi");
+    client.end();
+    let methods = server.wait_until_all_ended()[1].methods();
+    assert_eq!(methods.iter().filter(|method| *method == "tools/call").count(), 1, "{methods:?}");
+}
+
+#[test]
+fn a_response_that_does_not_show_its_request_is_reported() {
+    let server = Mcp::legacy("2025-11-25")
+        .on("tools/call", |_| vec![ServerAction::RawText(r#"{"jsonrpc":"2.0","result":NaN}"#.to_owned())])
+        .stdio();
+    let sandbox = Sandbox::new();
+    let mut client = BridgeClient::start(&sandbox, &[&server.target()]);
+    client.initialize(json!({}));
+    client.ask(1, "tools/call", call("echo", json!({})));
+    client.request(2, "tools/list", json!({}));
+    client.end().stderr_contains("ignored what the server sent: the server's response is not valid JSON");
+}
             match message["method"].as_str() {
                 Some("resources/subscribe") => _ = subscribed.insert(uri),
                 Some("resources/unsubscribe") => _ = subscribed.remove(&uri),

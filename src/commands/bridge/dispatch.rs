@@ -43,8 +43,11 @@ impl Upstream {
                         _ => {}
                     },
                     IncomingItem::BrokenResponse(broken) => {
-                        if let Some(id) = broken.id.or(on).filter(|_| broken.certainty != Certainty::Possible) {
-                            self.complete(&connection, id, RequestOutcome::Failed(broken.failure)).await;
+                        let text = format!("ignored what the server sent: {}", broken.failure);
+                        match broken.id.or(on).filter(|_| broken.certainty != Certainty::Possible) {
+                            Some(id) => self.complete(&connection, id, RequestOutcome::Failed(broken.failure)).await,
+                            None if self.guard.is_new_warning(&text) => self.warn(&text),
+                            None => {}
                         }
                     }
                     IncomingItem::Warning(text) => self.warn(&text),
