@@ -1,9 +1,13 @@
 //! Several servers as one.
 
+use std::sync::Arc;
+
 use serde_json::{Value, json};
 
-use super::{BridgeClient, call, modern, text_of};
-use crate::support::{HttpServer, LegacyHttpOptions, Mcp, Sandbox, StdioServer};
+use super::{BridgeClient, call, gate, modern, text_of};
+use crate::support::mcp::play_actions;
+use crate::support::stdio::ServerProcessLog;
+use crate::support::{HttpServer, LegacyHttpOptions, Mcp, ProcessEvent, Sandbox, StdioServer};
 
 fn resources(uri: &'static str, text: &'static str) -> Mcp {
     Mcp::legacy("2025-11-25")

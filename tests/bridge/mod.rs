@@ -147,3 +147,15 @@ pub fn modern(mut params: Value, capabilities: Value) -> Value {
 pub fn text_of(result: &Value) -> &str {
     result["content"][0]["text"].as_str().unwrap_or_default()
 }
+
+/// Opened when the test has called it.
+pub fn gate() -> (impl Fn(), impl Fn()) {
+    let gate = std::sync::Arc::new((std::sync::Mutex::new(false), std::sync::Condvar::new()));
+    let opened = gate.clone();
+    let open = move || {
+        *opened.0.lock().unwrap() = true;
+        opened.1.notify_all();
+    };
+    let wait = move || drop(gate.1.wait_while(gate.0.lock().unwrap(), |is_open| !*is_open).unwrap());
+    (open, wait)
+}

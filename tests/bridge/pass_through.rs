@@ -1,12 +1,14 @@
 //! Messages pass through as they came, if client and server are of the same era.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::{BridgeClient, call, modern, text_of};
+use super::{BridgeClient, call, gate, modern, text_of};
+use crate::support::mcp::play_actions;
 use crate::support::reply::Feed;
-use crate::support::{HttpServer, LegacyHttpOptions, Mcp, Reply, Sandbox, ServerAction, StdioServer};
+use crate::support::{HttpServer, LegacyHttpOptions, Mcp, ProcessEvent, Reply, Sandbox, ServerAction, StdioServer};
 
 /// What the server got, in place of its IDs.
 fn received(server: &StdioServer) -> Vec<Value> {
@@ -437,18 +439,6 @@ fn requests_do_not_wait_for_a_server_that_does_not_accept_notifications() {
     client.end();
 }
 
-/// Opened when the test has called it.
-fn gate() -> (impl Fn(), impl Fn()) {
-    let gate = std::sync::Arc::new((std::sync::Mutex::new(false), std::sync::Condvar::new()));
-    let opened = gate.clone();
-    let open = move || {
-        *opened.0.lock().unwrap() = true;
-        opened.1.notify_all();
-    };
-    let wait = move || drop(gate.1.wait_while(gate.0.lock().unwrap(), |is_open| !*is_open).unwrap());
-    (open, wait)
-}
-
 #[test]
 fn a_call_that_is_canceled_while_its_server_is_looked_up_is_not_sent() {
     let (open, wait) = gate();
@@ -552,6 +542,16 @@ fn a_subscription_that_is_canceled_while_the_server_starts_is_ended() {
         let mut subscribed = BTreeSet::new();
         for message in all[0].messages() {
             let uri = message["params"]["uri"].as_str().unwrap_or_default().to_owned();
+            match message["method"].as_str() {
+                Some("resources/subscribe") => _ = subscribed.insert(uri),
+                Some("resources/unsubscribe") => _ = subscribed.remove(&uri),
+                _ => {}
+            }
+        }
+        subscribed.into_iter().eq(["demo://b"])
+    });
+    client.end();
+}
 
 #[test]
 fn a_call_that_is_canceled_while_it_waits_for_a_connection_is_not_sent() {
@@ -596,14 +596,4 @@ fn a_response_that_does_not_show_its_request_is_reported() {
     client.ask(1, "tools/call", call("echo", json!({})));
     client.request(2, "tools/list", json!({}));
     client.end().stderr_contains("ignored what the server sent: the server's response is not valid JSON");
-}
-            match message["method"].as_str() {
-                Some("resources/subscribe") => _ = subscribed.insert(uri),
-                Some("resources/unsubscribe") => _ = subscribed.remove(&uri),
-                _ => {}
-            }
-        }
-        subscribed.into_iter().eq(["demo://b"])
-    });
-    client.end();
 }

@@ -292,15 +292,17 @@ impl Upstream {
         }
     }
 
-    /// Cancels a request of the client.
+    /// Cancels a request of the client that the server has not been sent. Returns whether it was one.
+    pub fn cancel_unsent(&self, client_id: &str) -> bool {
+        lock(&self.unsent).remove(client_id).inspect(|canceled| canceled.notify_one()).is_some()
+    }
+
+    /// Cancels a request of the client that the server was sent.
     async fn cancel(self: &Arc<Self>, message: &ClientMessage) {
         let Some(client_id) = message.param(&["requestId"]).map(ToOwned::to_owned) else { return };
         // One that came before the server had started.
         if self.client.end_subscription(message) {
             return self.update_wanted();
-        }
-        if let Some(canceled) = lock(&self.unsent).remove(&client_id) {
-            canceled.notify_one();
         }
         let Some(connection) = self.connected().await else { return };
         let Some(request_id) = connection.find_client_request(&client_id) else { return };
@@ -333,9 +335,9 @@ impl Upstream {
         if !self.client_introduction.is_modern() || connection.is_modern() {
             return;
         }
+        let Some(level) = message.param(&["_meta", meta::LOG_LEVEL]).map(ToOwned::to_owned) else { return };
         self.client_introduction.set_log_level(&level);
         if lock(&connection.log_level).as_ref() != Some(&level) {
-        let Some(level) = message.param(&["_meta", meta::LOG_LEVEL]).map(ToOwned::to_owned) else { return };
             let (this, connection) = (self.clone(), connection.clone());
             wait_for_setting(async move { this.send_log_level(&connection, &level, true).await }).await;
         }
@@ -360,8 +362,6 @@ impl Upstream {
     }
 }
 
-/// Whether a request of this method changes nothing at the server that matters when it is repeated.
-fn has_no_effects(name: &str) -> bool {
 /// The failure of a request that is not sent again in the session that was opened.
 fn too_large(name: &str) -> Failure {
     let text = format!("the server no longer knows its session (HTTP 404 for {name})");
@@ -372,6 +372,8 @@ fn too_large(name: &str) -> Failure {
     failure
 }
 
+/// Whether a request of this method changes nothing at the server that matters when it is repeated.
+fn has_no_effects(name: &str) -> bool {
     matches!(
         name,
         method::TOOLS_LIST

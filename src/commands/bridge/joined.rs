@@ -12,7 +12,7 @@ use super::client::ClientLink;
 use super::client_introduction::ClientIntroduction;
 use super::connection::ServerConnection;
 use super::guard::map_items;
-use super::upstream::Upstream;
+use super::upstream::{Upstream, connection_closed};
 use super::wire::{ClientMessage, ParamsEdit, member_text, parse_line};
 use crate::error::Failure;
 use crate::models::tool_names::{exposed_name, may_belong_to};
@@ -88,7 +88,15 @@ impl JoinedServers {
         {
             // On a task of its own: other requests of the client must not wait for all servers.
             let this = self.clone();
-            drop(tokio::spawn(async move { this.answer_for_all(message).await }));
+            // A client that begins again waits for nothing from before.
+            let ended =
+                if name == method::INITIALIZE { std::mem::take(&mut *lock(&self.routing)) } else { HashSet::new() };
+            drop(tokio::spawn(async move {
+                for id in ended {
+                    this.client.send_failure(&id, &connection_closed()).await;
+                }
+                this.answer_for_all(message).await;
+            }));
             return None;
         }
         match name.as_str() {

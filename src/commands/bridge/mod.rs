@@ -22,7 +22,7 @@ mod wire;
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::{self, error::TrySendError};
 use tokio::task::JoinHandle;
 
 use self::client::ClientLink;
@@ -166,8 +166,19 @@ impl Bridge {
                 {
                     return;
                 }
-                for (worker, _) in &self.workers {
-                    let _ = worker.send(UpstreamJob::Notification(message.clone())).await;
+                // Now, since the requests that are being sent may wait for a connection.
+                let is_unsent = |id: &str| self.upstreams.iter().any(|upstream| upstream.cancel_unsent(id));
+                if name == method::CANCELLED && message.param(&["requestId"]).is_some_and(is_unsent) {
+                    return;
+                }
+                for (upstream, (worker, _)) in self.upstreams.iter().zip(&self.workers) {
+                    let job = UpstreamJob::Notification(message.clone());
+                    match worker.try_send(job) {
+                        Err(TrySendError::Full(job)) if upstream.is_connected() => _ = worker.send(job).await,
+                        // A server that is not connected has nothing that this could be about.
+                        Err(_) => upstream.options.trace.note("a notification was not passed on: too many are waiting"),
+                        Ok(()) => {}
+                    }
                 }
             }
             // By the bridge itself, which connects to a lost server again with the next request.

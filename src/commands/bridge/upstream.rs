@@ -187,6 +187,13 @@ impl Upstream {
         slot.connection.clone().filter(|connection| connection.closed_reason().is_none())
     }
 
+    /// Whether a connection is open.
+    #[must_use]
+    pub fn is_connected(&self) -> bool {
+        let is_usable = |one: &Arc<ServerConnection>| one.introduction().is_some() && one.closed_reason().is_none();
+        lock(&self.open).iter().any(is_usable)
+    }
+
     /// Closes the connection, and fails all requests: the client begins again.
     pub async fn reset(self: &Arc<Self>) {
         let mut slot = self.connection.lock().await;
@@ -372,7 +379,9 @@ impl Upstream {
     }
 }
 
-fn connection_closed() -> Failure {
+/// The failure of requests whose connection was closed.
+#[must_use]
+pub fn connection_closed() -> Failure {
     Failure::new(ErrorKind::Unreachable, "the connection was closed")
 }
 
