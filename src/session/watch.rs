@@ -223,6 +223,7 @@ impl LegacyEra {
         if http.is_some_and(|http| !http.is_listening()) {
             return SubscriptionEnd::Failed(no_stream_failure());
         }
+        let mut renewed = self.session_renewed.subscribe();
         let uris: Vec<&String> = interest.uris.iter().filter(|uri| !unsupported.contains(uri)).collect();
         for uri in &uris {
             match self.request(rpc, &subscription_operation(method::RESOURCES_SUBSCRIBE, uri)).await {
@@ -233,7 +234,6 @@ impl LegacyEra {
         let mut gaps = http.and_then(|http| http.stream_gaps());
         let _ = events.send(WatchEvent::Subscribed(unsupported)).await;
         loop {
-            let renewed = self.session_renewed.notified();
             tokio::select! {
                 biased;
                 Some(received) = notices.recv(), if !events.is_closed() => {
@@ -259,7 +259,7 @@ impl LegacyEra {
                     let closed = || Failure::new(ErrorKind::Unreachable, what);
                     return SubscriptionEnd::Failed(if has_stream { closed() } else { no_stream_failure() });
                 }
-                () = renewed => {
+                Ok(()) = renewed.changed() => {
                     return SubscriptionEnd::Failed(Failure::new(ErrorKind::Unreachable, "the session has expired"));
                 }
             }

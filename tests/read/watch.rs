@@ -318,6 +318,28 @@ fn a_forgotten_session_is_begun_anew() {
     assert_eq!(second.header("last-event-id"), Some("g1"));
 }
 
+/// The session is lost between two subscriptions, and its stream is opened again at once because roots are offered.
+#[test]
+fn a_session_that_is_renewed_while_subscribing_loses_no_subscription() {
+    let script = counting(Mcp::legacy("2025-11-25")).on("resources/subscribe", |call| call.result(json!({})));
+    let script = script.http_script(LegacyHttpOptions { session_id: Some("s"), ..LegacyHttpOptions::default() });
+    let subscriptions = AtomicUsize::new(0);
+    let server = HttpServer::start(move |request| match request.rpc_method().as_str() {
+        _ if request.method == "GET" => Reply::sse().write(": here\n\n").then_stall(),
+        "resources/subscribe" if subscriptions.fetch_add(1, Ordering::SeqCst) == 1 => Reply::status(404),
+        _ => script(request),
+    });
+    let url = server.url("/mcp");
+    let args = ["read", &url, "demo://a", "demo://b", "--watch", "--protocol", "legacy", "--root", "."];
+    let run = Sandbox::new().mcpipe(args).start();
+    run.wait_for_stdout("v0\nv1\nv2\nv3\n");
+    run.signal(Signal::INT);
+    run.wait().exits(130).stderr_contains("the session has expired; retrying in ");
+    let subscribed = server.requests().into_iter().filter(|request| request.rpc_method() == "resources/subscribe");
+    let uris: Vec<Value> = subscribed.map(|request| request.json()["params"]["uri"].clone()).collect();
+    assert_eq!(uris, ["demo://a", "demo://b", "demo://b", "demo://a", "demo://b"]);
+}
+
 /// The session is lost at a read, and cannot be opened again at once.
 #[test]
 fn a_watch_goes_on_after_a_session_that_could_not_be_opened_again() {

@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, RwLock};
 use std::time::Duration;
 
 use serde_json::{Map, Value, json};
-use tokio::sync::{Notify, RwLock as Gate};
+use tokio::sync::{RwLock as Gate, watch};
 
 use crate::error::{ErrorKind, Failure, Result};
 use crate::protocol::json::parse_truncated;
@@ -129,7 +129,7 @@ impl Handshake {
             revision: RwLock::new(revision),
             server_info: server,
             session_number: Gate::new(0),
-            session_renewed: Notify::new(),
+            session_renewed: watch::Sender::new(()),
             handshake: self.with_connect_timeout(),
         };
         legacy.send_initialized(rpc).await;
@@ -150,7 +150,7 @@ impl Handshake {
             revision: RwLock::new(left.revision),
             server_info: ServerInfo::default(),
             session_number: Gate::new(0),
-            session_renewed: Notify::new(),
+            session_renewed: watch::Sender::new(()),
             handshake: self.with_connect_timeout(),
         }
     }
@@ -209,8 +209,8 @@ pub struct LegacyEra {
     server_info: ServerInfo,
     /// Counts the sessions; held for writing while a new one is opened, so that no request goes out without a session.
     session_number: Gate<u64>,
-    /// Notified after a forgotten session was replaced: its subscriptions are lost.
-    pub(crate) session_renewed: Notify,
+    /// Changes when a forgotten session is replaced: its subscriptions are lost.
+    pub(crate) session_renewed: watch::Sender<()>,
     pub(crate) handshake: Handshake,
 }
 
@@ -318,7 +318,7 @@ impl LegacyEra {
         }
         set_revision(rpc, revision);
         self.send_initialized(rpc).await;
-        self.session_renewed.notify_waiters();
+        self.session_renewed.send_replace(());
         Ok(())
     }
 }
