@@ -1,13 +1,15 @@
 //! A request to a server, independent of the protocol era.
 
 use std::ops::Deref;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use serde_json::{Map, Value};
 
 use crate::protocol::json::parse_value;
 use crate::protocol::json_string::{encode_value, push_quoted};
+use crate::protocol::rpc::RawJson;
 use crate::session::server_requests::ServerRequestLog;
+use crate::util::lock::lock;
 
 /// An operation for a server, independent of the era.
 #[derive(Clone, Debug)]
@@ -34,6 +36,36 @@ pub struct Operation {
     pub ignores_capabilities: bool,
     /// The log of the server's requests during this one, if other requests are in progress at the same time.
     pub server_requests: Option<Arc<ServerRequestLog>>,
+    /// Where another attempt goes on, in the modern era.
+    pub(crate) refused_round: RefusedRound,
+}
+
+/// What a retry contains in addition to the request.
+#[derive(Debug, Default)]
+pub(crate) struct InputRound {
+    pub(crate) input_responses: Option<Map<String, Value>>,
+    pub(crate) request_state: Option<RawJson>,
+}
+
+/// The round that the server did not process, after those that it did. A copy of an operation is another request, which
+/// begins anew.
+#[derive(Debug, Default)]
+pub(crate) struct RefusedRound(Mutex<Option<InputRound>>);
+
+impl RefusedRound {
+    pub(crate) fn take(&self) -> InputRound {
+        lock(&self.0).take().unwrap_or_default()
+    }
+
+    pub(crate) fn keep(&self, round: InputRound) {
+        *lock(&self.0) = Some(round);
+    }
+}
+
+impl Clone for RefusedRound {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
 }
 
 impl Operation {
@@ -52,6 +84,7 @@ impl Operation {
             task_request: None,
             ignores_capabilities: false,
             server_requests: None,
+            refused_round: RefusedRound::default(),
         }
     }
 

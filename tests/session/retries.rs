@@ -95,6 +95,71 @@ fn a_call_that_was_turned_away_unread_is_sent_again_and_said() {
     assert!(said.starts_with("the server could not accept the request: trying tools/call again in"), "{warning}");
 }
 
+/// What a call or the update of a task contains for the server's request for input.
+fn input_of(server: &HttpServer, method: &str) -> Vec<Value> {
+    let requests = server.requests().into_iter().filter(|request| request.rpc_method() == method);
+    requests
+        .map(|request| {
+            let params = &request.json()["params"];
+            json!([params["inputResponses"]["who"]["action"], params["requestState"]])
+        })
+        .collect()
+}
+
+/// Only the request with the answers is sent again: those before it were processed, and nobody is asked twice.
+#[test]
+fn an_answer_that_was_turned_away_unread_is_sent_again() {
+    let form = json!({"mode": "form", "message": "Pay?", "requestedSchema": {"type": "object", "properties": {}}});
+    let asked = json!({"who": {"method": "elicitation/create", "params": form}});
+    let requests = asked.clone();
+    let script = Mcp::modern()
+        .on("tools/call", move |call| match call.params().get("inputResponses") {
+            None => {
+                let state = format!("s{}", call.n);
+                call.result(json!({"resultType": "input_required", "inputRequests": requests, "requestState": state}))
+            }
+            Some(_) => call.text("paid"),
+        })
+        .http_script(LegacyHttpOptions::default());
+    let answers = AtomicUsize::new(0);
+    let server = HttpServer::start(move |request| {
+        let is_answer = request.rpc_method() == "tools/call" && request.text().contains("inputResponses");
+        if is_answer && answers.fetch_add(1, Ordering::SeqCst) == 0 { Reply::status(429) } else { script(request) }
+    });
+    let words = ["call", &server.url("/"), "add", "a=1", "b=2", "--elicit", "accept"];
+    Sandbox::new().mcpipe(words).run().exits(0).prints("paid\n");
+    let answer = json!(["accept", "s0"]);
+    assert_eq!(input_of(&server, "tools/call"), [json!([null, null]), answer.clone(), answer]);
+
+    // The same for a task.
+    let task = |status: &str| json!({"taskId": "t", "status": status, "pollIntervalMs": 20, "resultType": "task"});
+    let script = Mcp::modern()
+        .capabilities(json!({"tools": {}, "extensions": {"io.modelcontextprotocol/tasks": {}}}))
+        .on("tools/call", move |call| call.result(task("working")))
+        .on("tasks/get", move |call| match call.n {
+            0 => {
+                let mut waits = task("input_required");
+                waits["inputRequests"] = asked.clone();
+                call.result(waits)
+            }
+            _ => {
+                let mut done = task("completed");
+                done["result"] = json!({"content": [{"type": "text", "text": "paid"}]});
+                call.result(done)
+            }
+        })
+        .on("tasks/update", |call| call.result(json!({})))
+        .http_script(LegacyHttpOptions::default());
+    let updates = AtomicUsize::new(0);
+    let server = HttpServer::start(move |request| match request.rpc_method().as_str() {
+        "tasks/update" if updates.fetch_add(1, Ordering::SeqCst) == 0 => Reply::status(429),
+        _ => script(request),
+    });
+    let words = ["call", &server.url("/"), "add", "a=1", "b=2", "--elicit", "accept"];
+    Sandbox::new().mcpipe(words).run().exits(0).prints("paid\n");
+    assert_eq!(input_of(&server, "tasks/update"), [json!(["accept", null]), json!(["accept", null])]);
+}
+
 #[test]
 fn a_call_that_may_have_arrived_is_never_sent_twice() {
     let sandbox = Sandbox::new();

@@ -15,9 +15,9 @@ use crate::protocol::views::ServerInfo;
 use crate::protocol::{code, extension, headers, meta, method};
 use crate::session::client_handler::ClientHandler;
 use crate::session::era::{Era, client_info, request_meta};
+use crate::session::failure::retry_advice;
 use crate::session::input_requests::{InputError, InputRounds};
-use crate::session::operation::Operation;
-use crate::session::operation::{push_member, push_name};
+use crate::session::operation::{InputRound, Operation, push_member, push_name};
 use crate::session::request::{CancelMode, OutgoingRequest, RequestOutcome};
 use crate::session::rpc_client::RpcClient;
 use crate::transport::BoxFuture;
@@ -178,7 +178,7 @@ impl ModernEra {
     }
 
     async fn run_rounds(&self, rpc: &RpcClient, operation: &Operation) -> RequestOutcome {
-        let mut round = InputRound::default();
+        let mut round = operation.refused_round.take();
         let mut rounds = InputRounds::default();
         let mut renegotiated = false;
         loop {
@@ -190,7 +190,13 @@ impl ModernEra {
                     continue;
                 }
                 RequestOutcome::Result(result) => result,
-                other => return other,
+                other => {
+                    // Another attempt sends only this round again: the server has processed those before it.
+                    if retry_advice(&other).is_some_and(|advice| advice.is_unprocessed) {
+                        operation.refused_round.keep(round);
+                    }
+                    return other;
+                }
             };
             match result_type(&result) {
                 ResultType::Complete => return RequestOutcome::Result(result),
@@ -256,7 +262,7 @@ impl ModernEra {
         let mut responses = Map::new();
         for (key, request) in requests {
             // A declined request is not shown again.
-            if before.was_declined(&key) {
+            if was_declined(before, &key) {
                 return Err(questions.asked_again_failure());
             }
             let name = request.get("method").and_then(Value::as_str).unwrap_or_default();
@@ -272,19 +278,10 @@ impl ModernEra {
     }
 }
 
-/// What a retry contains in addition to the request.
-#[derive(Default)]
-struct InputRound {
-    input_responses: Option<Map<String, Value>>,
-    request_state: Option<RawJson>,
-}
-
-impl InputRound {
-    /// Whether the request with this key was declined.
-    fn was_declined(&self, key: &str) -> bool {
-        let answer = self.input_responses.as_ref().and_then(|responses| responses.get(key)?.get("action")?.as_str());
-        matches!(answer, Some("decline" | "cancel"))
-    }
+/// Whether the request with this key was declined in a round.
+fn was_declined(round: &InputRound, key: &str) -> bool {
+    let answer = round.input_responses.as_ref().and_then(|responses| responses.get(key)?.get("action")?.as_str());
+    matches!(answer, Some("decline" | "cancel"))
 }
 
 /// Whether an unsupported-version error lists a modern revision that mcpipe speaks.

@@ -130,9 +130,16 @@ impl ModernEra {
         answered.extend(responses.keys().cloned());
         let mut call = followed_task_operation(method::TASKS_UPDATE, &task.id, log);
         call.params.insert("inputResponses", Value::Object(responses));
-        match self.request(rpc, &call).await {
-            RequestOutcome::Result(_) => Ok(()),
-            reply => Err(reply),
+        let mut lost = 0;
+        loop {
+            match self.request(rpc, &call).await {
+                RequestOutcome::Result(_) => return Ok(()),
+                reply if was_lost(&reply, rpc) && lost < MAX_LOST_REQUESTS => {
+                    lost += 1;
+                    rpc.sleep(task.poll_interval).await.map_err(RequestOutcome::Failed)?;
+                }
+                reply => return Err(reply),
+            }
         }
     }
 }
