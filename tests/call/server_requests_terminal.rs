@@ -1,5 +1,6 @@
 //! Server requests at a terminal: forms, pages, and a way to cancel at every step.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use expect_test::{Expect, expect};
@@ -7,8 +8,9 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use crate::call::server_requests::{form, legacy, modern, one_tool};
+use crate::support::mcp_http::LegacyHttpOptions;
 use crate::support::pty::{Terminal, TerminalStreams};
-use crate::support::{Mcp, Sandbox, ServerAction, StdioServer};
+use crate::support::{HttpServer, Mcp, Reply, Sandbox, ServerAction, StdioServer};
 
 fn at(sandbox: &Sandbox, server: &StdioServer, words: &[&str]) -> Terminal {
     sandbox.mcpipe(["call", &server.target(), "ask"]).args(words).env("NO_COLOR", "1").at_terminal(TerminalStreams::ALL)
@@ -490,6 +492,35 @@ fn eli_07_a_request_refused_until_a_page_was_visited_is_sent_again() {
     dialogue(&mut terminal, &[("Open it?", "d\n")]);
     terminal.wait().exits(8);
     assert_eq!(server.single_process().methods().iter().filter(|method| *method == "tools/call").count(), 1);
+}
+
+/// ELI-07, HTL-04: the visit takes so long that the server forgets the session.
+#[test]
+fn a_session_that_is_forgotten_during_the_visit_is_renewed() {
+    let script = Mcp::legacy("2025-11-25")
+        .tools(one_tool())
+        .on("tools/call", |call| match call.n {
+            0 => {
+                let data = json!({"elicitations": [page("https://example.com/in")]});
+                call.error_with(-32042, "Log in first", data)
+            }
+            _ => call.text("in"),
+        })
+        .http_script(LegacyHttpOptions { session_id: Some("s"), ..LegacyHttpOptions::default() });
+    let calls = AtomicUsize::new(0);
+    let server = HttpServer::start(move |request| match request.rpc_method().as_str() {
+        "tools/call" if calls.fetch_add(1, Ordering::SeqCst) == 1 => Reply::status(404),
+        _ => script(request),
+    });
+    let sandbox = Sandbox::new();
+    let run = sandbox.mcpipe(["call", &server.url("/mcp"), "ask", "--protocol", "legacy"]);
+    let mut terminal = run.env("NO_COLOR", "1").env("BROWSER", BROWSER).at_terminal(TerminalStreams::ALL);
+    dialogue(&mut terminal, &[("Open it?", "y\n"), ("Press Enter", "\n")]);
+    let seen = terminal.wait();
+    seen.exits(0);
+    assert!(seen.final_screen().ends_with("\nin"), "{}", seen.final_screen());
+    let count = |title: &str| server.exchanges().iter().filter(|one| *one == title).count();
+    assert_eq!((count("POST initialize"), count("POST tools/call")), (2, 3));
 }
 
 #[test]

@@ -268,6 +268,14 @@ impl LegacyEra {
         rpc.request(self.encode_request(rpc, operation)).await
     }
 
+    /// Sends a request, in a new session if the server has forgotten the old one.
+    async fn send_in_session(&self, rpc: &RpcClient, operation: &Operation) -> RequestOutcome {
+        let session = *self.session_number.read().await;
+        let reply = self.send_request(rpc, operation).await;
+        let reply = self.renew_session(rpc, operation, session, reply).await;
+        explain_not_found(operation.method, reply)
+    }
+
     /// Opens a new session after the server has forgotten the old one, once for all requests that notice it, and
     /// repeats the request, which was refused before anything was done (`HTL-04`). `session` is the session that the
     /// request was sent in.
@@ -338,7 +346,7 @@ impl LegacyEra {
             if let Err(failure) = self.handshake.client_handler.visit_required_pages(error).await {
                 return RequestOutcome::Failed(failure);
             }
-            reply = self.send_request(rpc, operation).await;
+            reply = self.send_in_session(rpc, operation).await;
         }
         reply
     }
@@ -399,10 +407,7 @@ impl Era for LegacyEra {
 
     fn request<'a>(&'a self, rpc: &'a RpcClient, call: &'a Operation) -> BoxFuture<'a, RequestOutcome> {
         Box::pin(async move {
-            let session = *self.session_number.read().await;
-            let reply = self.send_request(rpc, call).await;
-            let reply = self.renew_session(rpc, call, session, reply).await;
-            let reply = explain_not_found(call.method, reply);
+            let reply = self.send_in_session(rpc, call).await;
             let reply = self.retry_after_page_visits(rpc, call, reply).await;
             self.handshake.client_handler.reset_sampling(call.server_requests.as_ref());
             reply
