@@ -149,6 +149,25 @@ fn a_long_pause_requested_by_the_server_is_limited_by_the_timeout() {
     assert!(!server.requests().iter().any(|request| request.header("last-event-id").is_some()));
 }
 
+/// HTL-08: a stream that brings nothing is opened again less and less often, however short the server's `retry` is.
+#[test]
+fn a_stream_that_ends_at_once_is_not_opened_in_a_loop() {
+    let slow = |call: &ClientMessage| {
+        let mut all = vec![ServerAction::Pause(Duration::from_millis(1500))];
+        all.extend(call.text("late"));
+        all
+    };
+    let script = Mcp::legacy("2025-11-25").on("tools/call", slow).http_script(LegacyHttpOptions::default());
+    let server = HttpServer::start(move |request| match request.method.as_str() {
+        "GET" => Reply::sse().write("retry: 0\n\n"),
+        _ => script(request),
+    });
+    let words = ["call", &server.url("/mcp"), "echo", "text=hi", "--protocol", "legacy", "--root", "."];
+    Sandbox::new().mcpipe(words).run().exits(0).prints("late\n");
+    let opened = count(&server, "GET");
+    assert!((2..=6).contains(&opened), "opened {opened} times");
+}
+
 /// HTL-10: a server request in a response stream, or on the server's own stream, is answered by a separate POST.
 #[test]
 fn a_server_request_on_a_stream_is_answered_by_a_post() {
