@@ -136,6 +136,28 @@ fn a_login_that_no_command_would_use_is_refused() {
 }
 
 #[test]
+fn imported_tokens_that_no_command_would_use_are_refused() {
+    let (sandbox, server) = (Sandbox::new(), ProtectedServer::start());
+    let issuer = server.issuer.url("");
+    configure(&sandbox, &server, &format!("client_id = \"A\", issuer = \"{issuer}\""));
+    let import = |client_id: &str, issuer: &str| {
+        let tokens = json!({"access_token": "t", "refresh_token": "r", "client_id": client_id, "issuer": issuer});
+        sandbox.mcpipe(["auth", "import", "srv"]).stdin(tokens.to_string()).run()
+    };
+    import("B", &issuer).exits(2).prints("").stderr_is(
+        "mcpipe: error: the imported client_id 'B' differs from client_id in the configuration of 'srv'\n  \
+         it is 'A'\nhint: show where it is set: mcpipe config get srv\n",
+    );
+    import("A", "https://other.example.com").exits(2).prints("").stderr_contains(
+        "mcpipe: error: the imported issuer 'https://other.example.com' differs from issuer in the configuration",
+    );
+    assert!(server.issuer.requests().is_empty());
+    assert_eq!(sandbox.stored_credentials(), json!([]));
+    import("A", &issuer).exits(0);
+    assert_eq!(sandbox.stored_credentials()[0]["client_id"], "A");
+}
+
+#[test]
 fn a_missing_setting_of_a_grant_says_where_it_belongs() {
     let (sandbox, server) = (Sandbox::new(), ProtectedServer::start());
     let url = server.url();

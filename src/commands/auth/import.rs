@@ -6,7 +6,9 @@ use serde_json::{Map, Value};
 
 use super::super::credentials::login_owner;
 use super::super::{Context, Exit};
-use super::shared::{WhichLogins, login_json, own_credentials_failure, resolve_http_target, stored_logins};
+use super::shared::{
+    WhichLogins, login_json, own_credentials_failure, refuse_unused_login, resolve_http_target, stored_logins,
+};
 use crate::auth::clock::unix_seconds;
 use crate::auth::credentials::{ClientOrigin, ClientRegistration, Credentials, TokenSet, match_server, server_id};
 use crate::auth::discovery::{self, DiscoveryResult};
@@ -47,6 +49,8 @@ pub async fn run(context: &Context, args: AuthImportArgs) -> Result<Exit> {
     };
     let mut settings = target.auth.clone();
     let given = ImportedTokens::parse(&text, &mut settings)?;
+    let (client_id, issuer) = (given.client_id.as_deref(), given.issuer.as_deref());
+    refuse_unused_login(&target, ("the imported client_id", client_id), ("the imported issuer", issuer))?;
     let http =
         OAuthHttpClient::new(&endpoint, context.connect_timeout(&target), ResponseLimits::default(), context.trace()?);
     let login_command = target.command_line("auth login", &[]);
@@ -206,7 +210,7 @@ mod tests {
         let mut settings = OAuthSettings::default();
         ImportedTokens::parse(r#"{"access_token":"a","issuer":"https://as"}"#, &mut settings).unwrap();
         assert_eq!(settings.issuer.as_deref(), Some("https://as"));
-        ImportedTokens::parse(r#"{"access_token":"a","issuer":"https://other"}"#, &mut settings).unwrap();
-        assert_eq!(settings.issuer.as_deref(), Some("https://as"), "the configuration wins");
+        ImportedTokens::parse(r#"{"access_token":"a","issuer":"https://as/"}"#, &mut settings).unwrap();
+        assert_eq!(settings.issuer.as_deref(), Some("https://as"), "the notation of the configuration");
     }
 }

@@ -5,9 +5,8 @@ use std::time::Duration;
 
 use super::super::credentials::LoginOptions;
 use super::super::{Context, Exit};
-use super::shared::{format_expiry, login_json, own_credentials_failure, resolve_http_target};
+use super::shared::{format_expiry, login_json, own_credentials_failure, refuse_unused_login, resolve_http_target};
 use crate::auth::credentials::Credentials;
-use crate::auth::metadata::is_same_issuer;
 use crate::auth::{BrowserMode, Grant, LOGIN_TIMEOUT, OAuthSettings, TokenProvider};
 use crate::cli::AuthLoginArgs;
 use crate::commands::timeouts::effective_timeout;
@@ -175,21 +174,8 @@ fn typed_words(args: &AuthLoginArgs) -> Vec<String> {
 /// The settings of the command line over those of the configuration.
 fn merge_settings(context: &Context, args: &AuthLoginArgs, target: &Target) -> Result<OAuthSettings> {
     let (typed, under) = (&args.oauth, target.auth.clone());
-    // Other commands do not use the login of another client or issuer.
-    for (option, key, word, set) in [
-        ("--client-id", "client_id", &typed.client_id, &under.client_id),
-        ("--issuer", "issuer", &typed.issuer, &under.issuer),
-    ] {
-        if let (Some(word), Some(set)) = (word, set)
-            && word != set
-            && !(option == "--issuer" && is_same_issuer(word, set))
-        {
-            let message = format!("{option} '{word}' differs from {key} in the configuration of '{}'", target.name);
-            return Err(Failure::new(ErrorKind::Usage, message)
-                .cause(format!("it is '{set}'"))
-                .hint(format!("show where it is set: {}", target.config_command_line("get"))));
-        }
-    }
+    let (client_id, issuer) = (typed.client_id.as_deref(), typed.issuer.as_deref());
+    refuse_unused_login(target, ("--client-id", client_id), ("--issuer", issuer))?;
     let secret = match &typed.client_secret_env {
         Some(variable) => Some(context.env.get(variable).map(Secret::new).ok_or_else(|| {
             Failure::new(ErrorKind::Config, format!("the variable {variable} is not set"))

@@ -134,6 +134,33 @@ pub(super) fn own_credentials_failure(target: &Target, what: &str) -> Failure {
         })
 }
 
+/// Refuses the login of another client or issuer than the configured one, which no command would use.
+///
+/// # Errors
+/// [`ErrorKind::Usage`], with what the value is called that differs.
+pub(super) fn refuse_unused_login(
+    target: &Target,
+    (client_id_name, client_id): (&str, Option<&str>),
+    (issuer_name, issuer): (&str, Option<&str>),
+) -> Result<()> {
+    let configured = &target.auth;
+    for (what, key, given, set) in [
+        (client_id_name, "client_id", client_id, &configured.client_id),
+        (issuer_name, "issuer", issuer, &configured.issuer),
+    ] {
+        if let (Some(given), Some(set)) = (given, set)
+            && given != set
+            && !(key == "issuer" && is_same_issuer(given, set))
+        {
+            let message = format!("{what} '{given}' differs from {key} in the configuration of '{}'", target.name);
+            return Err(Failure::new(ErrorKind::Usage, message)
+                .cause(format!("it is '{set}'"))
+                .hint(format!("show where it is set: {}", target.config_command_line("get"))));
+        }
+    }
+    Ok(())
+}
+
 /// The user is not logged in; `login` is the command to log in.
 pub(super) fn not_logged_in(name: &str, login: String) -> Failure {
     Failure::new(ErrorKind::Auth, format!("not logged in to {name}")).hint(login).server(name)
