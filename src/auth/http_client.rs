@@ -273,16 +273,20 @@ impl OAuthHttpClient {
         Ok(OAuthHttpResponse { url: url.clone(), status, headers: std::mem::take(response.headers_mut()), body })
     }
 
-    /// The client for this URL. The client certificate is presented to the MCP server's origin only.
+    /// The client for this URL. The client certificate is presented to the MCP server's origin only, and `insecure` is
+    /// about no other certificate.
     fn client_for(&self, url: &Url) -> Result<Client> {
         let loopback = is_loopback(url);
         let home = url.origin() == self.server.origin();
-        let own = home && (self.tls.cert.is_some() || self.unix_socket.is_some());
+        let own = home && (self.tls.cert.is_some() || self.tls.insecure || self.unix_socket.is_some());
         let mut clients = lock(&self.clients);
         if let Some(client) = clients.get(&(loopback, own)) {
             return Ok(client.clone());
         }
-        let tls = if own { self.tls.clone() } else { TlsOptions { cert: None, key: None, ..self.tls.clone() } };
+        let tls = match own {
+            true => self.tls.clone(),
+            false => TlsOptions { cert: None, key: None, insecure: false, ..self.tls.clone() },
+        };
         let resolver: Arc<dyn Resolve> = Arc::new(FilteringResolver(self.resolver_rules.clone()));
         let (proxy, connect_timeout) = (self.proxy.as_ref(), self.connect_timeout);
         let socket = self.unix_socket.as_deref().filter(|_| home);

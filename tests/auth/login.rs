@@ -337,6 +337,28 @@ fn a_server_that_wants_something_else_is_not_taken_for_one_that_knows_logins() {
     assert_eq!(basic.requests().len(), 1);
 }
 
+/// `--insecure` is about the certificate of the MCP server.
+#[test]
+fn an_unverified_authorization_server_gets_no_secret() {
+    let (sandbox, authority) = (Sandbox::new(), CertificateAuthority::new());
+    let identity = authority.server_certificate(&["127.0.0.1"]);
+    let issuer = HttpServer::tls(authority.tls_config(&identity), |_| Reply::status(404));
+    let named = issuer.url("");
+    let server = HttpServer::start(move |request| match request.target.as_str() {
+        "/mcp" => Reply::status(401).header("WWW-Authenticate", "Bearer"),
+        path if path.starts_with("/.well-known/oauth-protected-resource") => {
+            let resource = format!("http://{}/mcp", request.header("host").unwrap());
+            Reply::json(&json!({"resource": resource, "authorization_servers": [named]}))
+        }
+        _ => Reply::status(404),
+    });
+    let words = ["auth", "login", &server.url("/mcp"), "--insecure", "--grant", "client-credentials"];
+    let run =
+        sandbox.mcpipe(words).args(["--client-id", "ci", "--client-secret-env", "SECRET"]).env("SECRET", "s3cret");
+    run.run().exits(5).prints("").stderr_contains("certificate").stderr_contains("--cacert FILE");
+    assert!(issuer.requests().is_empty(), "{:?}", issuer.exchanges());
+}
+
 #[test]
 fn auth_status_connects_with_check() {
     let (sandbox, server) = (Sandbox::new(), ProtectedServer::start());
