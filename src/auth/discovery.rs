@@ -54,7 +54,14 @@ pub async fn discover(
         http.allow_host(issuer);
     }
     let server = http.server();
-    let document = fetch_resource_metadata(http, challenge).await?;
+    let document = match fetch_resource_metadata(http, challenge).await {
+        // The user has named what it would name.
+        Err(failure) if settings.issuer.is_some() => {
+            http.trace().note(&format!("no metadata: {failure}"));
+            None
+        }
+        found => found?,
+    };
     let known =
         document.as_ref().map(|(_, document)| ProtectedResourceMetadata::from_json(document)).unwrap_or_default();
     let resource = match (&document, &known.resource) {
@@ -180,7 +187,10 @@ async fn fetch_server_metadata(
         Failure::new(ErrorKind::Auth, format!("'{}' is not a valid issuer", shorten(issuer, 200))).cause(why)
     })?;
     let mut silent = false;
-    let found = fetch_first(http, &urls, |url, document| {
+    let found = fetch_first(http, &urls, |url, mut document| {
+        if is_stated {
+            document.entry("issuer").or_insert_with(|| issuer.into());
+        }
         let mut read = AuthorizationServerMetadata::from_json(&document).unwrap_or_default();
         let is_same = metadata::is_same_issuer(issuer, &read.issuer);
         let named = shorten(&read.issuer, 200);

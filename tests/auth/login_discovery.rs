@@ -127,3 +127,17 @@ fn a_refused_token_is_refreshed_whatever_the_challenge() {
     sandbox.mcpipe(["list", &server.url()]).run().exits(0);
     assert_eq!(server.requested_grants(), ["authorization_code", "refresh_token"]);
 }
+
+/// An issuer that the user states is used even if the server's metadata cannot be fetched.
+#[test]
+fn a_stated_issuer_needs_no_resource_metadata() {
+    let (sandbox, server) = (Sandbox::new(), ProtectedServer::start());
+    server.at_server(|request| {
+        request.target.starts_with("/.well-known/oauth-protected-resource").then(|| Reply::status(500))
+    });
+    log_in(&server.url(), &sandbox).exits(5).stderr_contains("the metadata for the login cannot be fetched");
+    let (url, issuer) = (server.url(), server.issuer.url(""));
+    let words = ["auth", "login", &url, "--issuer", &issuer, "--timeout", "20s"];
+    sandbox.mcpipe(words).with_browser().run().exits(0).prints("").stderr_contains("Logged in to");
+    sandbox.mcpipe(["list", &url]).run().exits(0).stdout_contains("echo");
+}
