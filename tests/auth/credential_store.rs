@@ -104,6 +104,22 @@ fn the_file_that_is_named_is_used_and_travels() {
     run(&other, &["list", "srv"]).exits(4);
 }
 
+/// As in a container whose user may not write to the home directory.
+#[test]
+fn the_file_that_is_named_needs_no_home_directory() {
+    let (sandbox, server) = (Sandbox::new(), ProtectedServer::start());
+    let file = sandbox.path().join("secret/credentials");
+    let run = |words: &[&str], tokens: &str| {
+        let home = ["HOME", "XDG_STATE_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME", "XDG_CONFIG_HOME"];
+        let run = home.into_iter().fold(sandbox.mcpipe(words.iter().copied()), |run, name| run.env(name, "/proc/home"));
+        run.env("MCPIPE_CREDENTIALS_FILE", file.as_os_str()).stdin(tokens).run()
+    };
+    let tokens = r#"{"access_token": "old", "refresh_token": "refresh-0", "client_id": "c", "expires_at": 1}"#;
+    run(&["auth", "import", &server.url()], tokens).exits(0);
+    run(&["list", &server.url()], "").exits(0);
+    assert_eq!(server.requested_grants(), ["refresh_token"]);
+}
+
 #[test]
 fn nothing_stored_and_a_broken_store_are_two_answers() {
     let (sandbox, server) = (Sandbox::new(), ProtectedServer::start());

@@ -10,7 +10,7 @@ use crate::auth::store::entry_name::entry_name;
 use crate::auth::store::lock;
 use crate::auth::store::private_file::{self, Notifier};
 use crate::auth::store::types::{CredentialStore, CredentialSummary, LOCK_TIMEOUT, StorePaths};
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 use crate::secret::Secret;
 use crate::transport::BoxFuture;
 use crate::util::file_lock::{self, FileLock};
@@ -143,9 +143,19 @@ impl CredentialStore for FileStore {
     }
 
     fn lock<'a>(&'a self, key: &'a str) -> BoxFuture<'a, Result<FileLock>> {
-        // Another file contains other tokens, even under the same key.
-        let scope = if self.private_dir.is_some() { None } else { Some(self.path.as_path()) };
-        Box::pin(lock_key(&self.lock_dir, scope, key))
+        Box::pin(async move {
+            if self.private_dir.is_some() {
+                return lock_key(&self.lock_dir, None, key).await;
+            }
+            // Another file contains other tokens, even under the same key.
+            match lock_key(&self.lock_dir, Some(&self.path), key).await {
+                // In a container, the home directory may not be writable.
+                Err(failure) if failure.kind() == ErrorKind::Config => {
+                    lock_key(&self.path.with_file_name("locks"), Some(&self.path), key).await
+                }
+                outcome => outcome,
+            }
+        })
     }
 }
 
