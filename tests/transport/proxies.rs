@@ -78,6 +78,24 @@ fn a_failing_proxy_is_named_without_its_password() {
     run.exits(5).prints("").stderr_contains("efused").hides("secret-word");
 }
 
+/// For servers behind TLS too, where the proxy refuses the tunnel.
+#[test]
+fn a_proxy_that_wants_a_password_is_reported_as_that() {
+    let proxy = HttpServer::start(|_| Reply::status(407).header("Proxy-Authenticate", "Basic realm=\"x\""));
+    let url = "https://mcp.example.test/mcp";
+    let sandbox = Sandbox::new();
+    for run in [
+        sandbox.mcpipe(["list", url, "--proxy", &proxy.url("")]),
+        sandbox.mcpipe(["list", url]).env("HTTPS_PROXY", proxy.url("")),
+    ] {
+        run.run().exits(5).prints("").stderr_is(
+            "mcpipe: error: the proxy requires authentication (HTTP 407)\n\
+             hint: put the credentials into the proxy's URL: --proxy http://USER:PASSWORD@HOST:PORT\n",
+        );
+    }
+    assert_eq!(proxy.requests().len(), 2, "{:?}", proxy.exchanges());
+}
+
 #[test]
 fn a_socks_proxy_is_used() {
     let sandbox = Sandbox::new();

@@ -50,13 +50,19 @@ pub(crate) fn request_failure(error: reqwest::Error, url: &Url) -> Failure {
         None => is_not_http.then_some(ConnectStep::Http),
     };
     let proxy_wants_login = details.causes.iter().any(|cause| cause.contains(PROXY_AUTHORIZATION_REQUIRED));
+    if proxy_wants_login {
+        "the proxy requires authentication (HTTP 407)".clone_into(&mut details.message);
+        details.causes.clear();
+    }
     details.hint = match tls_error {
         Some(tls_error) => tls_hint(tls_error, url),
         None if error.is_dns() => {
             Some(format!("check the host name '{}' and the network", url.host_str().unwrap_or_default()))
         }
         None if error.is_timeout() => Some("check the network, or wait longer with --connect-timeout TIME".to_owned()),
-        None if proxy_wants_login => Some("add the user name and password to the proxy's URL".to_owned()),
+        None if proxy_wants_login => {
+            Some("put the credentials into the proxy's URL: --proxy http://USER:PASSWORD@HOST:PORT".to_owned())
+        }
         None if error.is_connect() => Some("check that the server is running, and its port".to_owned()),
         None => is_not_http.then(|| "check the port".to_owned()),
     };
@@ -152,11 +158,6 @@ fn describe_certificate_error(text: String) -> String {
         (Some((before, _)), Some((_, words))) => format!("{before}{words}"),
         _ => text,
     }
-}
-
-/// Whether TLS failed.
-pub(super) fn is_tls_error(error: &reqwest::Error) -> bool {
-    find_tls_error(error).is_some()
 }
 
 /// The TLS error, which is inside I/O errors that do not return it as their source.

@@ -244,11 +244,13 @@ impl EndpointClient {
 
     /// The failure of a request that got no response.
     fn send_failure(&self, error: reqwest::Error, url: &Url) -> Failure {
-        // A TLS error comes from the server, not from the proxy.
-        let is_proxy_failure = error.is_connect() && !error::is_tls_error(&error);
+        let is_connect = error.is_connect();
         let failure = error::request_failure(error, url);
         match &self.proxy_in_use {
-            Some(proxy) if is_proxy_failure => proxy.explain_failure(failure, url),
+            // Not if it is permanent: a TLS error comes from the server, and a missing password has its own message.
+            Some(proxy) if is_connect && failure.details().retry_advice.is_some() => {
+                proxy.explain_failure(failure, url)
+            }
             _ => failure,
         }
     }
