@@ -43,7 +43,8 @@ impl KeychainTimeouts {
     }
 }
 
-type JobFn = Box<dyn FnOnce(Result<&dyn KeychainBackend, KeychainError>) + Send>;
+/// An access; it returns whether it succeeded.
+type JobFn = Box<dyn FnOnce(Result<&dyn KeychainBackend, KeychainError>) -> bool + Send>;
 
 struct KeychainJob {
     id: u64,
@@ -85,7 +86,7 @@ impl KeychainWorker {
     /// Reads, within the time for reading.
     pub async fn read<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&dyn KeychainBackend) -> Result<T, KeychainError> + Send + 'static,
+        work: impl FnOnce(&dyn KeychainBackend) -> Result<T, KeychainError> + Clone + Send + 'static,
     ) -> Result<T, KeychainError> {
         self.run(self.timeouts.read, work).await
     }
@@ -93,12 +94,26 @@ impl KeychainWorker {
     /// Writes, within the time for writing. After a timeout, the write may still complete later.
     pub async fn write<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&dyn KeychainBackend) -> Result<T, KeychainError> + Send + 'static,
+        work: impl FnOnce(&dyn KeychainBackend) -> Result<T, KeychainError> + Clone + Send + 'static,
     ) -> Result<T, KeychainError> {
         self.run(self.timeouts.write, work).await
     }
 
+    /// Repeats an access on a new connection if that of earlier accesses no longer works: the keychain's service may
+    /// have been restarted.
     async fn run<T: Send + 'static>(
+        &self,
+        patience: Duration,
+        work: impl FnOnce(&dyn KeychainBackend) -> Result<T, KeychainError> + Clone + Send + 'static,
+    ) -> Result<T, KeychainError> {
+        let was_open = *self.opened.borrow();
+        match self.run_once(patience, work.clone()).await {
+            Err(KeychainError::Unavailable(_)) if was_open => self.run_once(patience, work).await,
+            outcome => outcome,
+        }
+    }
+
+    async fn run_once<T: Send + 'static>(
         &self,
         patience: Duration,
         work: impl FnOnce(&dyn KeychainBackend) -> Result<T, KeychainError> + Send + 'static,
@@ -116,7 +131,10 @@ impl KeychainWorker {
         }
         let (sender, mut answer) = oneshot::channel();
         let work: JobFn = Box::new(move |vault| {
-            let _ = sender.send(vault.and_then(work));
+            let outcome = vault.and_then(work);
+            let has_succeeded = outcome.is_ok();
+            let _ = sender.send(outcome);
+            has_succeeded
         });
         let number = self.submit(work)?;
         let ended = |answer: Result<Result<T, KeychainError>, _>| {
@@ -185,10 +203,10 @@ fn run_jobs(
         match open {
             Ok(open) => {
                 opened.send_replace(true);
-                (job.run)(Ok(&*open));
-                vault = Some(open);
+                // After a failure, the next access opens the keychain again.
+                vault = (job.run)(Ok(&*open)).then_some(open);
             }
-            Err(trouble) => (job.run)(Err(trouble)),
+            Err(trouble) => _ = (job.run)(Err(trouble)),
         }
         progress.finished.fetch_max(job.id, Ordering::SeqCst);
     }
@@ -238,9 +256,10 @@ mod tests {
         let memory = MemoryKeychain::default();
         let (worker, _) = worker(memory.opener(), SHORT_TIMEOUTS);
         let (release, released) = channel::<()>();
+        let released = Arc::new(Mutex::new(released));
         let hung = worker
             .read(move |_| {
-                let _ = released.recv();
+                let _ = lock(&released).recv();
                 Ok(())
             })
             .await;
@@ -285,5 +304,27 @@ mod tests {
         assert_eq!(worker.read(|_| Ok(())).await, Ok(()));
         assert_eq!(worker.read(|_| Ok(())).await, Ok(()));
         assert_eq!(tries.load(Ordering::SeqCst), 2, "and not again while it is open");
+    }
+
+    #[tokio::test]
+    async fn a_keychain_that_was_restarted_is_opened_again() {
+        let opened = Arc::new(AtomicUsize::new(0));
+        let (memory, count) = (MemoryKeychain::default().opener(), opened.clone());
+        let opener: KeychainOpener = Arc::new(move || {
+            count.fetch_add(1, Ordering::SeqCst);
+            memory()
+        });
+        let (worker, _) = worker(opener, SHORT_TIMEOUTS);
+        let connections = opened.clone();
+        // The first connection works once.
+        let reads = Arc::new(AtomicUsize::new(0));
+        let work = move |_: &dyn KeychainBackend| match reads.fetch_add(1, Ordering::SeqCst) {
+            1.. if connections.load(Ordering::SeqCst) == 1 => Err(KeychainError::Unavailable("no session".into())),
+            _ => Ok(()),
+        };
+        for expected in [1, 2, 2] {
+            assert_eq!(worker.read(work.clone()).await, Ok(()));
+            assert_eq!(opened.load(Ordering::SeqCst), expected);
+        }
     }
 }
