@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::state::{LoadedCredentials, ProviderInner, ProviderState, TokenSource};
+use super::state::{LoadedCredentials, ProviderInner, ProviderState, Refreshed, TokenSource};
 use crate::auth::clock::unix_seconds;
 use crate::auth::credentials::{ClientRegistration, Credentials, TokenSet, match_server, server_id};
 use crate::auth::flows::{TokenOutcome, refresh_tokens};
@@ -186,6 +186,18 @@ impl ProviderInner {
     /// there are new tokens; if the issuer refused, the reason is kept in `state`. The current tokens are dropped if
     /// the refresh token is no longer valid.
     pub(super) async fn refresh(self: &Arc<Self>, state: &mut ProviderState) -> Result<bool> {
+        // The request that began a refresh may have been canceled before it got the new tokens, which are perhaps not
+        // stored.
+        if let Some(pending) = &mut state.pending_refresh {
+            let earlier = pending.await;
+            state.pending_refresh = None;
+            if let Ok(Ok(earlier @ Refreshed { outcome: TokenOutcome::Granted(_), .. })) = earlier {
+                self.use_refreshed(state, earlier)?;
+                if state.tokens().is_some_and(|tokens| !tokens.needs_refresh(unix_seconds(), REFRESH_MARGIN_SECS)) {
+                    return Ok(true);
+                }
+            }
+        }
         let Some(before) = state.loaded.as_ref().map(|loaded| loaded.credentials.clone()) else { return Ok(false) };
         let (inner, settings) = (self.clone(), self.effective_settings(state).clone());
         let unstored = state.store_failure.clone();
@@ -206,7 +218,13 @@ impl ProviderInner {
             tasks.push(task);
         }
         let lost = || Failure::new(ErrorKind::Bug, "the task that refreshes the token ended early");
-        let refreshed = receiver.await.map_err(|_| lost()).flatten()?;
+        let refreshed = state.pending_refresh.insert(receiver).await;
+        state.pending_refresh = None;
+        self.use_refreshed(state, refreshed.map_err(|_| lost()).flatten()?)
+    }
+
+    /// Takes the outcome of a refresh over. Returns whether there are new tokens.
+    fn use_refreshed(&self, state: &mut ProviderState, refreshed: Refreshed) -> Result<bool> {
         state.store_failure = refreshed.store_failure;
         match refreshed.outcome {
             TokenOutcome::Granted(credentials) => {
@@ -236,6 +254,7 @@ impl ProviderInner {
         source: TokenSource,
     ) -> Result<()> {
         let replaced = state.loaded.replace(LoadedCredentials::new(credentials)?);
+        state.pending_refresh = None;
         state.mark_obtained(source);
         state.replaced_tokens.extend(replaced.and_then(|replaced| replaced.credentials.tokens));
         self.forget_old_tokens(state);
@@ -288,7 +307,10 @@ impl ProviderInner {
                         .warn_always(&format!("could not store the refreshed login: {}", failure.with_hint()));
                 }
             }
-            TokenOutcome::LoginRequired(Some(credentials), _) => self.store_credentials(credentials).await?,
+            // What the user must know is that the login has ended.
+            TokenOutcome::LoginRequired(Some(credentials), _) => {
+                store_failure = self.store_credentials(credentials).await.err();
+            }
             TokenOutcome::LoginRequired(None, _) => {
                 self.without_deadline(self.store.delete(&key)).await?;
             }
@@ -351,22 +373,6 @@ impl ProviderInner {
             }
         }
         Ok(())
-    }
-}
-
-/// How tokens were refreshed.
-struct Refreshed {
-    outcome: TokenOutcome,
-    /// Where new tokens come from.
-    source: TokenSource,
-    /// Why new tokens could not be stored.
-    store_failure: Option<Failure>,
-}
-
-impl Refreshed {
-    /// What another process has stored.
-    fn from_store(outcome: TokenOutcome) -> Self {
-        Refreshed { outcome, source: TokenSource::Store, store_failure: None }
     }
 }
 

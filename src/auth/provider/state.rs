@@ -5,11 +5,13 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use crate::auth::clock::unix_seconds;
 use crate::auth::credentials::{Credentials, TokenSet, is_token_of};
 use crate::auth::dpop::DpopKey;
+use crate::auth::flows::TokenOutcome;
 use crate::auth::login_context::LoginContext;
 use crate::auth::store::CredentialStore;
 use crate::config::oauth::OAuthSettings;
@@ -58,6 +60,8 @@ pub(super) struct ProviderState {
     pub replaced_tokens: VecDeque<TokenSet>,
     /// Why the new credentials could not be stored.
     pub store_failure: Option<Failure>,
+    /// The outcome of the refresh in progress, or of one whose request was canceled.
+    pub pending_refresh: Option<oneshot::Receiver<Result<Refreshed>>>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -66,6 +70,22 @@ pub(super) enum TokenSource {
     Login,
     /// Another process obtained them in the meantime.
     Store,
+}
+
+/// How tokens were refreshed.
+pub(super) struct Refreshed {
+    pub outcome: TokenOutcome,
+    /// Where new tokens come from.
+    pub source: TokenSource,
+    /// Why the outcome could not be stored.
+    pub store_failure: Option<Failure>,
+}
+
+impl Refreshed {
+    /// What another process has stored.
+    pub fn from_store(outcome: TokenOutcome) -> Self {
+        Refreshed { outcome, source: TokenSource::Store, store_failure: None }
+    }
 }
 
 /// Credentials with their DPoP key, parsed.
