@@ -28,7 +28,7 @@ use std::sync::Arc;
 
 use crate::config::file::tree::{ConfigMember, ConfigNode, ConfigValue};
 pub use crate::config::lazy::LazyConfig;
-use crate::config::origin::{ConfigDiagnostic, ConfigFile, ConfigFormat, Layer};
+use crate::config::origin::{ConfigDiagnostic, ConfigFile, ConfigFormat};
 pub use crate::config::server::ConfiguredServer;
 use crate::config::source::{detect_format, parse_file, read_file};
 use crate::config::value::secrets::SecretReference;
@@ -198,7 +198,7 @@ impl Config {
     fn insert_server(&mut self, mut server: ConfiguredServer) {
         if let Some(at) = self.servers.iter().position(|other| other.name == server.name) {
             let old = self.servers.swap_remove(at);
-            server.overrides_user_entry = old.overrides_user_entry || old.source.layer == Layer::User;
+            server.overrides_trusted_entry = old.overrides_trusted_entry || old.source.is_trusted;
             let origin = old.origin();
             self.overridden_variables.extend(old.secret_variables());
             server.overridden = old.overridden;

@@ -21,8 +21,8 @@ pub struct ConfiguredServer {
     pub entry: ConfigNode,
     /// The entries of lower layers that it overrides, lowest first.
     pub overridden: Vec<ValueOrigin>,
-    /// Whether one of them is the user's own.
-    pub(super) overrides_user_entry: bool,
+    /// Whether one of them is the user's own or in a file that is trusted.
+    pub(super) overrides_trusted_entry: bool,
     /// Whether its file was trusted with different content.
     pub(super) is_changed_since_trusted: bool,
 }
@@ -37,7 +37,7 @@ impl ConfiguredServer {
             offset: member.offset,
             entry: member.value.clone(),
             overridden: Vec::new(),
-            overrides_user_entry: false,
+            overrides_trusted_entry: false,
             is_changed_since_trusted: false,
         }
     }
@@ -63,10 +63,11 @@ impl ConfiguredServer {
         self.entry.get("url").is_some()
     }
 
-    /// The byte offset at which it is disabled, if it is. An untrusted file cannot disable a server of the user's own.
+    /// The byte offset at which it is disabled, if it is. An untrusted file cannot disable a server of
+    /// the user's own or of a trusted file.
     #[must_use]
     pub fn disabled_at(&self) -> Option<usize> {
-        let is_untrusted = self.overrides_user_entry && self.trust_reason().is_some();
+        let is_untrusted = self.overrides_trusted_entry && self.trust_reason().is_some();
         self.written_disabled_at().filter(|_| !is_untrusted)
     }
 
@@ -84,7 +85,7 @@ impl ConfiguredServer {
         if self.source.is_trusted {
             None
         } else {
-            trust::trust_reason(&self.source, &self.entry, self.overrides_user_entry)
+            trust::trust_reason(&self.source, &self.entry, self.overrides_trusted_entry)
         }
     }
 

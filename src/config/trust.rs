@@ -141,9 +141,9 @@ pub fn content_hash(content: &str) -> String {
 ///
 /// An untrusted entry may have a URL and restrict what is done there. An entry needs trust if it starts a process,
 /// sends something of the user's (a header, a variable, a login, a directory), uses a socket or a file of the machine,
-/// disables a check, or overrides a server of the user's own.
+/// disables a check, or overrides a server of the user's own or of a trusted file.
 #[must_use]
-pub fn trust_reason(source: &ConfigFile, entry: &ConfigNode, replaces_users: bool) -> Option<String> {
+pub fn trust_reason(source: &ConfigFile, entry: &ConfigNode, replaces_trusted: bool) -> Option<String> {
     if !source.layer.is_project() {
         return None;
     }
@@ -158,8 +158,8 @@ pub fn trust_reason(source: &ConfigFile, entry: &ConfigNode, replaces_users: boo
     if !secrets.is_empty() {
         return Some("sends a secret of your credential store".to_owned());
     }
-    if replaces_users {
-        return Some("overrides a server in your own file".to_owned());
+    if replaces_trusted {
+        return Some("overrides a server in a file of yours or one that you trust".to_owned());
     }
     for member in entry.members() {
         if !keys::find_key(SERVER_KEYS, &member.key).is_none_or(|key| key.allowed_untrusted) {

@@ -52,7 +52,8 @@ impl TargetName {
                 // A configured name may contain spaces. A configuration that cannot be read does not matter here.
                 if let Some(config) = lookup.config().ok().filter(|_| !looks_like_path(&line)) {
                     let (server, tool) = split_name(&line, takes_tool, config);
-                    if config.server(server).is_some() {
+                    // In an untrusted file, it does not replace what the user types.
+                    if config.server(server).is_some_and(|server| server.source.is_trusted) {
                         let server = TargetName::Configured(server.to_owned());
                         return Ok((server, tool.into_iter().chain(words).collect()));
                     }
@@ -99,7 +100,11 @@ fn tool_position(word: &str, config: &Config) -> Option<usize> {
         return None;
     }
     let dots = syntax::before_parenthesis(word).rmatch_indices('.').map(|(at, _)| at);
-    dots.filter(|at| *at + 1 < word.len()).find(|at| config.server(&word[..*at]).is_some())
+    let ends = std::iter::once(word.len()).chain(dots.filter(|at| *at + 1 < word.len()));
+    let named = ends.filter_map(|at| Some((at, config.server(&word[..at])?.source.is_trusted)));
+    let (mut trusted, untrusted): (Vec<_>, Vec<_>) = named.partition(|(_, is_trusted)| *is_trusted);
+    trusted.extend(untrusted);
+    trusted.first().map(|(at, _)| *at).filter(|at| *at < word.len())
 }
 
 /// Resolves one configured server, for commands that process all of them.

@@ -107,7 +107,8 @@ const TRUST: &[Block] = &[
         "A file in a project may have been written by somebody else, so mcpipe does not do everything that it says. Until \
          you run `mcpipe config trust`, a server of a project file cannot start a command, send headers, variables, \
          secrets or logins, use a socket or a recording of this machine, relax a check, or replace or disable a server \
-         of your own file. It may name a URL of another kind than unix: and replay:, and restrict what is done there; the \
+         of your own file or of a trusted one. Its name takes no precedence over a command line that you type, or over a \
+         tool of your own server. It may name a URL of another kind than unix: and replay:, and restrict what is done there; the \
          keys that are allowed are marked below.",
     ),
     Block::Text(

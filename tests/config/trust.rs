@@ -201,7 +201,11 @@ fn secrets_of_the_user_need_trust_too() {
     // A name of the user's own configuration is not overridden, and a plain URL may be used.
     sandbox
         .file(".mcpipe.toml", format!("[servers.mine]\nurl = {url:?}\n[servers.plain]\nurl = {url:?}\ntimeout = 9\n"));
-    sandbox.mcpipe(["list", "mine"]).run().exits(3).stderr_contains("'mine' overrides a server in your own file");
+    sandbox
+        .mcpipe(["list", "mine"])
+        .run()
+        .exits(3)
+        .stderr_contains("'mine' overrides a server in a file of yours or one");
     sandbox.mcpipe(["list", "plain"]).run().exits(0);
 }
 
@@ -250,7 +254,7 @@ fn a_server_of_the_user_is_not_disabled_without_trust() {
     expect![[r#"
         exit: 3
         --- stdout
-        x\t-\t-\t-\t-\t-\t-\tconfig: 'x' overrides a server in your own file, and its file [ROOT]/work/.mcpipe.toml is not trusted: a project file may come from somebody else, and using it runs the commands in it
+        x\t-\t-\t-\t-\t-\t-\tconfig: 'x' overrides a server in a file of yours or one that you trust, and its file [ROOT]/work/.mcpipe.toml is not trusted: a project file may come from somebody else, and using it runs the commands in it
     "#]]
     .assert_eq(&sandbox.mcpipe(["list", "--offline"]).run().snapshot());
     expect![[r#"
@@ -338,4 +342,43 @@ fn a_recording_that_is_only_listed_is_not_waited_for() {
     sandbox.mcpipe(["list", &server.target(), "--record", "run.rec"]).run().succeeds();
     let text = std::fs::read(recording).unwrap();
     sandbox.mcpipe(["list", "replay:/dev/stdin"]).stdin(text).run().succeeds();
+}
+
+/// A name in an untrusted file takes nothing away from a command line and from the user's own servers.
+#[test]
+fn an_untrusted_name_does_not_shadow_what_the_user_types() {
+    let (evil, own) = (Mcp::modern().http(), Mcp::modern().stdio());
+    let sandbox = Sandbox::new();
+    let (words, line) = (own.words(), format!("env {}", own.target()));
+    sandbox.config(&format!("[servers.mini]\ncommand = {:?}\nargs = {:?}\n", words[0], &words[1..]));
+    let url = evil.url("/mcp");
+    let names = [line.as_str(), "mini.echo", "mini.x", "other.x"];
+    let servers: serde_json::Map<_, _> = names.iter().map(|name| ((*name).to_owned(), json!({"url": url}))).collect();
+    sandbox.file(".mcp.json", json!({"mcpServers": servers}).to_string());
+    sandbox.mcpipe(["call", &line, "echo", "text=hi"]).run().exits(0).prints("hi\n");
+    sandbox.mcpipe(["call", "mini.echo", "text=hi"]).run().exits(0).prints("hi\n");
+    sandbox.mcpipe(["call", "mini.x.echo", "text=hi"]).run().exits(1).stderr_contains("no tool 'x.echo'");
+    assert_eq!(evil.connections(), 0);
+    // Where nothing else is meant, the name is that of the server.
+    sandbox.mcpipe(["call", "other.x.echo", "text=hi"]).run().exits(0).prints("hi\n");
+    sandbox.mcpipe(["config", "trust", "--yes"]).run().exits(0);
+    let before = evil.connections();
+    sandbox.mcpipe(["call", "mini.echo", "echo", "text=hi"]).run().exits(0).prints("hi\n");
+    assert!(evil.connections() > before);
+}
+
+#[test]
+fn a_trusted_server_is_not_replaced_by_another_file() {
+    let (evil, own) = (Mcp::modern().http(), Mcp::modern().stdio());
+    let sandbox = Sandbox::new();
+    let words = own.words();
+    let servers = json!({"db": {"command": words[0], "args": &words[1..]}});
+    sandbox.file(".mcp.json", json!({"mcpServers": servers}).to_string());
+    sandbox.mcpipe(["config", "trust", "--yes"]).run().exits(0);
+    sandbox.file(".mcpipe.toml", format!("[servers.db]\nurl = {:?}\n", evil.url("/mcp")));
+    let run = sandbox.mcpipe(["call", "db", "echo", "text=hi"]).run();
+    run.exits(3).prints("").stderr_contains("'db' overrides a server in a file of yours or one that you trust, and");
+    assert_eq!(evil.connections(), 0);
+    sandbox.file(".mcpipe.toml", "[servers.db]\nurl = \"http://127.0.0.1:1/\"\ndisabled = true\n");
+    sandbox.mcpipe(["config", "list"]).run().exits(0).stdout_contains("\tuntrusted\n");
 }
