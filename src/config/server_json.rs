@@ -3,6 +3,7 @@
 //! The schema is <https://static.modelcontextprotocol.io/schemas/2025-12-11/server.schema.json>.
 
 use serde_json::Value;
+use url::{Position, Url};
 
 use crate::config::import::variables::{TranslatedPart, escape, push_part, render_parts, to_variable_name};
 use crate::config::value::expand::is_variable_name;
@@ -74,12 +75,29 @@ pub fn read_server_json(document: &Value, prefix: &str) -> Result<DescribedServe
         }
     }
     let kind = |entry: &&Value, key: &str| text(entry, key).unwrap_or("unknown").to_owned();
-    let found = packages.iter().map(|package| kind(package, "registryType"));
+    let found = packages.iter().map(|package| match other_registry(package) {
+        Some(host) => format!("{} of {host}", kind(package, "registryType")),
+        None => kind(package, "registryType"),
+    });
     Err(ServerJsonError::Unsupported(found.chain(remotes.iter().map(|remote| kind(remote, "type"))).collect()))
 }
 
 fn text<'a>(value: &'a Value, key: &str) -> Option<&'a str> {
     value.get(key)?.as_str()
+}
+
+/// The host of the registry that a package is in, if its program would take it from another one.
+fn other_registry(package: &Value) -> Option<String> {
+    let usual: &[&str] = match text(package, "registryType")? {
+        "npm" => &["registry.npmjs.org", "registry.npmjs.com"],
+        "pypi" => &["pypi.org"],
+        "nuget" => &["api.nuget.org", "www.nuget.org"],
+        "oci" => &["docker.io", "index.docker.io", "registry-1.docker.io"],
+        _ => return None,
+    };
+    let url = text(package, "registryBaseUrl")?.trim();
+    let host = Url::parse(url).map_or(url.to_owned(), |url| url[Position::BeforeHost..Position::AfterPort].to_owned());
+    (!usual.contains(&host.as_str())).then_some(host)
 }
 
 fn entries<'a>(value: &'a Value, key: &str) -> Vec<&'a Value> {
@@ -123,7 +141,14 @@ impl ServerJsonReader<'_> {
 
     /// The command line of a package; `None` if its registry is not supported.
     fn read_package(&mut self, package: &Value) -> Option<()> {
-        let identifier = escape(text(package, "identifier")?);
+        let mut identifier = escape(text(package, "identifier")?);
+        if let Some(host) = other_registry(package).map(|host| escape(&format!("{host}/"))) {
+            match text(package, "registryType")? {
+                "oci" if !identifier.starts_with(&host) => identifier.insert_str(0, &host),
+                "oci" => {}
+                _ => return None,
+            }
+        }
         let version = text(package, "version").map(escape);
         let at = |separator: &str| match &version {
             Some(version) => format!("{identifier}{separator}{version}"),
@@ -295,6 +320,29 @@ mod tests {
             format!("docker run -i --rm -e API_KEY -e LEVEL -v a ghcr.io/a/b:2 {end}")
         );
         assert_eq!(package("oci", "a/b"), format!("docker run -i --rm -e API_KEY -e LEVEL -v a a/b:1.2.0 {end}"));
+    }
+
+    #[test]
+    fn a_package_of_another_registry_is_never_taken_from_the_usual_one() {
+        let package = |kind: &str, registry: &str, identifier: &str| {
+            read_server_json(
+                &json!({"name": "x", "packages": [{"registryType": kind, "registryBaseUrl": registry,
+                    "identifier": identifier, "version": "1"}]}),
+                "x",
+            )
+        };
+        let image = |registry: &str, identifier: &str| package("oci", registry, identifier).unwrap().command.pop();
+        assert_eq!(image("https://ghcr.io", "a/b").unwrap(), "ghcr.io/a/b:1");
+        assert_eq!(image("https://ghcr.io/", "ghcr.io/a/b").unwrap(), "ghcr.io/a/b:1");
+        assert_eq!(image("https://docker.io", "a/b").unwrap(), "a/b:1");
+        assert_eq!(image("http://localhost:5000", "a/b:2").unwrap(), "localhost:5000/a/b:2");
+        for (kind, usual) in
+            [("npm", "https://registry.npmjs.org"), ("pypi", "https://pypi.org"), ("nuget", "https://api.nuget.org/v3")]
+        {
+            assert!(package(kind, usual, "a").is_ok(), "{kind}");
+            let foreign = ServerJsonError::Unsupported(vec![format!("{kind} of npm.corp.example")]);
+            assert_eq!(package(kind, "https://npm.corp.example", "a"), Err(foreign));
+        }
     }
 
     #[test]
