@@ -452,3 +452,17 @@ fn relative_arguments_of_an_entry_are_noted_with_the_option_that_keeps_the_direc
     add(&["b", "--cwd", ".", "--", "sh", "./files"]).exits(0).hides("is resolved in");
     add(&["c", "--", "sh", "/files"]).exits(0).hides("is resolved in");
 }
+
+/// Values keep their line breaks in a file with those of Windows.
+#[test]
+fn add_keeps_the_line_breaks_of_values() {
+    let sandbox = Sandbox::new();
+    let file = sandbox.file("d.toml", "# x\r\n");
+    let add = sandbox.mcpipe(["config", "add", "n", "--config", "d.toml", "-e", "A=l1\nl2", "--", "sh", "a\nb\r\nc"]);
+    add.run().exits(0);
+    let text = std::fs::read_to_string(file).unwrap();
+    assert!(text.starts_with("# x\r\n"), "{text:?}");
+    let shown = sandbox.mcpipe(["config", "get", "n", "--config", "d.toml", "--json"]).run().json()["values"].clone();
+    let args = shown.as_array().unwrap().iter().find(|value| value["key"] == "args").unwrap();
+    assert_eq!(args["value"], json!(["a\nb\r\nc"]), "{shown}");
+}

@@ -73,11 +73,23 @@ pub fn add_all<'a>(text: &str, blocks: &[(&'a str, String)]) -> Result<String, (
             }
             out.push_str(newline);
         }
-        out.push_str(&block.replace('\n', newline));
+        let whole = block.replace('\n', newline);
+        // A value may have line breaks of its own.
+        let is_same =
+            newline == "\n" || parse(block).ok().zip(parse(&whole).ok()).is_some_and(|(a, b)| a.is_equivalent(&b));
+        out.push_str(if is_same { &whole } else { block });
     }
     let added: HashSet<&str> = blocks.iter().map(|(name, _)| *name).collect();
+    let is_added = |new: &ConfigNode, name: &str, block: &str| {
+        let meant = parse(block).ok();
+        meant
+            .as_ref()
+            .and_then(|block| find_server(block, name))
+            .zip(find_server(new, name))
+            .is_some_and(|(a, b)| a.is_equivalent(b))
+    };
     let meant = |new: &ConfigNode| {
-        added.is_subset(&server_names(new))
+        blocks.iter().all(|(name, block)| is_added(new, name, block))
             && without_servers(&old, &added).is_equivalent(&without_servers(new, &added))
     };
     if parse(&out).is_ok_and(|new| meant(&new)) {
@@ -219,12 +231,11 @@ fn rewrite_with_toml_edit(
     let mut document: DocumentMut = text.parse().map_err(syntax_error)?;
     let servers = document.entry(SERVERS_KEY).or_insert(Item::Table(Table::new()));
     change(servers.as_table_like_mut().ok_or(RewriteError::UnsafeEdit)?);
-    let mut out = document.to_string();
-    // It writes only one kind of line break.
-    if line_ending(text) == "\r\n" {
-        out = out.replace("\r\n", "\n").replace('\n', "\r\n");
-    }
-    if parse(&out).is_ok_and(|new| meant(&new)) { Ok(out) } else { Err(RewriteError::UnsafeEdit) }
+    let out = document.to_string();
+    // It writes only one kind of line break. A new value may need that kind.
+    let whole = out.replace("\r\n", "\n").replace('\n', line_ending(text));
+    let mut texts = [whole, out].into_iter();
+    texts.find(|out| parse(out).is_ok_and(|new| meant(&new))).ok_or(RewriteError::UnsafeEdit)
 }
 
 /// A table as a value inside another value.
@@ -369,6 +380,16 @@ mod tests {
                 assert_eq!(remove(&added, "new").unwrap(), text);
                 assert_eq!(add(&added, "new", BLOCK), Err(RewriteError::ServerExists));
             }
+        }
+    }
+
+    #[test]
+    fn values_keep_their_line_breaks_whatever_those_of_the_file_are() {
+        let block = "[servers.new]\ncommand = \"\"\"\na\nb\\r\nc\"\"\"\n";
+        for text in ["# x\r\n", "servers = { a = { url = 'a' } }\r\n", "# x\n"] {
+            let added = parse(&add(text, "new", block).unwrap()).unwrap();
+            let command = &find_server(&added, "new").unwrap().get("command").unwrap().value;
+            assert_eq!(command.as_str(), Some("a\nb\r\nc"), "{text:?}");
         }
     }
 
