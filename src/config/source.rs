@@ -1,7 +1,8 @@
 //! Reads a configuration file: its text, its format and its tree.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use crate::config::file::jsonc;
 use crate::config::file::tree::{self, ConfigNode};
@@ -13,7 +14,7 @@ use crate::util::bounded_read::{self, MAX_FILE};
 /// Reads a file; `None` if it does not exist and is optional.
 pub(super) fn read_file(environment: &Environment, place: &ConfigPath) -> Result<Option<String>, ConfigDiagnostic> {
     let fault = |message: &str| ConfigDiagnostic::for_file(&environment.abbreviate_home(&place.path), message);
-    let bytes = match bounded_read::read(&place.path, MAX_FILE) {
+    let bytes = match read_once(&place.path) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound && place.layer != Layer::Explicit => return Ok(None),
         // A file instead of a directory: there is nothing below it.
@@ -28,6 +29,19 @@ pub(super) fn read_file(environment: &Environment, place: &ConfigPath) -> Result
             Err(ConfigDiagnostic { line, ..fault("the file is not UTF-8 text") })
         }
     }
+}
+
+/// The bytes of a file. A pipe, which ends after its first reader, is kept for later readers of this run.
+fn read_once(path: &Path) -> io::Result<Vec<u8>> {
+    static PIPE: OnceLock<(PathBuf, Vec<u8>)> = OnceLock::new();
+    if let Some((_, bytes)) = PIPE.get().filter(|(pipe, _)| pipe == path) {
+        return Ok(bytes.clone());
+    }
+    let bytes = bounded_read::read(path, MAX_FILE)?;
+    if !path.is_file() {
+        let _ = PIPE.set((path.to_owned(), bytes.clone()));
+    }
+    Ok(bytes)
 }
 
 /// The tree of a file.

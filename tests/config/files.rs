@@ -474,3 +474,17 @@ fn the_provider_settings_in_the_documentation_are_valid() {
     let run = check.run();
     run.exits(0).stderr_is(&format!("checked 1 file and {servers} servers: no errors\n"));
 }
+
+/// A pipe can be read only once, and at a terminal the configuration also says whether to use colors.
+#[test]
+#[cfg(unix)]
+fn a_pipe_is_a_configuration_file_at_a_terminal_too() {
+    let sandbox = Sandbox::new();
+    let pipe = sandbox.work().join("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    let write = std::thread::spawn(move || std::fs::write(pipe, "[servers.q]\nurl = \"https://q.example/mcp\"\n"));
+    let seen = sandbox.mcpipe(["config", "list", "--config", "pipe"]).at_terminal(TerminalStreams::ALL).wait();
+    seen.exits(0);
+    assert!(seen.final_screen().contains("https://q.example/mcp"), "{}", seen.final_screen());
+    write.join().unwrap().unwrap();
+}
