@@ -149,3 +149,12 @@ fn what_cannot_be_used_adds_nothing() {
     }
     assert_eq!(config(&sandbox), "");
 }
+
+#[test]
+fn the_configuration_file_may_not_exist_yet() {
+    let registry = registry(npm_package());
+    let sandbox = Sandbox::new();
+    let add = sandbox.mcpipe(["config", "add", "demo", "registry:io.example/demo"]);
+    add.env("MCPIPE_REGISTRY", registry.url("/")).env("MCPIPE_CONFIG", "new.toml").run().exits(0);
+    assert!(sandbox.work().join("new.toml").exists());
+}

@@ -15,7 +15,7 @@ use crate::commands::runtime::block_on;
 use crate::config::LazyConfig;
 use crate::config::server_json::{DescribedServer, ServerJsonError, read_server_json};
 use crate::config::value::secrets::Secrets;
-use crate::env::REGISTRY;
+use crate::env::{CONFIG, REGISTRY};
 use crate::error::{ErrorKind, Failure, Result};
 use crate::target::{TargetName, TargetOptions};
 use crate::transport::HttpMode;
@@ -115,7 +115,9 @@ pub(super) fn fetch(context: &Context, url: &str, options: &TargetOptions) -> Re
         allow_http: options.allow_http,
         ..TargetOptions::default()
     };
-    let lookup = LazyConfig::new(&context.env, None);
+    // The file that the variable names may not exist yet.
+    let environment = context.env.without(CONFIG);
+    let lookup = LazyConfig::new(&environment, None);
     let (name, _) = TargetName::split_off(&Some(url.to_owned()), &[], false, &lookup)?;
     let target = name.resolve(&options, &lookup, &Secrets::placeholders())?;
     let Some(endpoint) = target.endpoint.http_endpoint() else {
