@@ -191,7 +191,7 @@ fn parse_reference(inner: &str, around: &VariableContext, notes: &mut Vec<String
     if editor && let Some(known) = parse_editor_reference(inner, around, notes) {
         return Some(known);
     }
-    if CLIENT_DIRECTORY_VARIABLES.contains(&inner)
+    if CLIENT_DIRECTORY_VARIABLES.contains(&inner.split_once(":-").map_or(inner, |(name, _)| name))
         && let Some(project) = &around.project
     {
         return Some(vec![TranslatedPart::Text(project.display().to_string())]);
@@ -364,6 +364,7 @@ mod tests {
             (VariableSyntax::Shell, "${A:-x}/${B:-${C}}", "${A:-x}/${B:-${C}}", 0),
             (VariableSyntax::Shell, "$A costs $5", "$A costs $5", 0),
             (VariableSyntax::Shell, "${CLAUDE_PROJECT_DIR}/x", "/work/site/x", 0),
+            (VariableSyntax::Shell, "${CLAUDE_PROJECT_DIR:-.}/x", "/work/site/x", 0),
             (VariableSyntax::Shell, "${not a name}", "$${not a name}", 1),
             (VariableSyntax::ShellOrDollar, "$A-${B}:$C_1", "${A}-${B}:${C_1}", 0),
             (VariableSyntax::ShellOrDollar, "$5 $", "$5 $", 0),
