@@ -66,6 +66,8 @@ variables! {
     EDITOR = "EDITOR";
     /// The home directory.
     HOME = "HOME";
+    /// The working directory; a value that is not its path is replaced by it.
+    PWD = "PWD";
     /// The directories in which programs are looked up.
     PATH = "PATH";
     /// Configuration is stored in its `mcpipe/` subdirectory.
@@ -132,10 +134,22 @@ impl Environment {
     /// Variables that are not valid Unicode are ignored: they cannot be expanded or passed on.
     #[must_use]
     pub fn from_process() -> Self {
-        let variables = std::env::vars_os()
+        let mut variables: Vec<(String, String)> = std::env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
             .collect();
-        Environment { variables, home: std::env::home_dir(), cwd: std::env::current_dir().ok() }
+        let cwd = std::env::current_dir().ok();
+        // As in a shell, PWD names the working directory, perhaps through links.
+        if let Some((cwd, shown)) = cwd.as_deref().and_then(|cwd| Some((cwd, cwd.to_str()?))) {
+            let names_cwd = |pwd: &str| {
+                let path = Path::new(pwd);
+                pwd == shown || (path.is_absolute() && path.canonicalize().ok() == cwd.canonicalize().ok())
+            };
+            if !variables.iter().any(|(name, value)| is_same_variable(name, PWD) && names_cwd(value)) {
+                variables.retain(|(name, _)| !is_same_variable(name, PWD));
+                variables.push((PWD.to_owned(), shown.to_owned()));
+            }
+        }
+        Environment { variables, home: std::env::home_dir(), cwd }
     }
 
     /// A custom environment, for tests; `HOME` is the home directory.

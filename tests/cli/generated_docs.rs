@@ -278,6 +278,7 @@ fn every_variable_is_documented() {
         let usual = [
             "HOME",
             "PATH",
+            "PWD",
             "COLUMNS",
             "TERM_PROGRAM",
             "KITTY_WINDOW_ID",

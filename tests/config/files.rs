@@ -488,3 +488,20 @@ fn a_pipe_is_a_configuration_file_at_a_terminal_too() {
     assert!(seen.final_screen().contains("https://q.example/mcp"), "{}", seen.final_screen());
     write.join().unwrap().unwrap();
 }
+
+/// As in a shell, PWD is the working directory, whatever the variable was.
+#[test]
+fn pwd_is_the_working_directory() {
+    let sandbox = Sandbox::new();
+    sandbox.config("[servers.x]\ncommand = \"${PWD:-.}/run\"\n");
+    sandbox.script("run", "echo \"$0\" > ran; exit 1");
+    let link = sandbox.path().join("link");
+    symlink(sandbox.work(), &link).unwrap();
+    let (work, link) = (sandbox.work().display().to_string(), link.display().to_string());
+    for (pwd, directory) in [(None, &work), (Some("/"), &work), (Some("."), &work), (Some(&*link), &link)] {
+        let list = sandbox.mcpipe(["list", "x"]).env_remove("PWD");
+        let list = pwd.into_iter().fold(list, |list, pwd| list.env("PWD", pwd));
+        list.run().exits(5);
+        assert_eq!(read(&sandbox.work().join("ran")), format!("{directory}/run\n"), "{pwd:?}");
+    }
+}
