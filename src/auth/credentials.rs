@@ -32,6 +32,12 @@ pub enum Ownership {
 }
 
 impl LoginOwner {
+    /// The configured entry of this name.
+    #[must_use]
+    pub fn entry(name: &str) -> Self {
+        LoginOwner { config_name: Some(name.to_owned()), client_id: None }
+    }
+
     /// The ID that is stored with the login.
     #[must_use]
     pub fn id(&self) -> String {

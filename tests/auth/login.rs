@@ -398,3 +398,23 @@ fn logging_out_of_everything_revokes_what_can_be_revoked() {
     sandbox.mcpipe(["auth", "logout", "--all"]).run().exits(0).stderr_contains("not logged in to any server");
     sandbox.mcpipe(["auth", "logout"]).run().exits(2);
 }
+
+/// A login belongs to the name of an entry, and can be removed after the name is gone.
+#[test]
+fn the_login_of_an_entry_that_was_renamed_or_removed_can_be_removed() {
+    let (sandbox, server) = (Sandbox::new(), ProtectedServer::start());
+    sandbox.config(&format!("[servers.old]\nurl = {:?}\n", server.url()));
+    let run = |words: &[&str]| sandbox.mcpipe(words).run();
+    let note = |name: &str| format!("the login of '{name}' is still stored; to remove it: mcpipe auth logout {name}\n");
+    let tokens = r#"{"access_token":"access-1-call"}"#;
+    for (change, name) in [(&["config", "rename", "old", "new"][..], "old"), (&["config", "remove", "new"], "new")] {
+        sandbox.mcpipe(["auth", "import", name]).stdin(tokens).run().exits(0);
+        run(change).exits(0).stderr_contains(&note(name));
+        let gone = run(&["auth", "logout", name, "--json"]);
+        assert_eq!(gone.exits(0).json()["removed"].as_array().unwrap().len(), 1);
+        run(&["auth", "logout", name]).exits(3).stderr_contains(&format!("no server named '{name}' is configured"));
+        assert!(!run(&["auth", "status"]).stdout().contains(name));
+    }
+    sandbox.config("[servers.other]\ncommand = \"sh\"\n");
+    run(&["config", "remove", "other"]).exits(0).hides("login");
+}

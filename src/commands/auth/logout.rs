@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::super::{Context, Exit};
 use super::shared::{WhichLogins, resolve_http_target, stored_logins};
-use crate::auth::credentials::{Credentials, match_server};
+use crate::auth::credentials::{Credentials, LoginOwner, Ownership, match_server};
 use crate::auth::http_client::{OAuthHttpClient, ResponseLimits};
 use crate::auth::store::{CredentialStore, CredentialSummary, named_secrets};
 use crate::auth::{OAuthSettings, flows};
@@ -12,6 +12,7 @@ use crate::cli::{AuthLogoutArgs, TargetOptions};
 use crate::commands::timeouts::{DEFAULT_CONNECT_TIMEOUT, effective_timeout};
 use crate::config::Config;
 use crate::error::Result;
+use crate::target::{TargetWord, classify_word};
 use crate::transport::HttpEndpoint;
 
 /// What happened to the tokens at their issuer.
@@ -30,7 +31,9 @@ enum RevocationStatus {
 /// If the store is locked or broken.
 pub async fn run(context: &Context, args: AuthLogoutArgs) -> Result<Exit> {
     let mut gone = Vec::new();
-    if let Some(word) = &args.target {
+    let removed = args.target.as_deref().map(|word| logins_of_removed_entry(context, word)).transpose()?;
+    let removed = removed.unwrap_or_default();
+    if let Some(word) = args.target.as_ref().filter(|_| removed.is_empty()) {
         let (target, endpoint) = resolve_http_target(context, word, &args.target_options).await?;
         let store = context.credential_store(target.credential_store.as_deref())?;
         let settings = target.auth.clone();
@@ -43,7 +46,8 @@ pub async fn run(context: &Context, args: AuthLogoutArgs) -> Result<Exit> {
     } else {
         let store = context.credential_store(None)?;
         let (config, _) = Config::load_lenient(&context.env, context.global.config.as_deref());
-        for about in named_secrets::login_summaries(&*store)? {
+        let logins = if removed.is_empty() { named_secrets::login_summaries(&*store)? } else { removed };
+        for about in logins {
             let (endpoint, settings) = find_configured(context, &config, &about, &args.target_options).await.unzip();
             let settings = settings.unwrap_or_default();
             gone.push(remove(context, &*store, &about, endpoint.as_ref(), &settings).await?);
@@ -56,6 +60,20 @@ pub async fn run(context: &Context, args: AuthLogoutArgs) -> Result<Exit> {
         context.ui.print_json_value(&json!({"removed": gone}))?;
     }
     Ok(Exit::Done)
+}
+
+/// The logins of an entry that is no longer configured.
+fn logins_of_removed_entry(context: &Context, word: &str) -> Result<Vec<CredentialSummary>> {
+    if !matches!(classify_word(word), Ok(TargetWord::Name(_))) {
+        return Ok(Vec::new());
+    }
+    let (config, _) = Config::load_lenient(&context.env, context.global.config.as_deref());
+    if config.server(word).is_some() {
+        return Ok(Vec::new());
+    }
+    let mut logins = named_secrets::login_summaries(&*context.credential_store(None)?)?;
+    logins.retain(|about| LoginOwner::entry(word).ownership(about) == Some(Ownership::Own));
+    Ok(logins)
 }
 
 /// The endpoint and the settings of the configured server that a login belongs to: the client secret, for example, is

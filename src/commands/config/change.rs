@@ -8,6 +8,8 @@ use super::check;
 use super::context::ConfigContext;
 use super::report::{ConfigReport, ReportBody};
 use super::show::full_path;
+use crate::auth::credentials::{LoginOwner, Ownership};
+use crate::auth::store::named_secrets;
 use crate::config::file::rewrite;
 use crate::config::file::rewrite::RewriteError;
 use crate::config::file::write;
@@ -162,8 +164,9 @@ pub(super) fn remove(context: &ConfigContext<'_>, name: &str, project: bool) -> 
     );
     report.notes.push(format!("removed '{name}' from {}", draft.display_path));
     draft.write(&text)?;
-    if let Some(lower) = server.as_ref().and_then(|server| server.overridden.last()) {
-        report.notes.push(format!("the entry at {lower} applies now"));
+    match server.as_ref().and_then(|server| server.overridden.last()) {
+        Some(lower) => report.notes.push(format!("the entry at {lower} applies now")),
+        None => report.notes.extend(stored_login_note(context, name)),
     }
     Ok(report)
 }
@@ -181,7 +184,18 @@ pub(super) fn rename(context: &ConfigContext<'_>, name: &str, new_name: &str, pr
     let mut report = ConfigReport::new(json, ReportBody::Text(String::new()));
     report.notes.push(format!("renamed '{name}' to '{new_name}' in {}", draft.display_path));
     draft.write(&text)?;
+    report.notes.extend(stored_login_note(context, name));
     Ok(report)
+}
+
+/// What to do about a login of an entry that no longer has this name.
+fn stored_login_note(context: &ConfigContext<'_>, name: &str) -> Option<String> {
+    let store = (context.open_store)(None).ok()?;
+    let logins = named_secrets::login_summaries(&*store).ok()?;
+    let is_stored = logins.iter().any(|about| LoginOwner::entry(name).ownership(about) == Some(Ownership::Own));
+    is_stored.then(|| {
+        format!("the login of '{name}' is still stored; to remove it: mcpipe auth logout {}", quoting::quote(name))
+    })
 }
 
 /// Whether a name of a server or a session can be typed without quotes; `noun` says what it is the name of.
