@@ -521,7 +521,7 @@ mod tests {
             client_id: Some("configured".into()),
             client_secret: Some(Secret::new("hunter2-settings")),
             grant: Some(Grant::ClientCredentials),
-            dpop: true,
+            dpop: Some(true),
             ..OAuthSettings::default()
         };
         let stored = record.to_stored().unwrap();
@@ -536,7 +536,10 @@ mod tests {
         assert_eq!(again.effective_settings().client_secret, record.client.secret);
         again.tokens = Some(TokenSet { refresh: None, ..tokens(1000, Some(60)) });
         assert!(again.summary(None).has_refresh, "a machine needs no refresh token to get another");
-        assert!(again.effective_settings().dpop);
+        assert_eq!(again.effective_settings().dpop, Some(true));
+        let off = OAuthSettings { dpop: Some(false), ..OAuthSettings::default() };
+        assert_eq!(again.settings_under(&off).dpop, Some(false));
+        assert_eq!(again.settings_under(&OAuthSettings::default()).dpop, Some(true));
     }
 
     #[test]

@@ -82,7 +82,7 @@ pub async fn discover(
         Some(ResourceParameter::Omitted) => None,
         Some(ResourceParameter::Stated(stated)) => Some(stated.clone()),
     };
-    let pkce = match (wants_pkce, settings.allow_unadvertised_pkce) {
+    let pkce = match (wants_pkce, settings.allow_unadvertised_pkce.unwrap_or_default()) {
         (false, _) => PkceRequirement::NotNeeded,
         (true, true) => PkceRequirement::AllowUnadvertised,
         (true, false) => PkceRequirement::MustAdvertise,

@@ -129,9 +129,9 @@ pub struct OAuthSettings {
     /// Additional parameters of the authorization request; an empty value removes one that mcpipe would send.
     pub params: BTreeMap<String, String>,
     /// Whether tokens are bound to a key (DPoP).
-    pub dpop: bool,
+    pub dpop: Option<bool>,
     /// Accept an authorization server that does not advertise PKCE.
-    pub allow_unadvertised_pkce: bool,
+    pub allow_unadvertised_pkce: Option<bool>,
 }
 
 /// The value that takes precedence, or else the other one.
@@ -184,8 +184,8 @@ impl OAuthSettings {
             id_token_file: self.id_token_file.or(stored.id_token_file),
             resource: self.resource.or(stored.resource),
             params: stored.params.into_iter().chain(self.params).collect(),
-            dpop: self.dpop || stored.dpop,
-            allow_unadvertised_pkce: self.allow_unadvertised_pkce || stored.allow_unadvertised_pkce,
+            dpop: self.dpop.or(stored.dpop),
+            allow_unadvertised_pkce: self.allow_unadvertised_pkce.or(stored.allow_unadvertised_pkce),
         }
     }
 

@@ -446,8 +446,8 @@ impl ConfiguredServer {
                 _ => reader.string(table, "resource").map(ResourceParameter::Stated),
             },
             params: self.read_params(reader, table),
-            dpop: reader.boolean(table, "dpop"),
-            allow_unadvertised_pkce: reader.boolean(table, "allow_unadvertised_pkce"),
+            dpop: reader.optional_boolean(table, "dpop"),
+            allow_unadvertised_pkce: reader.optional_boolean(table, "allow_unadvertised_pkce"),
         }
     }
 }

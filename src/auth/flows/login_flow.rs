@@ -55,7 +55,8 @@ impl<'a> LoginFlow<'a> {
     ) -> Result<Self> {
         let ObtainedClient { client, is_reused } = client;
         let signing_key = load_signing_key(settings, &client)?;
-        let dpop_key = (settings.dpop || discovery.requires_dpop).then(DpopKey::generate).transpose()?;
+        let dpop_key =
+            (settings.dpop.unwrap_or_default() || discovery.requires_dpop).then(DpopKey::generate).transpose()?;
         if let Some(secret) = &client.secret {
             context.user.register_secret(secret);
         }

@@ -224,7 +224,7 @@ fn merge_settings(context: &Context, args: &AuthLoginArgs, target: &Target) -> R
             None => under.resource,
         },
         params: under.params.into_iter().chain(args.auth_params.iter().cloned()).collect(),
-        dpop: args.dpop || under.dpop,
+        dpop: args.dpop.then_some(true).or(under.dpop),
         ..under
     };
     check_settings(&settings, target)?;

@@ -131,7 +131,14 @@ impl<'a> ValueReader<'a> {
     }
 
     pub fn boolean(&mut self, table: CheckedTable<'_>, name: &str) -> bool {
-        table.node.get(name).is_some_and(|member| member.value.value == ConfigValue::Bool(true))
+        self.optional_boolean(table, name).unwrap_or_default()
+    }
+
+    pub fn optional_boolean(&mut self, table: CheckedTable<'_>, name: &str) -> Option<bool> {
+        match table.node.get(name)?.value.value {
+            ConfigValue::Bool(flag) => Some(flag),
+            _ => None,
+        }
     }
 
     pub fn integer(&mut self, table: CheckedTable<'_>, name: &str) -> Option<u16> {
