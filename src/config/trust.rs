@@ -198,5 +198,11 @@ pub fn untrusted_failure(source: &ConfigFile, name: &str, reason: &str, changed:
     let state = if changed { "has changed since it was trusted" } else { "is not trusted" };
     Failure::new(ErrorKind::Config, format!("'{name}' {reason}, and its file {} {state}", source.display_path))
         .cause("a project file may come from somebody else, and using it runs the commands in it")
-        .hint(format!("review and trust it: mcpipe config trust {}", quoting::quote_path(&source.display_path)))
+        .hint(format!("review and trust it: {}", trust_command(source)))
+}
+
+/// The command that trusts a file.
+#[must_use]
+pub fn trust_command(source: &ConfigFile) -> String {
+    format!("mcpipe config trust {}", quoting::quote_path(&source.display_path))
 }

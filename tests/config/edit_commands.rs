@@ -466,3 +466,23 @@ fn add_keeps_the_line_breaks_of_values() {
     let args = shown.as_array().unwrap().iter().find(|value| value["key"] == "args").unwrap();
     assert_eq!(args["value"], json!(["a\nb\r\nc"]), "{shown}");
 }
+
+/// A file that was not trusted before is not trusted by a change.
+#[test]
+fn add_and_import_say_that_the_file_has_to_be_trusted() {
+    let sandbox = Sandbox::new();
+    sandbox.file(".mcpipe.toml", "[servers.z]\nurl = \"https://z.example/mcp\"\n");
+    sandbox.file("mcp.json", json!({"mcpServers": {"bar": {"command": "sh"}}}).to_string());
+    let file = sandbox.work().join(".mcpipe.toml").display().to_string();
+    let run = sandbox.mcpipe(["config", "add", "foo", "--project", "--", "sh"]).run();
+    run.exits(0).stderr_is(&format!(
+        "added 'foo' in {file}:4\n'foo' cannot be used: {file} is not trusted\nnext: mcpipe config trust {file}\n"
+    ));
+    let run = sandbox.mcpipe(["config", "import", "--project", "--yes", "mcp.json"]).run();
+    run.exits(0).stderr_contains(&format!("wrote 1 server to {file}\n")).stderr_contains(&format!(
+        "{file} is not trusted, so they cannot all be used\nnext: mcpipe config trust {file}\n"
+    ));
+    sandbox.mcpipe(["config", "add", "web", "--project", "https://w.example/mcp"]).run().exits(0).hides("trust");
+    sandbox.mcpipe(["config", "trust", "--yes"]).run().exits(0);
+    sandbox.mcpipe(["config", "add", "last", "--project", "--", "sh"]).run().exits(0).hides("trust");
+}

@@ -19,7 +19,7 @@ use crate::config::origin::{ConfigFile, ConfigFormat, Layer};
 use crate::config::settings::Defaults;
 use crate::config::value::expand;
 use crate::config::value::secrets::Secrets;
-use crate::config::{Config, ConfiguredServer};
+use crate::config::{Config, ConfiguredServer, trust};
 use crate::env;
 use crate::env::programs::is_path;
 use crate::error::{ErrorKind, Failure, Result};
@@ -86,7 +86,11 @@ pub(super) fn add(context: &ConfigContext<'_>, args: &ConfigAddArgs) -> Result<C
     let (config, _) = Config::load_lenient(context.environment, context.config_file);
     let elsewhere = config.server(&args.name).filter(|server| server.source.path != file);
     report.notes.extend(elsewhere.map(|server| format!("the entry at {} overrides it here", server.origin())));
-    if is_complete && elsewhere.is_none() {
+    let untrusted = config.server(&args.name).filter(|server| server.trust_reason().is_some());
+    if let Some(server) = untrusted {
+        report.notes.push(format!("'{}' cannot be used: {} is not trusted", args.name, server.source.display_path));
+        report.next = Some(trust::trust_command(&server.source));
+    } else if is_complete && elsewhere.is_none() {
         report.next = Some(config.append_config_flag(&format!("mcpipe list {}", quote(&args.name))));
     }
     Ok(report)

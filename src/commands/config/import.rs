@@ -14,11 +14,11 @@ use super::show::full_path;
 use crate::auth::store::{CredentialStore, named_secrets};
 use crate::cli::{ConfigImportArgs, ImportedSecretMode};
 use crate::commands::runtime::block_on;
-use crate::config::Config;
 use crate::config::import::plan::{
     ImportAction, ImportOptions, ImportPlan, ImportSource, ImportStep, SecretDestination, plan_import,
 };
 use crate::config::import::secrets::FoundSecret;
+use crate::config::{Config, trust};
 use crate::env::Environment;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::secret::Secret;
@@ -94,6 +94,7 @@ pub(super) fn import(context: &mut ConfigContext<'_>, args: &ConfigImportArgs) -
         if store.is_none() {
             report.notes.extend(secret_source_notes(&plan));
         }
+        note_untrusted_file(context, &plan, &mut report);
         if args.secrets != ImportedSecretMode::Variables {
             report.notes.extend(unusable_entries(context, &plan));
         }
@@ -114,6 +115,16 @@ pub(super) fn import(context: &mut ConfigContext<'_>, args: &ConfigImportArgs) -
     problems.extend(failures.map(|failure| failure.with_hint()));
     report.notes.extend(problems.iter().map(|problem| escape_untrusted(problem)));
     Ok(report)
+}
+
+/// Says that the file has to be trusted, if an entry that was written needs it.
+fn note_untrusted_file(context: &ConfigContext<'_>, plan: &ImportPlan, report: &mut ConfigReport) {
+    let (config, _) = Config::load_lenient(context.environment, context.config_file);
+    let mut written = plan.written_steps().filter_map(|step| config.server(&step.server.name));
+    if let Some(server) = written.find(|server| server.trust_reason().is_some()) {
+        report.notes.push(format!("{} is not trusted, so they cannot all be used", server.source.display_path));
+        report.next = Some(trust::trust_command(&server.source));
+    }
 }
 
 /// Why entries that were written cannot be used yet: a variable that is not set, a missing program.
