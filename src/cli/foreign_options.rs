@@ -293,6 +293,7 @@ fn secret_command(word: &str) -> Option<&'static str> {
 fn session_command(word: &str) -> Option<&'static str> {
     Some(match word {
         "ls" | "ps" | "status" | "show" => "mcpipe session list",
+        "stop" => "mcpipe session stop NAME",
         "kill" | "rm" | "remove" | "close" | "end" | "delete" => "mcpipe session stop NAME",
         "new" | "open" | "create" | "run" | "connect" => "mcpipe session start TARGET",
         "log" | "tail" => "mcpipe session logs NAME",

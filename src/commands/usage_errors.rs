@@ -11,7 +11,7 @@ use crate::config::Config;
 use crate::env::Environment;
 use crate::env::launchers::is_launcher;
 use crate::error::{ErrorKind, Failure};
-use crate::target::{TargetWord, classify_word};
+use crate::target::{TargetWord, classify_word, guess_url};
 use crate::util::quoting::{self, HIDDEN, quote, quote_without_secrets, without_secret};
 use crate::util::secret_words::hide_in_likely_url;
 use crate::util::suggest::did_you_mean;
@@ -344,7 +344,15 @@ fn names_request(option: &str, name: &str, command: &clap::Command, arguments: &
     let is_option = |word: &&str| word.split('=').next() == option.split('=').next();
     let before = typed.iter().position(is_option).map_or(typed, |at| &typed[..at]);
     let follows_separator = typed.contains(&"--");
-    positionals(before, 0, command).len() + usize::from(follows_separator) >= 2
+    let named = positionals(before, 0, command);
+    let in_one_word = |at: &usize| names_server_and_tool(before[*at], &load_config_for(arguments));
+    named.len() + usize::from(follows_separator || named.first().is_some_and(in_one_word)) >= 2
+}
+
+/// Whether a word is `SERVER.TOOL` of a configured server.
+fn names_server_and_tool(word: &str, config: &Config) -> bool {
+    let is_server = |server: &str| config.server(server).is_some_and(|server| server.disabled_at().is_none());
+    !is_server(word) && word.match_indices('.').any(|(dot, _)| dot + 1 < word.len() && is_server(&word[..dot]))
 }
 
 /// The command line without a word, if it is valid.
@@ -495,6 +503,10 @@ fn suggest_dashed_tool(found: &str, arguments: &[OsString]) -> Option<String> {
     if !own || !tool.starts_with('-') || target.starts_with('-') {
         return None;
     }
+    // The target names the tool too.
+    if names_server_and_tool(target, &load_config_for(arguments)) {
+        return None;
+    }
     let name = target.chars().all(|c| c.is_alphanumeric() || matches!(c, '.' | '_' | '-'));
     let dotted = if name { format!("{target}.{}, or as ", quote(tool)) } else { String::new() };
     Some(format!("to call a tool of that name: {dotted}{}", quote(&format!(" {tool}()"))))
@@ -506,13 +518,29 @@ fn suggest_command(word: &str, arguments: &[OsString]) -> Option<String> {
     let names: Vec<&str> = command.get_subcommands().map(clap::Command::get_name).collect();
     let mut rest: Vec<&str> = arguments.iter().filter_map(|word| word.to_str()).collect();
     let at = position_after_program(&rest, word)?;
-    // `@SESSION` of mcpc.
-    let session = word.strip_prefix('@').filter(|own| matches!(classify_word(own), Ok(TargetWord::Name(_))));
+    let session = without_session_sign(word);
     let word = session.unwrap_or(word);
     rest[at] = word;
+    let names_session = rest.get(at + 2).is_some_and(|word| without_session_sign(word).is_some());
+    for word in &mut rest[at + 1..] {
+        *word = without_session_sign(word).unwrap_or(word);
+    }
     let more = &rest[at + 1..];
     let config = load_config_for(arguments);
     let foreign = || {
+        match (word, more) {
+            // `connect TARGET @SESSION` of mcpc: a session there is what a configured server is here.
+            ("connect", [target, session, more @ ..]) if name.is_empty() && names_session => {
+                let words = [&[*session, *target], more].concat();
+                return Some(format!("use {}", fill_in("mcpipe config add NAME URL", &words, &config)));
+            }
+            ("daemon" | "sessions", [next, more @ ..]) if name.is_empty() => {
+                if let Some(line) = foreign_options::command_for("session", next, 0) {
+                    return Some(format!("use {}", fill_in(line, more, &config)));
+                }
+            }
+            _ => {}
+        }
         // A server's command line is one target.
         let count = match more.first() {
             Some(first) if is_launcher(first) => 1 + more.iter().filter(|word| word.contains("://")).count(),
@@ -525,7 +553,7 @@ fn suggest_command(word: &str, arguments: &[OsString]) -> Option<String> {
             line.to_owned()
         })
     };
-    if name == "session " && word == "restart" {
+    if matches!(name.as_str(), "session " | "") && word == "restart" {
         return Some(restart_command(more));
     }
     if !name.is_empty() {
@@ -533,17 +561,20 @@ fn suggest_command(word: &str, arguments: &[OsString]) -> Option<String> {
         return foreign().or_else(swapped).or_else(|| did_you_mean(word, names.iter().copied()));
     }
     let servers: Vec<&str> = config.enabled_names().collect();
-    let is_server = session.is_some()
-        || servers.contains(&word)
-        || word.match_indices('.').any(|(dot, _)| dot + 1 < word.len() && servers.contains(&&word[..dot]));
+    let is_server = session.is_some() || servers.contains(&word) || names_server_and_tool(word, &config);
     if is_server || !matches!(classify_word(word), Ok(TargetWord::Name(_))) {
         // `SERVER tools-call TOOL` of mcpc.
         let line = more
             .split_first()
             .and_then(|(next, more)| Some((foreign_options::command_of_method(next)?, more)))
             .map(|(line, more)| fill_in(line, &[&[word], more].concat(), &config));
-        let line = line.or_else(|| command_first(&rest[1..], "", &command)).unwrap_or_else(|| with_command(word, more));
-        return Some(line);
+        // `URL --method tools/list` of the MCP Inspector.
+        let translated = || {
+            let mut options = more.iter().filter(|_| word.contains("://"));
+            options.find_map(|option| translated_command_line(option, &rest[1..], &name))
+        };
+        let line = line.or_else(|| command_first(&rest[1..], "", &command)).or_else(translated);
+        return Some(line.unwrap_or_else(|| with_command(word, more)));
     }
     if let Some(hint) = foreign().or_else(|| did_you_mean(word, names.iter().copied())) {
         return Some(hint);
@@ -555,6 +586,12 @@ fn suggest_command(word: &str, arguments: &[OsString]) -> Option<String> {
     let may_be_server = (is_launcher(word) && !more.is_empty()) || word.contains("mcp") || word.contains("server");
     Environment::from_process().find_program(word).filter(|_| may_be_server)?;
     Some(format!("to start it as a server: mcpipe list -- {}", quote_without_secrets(&rest[at..]).join(" ")))
+}
+
+/// The name in `@SESSION` of mcpc.
+fn without_session_sign(word: &str) -> Option<&str> {
+    let own = word.strip_prefix('@').filter(|own| !own.contains('/'))?;
+    matches!(classify_word(own), Ok(TargetWord::Name(_))).then_some(own)
 }
 
 /// How to restart a session: one word can be both its name and its target.
@@ -607,11 +644,14 @@ fn fill_in(line: &str, typed: &[&str], config: &Config) -> String {
     // A URL is not a name.
     let is_url = words.peek().is_some_and(|word| word.contains("://"));
     let is_server = |word: &str| matches!(word, "TARGET" | "URL") && !server.is_empty();
-    let filled = template.iter().filter(|word| !is_server(word)).map(|word| {
-        let is_filled = is_placeholder(word) && !(is_url && *word == "NAME");
-        is_filled.then(|| words.next()).flatten().unwrap_or(word)
+    let filled = template.iter().filter(|word| !is_server(word)).map(|slot| {
+        let is_filled = is_placeholder(slot) && !(is_url && *slot == "NAME");
+        let word = is_filled.then(|| words.next()).flatten().unwrap_or(slot);
+        let url = matches!(*slot, "TARGET" | "URL").then(|| url_without_scheme(word, config)).flatten();
+        url.unwrap_or_else(|| word.to_owned())
     });
-    let filled: Vec<&str> = filled.collect();
+    let filled: Vec<String> = filled.collect();
+    let filled: Vec<&str> = filled.iter().map(String::as_str).collect();
     let rest: Vec<&str> = words.collect();
     let options: Vec<&str> = options.chain(server.iter().copied()).collect();
     let fallback = if options.is_empty() { &filled } else { &template };
@@ -621,6 +661,13 @@ fn fill_in(line: &str, typed: &[&str], config: &Config) -> String {
         .or_else(|| cli::valid_line(&[&filled[..], &options].concat()))
         .or_else(|| cli::valid_line(&[bare(), options].concat()).filter(|_| places.is_empty()))
         .unwrap_or_else(|| quote_without_secrets(fallback).join(" "))
+}
+
+/// The URL that was meant by a word without a scheme, if it is not a name.
+fn url_without_scheme(word: &str, config: &Config) -> Option<String> {
+    let is_name = config.server(word).is_some() || names_server_and_tool(word, config);
+    let may_be_url = !is_name && matches!(classify_word(word), Ok(TargetWord::Name(_)));
+    may_be_url.then(|| guess_url(word, true)).flatten()
 }
 
 fn is_placeholder(word: &str) -> bool {

@@ -20,7 +20,9 @@ use crate::env::programs::looks_like_path;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::target::build::EntryError;
 pub use crate::target::options::{GivenOption, OptionValue, TargetOptions};
-pub use crate::target::syntax::{TargetWord, classify_word, server_not_configured, split_command_line, unknown_server};
+pub use crate::target::syntax::{
+    TargetWord, classify_word, guess_url, server_not_configured, split_command_line, unknown_server,
+};
 pub use crate::target::types::{Target, TargetFlags, TargetName, TargetReference};
 
 impl TargetName {
@@ -95,10 +97,8 @@ fn split_name<'a>(word: &'a str, takes_tool: bool, config: &Config) -> (&'a str,
 }
 
 /// The position of the dot in `SERVER.TOOL`: after the longest configured name, unless the whole word is configured.
+/// Names in an untrusted file come last, so that they hide no tool of the user's own servers.
 fn tool_position(word: &str, config: &Config) -> Option<usize> {
-    if config.server(word).is_some() {
-        return None;
-    }
     let dots = syntax::before_parenthesis(word).rmatch_indices('.').map(|(at, _)| at);
     let ends = std::iter::once(word.len()).chain(dots.filter(|at| *at + 1 < word.len()));
     let named = ends.filter_map(|at| Some((at, config.server(&word[..at])?.source.is_trusted)));

@@ -161,7 +161,8 @@ const COMMON_TOP_LEVEL_DOMAINS: [&str; 8] = ["com", "net", "org", "io", "dev", "
 
 /// For a word that looks like a URL without a scheme: the word with the scheme. A bare host counts only if no
 /// configured name is similar (`alone`).
-fn guess_url(name: &str, alone: bool) -> Option<String> {
+#[must_use]
+pub fn guess_url(name: &str, alone: bool) -> Option<String> {
     // One slash or none after the scheme.
     for scheme in ["http:", "https:"] {
         if let Some(rest) =

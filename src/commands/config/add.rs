@@ -27,7 +27,7 @@ use crate::target::{self, OptionValue, TargetName, TargetOptions, TargetWord, pa
 use crate::util::duration::duration_literal;
 use crate::util::quoting::{HIDDEN, quote};
 use crate::util::secret_names::looks_secret;
-use crate::util::secret_words::hide_in_likely_url;
+use crate::util::secret_words::{hide_in_likely_url, hide_in_url};
 
 /// `config add NAME TARGET`.
 pub(super) fn add(context: &ConfigContext<'_>, args: &ConfigAddArgs) -> Result<ConfigReport> {
@@ -163,8 +163,13 @@ fn url_in_file(context: &ConfigContext<'_>, url: &str, file: &Path, project: boo
 
 /// The server: a URL, or the words of a command.
 fn url_or_command(context: &ConfigContext<'_>, args: &ConfigAddArgs) -> Result<(bool, Vec<String>)> {
-    if !args.command.is_empty() {
-        return Ok((false, args.command.clone()));
+    if let Some(program) = args.command.first() {
+        if !matches!(target::classify_word(program)?, TargetWord::Url(_)) {
+            return Ok((false, args.command.clone()));
+        }
+        let shown = hide_in_likely_url(program, HIDDEN);
+        let failure = Failure::new(ErrorKind::Usage, format!("'{shown}' is a URL, but a command follows `--`"));
+        return Err(failure.hint(format!("omit it: mcpipe config add {} {}", quote(&args.name), quote(&shown))));
     }
     let typed = args.target.clone().unwrap_or_default();
     match target::classify_word(&typed)? {
@@ -173,12 +178,16 @@ fn url_or_command(context: &ConfigContext<'_>, args: &ConfigAddArgs) -> Result<(
         // A single word is accepted only if there is such a program; otherwise it is probably a typing error.
         TargetWord::Name(name) if context.environment.find_program(&name).is_some() => Ok((false, vec![name])),
         TargetWord::Name(name) => {
+            let url = target::guess_url(&name, true);
             let name = hide_in_likely_url(&name, HIDDEN);
             let failure = Failure::new(ErrorKind::Usage, format!("'{name}' is neither a URL nor a program in PATH"));
-            Err(failure.hint(format!(
-                "a URL begins with https://; a command goes after `--`: mcpipe config add {} -- {name}",
-                quote(&args.name)
-            )))
+            Err(failure.hint(match url {
+                Some(url) => format!("did you mean {} ?", hide_in_url(&url, HIDDEN)),
+                None => format!(
+                    "a URL begins with https://; a command goes after `--`: mcpipe config add {} -- {name}",
+                    quote(&args.name)
+                ),
+            }))
         }
     }
 }
