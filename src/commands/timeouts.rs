@@ -29,6 +29,7 @@ mod tests {
     use crate::commands::call::concurrent;
     use crate::commands::connect::DEFAULT_MAX_LIST_SIZE;
     use crate::commands::lists;
+    use crate::config::keys::{DEFAULTS_KEYS, find_key};
     use crate::util::duration::parse_duration;
     use crate::util::size::parse_size;
 
@@ -60,6 +61,8 @@ mod tests {
             let stated = stated_default(root.find_subcommand(command).unwrap(), "jobs");
             assert_eq!(stated, jobs.to_string(), "mcpipe {command} --jobs");
         }
+        let key = find_key(DEFAULTS_KEYS, "jobs").unwrap();
+        assert_eq!(key.default, lists::DEFAULT_LIST_JOBS.to_string(), "[defaults] jobs");
         let start = root.find_subcommand("session").and_then(|session| session.find_subcommand("start"));
         let idle = stated_default(start.unwrap(), "idle");
         assert_eq!(parse_duration(idle.rsplit_once("else ").unwrap().1), Ok(DEFAULT_IDLE));

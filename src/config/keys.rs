@@ -678,7 +678,7 @@ pub const DEFAULTS_KEYS: &[ConfigKey] = &[
         "jobs",
         KeyType::Integer(1, 65535),
         AppliesTo::Both,
-        "8",
+        "32",
         "16",
         "How many servers `mcpipe list` queries at once.",
     )

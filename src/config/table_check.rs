@@ -1,6 +1,7 @@
 //! Checks the tables of a configuration file against the keys that they may have.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::config::bearer::BearerSource;
 use crate::config::file::tree::{ConfigNode, ConfigValue};
@@ -144,7 +145,10 @@ fn check_value(
         }
         (KeyType::Integer(..), _) => must("a whole number"),
         (KeyType::Duration, ConfigValue::Integer(number)) if *number >= 0 => Ok(()),
-        (KeyType::Duration, ConfigValue::Float(number)) if number.is_finite() && *number >= 0.0 => Ok(()),
+        (KeyType::Duration, ConfigValue::Float(number)) if Duration::try_from_secs_f64(*number).is_ok() => Ok(()),
+        (KeyType::Duration, ConfigValue::Float(number)) if *number > 0.0 => {
+            Err((node.offset, "is too long".to_owned()))
+        }
         (KeyType::Duration, ConfigValue::Integer(_) | ConfigValue::Float(_)) => {
             Err((node.offset, "must not be negative".to_owned()))
         }

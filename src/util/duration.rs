@@ -23,10 +23,14 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
     Duration::try_from_secs_f64(number * seconds_per_unit).map_err(|_| expected())
 }
 
-/// A duration that [`parse_duration`] reads, in whole seconds if possible: `30s`, `1500ms`.
+/// A duration that [`parse_duration`] reads, in whole seconds if possible: `30s`, `1500ms`, `0.0001s`.
 #[must_use]
 pub fn duration_literal(time: Duration) -> String {
-    if time.subsec_millis() == 0 { format!("{}s", time.as_secs()) } else { format!("{}ms", time.as_millis()) }
+    match time.subsec_nanos() {
+        0 => format!("{}s", time.as_secs()),
+        nanos if nanos.is_multiple_of(1_000_000) => format!("{}ms", time.as_millis()),
+        _ => format!("{}s", time.as_secs_f64()),
+    }
 }
 
 /// A duration in a message: `300 ms`, `2 s`, `2.5 s`.
@@ -78,6 +82,8 @@ mod tests {
             assert_eq!(duration_literal(time), literal);
             assert_eq!(parse_duration(literal), Ok(time));
         }
+        // 0 would be no limit.
+        assert_eq!(duration_literal(Duration::from_micros(100)), "0.0001s");
     }
 
     #[test]

@@ -467,6 +467,20 @@ fn add_keeps_the_line_breaks_of_values() {
     assert_eq!(args["value"], json!(["a\nb\r\nc"]), "{shown}");
 }
 
+#[test]
+fn add_takes_a_directory_with_a_variable_or_a_tilde() {
+    let sandbox = Sandbox::new();
+    std::fs::create_dir(sandbox.path().join("home/y")).unwrap();
+    for (name, cwd) in [("a", "${X}/y"), ("b", "~/y")] {
+        sandbox.mcpipe(["config", "add", name, "--cwd", cwd, "--", "sh"]).run().exits(0);
+        sandbox.mcpipe(["config", "get", name]).run().exits(0).stdout_contains(cwd);
+    }
+    let run = sandbox.mcpipe(["config", "add", "c", "--inherit-env", "none,PATH", "--", "sh"]).run();
+    run.exits(2).stderr_contains("--inherit-env is all, none, or names of variables");
+    sandbox.mcpipe(["config", "add", "d", "--timeout", "0.0001", "--", "sh"]).run().exits(0);
+    sandbox.mcpipe(["config", "get", "d"]).run().exits(0).stdout_contains("timeout\t0.0001s");
+}
+
 /// A file that was not trusted before is not trusted by a change.
 #[test]
 fn add_and_import_say_that_the_file_has_to_be_trusted() {

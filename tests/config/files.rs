@@ -505,3 +505,13 @@ fn pwd_is_the_working_directory() {
         assert_eq!(read(&sandbox.work().join("ran")), format!("{directory}/run\n"), "{pwd:?}");
     }
 }
+
+#[test]
+fn a_time_of_the_defaults_is_shown_as_it_can_be_written() {
+    let sandbox = Sandbox::new();
+    sandbox
+        .config("[defaults]\ntimeout = 0\n[servers.x]\ncommand = 'sh'\n[servers.y]\ncommand = 'sh'\ntimeout = 1e300\n");
+    sandbox.mcpipe(["config", "get", "x"]).run().exits(0).stdout_contains("timeout\t0s\t");
+    let check = sandbox.mcpipe(["config", "check"]).run();
+    check.exits(3).stdout_contains("'timeout' in [servers.y] is too long");
+}

@@ -138,7 +138,7 @@ fn entry_toml(context: &ConfigContext<'_>, args: &ConfigAddArgs, file: &Path) ->
         }
     }
     insert_target_options(context, args, file, &mut entry)?;
-    insert_policy(context, args, &mut entry);
+    insert_policy(context, args, &mut entry)?;
     let mut document = DocumentMut::new();
     let mut servers = Table::new();
     servers.set_implicit(true);
@@ -231,7 +231,7 @@ fn insert_target_options(
 }
 
 /// Tool rules, time limits and the inherited environment.
-fn insert_policy(context: &ConfigContext<'_>, args: &ConfigAddArgs, entry: &mut Table) {
+fn insert_policy(context: &ConfigContext<'_>, args: &ConfigAddArgs, entry: &mut Table) -> Result<()> {
     for (key, globs) in [("allow_tools", &args.allow_tools), ("deny_tools", &args.deny_tools)] {
         if !globs.is_empty() {
             entry.insert(key, toml_array(globs));
@@ -249,8 +249,12 @@ fn insert_policy(context: &ConfigContext<'_>, args: &ConfigAddArgs, entry: &mut 
         [] => {}
         ["all"] => drop(entry.insert("inherit_env", value(true))),
         ["none"] => drop(entry.insert("inherit_env", value(false))),
+        names if names.contains(&"all") || names.contains(&"none") => {
+            return Err(Failure::new(ErrorKind::Usage, "--inherit-env is all, none, or names of variables"));
+        }
         _ => drop(entry.insert("inherit_env", toml_array(&args.inherit_env))),
     }
+    Ok(())
 }
 
 /// `[servers.NAME.auth]`.
@@ -375,6 +379,11 @@ fn check_target(context: &ConfigContext<'_>, args: &ConfigAddArgs) -> Result<Vec
         headers: given.headers.into_iter().filter(|text| !refers(text)).collect(),
         bearer_env: None,
         proxy: given.proxy.filter(|text| !refers(text)),
+        cwd: given
+            .cwd
+            .map(|path| path.to_string_lossy().into_owned())
+            .filter(|path| !refers(path))
+            .map(|path| context.environment.expand_tilde(&path).into()),
         ..given
     };
     // The named file may not exist yet.

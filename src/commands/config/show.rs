@@ -28,6 +28,7 @@ use crate::error::{NO_HOME_DIRECTORY, Result};
 use crate::output::Column;
 use crate::target;
 use crate::transport::{HttpMode, TransportKind};
+use crate::util::duration::duration_literal;
 use crate::util::home::shown_path;
 use crate::util::limit::Limit;
 use crate::util::quoting;
@@ -326,7 +327,7 @@ fn scalar_json(value: &ConfigValue) -> Json {
 
 /// Values of `[defaults]` that the entry does not set.
 fn default_rows(server: &ConfiguredServer, defaults: &Defaults) -> Vec<ValueRow> {
-    let time = |time: Option<Limit<Duration>>| time.map(|time| format!("{:?}", time.as_written()));
+    let time = |time: Option<Limit<Duration>>| time.map(|time| duration_literal(time.as_written()));
     let all = [
         ("confirm", defaults.confirm.map(|confirm| confirm.as_str().to_owned())),
         ("timeout", time(defaults.timeout)),
