@@ -244,7 +244,9 @@ fn configured_url_endpoint(
         parse::validate_header(name, set.value.reveal()).map_err(|why| fault(set.offset, why))?;
         headers.push((name.clone(), set.value.clone()));
     }
-    if let Some(variable) = settings.bearer_env.as_ref().filter(|_| options.bearer_env.is_none()) {
+    let flags = flag_headers(options, environment)?;
+    let is_replaced = flags.iter().any(|(name, _)| name.eq_ignore_ascii_case("authorization"));
+    if let Some(variable) = settings.bearer_env.as_ref().filter(|_| !is_replaced) {
         let token = parse::bearer_header_from_env(&variable.value, environment).map_err(|why| {
             let hint = format!("set {}, or use another variable with --bearer-env", variable.value);
             fault(variable.offset, why).hint(hint)
@@ -255,8 +257,7 @@ fn configured_url_endpoint(
         }
         headers.push(("Authorization".to_owned(), token));
     }
-    let (mut endpoint, warnings) =
-        http_endpoint(place, headers, flag_headers(options, environment)?, Some(settings), options, environment)?;
+    let (mut endpoint, warnings) = http_endpoint(place, headers, flags, Some(settings), options, environment)?;
     if let (None, Some(set)) = (&endpoint.proxy, &settings.proxy) {
         let proxy = parse::parse_proxy(set.value.reveal()).map_err(|why| fault(set.offset, why))?;
         endpoint.proxy = Some(proxy);

@@ -515,3 +515,13 @@ fn a_time_of_the_defaults_is_shown_as_it_can_be_written() {
     let check = sandbox.mcpipe(["config", "check"]).run();
     check.exits(3).stdout_contains("'timeout' in [servers.y] is too long");
 }
+
+#[test]
+fn an_option_replaces_a_bearer_variable_that_is_not_set() {
+    let server = Mcp::modern().http();
+    let sandbox = Sandbox::new();
+    sandbox.config(&format!("[servers.x]\nurl = {:?}\nbearer_env = 'UNSET'\n", server.url("/mcp")));
+    sandbox.mcpipe(["list", "x"]).run().exits(3);
+    sandbox.mcpipe(["list", "x", "-H", "authorization: Bearer s3cret"]).run().exits(0);
+    assert!(server.requests().iter().all(|request| request.header("authorization") == Some("Bearer s3cret")));
+}
