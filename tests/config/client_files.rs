@@ -522,3 +522,24 @@ fn names_with_slashes_can_be_added_renamed_and_removed() {
         sandbox.mcpipe(["config", "add", name, "https://y.example/mcp"]).run().exits(2);
     }
 }
+
+/// The time limit of Claude Code is in milliseconds, and of two URLs Gemini CLI uses `httpUrl`.
+#[test]
+fn a_file_of_another_client_has_its_time_limit_and_its_url() {
+    let sandbox = Sandbox::new();
+    let servers = json!({
+        "a": {"command": "sh", "timeout": 600_000},
+        "b": {"command": "sh", "timeout": 500},
+        "c": {"url": "https://c.example/sse", "httpUrl": "https://c.example/mcp"},
+        "d": {"httpUrl": "https://d.example/mcp", "url": "https://d.example/sse"},
+    });
+    sandbox.file("mcp.json", json!({"mcpServers": servers}).to_string());
+    let get = |name: &str| sandbox.mcpipe(["config", "get", name, "--config", "mcp.json"]).run();
+    get("a").exits(0).stdout_contains("timeout\t600s\t");
+    assert!(!get("b").exits(0).stdout().contains("timeout\t"));
+    for name in ["c", "d"] {
+        get(name).exits(0).stdout_contains(&format!("url\thttps://{name}.example/mcp\t")).hides("/sse");
+    }
+    let check = sandbox.mcpipe(["config", "check", "--config", "mcp.json"]).run();
+    check.exits(0).stdout_contains("'timeout' of 'b' is ignored").hides("'timeout' of 'a'");
+}

@@ -3,12 +3,15 @@
 //! Its entries become entries with mcpipe's own keys that keep their lines. Other clients use such files too, so
 //! unknown keys are noted and are not errors.
 
+use std::time::Duration;
+
 use super::client_forms::{OAUTH_KEYS, issuer_of, server_container, split_command};
 use super::tree::{ConfigMember, ConfigNode, ConfigValue};
 use crate::config::oauth::RedirectUri;
 use crate::config::origin::ConfigDiagnostic;
 use crate::config::origin::ConfigFile;
 use crate::env::programs::looks_like_path;
+use crate::util::duration::duration_literal;
 
 /// The servers of a JSON file, and what was ignored.
 #[derive(Debug, Default)]
@@ -123,6 +126,8 @@ fn translate_server(
                 }
                 _ => members.push(put("args", stringify_list(&member.value))),
             },
+            // Gemini CLI prefers `httpUrl`.
+            "url" | "serverUrl" if entry.get("httpUrl").is_some_and(|other| other.value.as_str().is_some()) => {}
             "url" | "serverUrl" => members.push(put("url", member.value.clone())),
             "httpUrl" => {
                 members.push(put("url", member.value.clone()));
@@ -134,6 +139,12 @@ fn translate_server(
             // An empty table for the other kind of server is common and means nothing.
             "env" | "headers" if member.value.members().is_empty() && is_url == (member.key == "env") => {}
             "env" | "headers" => members.push(put(&member.key, stringify_map(&member.value))),
+            // In milliseconds; Claude Code ignores less than a second.
+            "timeout" if let ConfigValue::Integer(millis @ 1000..) = member.value.value => {
+                let literal = duration_literal(Duration::from_millis(millis.unsigned_abs()));
+                let value = ConfigValue::String(literal);
+                members.push(put("timeout", ConfigNode { value, offset: member.value.offset }));
+            }
             "cwd" | "disabled" => members.push(put(&member.key, member.value.clone())),
             "enabled" => {
                 if member.value.value == ConfigValue::Bool(false) {
