@@ -143,30 +143,34 @@ impl Config {
         let source = Arc::new(source);
         self.files.push(Arc::clone(&source));
         let root = parse_file(&source).map_err(one)?;
-        let servers = match format {
+        let (servers, faults) = match format {
             ConfigFormat::Json => {
                 let translated = file::mcp_json::translate_file(&source, &root).map_err(one)?;
                 self.notes.extend(translated.notes);
-                translated.servers
+                (translated.servers, Vec::new())
             }
-            ConfigFormat::Toml => self.read_toml_file(environment, &source, &root)?,
+            ConfigFormat::Toml => self.read_toml_file(environment, &source, &root),
         };
+        // A stranger's file is passed over as a whole.
+        if !faults.is_empty() && !trusted && !changed {
+            return Err(faults);
+        }
         for member in &servers {
             self.insert_server(ConfiguredServer {
                 is_changed_since_trusted: changed,
                 ..ConfiguredServer::new(&source, member)
             });
         }
-        Ok(())
+        if faults.is_empty() { Ok(()) } else { Err(faults) }
     }
 
-    /// Takes `[defaults]` of a file of our own and hands back its servers.
+    /// Takes `[defaults]` of a file of our own, if nothing is wrong in it, and hands back its servers and what is wrong.
     fn read_toml_file(
         &mut self,
         environment: &Environment,
         source: &Arc<ConfigFile>,
         root: &ConfigNode,
-    ) -> Result<Vec<ConfigMember>, Vec<ConfigDiagnostic>> {
+    ) -> (Vec<ConfigMember>, Vec<ConfigDiagnostic>) {
         let mut faults = Vec::new();
         let mut servers = Vec::new();
         let mut warnings = Vec::new();
@@ -186,12 +190,11 @@ impl Config {
                 (other, _) => faults.push(table_check::unknown_key(source, member.offset, other, keys::FILE_KEYS, "")),
             }
         }
-        if !faults.is_empty() {
-            return Err(faults);
+        if faults.is_empty() {
+            self.defaults = defaults;
+            self.warnings.append(&mut warnings);
         }
-        self.defaults = defaults;
-        self.warnings.append(&mut warnings);
-        Ok(servers)
+        (servers, faults)
     }
 
     /// Adds a server in the place of one of the same name of a lower layer.

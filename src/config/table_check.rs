@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::config::bearer::BearerSource;
-use crate::config::file::tree::{ConfigNode, ConfigValue};
+use crate::config::file::tree::{ConfigMember, ConfigNode, ConfigValue};
 use crate::config::keys::{ConfigKey, KeyType, find_key};
 use crate::config::oauth::RedirectUri;
 use crate::config::origin::{ConfigDiagnostic, ConfigFile};
@@ -36,9 +36,10 @@ pub fn check_table(
         match find_key(keys, &member.key) {
             None => faults.push(unknown_key(source, member.offset, &member.key, keys, section)),
             Some(key) => {
-                if let Err((at, message)) = check_value(key, &member.value, source, section, faults) {
-                    faults.push(ConfigDiagnostic::at(source, at, format!("'{}' in {section} {message}", key.name)));
-                }
+                let errors = value_errors(key, &member.value, source, section, faults);
+                faults.extend(errors.into_iter().map(|(at, message)| {
+                    ConfigDiagnostic::at(source, at, format!("'{}' in {section} {message}", key.name))
+                }));
             }
         }
     }
@@ -102,6 +103,37 @@ pub fn unknown_key(source: &ConfigFile, at: usize, name: &str, keys: &[ConfigKey
 
 type ValueError = (usize, String);
 
+/// All errors of a value, of which each item of a list or table may have one.
+fn value_errors(
+    key: &ConfigKey,
+    node: &ConfigNode,
+    source: &Arc<ConfigFile>,
+    section: &str,
+    faults: &mut Vec<ConfigDiagnostic>,
+) -> Vec<ValueError> {
+    let errors: Vec<Result<(), ValueError>> = match (key.key_type, &node.value) {
+        (KeyType::StringList, ConfigValue::Array(items)) => items
+            .iter()
+            .map(|item| match item.as_str() {
+                Some(text) => check_references(text, item.offset),
+                None => Err((item.offset, format!("must contain only strings, not {}", item.type_name()))),
+            })
+            .collect(),
+        (KeyType::StringMap, ConfigValue::Table(members)) => members
+            .iter()
+            .map(|ConfigMember { key, value, .. }| match value.as_str() {
+                Some(text) => check_references(text, value.offset),
+                None => {
+                    let kind = value.type_name();
+                    Err((value.offset, format!("must contain only strings, but '{key}' is {kind}: put it in quotes")))
+                }
+            })
+            .collect(),
+        _ => vec![check_value(key, node, source, section, faults)],
+    };
+    errors.into_iter().filter_map(Result::err).collect()
+}
+
 fn check_value(
     key: &ConfigKey,
     node: &ConfigNode,
@@ -115,24 +147,7 @@ fn check_value(
             check_table(source, node, keys, &subsection_name(section, key.name), faults);
             Ok(())
         }
-        (KeyType::StringList, ConfigValue::Array(items)) => items.iter().try_for_each(|item| match item.as_str() {
-            Some(text) => check_references(text, item.offset),
-            None => Err((item.offset, format!("must contain only strings, not {}", item.type_name()))),
-        }),
         (KeyType::StringList, _) => must("an array of strings"),
-        (KeyType::StringMap, ConfigValue::Table(members)) => {
-            members.iter().try_for_each(|member| match member.value.as_str() {
-                Some(text) => check_references(text, member.value.offset),
-                None => Err((
-                    member.value.offset,
-                    format!(
-                        "must contain only strings, but '{}' is {}: put it in quotes",
-                        member.key,
-                        member.value.type_name()
-                    ),
-                )),
-            })
-        }
         (KeyType::StringMap, _) => must("a table of strings"),
         (KeyType::StringOrFalse, ConfigValue::Bool(false)) => Ok(()),
         (KeyType::Bool, ConfigValue::Bool(_)) | (KeyType::InheritEnv, ConfigValue::Bool(_)) => Ok(()),

@@ -453,6 +453,28 @@ fn what_cannot_be_used_is_not_called_ready() {
 }
 
 #[test]
+fn every_item_of_a_list_and_every_server_of_a_broken_file_is_checked() {
+    let sandbox = Sandbox::new();
+    let file = "[servers.a]\ncommand = \"sh\"\nargs = [1, \"x\",\n 2]\nenv = { A = 1, B = \"b\", C = true }\n";
+    sandbox.config(&format!("colour = 1\n{file}"));
+    expect![[r#"
+        exit: 3
+        --- stdout
+        error\t~/.config/mcpipe/config.toml:1\tunknown key 'colour'\tthe keys are servers, defaults
+        error\t~/.config/mcpipe/config.toml:4\t'args' in [servers.a] must contain only strings, not a whole number\t-
+        error\t~/.config/mcpipe/config.toml:5\t'args' in [servers.a] must contain only strings, not a whole number\t-
+        error\t~/.config/mcpipe/config.toml:6\t'env' in [servers.a] must contain only strings, but 'A' is a whole number: put it in quotes\t-
+        error\t~/.config/mcpipe/config.toml:6\t'env' in [servers.a] must contain only strings, but 'C' is a boolean: put it in quotes\t-
+        --- stderr
+        mcpipe: error: 5 errors in 1 file and 1 server
+    "#]].assert_eq(&config(&sandbox, &["check"]));
+    // A file of a stranger is passed over as a whole.
+    sandbox.config("");
+    sandbox.file(".mcpipe.toml", format!("colour = 1\n{file}"));
+    sandbox.mcpipe(["config", "list"]).run().stdout_contains("").hides("\tsh");
+}
+
+#[test]
 fn every_fault_has_its_hint() {
     let sandbox = Sandbox::new();
     sandbox.config(
