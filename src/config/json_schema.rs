@@ -18,7 +18,7 @@ pub fn config_schema() -> Value {
             "servers": {
                 "type": "object",
                 "description": "The servers, by name.",
-                "propertyNames": { "pattern": "^[A-Za-z0-9][A-Za-z0-9._-]*$" },
+                "propertyNames": { "pattern": "^[A-Za-z0-9][A-Za-z0-9._/-]*$" },
                 "additionalProperties": server_schema(),
             },
             "defaults": section_schema(DEFAULTS_KEYS, "Settings that apply to every configured server."),

@@ -18,8 +18,8 @@ const DESCRIPTION: &[Block] = &[
     ),
     Block::Text(
         "The format is TOML. Each table `[servers.NAME]` describes one server, which is either a URL or a command, and \
-         `[defaults]` has settings that apply to every configured server. A name consists of letters, digits, `_`, `-` \
-         and `.`, and begins with a letter or digit.",
+         `[defaults]` has settings that apply to every configured server. A name consists of letters, digits, `_`, `-`, \
+         `.` and `/`, and begins with a letter or digit.",
     ),
     Block::Example(
         "\
