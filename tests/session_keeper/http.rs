@@ -110,6 +110,9 @@ fn another_header_does_not_get_into_a_session() {
     sessions.run(&["session", "start", &url, "-H", "X-Team: red", "-q"]).succeeds();
     let other = sessions.run(&["call", &url, "echo", "text=hi", "-H", "X-Team: blue"]);
     other.exits(0).stderr_is("not using the session '127.0.0.1': this command differs in the header X-Team\n");
+    let other = sessions.run(&["call", &url, "echo", "text=hi", "-H", "X-Team: blue", "--json"]);
+    let warning = "{\"warning\":\"not using the session '127.0.0.1': this command differs in the header X-Team\"}\n";
+    other.exits(0).stderr_is(warning);
     sessions.run(&["call", &url, "echo", "text=hi", "-H", "X-Team: red"]).succeeds();
     sessions.stop_all();
     let teams = |name: &str| -> Vec<String> {
@@ -117,8 +120,8 @@ fn another_header_does_not_get_into_a_session() {
         let of = requests.iter().filter(|request| request.rpc_method() == name);
         of.map(|request| request.header("x-team").unwrap().to_owned()).collect()
     };
-    assert_eq!(teams("initialize"), ["red", "blue"]);
-    assert_eq!(teams("tools/call"), ["blue", "red"]);
+    assert_eq!(teams("initialize"), ["red", "blue", "blue"]);
+    assert_eq!(teams("tools/call"), ["blue", "blue", "red"]);
 }
 
 #[test]

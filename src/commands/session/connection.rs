@@ -54,10 +54,9 @@ impl Context {
             match nearest_session(&dir, target, &identity) {
                 // A command may connect more than once.
                 Some((name, differences)) => self.unused_session.call_once(|| {
-                    self.ui.note(&format!(
-                        "not using the session '{name}': this command differs in {}",
-                        list_differences(&differences)
-                    ));
+                    let differences = list_differences(&differences);
+                    let text = format!("not using the session '{name}': this command differs in {differences}");
+                    if self.ui.is_json() { self.ui.warn(&text) } else { self.ui.note(&text) }
                 }),
                 None if keep_alive.is_some() => {}
                 None => options.transport.trace.note("not using a session: none is running for this exact target"),
