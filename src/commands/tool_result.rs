@@ -9,6 +9,7 @@ use crate::output::document::JsonDocument;
 use crate::output::save::FileNaming;
 use crate::output::{Ui, content};
 use crate::protocol::json_cursor::find_member;
+use crate::protocol::revision::RevisionPin;
 use crate::protocol::rpc::RawJson;
 use crate::protocol::views::is_error_result;
 use crate::session::Session;
@@ -75,7 +76,15 @@ pub fn try_print_and_check_tool_result(
 /// Why a call with this result failed: it is malformed, or the tool reported an error.
 #[must_use]
 pub fn result_failure(session: &Session, result: &RawJson) -> Option<Failure> {
-    session.malformed_tool_result(result).or_else(|| reported_error(result))
+    let reported = || {
+        let failure = reported_error(result)?;
+        // FastMCP, for tools that ask as in older revisions.
+        let asks = matches!(session.target().protocol, RevisionPin::Auto)
+            && result.get().contains("server-initiated requests");
+        let hint = "the server can ask only in an older revision: add --protocol legacy";
+        Some(if asks { failure.hint(hint) } else { failure })
+    };
+    session.malformed_tool_result(result).or_else(reported)
 }
 
 /// The failure of a tool that reported an error.

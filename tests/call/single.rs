@@ -285,3 +285,16 @@ fn progress_starts_the_clock_again() {
     let run = Sandbox::new().mcpipe(["call", &server.url("/mcp"), "fail", "--timeout", "1500ms"]).run();
     run.exits(0).prints("done\n");
 }
+
+/// Tools of FastMCP that ask as in older revisions fail in the newest one.
+#[test]
+fn a_tool_that_can_ask_only_in_an_older_revision_gets_the_option() {
+    let text = "elicitation via server-initiated requests is unavailable on 2026-07-28 connections.";
+    let result = json!({"isError": true, "content": [{"type": "text", "text": text}]});
+    let server = Mcp::modern().on("tools/call", move |call| call.result(result.clone())).stdio();
+    let sandbox = Sandbox::new();
+    let call = |words: &[&str]| sandbox.mcpipe(["call", &server.target(), "echo", "text=x"]).args(words).run();
+    let hint = "hint: the server can ask only in an older revision: add --protocol legacy\n";
+    call(&[]).exits(1).stderr_contains(hint);
+    call(&["--protocol", "2026-07-28"]).exits(1).hides("--protocol legacy");
+}
