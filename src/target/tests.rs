@@ -444,4 +444,14 @@ fn command_lines_repeat_what_led_to_the_target_but_no_secret() {
         format!("mcpipe call {} t -e KEY=…", crate::util::quoting::quote("./a b"))
     );
     assert_eq!(target.shell_command(), "KEY=… ./a b");
+
+    // After a blank, clap would take the value for an option.
+    let dashed = TargetOptions { cwd: Some("-d".into()), headers: vec!["-X: s3cret".into()], ..no_flags() };
+    target.flags = TargetFlags::new(None, &dashed);
+    let header = crate::util::quoting::quote("-X: …");
+    assert!(
+        target.append_flags("x").ends_with(&format!("x --header={header} --cwd=-d")),
+        "{}",
+        target.append_flags("x")
+    );
 }

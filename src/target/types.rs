@@ -96,13 +96,12 @@ impl TargetFlags {
         let config = config.map(|file| vec!["--config".to_owned(), path(file)]).unwrap_or_default();
         let mut words = Vec::new();
         for GivenOption { name, value, .. } in options.given() {
-            let name = match name {
+            let short = match name {
                 "--header" => "-H",
                 "--env" => "-e",
                 name => name,
             };
-            words.push(name.to_owned());
-            words.extend(match value {
+            let value = match value {
                 OptionValue::Switch => None,
                 // `@FILE` and `Name;` have no value that could be a secret.
                 OptionValue::Header(text) if text.starts_with('@') => Some(quote(text)),
@@ -118,7 +117,11 @@ impl TargetFlags {
                 OptionValue::Path(file) => Some(path(file)),
                 OptionValue::Proxy(proxy) => Some(quote(&redact_proxy_credentials(proxy))),
                 OptionValue::Text(text) => Some(quote(text)),
-            });
+            };
+            match value {
+                Some(value) if value.trim_start_matches('\'').starts_with('-') => words.push(format!("{name}={value}")),
+                value => words.extend(std::iter::once(short.to_owned()).chain(value)),
+            }
         }
         TargetFlags { config_flag: config, target_options: words }
     }

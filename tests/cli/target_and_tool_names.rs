@@ -193,6 +193,9 @@ fn tools_like_options_are_reached_where_a_hint_says_so() {
     let refused = run(&sandbox, &["call", &target, "--nothing"]);
     refused.exits(2).stderr_contains("to call a tool of that name: ' --nothing()'").hides(".--nothing");
     run(&sandbox, &["call", &target, " -x()"]).succeeds().prints("-x {}\n");
+    let listed = run(&sandbox, &["list", "odd", " -x()"]);
+    assert_eq!(listed.succeeds().stdout().lines().last(), Some("mcpipe call odd ' -x()'"));
+    run(&sandbox, &["list", "odd", "f(x)"]).succeeds().stdout_contains("mcpipe call odd 'f(x)'\n");
     // After the tool's name it is an argument as usual.
     run(&sandbox, &["call", "odd", "echo", "-z"]).exits(2).stderr_contains("written as name=value").hides(" -z()");
 }

@@ -63,7 +63,10 @@ pub async fn run(context: &Context, args: ListArgs) -> Result<Exit> {
         [] => {}
         // It connects twice in a rare case, which must not make the future of every `list` large.
         [tool] => {
-            let printed = Box::pin(print_tool(context, target, progress.clone(), tool, args.schema));
+            // `' -x()'`, which `call` takes for a name that looks like an option.
+            let dashed = tool.strip_prefix(' ').and_then(|form| form.strip_suffix("()"));
+            let name = dashed.filter(|name| name.starts_with('-')).unwrap_or(tool);
+            let printed = Box::pin(print_tool(context, target, progress.clone(), name, args.schema));
             return progress.show_during(printed).await;
         }
         [_, extra, ..] => {
@@ -259,7 +262,8 @@ async fn example_call(context: &Context, target: &Target, tool: &Tool, needed: &
         None => None,
     };
     let fits = example.as_ref().is_none_or(|example| example.is_accepted);
-    let mut words = vec![crate::util::quoting::quote(tool.name())];
+    let name = if tool.name().starts_with('-') { format!(" {}()", tool.name()) } else { tool.name().to_owned() };
+    let mut words = vec![quote(&name)];
     words.extend(example.map(|example| example.words).unwrap_or_default());
     let mut notes = Vec::new();
     if !fits {
