@@ -38,8 +38,15 @@ fn parse_with_clap(arguments: &[OsString]) -> Result<Cli, clap::Error> {
     // Never freed: dropping the definitions would cost a tenth of the start.
     let mut command = ManuallyDrop::new(if bare { command_without_global_options() } else { command() });
     let mut matches = ManuallyDrop::new(command.try_get_matches_from_mut(arguments)?);
+    let group =
+        matches.subcommand().filter(|(_, own)| own.subcommand_name().is_some()).map(|(name, _)| name.to_owned());
     if bare {
-        Command::from_arg_matches_mut(&mut matches).map(|command| Cli { command, global: GlobalOptions::default() })
+        let mut global = GlobalOptions::default();
+        // What stands between a command and its subcommand.
+        if let Some(group) = group.and_then(|name| command.find_subcommand(name)) {
+            global.restore_repeated(&arguments[1..], group);
+        }
+        Command::from_arg_matches_mut(&mut matches).map(|command| Cli { command, global })
     } else {
         Cli::from_arg_matches_mut(&mut matches).map(|mut cli| {
             cli.global.restore_repeated(arguments, &command);

@@ -114,3 +114,19 @@ fn lists_are_cached_for_the_same_members_and_for_any_trace() {
         assert_eq!(methods.filter(|method| method == "tools/list").count(), listed, "{meta} {parent}");
     }
 }
+
+#[test]
+fn members_between_a_command_and_its_subcommand_are_sent() {
+    let server = Mcp::modern().http();
+    let url = server.url("/mcp");
+    let meta = |words: &[&str]| {
+        let before = server.requests().len();
+        Sandbox::new().mcpipe(["task"]).args(words).run();
+        let requests = server.requests();
+        let meta = requests[before..].last().unwrap().json()["params"]["_meta"].clone();
+        (meta["a"].clone(), meta["b"].clone())
+    };
+    let both = (json!("1"), json!("2"));
+    assert_eq!(meta(&["--meta", "a=1", "get", &url, "7", "--meta", "b=2"]), both);
+    assert_eq!(meta(&["--quiet", "--meta", "a=1", "--meta", "b=2", "get", &url, "7"]), both);
+}
