@@ -90,6 +90,13 @@ pub(crate) async fn dispatch_incoming(shared: Arc<RpcState>, mut incoming: mpsc:
             IncomingItem::Message(RpcMessage::Notification { method, params }, _) => {
                 shared.handle_notification(&method, params)
             }
+            // Only clients send these.
+            IncomingItem::Message(RpcMessage::Request { method, .. }, _)
+                if matches!(method.as_str(), method::DISCOVER | method::INITIALIZE) =>
+            {
+                let failure = Failure::new(ErrorKind::Protocol, "the server sends back the requests that it gets");
+                shared.mark_closed(&failure.cause("it is not an MCP server"));
+            }
             IncomingItem::Message(RpcMessage::Request { method, .. }, _)
                 if !shared.accepts_server_requests.load(Ordering::Relaxed) =>
             {

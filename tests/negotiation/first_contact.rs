@@ -307,3 +307,12 @@ fn what_the_server_says_in_a_401_or_403_is_shown() {
     let run = Sandbox::new().mcpipe(["list", &server.url("/mcp"), "--login", "never"]).run();
     run.exits(4).stderr_contains("the scope admin is missing");
 }
+
+/// A program such as `cat` repeats requests, which only clients send.
+#[test]
+fn a_program_that_sends_back_what_it_gets_is_reported_at_once() {
+    let run = Sandbox::new().mcpipe(["list", "--", "cat"]).timeout(Duration::from_secs(10)).run();
+    run.exits(7)
+        .prints("")
+        .stderr_contains("the server sends back the requests that it gets\n  it is not an MCP server\n");
+}
