@@ -667,6 +667,25 @@ fn mrt_04_one_round_may_ask_for_many_things() {
     assert_eq!(run.succeeds().stdout().matches("accept").count(), 11, "{}", run.stdout());
 }
 
+/// MRT-04: requests for sampling of different rounds are not added up.
+#[test]
+fn mrt_04_two_rounds_may_ask_for_sampling_many_times() {
+    let params = json!({"messages": [], "maxTokens": 1});
+    let server = Mcp::modern()
+        .tools(one_tool())
+        .on("tools/call", move |call| {
+            if call.n > 1 {
+                return call.text("done");
+            }
+            let request = json!({"method": "sampling/createMessage", "params": params});
+            let requests: serde_json::Map<String, Value> =
+                (0..6).map(|n| (format!("q{}-{n}", call.n), request.clone())).collect();
+            call.result(json!({"resultType": "input_required", "inputRequests": requests}))
+        })
+        .stdio();
+    call(&server, &["--sampling-command", MODEL]).succeeds().prints("done\n");
+}
+
 #[test]
 fn elicit_ask_without_a_terminal_is_a_usage_error() {
     let server = legacy("2025-11-25", "elicitation/create", form()).stdio();

@@ -255,6 +255,8 @@ impl ModernEra {
         }
         let questions = self.client_handler.request_log(operation.server_requests.as_ref());
         rounds.count(requests.values(), &self.client_handler, questions)?;
+        // Over several rounds, only these are limited.
+        questions.reset_sampling();
         if requests.is_empty() {
             rpc.sleep(STATE_RETRY_DELAY).await?;
             return Ok(InputRound { input_responses: None, request_state: state });
