@@ -115,6 +115,26 @@ fn after_a_refresh_that_could_not_be_stored_the_next_one_is_stored() {
     assert_eq!(server.requested_grants(), ["authorization_code", "refresh_token", "refresh_token"]);
 }
 
+/// The request that began the refresh has ended when the tokens come, and they are nowhere but in memory.
+#[test]
+fn a_refresh_that_outlives_its_request_is_used_although_it_cannot_be_stored() {
+    let (sandbox, server) = (Sandbox::new(), ProtectedServer::start());
+    configure(&sandbox, &server);
+    let before = server.log_in_with_expired_token_by(&sandbox, || {
+        _ = sandbox.mcpipe(["auth", "login", "srv", "--scope", "call"]).with_browser().run().exits(0)
+    });
+    std::fs::create_dir(sandbox.path().join(STORE).join("credentials.json.lock")).unwrap();
+    server.ledger.token_delay_ms.store(2000, Ordering::SeqCst);
+    let lines = "{\"tool\": \"add\", \"arguments\": {\"a\": 1, \"b\": 2}}\n".repeat(4);
+    let words = ["call", "srv", "--batch", "-", "--jobs", "1", "--timeout", "1s", "--no-validate"];
+    let run = sandbox.mcpipe(words).stdin(lines).run();
+    assert!(run.stdout().lines().last().is_some_and(|line| line.contains("\"total\":3")), "{run:?}");
+    assert_eq!(server.requested_grants()[before..], ["refresh_token"]);
+    // The next run has only the old refresh token. What it reports is that the login has ended.
+    server.ledger.token_delay_ms.store(0, Ordering::SeqCst);
+    sandbox.mcpipe(["list", "srv"]).run().exits(4).stderr_contains("mcpipe auth login srv");
+}
+
 #[test]
 fn a_login_beyond_the_file_size_limit_fails() {
     let (sandbox, server) = (Sandbox::new(), ProtectedServer::start());
