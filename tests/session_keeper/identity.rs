@@ -288,3 +288,19 @@ fn a_session_is_stopped_by_the_word_that_started_it() {
     sessions.run(&["session", "stop", &url]).exits(0).stderr_is("stopped the session '127.0.0.1'\n");
     sessions.assert_gone();
 }
+
+#[test]
+fn the_command_that_uses_a_session_names_its_roots() {
+    let (server, sessions) = (Mcp::legacy("2025-11-25").stdio(), Sessions::new());
+    let work = sessions.sandbox.work().canonicalize().unwrap();
+    std::fs::create_dir(work.join("a dir")).unwrap();
+    let start = sessions.run(&["session", "start", "--name", "r", "--root", "a dir", &server.target()]);
+    let line = format!("mcpipe list --root '{}' -- {}", work.join("a dir").display(), server.target());
+    start.exits(0).stderr_is(&format!("started the session 'r'\nto use it, name its target: {line}\n"));
+    let root = work.join("a dir").display().to_string();
+    let words = server.words();
+    let pasted = ["list", "--root", &root, "--", &words[0], &words[1]];
+    sessions.run(&pasted).exits(0).stderr_is("");
+    sessions.run(&["list", "r"]).exits(3).stderr_contains(&format!("name the target of the session: {line}\n"));
+    sessions.stop_all();
+}

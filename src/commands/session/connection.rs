@@ -251,15 +251,21 @@ pub(super) fn default_name(target: &Target) -> String {
     target.short_name().chars().filter(|c| c.is_alphanumeric() || "._@-".contains(*c)).collect()
 }
 
-/// A command that lists what a target offers, with the options for the target and without secrets.
-pub(super) fn list_command(target: &Target) -> String {
+/// A command that lists what a target offers, with the options for the target, the roots, and without secrets.
+pub(super) fn list_command(context: &Context, target: &Target) -> String {
+    let here = context.env.cwd().unwrap_or(Path::new("/"));
+    let roots = context.global.roots.iter().map(|root| match root.to_string_lossy() {
+        uri if uri.starts_with("file://") => format!(" --root {}", quote(&uri)),
+        dir => format!(" --root {}", quote(&here.join(context.env.expand_tilde(&dir)).to_string_lossy())),
+    });
+    let roots: String = roots.collect();
     if let Some(TargetName::Command(command)) = target.reference.as_ref().map(|reference| &reference.name) {
         let command: Vec<&str> = command.iter().map(String::as_str).collect();
         let words = redact_arguments(&command, None).into_iter().map(|word| quote(&word.text));
-        return format!("{} -- {}", target.append_flags("mcpipe list"), words.collect::<Vec<_>>().join(" "));
+        return format!("{}{roots} -- {}", target.append_flags("mcpipe list"), words.collect::<Vec<_>>().join(" "));
     }
     let name = redacted_url(target).unwrap_or_else(|| target.name.clone());
-    target.append_flags(&format!("mcpipe list {}", quote(&name)))
+    target.append_flags(&format!("mcpipe list {}", quote(&name))) + &roots
 }
 
 /// What `session list` shows as the target: the configured name, the URL without secrets, or the program.

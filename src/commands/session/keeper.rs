@@ -189,7 +189,7 @@ impl Keeper {
         let record = SessionRecord {
             name: input.name,
             target: input.target,
-            list_command: list_command(&target),
+            list_command: list_command(&own, &target),
             identity,
             idle_ms: input.idle_ms,
             pid: std::process::id(),

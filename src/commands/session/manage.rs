@@ -53,7 +53,7 @@ pub(super) async fn start(context: &Context, args: SessionStartArgs) -> Result<E
     }
     let mut options = context.direct_options(&target)?;
     let files = context.session_files(&target, &options)?;
-    let usage = list_command(&target);
+    let usage = list_command(context, &target);
     let target_name = Some(target.name.clone()).filter(|_| target.is_configured);
     end_dead_session(&files).await;
     if let Ok(status) = status(&files).await {
