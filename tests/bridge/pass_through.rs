@@ -597,3 +597,19 @@ fn a_response_that_does_not_show_its_request_is_reported() {
     client.request(2, "tools/list", json!({}));
     client.end().stderr_contains("ignored what the server sent: the server's response is not valid JSON");
 }
+
+/// As a script does that writes all its messages at once.
+#[test]
+fn a_client_that_does_not_wait_for_the_handshake_completes_it_once() {
+    let server = Mcp::legacy("2025-11-25").stdio();
+    let sandbox = Sandbox::new();
+    let mut client = BridgeClient::start(&sandbox, &[&server.target()]);
+    let initialize = json!({"protocolVersion": "2025-11-25", "capabilities": {}});
+    client.ask(1, "initialize", initialize);
+    client.send(&json!({"jsonrpc": "2.0", "method": "notifications/initialized"}));
+    client.ask(2, "tools/list", json!({}));
+    client.response(1);
+    client.response(2);
+    client.end();
+    assert_eq!(server.single_process().methods(), ["initialize", "notifications/initialized", "tools/list"]);
+}

@@ -119,6 +119,8 @@ pub struct ServerConnection {
     pub is_abandoned: AtomicBool,
     /// The requests from the server that are not answered yet.
     pub unanswered: UnansweredRequests,
+    /// Whether the server was told that the handshake is complete.
+    pub is_initialized: AtomicBool,
     /// Whether a task keeps the stream for the server's own messages open, over HTTP.
     pub keeps_stream: AtomicBool,
     /// Whether changes may have been missed, because a subscription ended.
@@ -141,6 +143,7 @@ impl ServerConnection {
             session_number: tokio::sync::Mutex::new(0),
             is_abandoned: AtomicBool::new(false),
             unanswered: UnansweredRequests::default(),
+            is_initialized: AtomicBool::new(false),
             keeps_stream: AtomicBool::new(false),
             may_have_missed_changes: AtomicBool::new(false),
             log_level: Mutex::default(),

@@ -285,6 +285,10 @@ impl Upstream {
             return;
         }
         let opens_stream = message.method() == method::INITIALIZED;
+        // A client that does not wait for the result of `initialize` was faster than the server.
+        if opens_stream && connection.is_initialized.swap(true, Ordering::Relaxed) {
+            return;
+        }
         let body = message.into_body(None, &self.edit(&connection));
         self.tell(&connection, body).await;
         if opens_stream {

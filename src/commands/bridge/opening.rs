@@ -192,6 +192,7 @@ impl Upstream {
 
     /// Sends `notifications/initialized`, and opens the stream for the server's own messages.
     async fn complete_handshake(self: &Arc<Self>, connection: &Arc<ServerConnection>) {
+        connection.is_initialized.store(true, Ordering::Relaxed);
         self.tell(connection, rpc::notification(method::INITIALIZED, None)).await;
         self.listen(connection).await;
     }
