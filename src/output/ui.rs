@@ -135,6 +135,12 @@ impl Ui {
         lock(&self.known_secrets).redact(text).into_owned()
     }
 
+    /// A JSON text without known secrets; it stays JSON.
+    #[must_use]
+    pub fn redacted_json(&self, text: &str) -> String {
+        lock(&self.known_secrets).hide_json(text).into_owned()
+    }
+
     /// Whether standard output gets colors; what may be cut has none.
     #[must_use]
     pub fn uses_color(&self) -> bool {

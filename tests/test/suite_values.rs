@@ -263,3 +263,59 @@ fn the_text_of_a_prompt_has_what_is_embedded_and_expressions_see_the_environment
     let words = ["call", &server.target(), "echo", "text=hi", "--expect", ".content[0].text == $ENV.MY_TOKEN"];
     sandbox.mcpipe(words).env("MY_TOKEN", "s3cret-abc").run().exits(9).hides("s3cret-abc");
 }
+
+/// A server whose tools return the argument `text`, which is JSON, as the result.
+fn returning() -> crate::support::StdioServer {
+    let server = Mcp::legacy("2025-11-25").on("tools/call", |call| {
+        let text = call.argument("text");
+        call.result(serde_json::from_str(text.as_str().unwrap()).unwrap())
+    });
+    server.stdio()
+}
+
+#[test]
+fn what_follows_a_volatile_element_is_compared() {
+    let (server, sandbox) = (returning(), Sandbox::new());
+    let run = |first: &str, second: &str, volatile: &str, words: &[&str]| {
+        let text = format!("{{\"content\":[],\"all\":[{{\"a\":\"{first}\"}},{{\"a\":\"{second}\"}}]}}");
+        let test = format!(
+            "[[test]]\nname = \"x\"\ncall = \"echo\"\nargs = {{ text = '{text}' }}\nsnapshot = true\nvolatile = [{volatile}]\n"
+        );
+        sandbox.file("suite.toml", format!("target = \"{}\"\n{test}", server.target()));
+        sandbox.mcpipe(["test", "suite.toml"]).args(words.iter().copied()).run()
+    };
+    for volatile in ["'.all[0]'", "'.all[-2]'", "'.all[:1]'", "'.all[0]', '.all[0].a'", "'.none', '.all[0]'"] {
+        run("1", "before", volatile, &["--update"]).exits(0);
+        run("2", "before", volatile, &[]).exits(0);
+        run("2", "after", volatile, &[])
+            .exits(9)
+            .stdout_contains("        -       \"a\": \"before\"\n        +       \"a\": \"after\"\n");
+    }
+}
+
+#[test]
+fn a_snapshot_has_no_secret() {
+    let (server, sandbox) = (Mcp::modern().stdio(), Sandbox::new());
+    let test = "[[test]]\nname = \"x\"\ncall = \"echo\"\nargs = { text = \"a ${API_TOKEN}\" }\nsnapshot = true\n";
+    sandbox.file("suite.toml", format!("target = \"{}\"\n{test}", server.target()));
+    let run = |token: &str, words: &[&str]| {
+        sandbox.mcpipe(["test", "suite.toml"]).args(words.iter().copied()).env("API_TOKEN", token).run()
+    };
+    run("first-token-123", &["--update"]).exits(0);
+    let stored = std::fs::read_to_string(sandbox.work().join("suite.snapshots/x.json")).unwrap();
+    assert!(stored.contains("\"text\": \"a [redacted]\""), "{stored}");
+    run("other-token-456", &[]).exits(0);
+}
+
+#[test]
+fn a_snapshot_that_cannot_be_written_fails_its_test() {
+    let (server, sandbox) = (Mcp::modern().stdio(), Sandbox::new());
+    let test = |name: &str, more: &str| format!("[[test]]\nname = \"{name}\"\nread = \"demo://hello\"\n{more}");
+    let tests = [test("a", "snapshot = true\n"), test("b", "")].concat();
+    sandbox.file("suite.toml", format!("target = \"{}\"\n{tests}", server.target()));
+    sandbox.file("suite.snapshots", "");
+    let run = sandbox.mcpipe(["test", "suite.toml", "--update", "--junit", "r.xml"]).run();
+    run.exits(9).stdout_contains("      suite.toml:5: cannot write the snapshot suite.snapshots/a.json: ");
+    run.stdout_contains("suite.toml\tok\tb\t-\n");
+    assert!(sandbox.work().join("r.xml").exists());
+}

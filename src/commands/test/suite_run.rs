@@ -337,7 +337,9 @@ impl SuiteSession {
                     Some(whole) => Ok(whole),
                     None => expect::first_output_text(&without_paths(&test.volatile), &mut document),
                 };
-                attempt.compare_snapshot(line, path, kept, &test.volatile, options.update)?;
+                // Snapshots are kept with the suite, and shown if they differ.
+                let kept = kept.map(|kept| pretty(&context.ui.redacted_json(&kept), PLAIN) + "\n");
+                attempt.compare_snapshot(line, path, kept, &test.volatile, options.update);
             }
         }
         Ok(attempt)
@@ -431,9 +433,14 @@ fn comparable_text(text: &str, volatile: &[String]) -> Option<String> {
     let mut document = JsonDocument::from(Cow::from(text));
     let kept = match volatile {
         [] => text.to_owned(),
-        paths => expect::first_output_text(&without_paths(paths), &mut document).ok()?,
+        paths => {
+            // Where an element was deleted, its index now means the next one.
+            let found = format!("[path(({}))]", paths.join("), ("));
+            let again = format!("{found} as $all | if all($all[][-1]; isstring) then delpaths($all) else . end");
+            expect::first_output_text(&again, &mut document).ok()?
+        }
     };
-    let mut value: Value = serde_json::from_str(&kept).ok()?;
+    let mut value = parse_value(&kept)?;
     value.sort_all_objects();
     Some(pretty(&value.to_string(), PLAIN))
 }
@@ -460,26 +467,23 @@ impl Attempt {
         kept: std::result::Result<String, String>,
         volatile: &[String],
         update: bool,
-    ) -> Result<()> {
+    ) {
         let kept = match kept {
-            Ok(kept) => pretty(&kept, PLAIN) + "\n",
-            Err(why) => {
-                self.problem(line, format!("cannot apply 'volatile': {why}"), Vec::new());
-                return Ok(());
-            }
+            Ok(kept) => kept,
+            Err(why) => return self.problem(line, format!("cannot apply 'volatile': {why}"), Vec::new()),
         };
         let stored = bounded_read::read_to_string(&path, MAX_MESSAGE as u64);
         if stored.as_ref().is_ok_and(|stored| *stored == kept) {
-            return Ok(());
+            return;
         }
         if update {
             let directory = path.parent().unwrap_or(Path::new("."));
-            std::fs::create_dir_all(directory).and_then(|()| std::fs::write(&path, &kept)).map_err(|error| {
-                Failure::new(ErrorKind::Usage, format!("cannot write the snapshot {}", path.display()))
-                    .caused_by(&error)
-            })?;
-            self.has_written_snapshot = true;
-            return Ok(());
+            let written = std::fs::create_dir_all(directory).and_then(|()| std::fs::write(&path, &kept));
+            self.has_written_snapshot = written.is_ok();
+            if let Err(error) = written {
+                self.problem(line, format!("cannot write the snapshot {}: {error}", path.display()), Vec::new());
+            }
+            return;
         }
         match stored {
             Err(error) => {
@@ -499,7 +503,6 @@ impl Attempt {
                 }
             }
         }
-        Ok(())
     }
 
     /// The failure that says what does not hold.
