@@ -308,6 +308,98 @@ fn a_snapshot_has_no_secret() {
 }
 
 #[test]
+fn a_secret_in_the_default_of_a_reference_is_not_shown() {
+    let (server, sandbox) = (Mcp::modern().stdio(), Sandbox::new());
+    let test = "[[test]]\ncall = \"echo\"\nargs = { text = \"${OVERRIDE:-${MY_API_TOKEN}}\" }\ntext = \"else\"\n";
+    sandbox.file("suite.toml", format!("target = \"{}\"\n{test}", server.target()));
+    let words = ["test", "suite.toml", "--html", "r.html", "--junit", "r.xml"];
+    let run = sandbox.mcpipe(words).env("MY_API_TOKEN", "s3cret-of-the-day").run();
+    run.exits(9).hides("s3cret-of-the-day").stdout_contains("[redacted]");
+    for report in ["r.html", "r.xml"] {
+        let text = std::fs::read_to_string(sandbox.work().join(report)).unwrap();
+        assert!(!text.contains("s3cret"), "{report}: {text}");
+    }
+}
+
+#[test]
+fn a_reference_to_a_capture_may_have_a_default() {
+    let (server, sandbox) = (Mcp::modern().stdio(), Sandbox::new());
+    let run = |text: &str, expected: &str, options: &[&str]| {
+        let suite = format!(
+            "target = \"{}\"\n[[test]]\nname = \"first\"\nrequires = \"effects\"\ncall = \"add\"\nargs = {{ a = 3, b = 4 }}\n\
+             capture = {{ id = '.structuredContent.total' }}\n\
+             [[test]]\nname = \"second\"\ncall = \"echo\"\nargs = {{ text = \"{text}\" }}\ntext = \"{expected}\"\n\
+             expect = '.content[0].text == \"{text}\"'\n",
+            server.target()
+        );
+        sandbox.file("suite.toml", suite);
+        sandbox.mcpipe(["test", "suite.toml"]).args(options).env("WORD", "w\u{1}id\u{1}").run()
+    };
+    let ok = |text: &str, expected: &str, options: &[&str]| {
+        run(text, expected, options).exits(0).stdout_contains("\tok\tsecond\t-\n");
+    };
+    ok("x${id:-none}", "xnone", &[]);
+    ok("x${id:-none}", "x7", &["--effects"]);
+    ok("x${id:-${id:-a ${WORD:-b}}}y", "xa w\\u0001id\\u0001y", &[]);
+    ok("x${NONE:-${id}}", "x7", &["--effects"]);
+    run("${NONE:-${id}}", "", &[]).exits(0).stdout_contains("\tskip\tsecond\t${id} was not captured\n");
+    ok("a\\u0001id\\u0001b", "a\\u0001id\\u0001b", &["--effects"]);
+    // The variable applies too if there is no capture.
+    let suite = std::fs::read_to_string(sandbox.work().join("suite.toml")).unwrap();
+    sandbox.file("suite.toml", suite.replace("{ id =", "{ WORD =").replace("a\\u0001id\\u0001b", "${WORD}"));
+    let run = sandbox.mcpipe(["test", "suite.toml", "--filter", "second"]).env("WORD", "a\u{1}id\u{1}b").run();
+    run.exits(0).prints("suite.toml\tok\tsecond\t-\n");
+}
+
+#[test]
+fn only_what_is_used_of_a_suite_is_expanded() {
+    let (server, sandbox) = (Mcp::modern().stdio(), Sandbox::new());
+    let test = "[[test]]\nname = \"a ${command:touch ran-1}\"\nlist = \"tools\"\nsnapshot = true\n\
+        volatile = ['.x[\"${command:touch ran-2}\"]']\n";
+    sandbox.file("suite.toml", format!("target = \"${{MCP_URL}}\"\n{test}"));
+    let run = sandbox.mcpipe(["test", "suite.toml"]).run();
+    run.exits(3).stderr_is("mcpipe: error: suite.toml:1: the variable MCP_URL is not set\n");
+    sandbox.mcpipe(["test", "suite.toml", "--update", "--target", &server.target()]).run().exits(0);
+    let names = std::fs::read_dir(sandbox.work()).unwrap();
+    let ran = names.filter(|entry| entry.as_ref().unwrap().file_name().to_string_lossy().starts_with("ran"));
+    assert_eq!(ran.count(), 0);
+}
+
+#[test]
+fn a_captured_value_is_json_outside_of_strings() {
+    let (server, sandbox) = (returning(), Sandbox::new());
+    let first = |value: &str| {
+        let result = format!(r#"{{"content":[],"structuredContent":{{"id":{value}}}}}"#);
+        format!("call = \"echo\"\nargs = {{ text = '''{result}''' }}\n")
+    };
+    for value in ["7", "-1.5", r#""a\"b""#, "[1,{}]", r#""7 or true""#] {
+        for expression in [
+            ".structuredContent.id == ${id}",
+            "\"\\(.structuredContent.id == ${id}) )\" == \"true )\"",
+            "# \"\n(.structuredContent.id | tostring) == (\"a${id}\" | .[1:])",
+        ] {
+            let test = format!(
+                "[[test]]\n{0}capture = {{ id = '.structuredContent.id' }}\n[[test]]\n{0}expect = '''{expression}'''\n",
+                first(value)
+            );
+            sandbox.file("suite.toml", format!("target = \"{}\"\n{test}", server.target()));
+            let run = sandbox.mcpipe(["test", "suite.toml"]).run();
+            run.exits(0);
+        }
+    }
+}
+
+#[test]
+fn json_has_no_infinity() {
+    let sandbox = Sandbox::new();
+    sandbox.file("suite.toml", "target = \"none\"\n[[test]]\ncall = \"x\"\nargs = { a = [1.5, inf, -nan] }\n");
+    sandbox.mcpipe(["test", "suite.toml"]).run().exits(3).stderr_is(
+        "mcpipe: error: suite.toml has 2 errors\n  suite.toml:4: JSON has no value for inf and nan\n  \
+         suite.toml:4: JSON has no value for inf and nan\n",
+    );
+}
+
+#[test]
 fn a_snapshot_that_cannot_be_written_fails_its_test() {
     let (server, sandbox) = (Mcp::modern().stdio(), Sandbox::new());
     let test = |name: &str, more: &str| format!("[[test]]\nname = \"{name}\"\nread = \"demo://hello\"\n{more}");

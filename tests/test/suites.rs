@@ -707,7 +707,7 @@ fn a_suite_from_init_has_no_secret_and_names_the_options_that_it_needs() {
     sandbox.file("new.toml", &text);
     let run = sandbox.mcpipe(["test", "new.toml"]).args(options).env("MCP_URL", &url).run();
     run.exits(0).hides("s3cret").stdout_contains("\tok\tcalls echo\t-\n");
-    sandbox.mcpipe(["test", "new.toml"]).run().exits(3).stderr_contains("new.toml:4: '${MCP_URL}'");
+    sandbox.mcpipe(["test", "new.toml"]).run().exits(3).stderr_contains("new.toml:4: the variable MCP_URL is not set");
 }
 
 #[test]

@@ -148,7 +148,7 @@ async fn plan_tests(context: &Context, args: &TestArgs) -> Result<TestPlan> {
             continue;
         }
         for path in suite_files::find(word)? {
-            let suite = suite_files::load(context, &path).await?;
+            let suite = suite_files::load(context, &path, args.target.is_some()).await?;
             let targets = suite_files::targets(context, &suite, args.target.as_deref(), &args.target_options).await?;
             work.suites.push((suite, targets));
         }

@@ -10,7 +10,7 @@ use crate::commands::expect;
 use crate::commands::test::suite_keys::{
     ACTION_KEYS, FAILURE_CLASSES, FILE_KEYS, FieldType, LIST_WORDS, SuiteKey, TEST_KEYS,
 };
-use crate::commands::test::template::TemplateReader;
+use crate::commands::test::template::{Captures, TemplateReader};
 use crate::config::ConfiguredServer;
 use crate::config::file::tree::{ConfigMember, ConfigNode, ConfigValue};
 use crate::config::keys::SERVER_KEYS;
@@ -241,10 +241,8 @@ impl SuiteReader<'_> {
             return vec![SuiteTarget::Entry(Box::new(ConfiguredServer::new(self.source, &member)))];
         }
         let values = words.map(|member| string_values(&member.value)).unwrap_or_default();
-        let mut word = |(text, at)| Located {
-            value: self.templates.text(text, at, &HashSet::new()),
-            line: self.source.line_at(at),
-        };
+        let mut word =
+            |(text, at)| Located { value: self.templates.text(text, at, None), line: self.source.line_at(at) };
         values.into_iter().map(|text| SuiteTarget::Word(word(text))).collect()
     }
 
@@ -264,7 +262,7 @@ impl SuiteReader<'_> {
         };
         self.templates.uses.clear();
         let written = action.value.as_str().unwrap_or_default();
-        let subject = self.templates.text(written, action.value.offset, &self.captured);
+        let subject = self.templates.text(written, action.value.offset, Some(&self.captured));
         let name = match node.get("name").and_then(|member| member.value.as_str()) {
             Some(name) => name.to_owned(),
             // Names are printed and are those of snapshots: no secret may be in them.
@@ -355,9 +353,15 @@ impl SuiteReader<'_> {
     /// A value as JSON, references expanded.
     fn value(&mut self, node: &ConfigNode) -> Value {
         match &node.value {
-            ConfigValue::String(text) => Value::String(self.templates.text(text, node.offset, &self.captured)),
+            ConfigValue::String(text) => Value::String(self.templates.text(text, node.offset, Some(&self.captured))),
             ConfigValue::Integer(number) => Value::from(*number),
-            ConfigValue::Float(number) => Number::from_f64(*number).map_or(Value::Null, Value::Number),
+            ConfigValue::Float(number) => Number::from_f64(*number).map_or_else(
+                || {
+                    self.fault(node.offset, "JSON has no value for inf and nan");
+                    Value::Null
+                },
+                Value::Number,
+            ),
             ConfigValue::Bool(yes) => Value::Bool(*yes),
             ConfigValue::Array(items) => items.iter().map(|item| self.value(item)).collect(),
             ConfigValue::Table(members) => {
@@ -376,7 +380,7 @@ impl SuiteReader<'_> {
             let line = self.line(member.value.offset);
             let text = |reader: &mut Self| {
                 let text = member.value.as_str().unwrap_or_default();
-                reader.templates.text(text, member.value.offset, &reader.captured)
+                reader.templates.text(text, member.value.offset, Some(&reader.captured))
             };
             let check = match member.key.as_str() {
                 "text" => Check::Text(text(self)),
@@ -402,8 +406,8 @@ impl SuiteReader<'_> {
 
     /// A jq expression that compiles.
     fn expression(&mut self, written: &str, at: usize) -> String {
-        let expression = self.templates.text(written, at, &self.captured);
-        if let Err(failure) = JqFilter::new(&expression, Vec::new) {
+        let expression = self.templates.text(written, at, Some(&self.captured));
+        if let Err(failure) = JqFilter::new(&Captures::default().fill_expression(&expression), Vec::new) {
             let why = failure.details().causes.first().map(|cause| format!(": {cause}")).unwrap_or_default();
             self.fault(at, format!("'{written}' is not a valid jq expression{why}"));
         }
@@ -413,8 +417,8 @@ impl SuiteReader<'_> {
     fn regex(&mut self, node: &ConfigNode, key: &str) -> Option<Located<String>> {
         let member = node.get(key)?;
         let written = member.value.as_str()?;
-        let text = self.templates.text(written, member.value.offset, &self.captured);
-        if expect::matches(&text, "").is_err() {
+        let text = self.templates.text(written, member.value.offset, Some(&self.captured));
+        if expect::matches(&Captures::default().fill_text(&text), "").is_err() {
             self.fault(member.value.offset, format!("'{written}' is not a valid regular expression"));
         }
         Some(Located { value: text, line: self.line(member.value.offset) })

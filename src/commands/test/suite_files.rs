@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::commands::context::Context;
 use crate::commands::test::suite::{self, Suite, SuiteTarget};
 use crate::commands::test::template::secrets_in;
-use crate::config::file::tree::ConfigNode;
+use crate::config::file::tree::{ConfigNode, ConfigValue};
 use crate::config::origin::{ConfigDiagnostic, ConfigFile, ConfigFormat, Layer, combine};
 use crate::config::source::parse_file;
 use crate::config::value::secrets::Secrets;
@@ -86,11 +86,25 @@ pub(super) fn snapshot_path(suite: &Path, test: &str) -> PathBuf {
     suite.with_extension(SNAPSHOT_DIRECTORY).join(format!("{}.json", name.trim_matches('-')))
 }
 
-/// Reads a suite.
+/// Calls `visit` with each string in which references are replaced.
+fn for_each_value<'a>(root: &'a ConfigNode, visit: &mut dyn FnMut(&'a str)) {
+    for member in root.members() {
+        match &member.value.value {
+            ConfigValue::Array(tests) if member.key == "test" => {
+                let keys = tests.iter().flat_map(ConfigNode::members);
+                let values = keys.filter(|key| !matches!(key.key.as_str(), "name" | "volatile"));
+                values.for_each(|key| key.value.for_each_string(&mut |text, _| visit(text)));
+            }
+            _ => member.value.for_each_string(&mut |text, _| visit(text)),
+        }
+    }
+}
+
+/// Reads a suite; `has_target` if the command line names the server.
 ///
 /// # Errors
 /// [`ErrorKind::Config`], with the file and line of everything that is wrong.
-pub(super) async fn load(context: &Context, path: &Path) -> Result<Suite> {
+pub(super) async fn load(context: &Context, path: &Path, has_target: bool) -> Result<Suite> {
     let shown = path.to_string_lossy().into_owned();
     let text = bounded_read::read_to_string(path, MAX_FILE).map_err(|error| {
         let failure = Failure::new(ErrorKind::Config, format!("cannot read {shown}")).caused_by(&error);
@@ -102,13 +116,17 @@ pub(super) async fn load(context: &Context, path: &Path) -> Result<Suite> {
         }
     })?;
     let source = Arc::new(ConfigFile::new(path.to_owned(), shown.clone(), text, Layer::Explicit, ConfigFormat::Toml));
-    let root = parse_file(&source)?;
+    let mut root = parse_file(&source)?;
+    if let (true, ConfigValue::Table(members)) = (has_target, &mut root.value) {
+        // A variable in it need not be set.
+        members.retain(|member| member.key != "target");
+    }
     let lookup = LazyConfig::new(&context.env, context.global.config.as_deref());
     let defaults = || lookup.config().map(|config| config.defaults.clone()).unwrap_or_default();
     let read = |secrets: &Secrets<'_>| {
         let mut hidden = HashSet::new();
         root.for_each_string(&mut |text, _| context.redact_variables_of(std::iter::once(text)));
-        root.for_each_string(&mut |text, _| hidden.extend(secrets_in(text, &context.env, secrets, &source)));
+        for_each_value(&root, &mut |text| hidden.extend(secrets_in(text, &context.env, secrets, &source)));
         hidden.iter().for_each(|secret| context.ui.redact(secret));
         suite::read(&source, &root, &context.env, secrets).map_err(|faults| combine(&shown, faults))
     };
