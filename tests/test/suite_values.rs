@@ -411,3 +411,14 @@ fn a_snapshot_that_cannot_be_written_fails_its_test() {
     run.stdout_contains("suite.toml\tok\tb\t-\n");
     assert!(sandbox.work().join("r.xml").exists());
 }
+
+#[test]
+#[cfg(unix)]
+fn a_failed_start_is_repeated_with_retries() {
+    let (server, sandbox) = (Mcp::modern().stdio(), Sandbox::new());
+    let body = "n=$(cat count 2>/dev/null || echo 0)\necho $((n + 1)) >count\n[ $n -ge 2 ] || exit 1\n";
+    sandbox.script("flaky", &format!("{body}exec {}", server.target()));
+    sandbox.file("suite.toml", "target = \"./flaky\"\n[[test]]\nname = \"a\"\nlist = \"tools\"\n");
+    let run = sandbox.mcpipe(["test", "suite.toml", "--retries", "5"]).run();
+    run.exits(0).prints("suite.toml\tok\ta\tpassed at attempt 2\n");
+}

@@ -170,6 +170,9 @@ impl SuiteRun<'_> {
         };
         if skipped.is_some() {
             return Ok(result);
+            if attempts > 1 {
+                self.unreachable = None;
+            }
         }
         let began = Instant::now();
         let mut attempts = 0;
