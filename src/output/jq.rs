@@ -25,6 +25,9 @@ const MAX_ERROR_LENGTH: usize = 200;
 const DEFINITIONS: &str = r#"
 def delpaths($paths): _delpaths($paths);
 def del(f): delpaths([path(f)]);
+def env: $ENV;
+def halt_error($code): error(.);
+def halt_error: error(.);
 def _cells(text; separator):
   [.[] | if isstring then text elif . == null then "" elif isarray or isobject
     then error("\(type) cannot be formatted as a row") elif isnumber and . == floor and fabs < 1e17 then floor | tostring else tostring end] | join(separator);
@@ -47,7 +50,7 @@ impl std::fmt::Debug for JqFilter {
 }
 
 impl JqFilter {
-    /// Reads a filter. `environment` is called if the filter uses `$ENV`.
+    /// Reads a filter. `environment` is called if the filter uses `$ENV` or `env`.
     ///
     /// # Errors
     /// [`ErrorKind::Usage`], with the place of the mistake.
@@ -65,7 +68,7 @@ impl JqFilter {
                 let unknown = errors.into_iter().flat_map(|(_, errors)| errors);
                 invalid_filter(text, unknown.map(|(name, what)| format!("there is no {} '{name}'", what.as_str())))
             })?;
-        let environment = if text.contains("$ENV") { environment() } else { Vec::new() };
+        let environment = if text.contains("$ENV") || text.contains("env") { environment() } else { Vec::new() };
         Ok(JqFilter { compiled, environment, last_is_truthy: AtomicBool::new(false) })
     }
 
@@ -177,7 +180,7 @@ mod tests {
             run(".a | @json, @base64 , test(\"^x\") , ascii_upcase", r#"{"a":"xy"}"#),
             "\"xy\"\neHk=\ntrue\nXY\n"
         );
-        assert_eq!(run("$ENV.A, halt, 1", "0"), "b\n");
+        assert_eq!(run("$ENV.A, (env | .A), (env == $ENV), halt, 1", "0"), "b\nb\ntrue\n");
     }
 
     #[test]
@@ -246,7 +249,8 @@ mod tests {
     fn a_filter_may_fail_after_some_outputs() {
         let failed = "1\nFailed: --jq: the filter failed on the result: cannot index 1 with \"a\"";
         assert_eq!(run("1, .a", "1"), failed);
-        assert_eq!(run("halt_error", "\"\""), "Failed: --jq: the filter halted with 5");
+        assert_eq!(run("halt_error", "\"no\""), "Failed: --jq: the filter failed on the result: \"no\"");
+        assert_eq!(run("halt_error(3)", "{}"), "Failed: --jq: the filter failed on the result: {}");
         assert_eq!(run("error(\"no\")", "1"), "Failed: --jq: the filter failed on the result: \"no\"");
     }
 

@@ -149,3 +149,19 @@ fn failures_stay_text_with_a_filter() {
     let run = Sandbox::new().mcpipe(["list", "nowhere", "--jq", "."]).run();
     run.exits(3).prints("").stderr_contains("mcpipe: error: ");
 }
+
+#[test]
+#[cfg(unix)]
+fn the_environment_may_have_a_variable_that_is_not_text() {
+    use std::os::unix::ffi::OsStringExt;
+    let server = Mcp::modern().stdio();
+    let target = server.target();
+    for option in ["--jq", "--expect"] {
+        let run = Sandbox::new()
+            .mcpipe(["call", &target, "echo", "text=x", option, "env == $ENV and env.WORD == \"w\""])
+            .env("BYTES", std::ffi::OsString::from_vec(vec![0xff]))
+            .env("WORD", "w")
+            .run();
+        run.exits(0).stderr_is("");
+    }
+}
