@@ -49,7 +49,7 @@ pub fn main() -> u8 {
     if let Some(code) = complete::run_if_requested() {
         return code;
     }
-    let arguments: Vec<OsString> = std::env::args_os().collect();
+    let arguments = commands::task_handles::separate_task_id(std::env::args_os().collect());
     let mut cli = match cli::parse(&arguments) {
         Ok(cli) => cli,
         Err(error) => return report_parse_error(&error, &arguments),

@@ -78,7 +78,9 @@ pub enum TaskCommand {
 #[derive(Debug, Args)]
 pub struct TaskIdArgs {
     /// Task ID; put TARGET before it if mcpipe did not start the task
-    #[arg(value_name = "[TARGET] ID", required = true, num_args = 1..=2)]
+    ///
+    /// An ID that looks like an option can be put after `--`.
+    #[arg(value_name = "[TARGET] ID", required_unless_present = "command", num_args = 1..=2)]
     pub words: Vec<String>,
     /// The server's command line, instead of TARGET
     #[arg(last = true, value_name = "COMMAND")]

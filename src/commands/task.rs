@@ -6,6 +6,7 @@ use crate::cli::{TaskArgs, TaskCommand, TaskIdArgs, TaskListArgs, TaskWaitArgs};
 use crate::commands::context::{Context, Exit};
 use crate::commands::task_handles::{
     TaskHandle, TaskHandles, mark_canceled, mark_result_printed, progress_text, task_timeout, wait_command,
+    wait_command_with_target,
 };
 use crate::commands::tool_result::{ResultOptions, try_print_and_check_tool_result};
 use crate::error::{ErrorKind, Failure, Result};
@@ -38,9 +39,14 @@ async fn resolve_task(
     subcommand: &str,
     one: &TaskIdArgs,
 ) -> Result<(Target, String, Option<DetachedSession>)> {
-    let mut words = one.words.clone();
+    let (mut words, mut command) = (one.words.clone(), one.command.clone());
+    // No program has such a name.
+    if let [id] = &*command
+        && id.starts_with('-')
+    {
+        words.append(&mut command);
+    }
     let Some(id) = words.pop() else { return Err(Failure::new(ErrorKind::Usage, "no task ID given")) };
-    let mut command = one.command.clone();
     let mut reach = one.target_options.clone();
     let handles = TaskHandles::open(&context.env);
     let known = handles.find(&id);
@@ -137,7 +143,7 @@ fn with_wait_hint(session: &Session, id: &str, failure: Failure) -> Failure {
     if failure.kind() != ErrorKind::Timeout || failure.details().hint.is_some() {
         return failure;
     }
-    let line = session.target().command_line("task wait", &[&quote(id)]);
+    let line = wait_command_with_target(session.target(), id);
     failure.hint(format!("the task may still be running; wait again: {line}"))
 }
 
@@ -150,10 +156,19 @@ async fn cancel(context: &Context, one: TaskIdArgs) -> Result<Exit> {
             Ok(answer) => answer,
             Err(failure) => return Err(explain_refusal(context, session, &id, failure).await),
         };
-        mark_canceled(context, session, &id);
+        let task = Task::parse(&answer);
+        let ended = task.as_ref().filter(|task| task.is_finished() && task.status != "cancelled");
+        match ended {
+            // Its result is still there.
+            Some(_) => drop(session.detach().await),
+            None => mark_canceled(context, session, &id),
+        }
         if context.ui.is_json() {
             context.ui.print_document(answer.into())?;
-        } else if Task::parse(&answer).is_some_and(|task| task.status == "cancelled") {
+        } else if let Some(task) = ended {
+            let wait = wait_command(context, session.target(), &id);
+            context.ui.note(&format!("{}; to get its result: {wait}", progress_text(task)));
+        } else if task.is_some_and(|task| task.status == "cancelled") {
             context.ui.note("the task was canceled");
         } else {
             // The tasks extension does not promise more.

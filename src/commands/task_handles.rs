@@ -4,6 +4,7 @@
 //! tasks per session, may be all that is needed to fetch the result. Headers and variables are not stored: they may be
 //! secrets, and a configured server has its own.
 
+use std::ffi::OsString;
 use std::fs;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -40,9 +41,43 @@ const MAX_RETENTION: Duration = Duration::from_secs(30 * 24 * 3600);
 #[must_use]
 pub fn wait_command(context: &Context, target: &Target, id: &str) -> String {
     match TaskHandles::open(&context.env).find(id).as_slice() {
+        [handle] if handle.name == target.name && id.starts_with('-') => {
+            format!("{} -- {}", target.append_flags("mcpipe task wait"), quote(id))
+        }
         [handle] if handle.name == target.name => target.append_flags(&format!("mcpipe task wait {}", quote(id))),
-        _ => target.command_line("task wait", &[&quote(id)]),
+        _ => wait_command_with_target(target, id),
     }
+}
+
+/// The command that waits for a task of this target.
+#[must_use]
+pub fn wait_command_with_target(target: &Target, id: &str) -> String {
+    match id.starts_with('-') && !target.needs_separator() {
+        true => format!("{} -- {}", target.command_line("task wait", &[]), quote(id)),
+        false => target.command_line("task wait", &[&quote(id)]),
+    }
+}
+
+/// The arguments of a run, with the ID of a saved task that looks like an option after `--`: a server may choose such
+/// an ID, and a script passes it as it was printed.
+#[must_use]
+pub fn separate_task_id(mut arguments: Vec<OsString>) -> Vec<OsString> {
+    let is_task =
+        |pair: &[OsString]| pair[0] == "task" && ["get", "wait", "cancel"].iter().any(|word| pair[1] == *word);
+    let looks_like_id = |word: &OsString| {
+        word.to_str().is_some_and(|word| word.len() > 2 && word.starts_with('-') && !word.starts_with("--"))
+    };
+    let Some(command) = arguments.windows(2).position(is_task) else { return arguments };
+    if arguments.iter().any(|word| word == "--") || !arguments[command..].iter().any(looks_like_id) {
+        return arguments;
+    }
+    let handles = TaskHandles::open(&Environment::from_process()).read_all();
+    let is_id = |word: &OsString| looks_like_id(word) && handles.iter().any(|handle| *word == *handle.id);
+    if let Some(place) = arguments[command..].iter().position(is_id) {
+        let id = arguments.remove(command + place);
+        arguments.extend(["--".into(), id]);
+    }
+    arguments
 }
 
 /// Why a task is over.
@@ -223,10 +258,13 @@ impl TaskHandles {
         let Some(entries) = self.dir.as_ref().and_then(|dir| fs::read_dir(dir).ok()) else { return Vec::new() };
         let mut all = Vec::new();
         for path in entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| is_handle_file(path)) {
-            let handle = fs::read(&path).ok().and_then(|text| serde_json::from_slice::<TaskHandle>(&text).ok());
-            match handle {
-                Some(handle) if handle.expires > now() => all.push(handle),
-                _ => drop(fs::remove_file(&path)),
+            // It may belong to another user, or be readable again later.
+            let Ok(text) = fs::read(&path) else { continue };
+            let handle = serde_json::from_slice::<Value>(&text).unwrap_or_default();
+            match handle["expires"].as_u64().is_some_and(|expires| expires > now()) {
+                // A newer version may have written it differently.
+                true => all.extend(serde_json::from_value::<TaskHandle>(handle)),
+                false => drop(fs::remove_file(&path)),
             }
         }
         all.sort_by(|one, other| (one.started, &one.id).cmp(&(other.started, &other.id)));

@@ -722,6 +722,74 @@ fn tasks_that_are_not_known() {
         .stderr_contains("unexpected argument 'a'");
 }
 
+/// A server may choose an ID that looks like an option.
+#[test]
+fn an_id_that_begins_with_a_hyphen() {
+    for id in ["-Xy9", "-Hab", "-qa", "--json"] {
+        let server = legacy("required")
+            .on("tools/call", move |call| call.result(json!({"task": state(id, "working")})))
+            .on("tasks/get", move |call| call.result(state(id, "working")))
+            .http();
+        let (sandbox, url) = (Sandbox::new(), server.url("/mcp"));
+        let call = || {
+            let run = sandbox.mcpipe(["call", &url, "work", "--detach"]).run();
+            let hint = format!("to get its result: mcpipe task wait -- {id}\n");
+            run.exits(0).prints(&format!("{id}\n")).stderr_is(&hint);
+        };
+        call();
+        sandbox.mcpipe(["task", "get", "--", id]).run().exits(0).prints(&format!("{id}\tworking\t-\n"));
+        sandbox.mcpipe(["task", "get", &url, "--", id]).run().exits(0);
+        sandbox.mcpipe(["task", "wait", "--", id]).run().exits(0).prints("later\n");
+        if id != "--json" {
+            call();
+            sandbox.mcpipe(["task", "get", id, "--json"]).run().exits(0).stdout_contains("\"working\"");
+            sandbox.mcpipe(["task", "get", &url, id, "-q"]).run().exits(0);
+            sandbox.mcpipe(["task", "wait", id]).run().exits(0).prints("later\n");
+        }
+        sandbox.mcpipe(["task", "wait", "--nosuch"]).run().exits(2);
+        sandbox.mcpipe(["task", "wait", "--", "server"]).run().exits(2).stderr_contains("no task ID given");
+    }
+}
+
+/// A handle of another user, or one that cannot be read just now.
+#[test]
+fn a_handle_that_cannot_be_read_is_kept() {
+    let server = modern(vec![state("t-1", "working")]).http();
+    let sandbox = Sandbox::new();
+    sandbox.mcpipe(["call", &server.url("/mcp"), "work", "--detach"]).run().exits(0);
+    let dir = sandbox.path().join("home/.local/state/mcpipe/tasks");
+    let file = std::fs::read_dir(&dir).unwrap().next().unwrap().unwrap().path();
+    let elsewhere = dir.join("elsewhere");
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::remove_file(&file).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, &file).unwrap();
+    sandbox.mcpipe(["task", "list"]).run().exits(0).prints("");
+    std::fs::write(&elsewhere, &text).unwrap();
+    sandbox.mcpipe(["task", "get", "t-1"]).run().exits(0);
+    // One of a newer version.
+    let newer = text.replacen('{', "{\"end\":\"paused\",", 1);
+    std::fs::write(&elsewhere, newer).unwrap();
+    sandbox.mcpipe(["task", "list"]).run().exits(0).prints("");
+    assert!(file.exists());
+}
+
+#[test]
+fn a_task_that_was_completed_before_it_was_canceled_keeps_its_result() {
+    let server = legacy("required").on("tasks/cancel", |call| call.result(state("t-1", "completed"))).http();
+    let sandbox = Sandbox::new();
+    let call = ["call", &server.url("/mcp"), "work", "--detach", "--protocol", "legacy"];
+    sandbox.mcpipe(call).run().exits(0);
+    sandbox.mcpipe(["task", "cancel", "t-1", "--json"]).run().exits(0).stdout_contains("\"completed\"");
+    sandbox
+        .mcpipe(["task", "cancel", "t-1"])
+        .run()
+        .exits(0)
+        .prints("")
+        .stderr_is("the task is completed; to get its result: mcpipe task wait t-1 --protocol legacy\n");
+    assert!(!server.exchanges().contains(&"DELETE".to_owned()), "{:?}", server.exchanges());
+    sandbox.mcpipe(["task", "wait", "t-1"]).run().succeeds().prints("later\n");
+}
+
 /// Two servers may use the same id: then the target is required.
 #[test]
 fn an_id_that_two_servers_gave() {
