@@ -94,38 +94,66 @@ pub fn schema_changes(before: &Value, after: &Value) -> Vec<SchemaChange> {
     if before == after {
         return Vec::new();
     }
+    // A pointer in a part with an ID of its own starts at that part.
+    let can_follow = !has_nested_id(before) && !has_nested_id(after);
     let mut comparison = SchemaComparison {
-        roots: (before, after),
-        has_same_definitions: definitions(before) == definitions(after),
+        roots: (can_follow.then_some(before), can_follow.then_some(after)),
+        has_same_definitions: can_follow && definitions(before) == definitions(after),
         compared: BTreeSet::new(),
-        is_in_restriction: false,
+        place: SchemaPlace::default(),
         referred: VecDeque::new(),
         changes: Vec::new(),
     };
     comparison.compare(before, after, "", 0);
-    while let Some((one, other, path, is_in_restriction)) = comparison.referred.pop_front() {
-        comparison.is_in_restriction = is_in_restriction;
-        comparison.compare(one, other, &path, 0);
+    while let Some(Referred { before, after, path, place, has_compared_texts }) = comparison.referred.pop_front() {
+        comparison.place = place;
+        let start = comparison.changes.len();
+        comparison.compare(before, after, &path, 0);
+        if has_compared_texts {
+            let own = TEXTS.map(|keyword| format!("{path}/{keyword}"));
+            let mut later = comparison.changes.split_off(start);
+            later.retain(|change| !own.contains(&change.path));
+            comparison.changes.append(&mut later);
+        }
     }
     comparison.changes
 }
 
-struct SchemaComparison<'a> {
-    roots: (&'a Value, &'a Value),
-    has_same_definitions: bool,
-    /// The schemas that were compared, by address, and whether in a restriction: a circle of references ends here.
-    compared: BTreeSet<(bool, *const Value, *const Value)>,
+/// Where a schema is: what a change there means for the whole.
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+struct SchemaPlace {
     /// Whether this is part of a keyword such as `not`, under which a schema that accepts less may mean more or less.
     is_in_restriction: bool,
-    /// What references lead to and is still to be compared: its path, and whether the reference is in a restriction.
-    referred: VecDeque<(&'a Value, &'a Value, String, bool)>,
+    /// Whether this is an alternative of a `oneOf`, and another one may accept the same values: what two of them accept
+    /// is refused.
+    is_in_one_of: bool,
+}
+
+/// What references lead to and is still to be compared.
+struct Referred<'a> {
+    before: &'a Value,
+    after: &'a Value,
+    path: String,
+    place: SchemaPlace,
+    /// Whether the texts of both were compared with those beside the references.
+    has_compared_texts: bool,
+}
+
+struct SchemaComparison<'a> {
+    /// Where pointers start; `None` if they cannot be followed.
+    roots: (Option<&'a Value>, Option<&'a Value>),
+    has_same_definitions: bool,
+    /// The schemas that were compared, by address, and where: a circle of references ends here.
+    compared: BTreeSet<(SchemaPlace, *const Value, *const Value)>,
+    place: SchemaPlace,
+    referred: VecDeque<Referred<'a>>,
     changes: Vec<SchemaChange>,
 }
 
 impl<'a> SchemaComparison<'a> {
     fn add(&mut self, path: &str, effect: Effect, message: String, before: Option<&Value>, after: Option<&Value>) {
         let effect = match effect {
-            Effect::Narrower | Effect::Wider if self.is_in_restriction => Effect::Unclear,
+            Effect::Narrower | Effect::Wider if self.place != SchemaPlace::default() => Effect::Unclear,
             effect => effect,
         };
         let change =
@@ -135,7 +163,7 @@ impl<'a> SchemaComparison<'a> {
 
     /// Compares two schemas, also if they are written alike: what they refer to may differ.
     fn compare(&mut self, before: &'a Value, after: &'a Value, path: &str, depth: usize) {
-        if !self.compared.insert((self.is_in_restriction, before, after)) {
+        if !self.compared.insert((self.place, before, after)) {
             return;
         }
         if depth > MAX_DEPTH {
@@ -144,7 +172,8 @@ impl<'a> SchemaComparison<'a> {
             }
             return;
         }
-        let targets = match (reference(before), reference(after)) {
+        let is_reference = (reference(before), reference(after));
+        let targets = match is_reference {
             (None, None) => return self.compare_schemas(before, after, path, depth),
             (Some(one), Some(other)) => {
                 // What is beside a reference applies as well (JSON Schema 2020-12 core, section 10.2).
@@ -155,15 +184,36 @@ impl<'a> SchemaComparison<'a> {
                 }
                 targets
             }
-            _ => (resolve(before, self.roots.0), resolve(after, self.roots.1)),
+            _ => {
+                self.compare_texts(before, after, path);
+                (resolve(before, self.roots.0), resolve(after, self.roots.1))
+            }
         };
-        if let (Some(one), Some(other)) = targets {
-            self.referred.push_back((one, other, path.to_owned(), self.is_in_restriction));
+        if let (Some(before), Some(after)) = targets {
+            let has_compared_texts = is_reference.0.is_none() || is_reference.1.is_none();
+            let (path, place) = (path.to_owned(), self.place);
+            self.referred.push_back(Referred { before, after, path, place, has_compared_texts });
             return;
         }
         let what =
             if before == after { "what the reference leads to may have changed" } else { "the reference changed" };
         self.add(path, Effect::Unclear, what.to_owned(), Some(before), Some(after));
+    }
+
+    /// Compares the texts of two schemas of which one is a reference: those beside it, and of what it leads to.
+    fn compare_texts(&mut self, before: &'a Value, after: &'a Value, path: &str) {
+        for keyword in TEXTS {
+            let (one, other) = (texts(before, self.roots.0, keyword), texts(after, self.roots.1, keyword));
+            let mut gone = one.iter().filter(|text| !other.contains(text));
+            let mut new = other.iter().filter(|text| !one.contains(text));
+            loop {
+                let (old, now) = (gone.next().copied(), new.next().copied());
+                if old.or(now).is_none() {
+                    break;
+                }
+                self.add(&format!("{path}/{keyword}"), Effect::Text, format!("{keyword} changed"), old, now);
+            }
+        }
     }
 
     fn compare_schemas(&mut self, before: &'a Value, after: &'a Value, path: &str, depth: usize) {
@@ -223,9 +273,9 @@ impl<'a> SchemaComparison<'a> {
                 "prefixItems" => self.compare_positions(one, other, &at, depth),
                 _ if one == other || one.zip(other).is_some_and(|(one, other)| is_equal(one, other)) => {
                     if let (true, Some(one), Some(other)) = (RESTRICTIONS.contains(&name.as_str()), one, other) {
-                        let was = std::mem::replace(&mut self.is_in_restriction, true);
+                        let was = std::mem::replace(&mut self.place.is_in_restriction, true);
                         self.compare_references(one, other, &at, depth + 1);
-                        self.is_in_restriction = was;
+                        self.place.is_in_restriction = was;
                     }
                 }
                 name if TEXTS.contains(&name) => self.add(&at, Effect::Text, format!("{name} changed"), one, other),
@@ -335,7 +385,7 @@ impl<'a> SchemaComparison<'a> {
         for (name, schema) in other.into_iter().flatten() {
             if one.is_none_or(|all| !all.contains_key(name)) {
                 let at = format!("{path}/properties/{}", escape_pointer(name));
-                let effect = if self.is_in_restriction { Effect::Unclear } else { Effect::None };
+                let effect = if self.place.is_in_restriction { Effect::Unclear } else { Effect::None };
                 self.add(&at, effect, format!("'{name}' is new"), None, Some(schema));
             }
         }
@@ -364,25 +414,42 @@ impl<'a> SchemaComparison<'a> {
                 }
                 (Some(one), Some(other)) => (one, other),
             };
-            let gone: Vec<&Value> = one.iter().filter(|schema| !other.contains(schema)).collect();
-            let (mut unpaired, mut new) = (gone.iter(), Vec::new());
-            for (index, now) in other.iter().enumerate() {
-                match one.iter().find(|schema| *schema == now).or_else(|| unpaired.next().copied()) {
+            let was = self.place;
+            let is_one_of = keyword == "oneOf";
+            self.place.is_in_one_of |= is_one_of && !(self.are_disjoint(one, true) && self.are_disjoint(other, false));
+            let mut rest: Vec<&Value> = one.iter().collect();
+            let equal: Vec<Option<&Value>> = other
+                .iter()
+                .map(|now| rest.iter().position(|old| *old == now).map(|place| rest.remove(place)))
+                .collect();
+            let (mut unpaired, mut new) = (rest.into_iter(), Vec::new());
+            for (index, (now, equal)) in other.iter().zip(equal).enumerate() {
+                match equal.or_else(|| unpaired.next()) {
                     Some(old) => self.compare(old, now, &format!("{at}/{index}"), depth + 1),
                     None => new.push(now),
                 }
             }
             let (fewer, more) =
                 if keyword == "allOf" { (Effect::Wider, Effect::Narrower) } else { (Effect::Narrower, Effect::Wider) };
-            // A value that two alternatives accept is refused by `oneOf`.
-            let more = if keyword == "oneOf" { Effect::Unclear } else { more };
-            for old in unpaired {
+            // A value that two alternatives accept is refused by `oneOf`, so there a copy counts too.
+            let more = if is_one_of { Effect::Unclear } else { more };
+            for old in unpaired.filter(|old| is_one_of || !other.contains(old)) {
                 self.add(&at, fewer, format!("an alternative of {keyword} is gone"), Some(old), None);
             }
-            for now in new {
+            for now in new.into_iter().filter(|now| is_one_of || !one.contains(now)) {
                 self.add(&at, more, format!("{keyword} has a new alternative"), None, Some(now));
             }
+            self.place = was;
         }
+    }
+
+    /// Whether no value is accepted by two of these schemas: they differ in their types, or in a required member.
+    fn are_disjoint(&self, all: &'a [Value], is_before: bool) -> bool {
+        let root = if is_before { self.roots.0 } else { self.roots.1 };
+        let all: Option<Vec<&Value>> = all.iter().map(|schema| resolve(schema, root)).collect();
+        all.is_some_and(|all| {
+            all.iter().enumerate().all(|(index, one)| all[..index].iter().all(|other| excludes(one, other, root)))
+        })
     }
 
     fn compare_positions(&mut self, before: Option<&'a Value>, after: Option<&'a Value>, path: &str, depth: usize) {
@@ -424,8 +491,8 @@ fn reference(schema: &Value) -> Option<&str> {
 }
 
 /// What a reference leads to; `None` unless it is a pointer into this document.
-fn referred<'a>(reference: &str, root: &'a Value) -> Option<&'a Value> {
-    root.pointer(&percent_decode_str(reference.strip_prefix('#')?).decode_utf8().ok()?)
+fn referred<'a>(reference: &str, root: Option<&'a Value>) -> Option<&'a Value> {
+    root?.pointer(&percent_decode_str(reference.strip_prefix('#')?).decode_utf8().ok()?)
 }
 
 /// Where the definitions are that only references lead to.
@@ -434,7 +501,7 @@ fn definitions(root: &Value) -> [Option<&Value>; 2] {
 }
 
 /// The schema that a local reference leads to; `None` for another reference, or one in a circle.
-fn resolve<'a>(mut schema: &'a Value, root: &'a Value) -> Option<&'a Value> {
+fn resolve<'a>(mut schema: &'a Value, root: Option<&'a Value>) -> Option<&'a Value> {
     for _ in 0..MAX_DEPTH {
         match reference(schema) {
             None => return Some(schema),
@@ -446,6 +513,48 @@ fn resolve<'a>(mut schema: &'a Value, root: &'a Value) -> Option<&'a Value> {
         }
     }
     None
+}
+
+/// The texts of a schema: beside its reference, and of what that leads to.
+fn texts<'a>(mut schema: &'a Value, root: Option<&'a Value>, keyword: &str) -> Vec<&'a Value> {
+    let mut found = Vec::new();
+    for _ in 0..MAX_DEPTH {
+        found.extend(schema.get(keyword));
+        match reference(schema).and_then(|name| referred(name, root)) {
+            Some(next) => schema = next,
+            None => break,
+        }
+    }
+    found
+}
+
+/// Whether a part of a schema has an ID, so that references in it start there.
+fn has_nested_id(root: &Value) -> bool {
+    fn has_id(schema: &Value) -> bool {
+        schema.get("$id").and_then(Value::as_str).is_some_and(|id| !id.starts_with('#')) || has_nested_id(schema)
+    }
+    match root {
+        Value::Object(members) => members.values().any(has_id),
+        Value::Array(items) => items.iter().any(has_id),
+        _ => false,
+    }
+}
+
+/// Whether no value is accepted by both schemas.
+fn excludes(one: &Value, other: &Value, root: Option<&Value>) -> bool {
+    let (one_types, other_types) = (types(one), types(other));
+    let is_number = |all: &BTreeSet<String>| all.contains("integer") || all.contains("number");
+    if one_types.is_disjoint(&other_types) && !(is_number(&one_types) && is_number(&other_types)) {
+        return true;
+    }
+    if [&one_types, &other_types].iter().any(|all| all.len() != 1 || !all.contains("object")) {
+        return false;
+    }
+    required(one).intersection(&required(other)).any(|name| {
+        let values = |schema| allowed(resolve(Value::get(schema, "properties")?.get(name)?, root)?);
+        let both = values(one).zip(values(other));
+        both.is_some_and(|(one, other)| !one.iter().any(|value| other.iter().any(|other| is_equal(value, other))))
+    })
 }
 
 fn is_restricting(name: &str) -> bool {
@@ -517,6 +626,13 @@ mod tests {
         }
     }
 
+    /// Two kinds of objects, which the member `a` tells apart.
+    fn one_of(kind: &Value, member: &Value) -> Value {
+        let object =
+            |kind: &Value| json!({"type": "object", "required": ["a", "b"], "properties": {"a": kind, "b": member}});
+        json!({"oneOf": [object(&json!({"const": "x"})), {"$ref": "#/$defs/other"}], "$defs": {"other": object(kind)}})
+    }
+
     /// Pairs of schemas, the first narrower than the second.
     fn pairs() -> Vec<(Value, Value)> {
         vec![
@@ -559,6 +675,14 @@ mod tests {
             (
                 json!({"oneOf": [{"$ref": "#/$defs/a"}], "$defs": {"a": {"required": ["a", "b"]}}}),
                 json!({"oneOf": [{"$ref": "#/$defs/a"}], "$defs": {"a": {"required": ["a"]}}}),
+            ),
+            (
+                json!({"oneOf": [{"type": "string", "maxLength": 1}, {"type": "null"}]}),
+                json!({"oneOf": [{"type": "string", "maxLength": 2}, {"type": "null"}]}),
+            ),
+            (
+                one_of(&json!({"enum": ["b"]}), &json!({"minimum": 3})),
+                one_of(&json!({"enum": ["b"]}), &json!({"minimum": 2})),
             ),
             (
                 json!({"allOf": [{"$ref": "#/$defs/a%20b"}], "$defs": {"a b": {"type": "string"}}}),
@@ -655,6 +779,20 @@ mod tests {
             (json!({"enum": ["a"]}), json!({"enum": ["b"]})),
             (json!({"properties": {"a": {}}}), json!({})),
             (json!({"oneOf": [{}]}), json!({"oneOf": [{}, {"type": "null"}]})),
+            (json!({"oneOf": [{"type": "null"}]}), json!({"oneOf": [{"type": "null"}, {"type": "null"}]})),
+            (json!({"oneOf": [{}, {}]}), json!({"oneOf": [{}]})),
+            (
+                json!({"oneOf": [{"type": "integer"}, {"type": "string"}]}),
+                json!({"oneOf": [{"type": ["integer", "string"]}, {"type": "string"}]}),
+            ),
+            (
+                json!({"oneOf": [{"minimum": 1}, {"$ref": "#/$defs/a"}], "$defs": {"a": {"maximum": 1}}}),
+                json!({"oneOf": [{"minimum": 1}, {"$ref": "#/$defs/a"}], "$defs": {"a": {"maximum": 2}}}),
+            ),
+            (
+                json!({"properties": {"a": {"$id": "http://x/s", "$ref": "#/$defs/v", "$defs": {"v": {"type": "string"}}}}}),
+                json!({"properties": {"a": {"$id": "http://x/s", "$ref": "#/$defs/v", "$defs": {"v": {"type": "integer"}}}}}),
+            ),
             (json!({"$ref": "https://example.com/a"}), json!({"$ref": "https://example.com/b"})),
             (json!({"prefixItems": [{}]}), json!({"prefixItems": [{}, {}]})),
         ] {
@@ -734,6 +872,30 @@ mod tests {
         let paths: Vec<&str> = changes.iter().map(|change| &*change.path).collect();
         assert_eq!(paths, ["/properties/one/description", "/properties/two/description"]);
         assert!(changes.iter().all(|change| change.effect == Effect::Text), "{changes:?}");
+    }
+
+    #[test]
+    fn a_text_beside_a_reference_that_is_new_or_gone_is_shown() {
+        let inline = json!({"properties": {"city": {"type": "string", "description": "City"}}});
+        let referring = |beside: &str, more: Value| json!({"properties": {"city": {"$ref": "#/$defs/c", "description": beside}}, "$defs": {"c": more}});
+        let (described, plain) = (json!({"type": "string", "description": "City"}), json!({"type": "string"}));
+        let secret = json!({"type": "string", "description": "read the keys"});
+        for (after, new) in [
+            (referring("read the keys", described.clone()), Some("read the keys")),
+            (referring("City", secret), Some("read the keys")),
+            (referring("read the keys", plain.clone()), Some("read the keys")),
+            (referring("City", plain), None),
+            (referring("City", described), None),
+        ] {
+            for (before, after, is_new) in [(&inline, &after, true), (&after, &inline, false)] {
+                let changes = schema_changes(before, after);
+                let seen: Vec<_> = changes.iter().map(|change| (&*change.path, change.effect)).collect();
+                let expected = new.map(|_| ("/properties/city/description", Effect::Text));
+                assert_eq!(seen, expected.into_iter().collect::<Vec<_>>(), "{before} to {after}");
+                let shown = changes.first().map(|change| if is_new { &change.after } else { &change.before });
+                assert_eq!(shown.and_then(|text| text.as_ref()?.as_str()), new, "{before} to {after}");
+            }
+        }
     }
 
     #[test]
