@@ -286,7 +286,8 @@ fn check_writable(directory: &Path) -> std::io::Result<()> {
 #[must_use]
 pub fn is_device(path: &Path) -> bool {
     // `/dev/stdout` may lead to a regular file, which others have open.
-    let is_special = |path: &Path| path.starts_with("/dev") || path.starts_with("/proc");
+    let is_special =
+        |path: &Path| (path.starts_with("/dev") && !path.starts_with("/dev/shm")) || path.starts_with("/proc");
     is_special(path)
         || fs::canonicalize(path).is_ok_and(|place| is_special(&place))
         || fs::metadata(path).is_ok_and(|existing| !existing.is_file() && !existing.is_dir())

@@ -22,9 +22,15 @@ pub const MAX_DEPTH: usize = 256;
 /// For values that are acted upon; for values that are only displayed, [`parse_truncated`] loses less.
 #[must_use]
 pub fn parse_value(text: &str) -> Option<Value> {
+    parse_up_to(text, MAX_DEPTH)
+}
+
+/// As [`parse_value`], with another limit.
+#[must_use]
+pub fn parse_up_to(text: &str, max_depth: usize) -> Option<Value> {
     serde_json::from_str(text).ok().or_else(|| {
         let text = replace_lone_surrogates(text);
-        if nesting_depth(&text) > MAX_DEPTH { None } else { parse_unlimited(&text) }
+        if nesting_depth(&text) > max_depth { None } else { parse_unlimited(&text) }
     })
 }
 
@@ -41,7 +47,7 @@ pub fn parse_truncated(text: &str) -> Option<(Value, bool)> {
     Some((parse_unlimited(&text)?, is_too_deep))
 }
 
-/// Parses a text that is not nested deeper than [`MAX_DEPTH`].
+/// Parses a text whose depth was checked.
 fn parse_unlimited(text: &str) -> Option<Value> {
     let mut deserializer = serde_json::Deserializer::from_str(text);
     deserializer.disable_recursion_limit();

@@ -51,6 +51,15 @@ fn what_is_not_a_file_is_written_and_not_read() {
     if cfg!(target_os = "linux") {
         sandbox.mcpipe(["lock", "demo", "-o", "/dev/full"]).run().exits(74).prints("").stderr_is(full);
     }
+    if cfg!(target_os = "linux") {
+        let file = format!("/dev/shm/mcpipe-test-{}.lock", std::process::id());
+        for target in ["demo", &server.target()] {
+            sandbox.mcpipe(["lock", target, "-o", &file]).run().exits(0);
+        }
+        let text = std::fs::read_to_string(&file).unwrap();
+        std::fs::remove_file(&file).unwrap();
+        assert!(text.contains("\"demo\": {"), "{text}");
+    }
     for option in ["--check", "--update"] {
         sandbox.mcpipe(["lock", "demo", option, "-o", "-"]).run().exits(2).prints("").stderr_is(
             "mcpipe: error: --check and --update need a lock file, not standard output\nhint: name a file: -o FILE\n",
@@ -342,6 +351,44 @@ fn one_of_several_servers_that_fails_is_named() {
     run.exits(5);
     let error = run.json_error();
     assert_eq!((&error["server"], &error["message"]), (&json!(bad), &json!(failed.trim_end())));
+    assert!(!sandbox.work().join("mcp.lock").exists());
+}
+
+#[test]
+fn what_was_compared_before_a_server_failed_is_shown() {
+    let (mut tools, server) = (json!([tool("add", json!({}), json!([]))]), with_tools(json!([])));
+    let sandbox = sandbox_with(&server);
+    tools[0]["description"] = json!("new");
+    let (one, other) = (with_tools(tools), with_tools(json!([])));
+    for server in [&server, &other] {
+        sandbox.mcpipe(["lock", &server.target()]).run().exits(0);
+    }
+    sandbox.mcpipe(["lock", "demo"]).run().exits(0);
+    configure(&sandbox, &one);
+    for gone in ["./gone", &one.target()] {
+        let run = sandbox.mcpipe(["lock", "--check", "demo", &server.target(), gone, &other.target()]).run();
+        run.stdout_contains("demo: 1 change: 1 compatible\n");
+        assert!(!matches!(run.code(), 0 | 9), "{run:?}");
+    }
+}
+
+/// Objects that are nested in each other as properties: each takes two levels.
+fn nested_tool(levels: usize) -> Value {
+    let schema = |inner: Value, _| json!({"type": "object", "properties": {"a": inner}});
+    json!([{"name": "deep", "inputSchema": (0..levels).fold(json!({"type": "string"}), schema)}])
+}
+
+#[test]
+fn a_deep_schema_is_locked_and_checked() {
+    for levels in [63, 100, 120] {
+        let (run, sandbox, _server) = check(nested_tool(levels), nested_tool(levels), &[]);
+        run.exits(0).prints("");
+        sandbox.mcpipe(["lock", "demo"]).run().exits(0);
+    }
+    let server = with_tools(nested_tool(300));
+    let sandbox = sandbox_with(&server);
+    let run = sandbox.mcpipe(["lock", "demo"]).run();
+    run.exits(7).prints("").stderr_contains("the tool 'deep' is read only in part: inputSchema is nested more than ");
     assert!(!sandbox.work().join("mcp.lock").exists());
 }
 

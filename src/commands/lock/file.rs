@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 
 use crate::error::{ErrorKind, Failure, Result};
 use crate::output::save::{FileData, write_file};
+use crate::protocol::json::{MAX_DEPTH, parse_up_to};
 use crate::util::bounded_read::{self, MAX_FILE};
 use crate::util::json_error::json_fault;
 use crate::util::quoting::quote;
@@ -14,6 +15,8 @@ use crate::util::quoting::quote;
 pub const DEFAULT_LOCK_FILE: &str = "mcp.lock";
 /// The version of the format.
 const LOCK_VERSION: u64 = 1;
+/// How deep the file is nested: a definition is in a list of a server.
+const MAX_FILE_DEPTH: usize = MAX_DEPTH + 4;
 /// The lists of a server in the file; each maps a name or URI to the definition.
 pub const LISTS: [&str; 4] = ["tools", "prompts", "resources", "resourceTemplates"];
 
@@ -38,7 +41,8 @@ impl LockFile {
                 return Err(Failure::new(ErrorKind::Config, message).caused_by(&error));
             }
         };
-        let value: Value = serde_json::from_str(&text).map_err(|error| {
+        let parsed = serde_json::from_str(&text).or_else(|error| parse_up_to(&text, MAX_FILE_DEPTH).ok_or(error));
+        let value: Value = parsed.map_err(|error| {
             broken(path, error.line(), &format!("invalid JSON at column {}: {}", error.column(), json_fault(&error)))
         })?;
         match value.get("version").and_then(Value::as_u64) {

@@ -56,17 +56,25 @@ pub async fn run(context: &Context, args: LockArgs) -> Result<Exit> {
     } else {
         args.targets.iter().map(|word| (vec![word.clone()], Vec::new())).collect()
     };
-    let mut all = Vec::new();
     let is_one_of_several = targets.len() > 1;
-    let mut changed = Vec::new();
+    let (mut all, mut changed, mut failed) = (Vec::new(), Vec::new(), None);
     for (words, command) in targets {
-        let (target, now) = observe(context, &args, &words, &command, is_one_of_several).await?;
+        let (target, now) = match observe(context, &args, &words, &command, is_one_of_several).await {
+            Ok(seen) => seen,
+            Err(failure) => {
+                failed = Some(failure);
+                break;
+            }
+        };
         let name = target.name.clone();
         if compares {
             let before = match lock.servers.get(&name) {
                 Some(before) => before.clone(),
                 None if args.update => Value::Object(Map::new()),
-                None => return Err(not_locked(ErrorKind::Config, path, &target)),
+                None => {
+                    failed = Some(not_locked(ErrorKind::Config, path, &target));
+                    break;
+                }
             };
             let changes = server_changes(&before, &now);
             changed.extend((!changes.is_empty()).then_some(target));
@@ -74,8 +82,11 @@ pub async fn run(context: &Context, args: LockArgs) -> Result<Exit> {
         }
         lock.servers.insert(name, now);
     }
-    if compares {
+    if !all.is_empty() {
         report::print(context, &all, args.markdown)?;
+    }
+    if let Some(failure) = failed {
+        return Err(failure);
     }
     let has_secret = |name: &&String| redact_command(name).has_redactions;
     if let Some(name) = lock.servers.keys().find(has_secret).filter(|_| !args.check) {
@@ -163,7 +174,12 @@ async fn observe(
     let look = async |session: &Session| {
         let mut lists = Vec::new();
         for (_, kind) in LIST_MEMBERS {
-            lists.push((kind, session.list(kind, CachePolicy::Bypass).await?.parsed_items()));
+            let items = session.list(kind, CachePolicy::Bypass).await?.parsed_items();
+            if let Some(defect) = items.iter().filter(|item| item.is_truncated()).find_map(|item| item.defect(kind)) {
+                // What was not read would not be compared.
+                return Err(Failure::new(ErrorKind::Protocol, defect));
+            }
+            lists.push((kind, items));
         }
         Ok(server_entry(&lists, session.session_info().await?))
     };
