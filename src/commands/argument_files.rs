@@ -30,10 +30,6 @@ impl ArgumentReader for ArgumentFiles<'_> {
             return Ok(all.clone());
         }
         let is_file = std::fs::metadata(path)?.is_file();
-        if !is_file {
-            // A named pipe may block like standard input.
-            interrupt::enter_blocking();
-        }
         let all = bounded_read::read(path, MAX_MESSAGE as u64)?;
         if !is_file {
             self.pipes.insert(path.to_owned(), all.clone());

@@ -10,6 +10,7 @@ use crate::error::ErrorKind;
 use crate::interrupt::{self, Interrupt};
 use crate::output::Ui;
 use crate::transport::process;
+use crate::util::bounded_read;
 
 /// A thread that has not handled a signal within this time is blocked.
 const SIGNAL_TIMEOUT: Duration = Duration::from_millis(300);
@@ -43,6 +44,7 @@ pub async fn listen(interrupt: Interrupt) {
 /// [`interrupt::enter_blocking`]: if it does not stop in time, the process ends.
 pub fn spawn_signal_thread(ui: &Arc<Ui>, interrupt: &Interrupt) {
     let (ui, interrupt, started) = (Arc::clone(ui), interrupt.clone(), OnceLock::new());
+    bounded_read::on_special_file(interrupt::enter_blocking);
     interrupt::on_blocking(move || {
         started.get_or_init(|| {
             let (ui, interrupt) = (Arc::clone(&ui), interrupt.clone());

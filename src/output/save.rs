@@ -14,6 +14,7 @@ use percent_encoding::percent_decode_str;
 use super::escape::is_harmful;
 use super::jq_value::JqOutput;
 use crate::error::{ErrorKind, Failure, Result};
+use crate::interrupt;
 use crate::protocol::json::JsonText;
 use crate::util::atomic_write::{replace_file, temporary_in};
 
@@ -330,7 +331,15 @@ pub fn write_file(path: &Path, data: &[FileData<'_>]) -> Result<()> {
     replace_file(file, &place).map_err(|error| create_failure(path, &error))
 }
 
+/// Call this before a file is opened for writing: a named pipe blocks until somebody reads it.
+pub fn before_writing(path: &Path) {
+    if fs::metadata(path).is_ok_and(|data| !data.is_file()) {
+        interrupt::enter_blocking();
+    }
+}
+
 fn write_directly(path: &Path, data: &[FileData<'_>]) -> Result<()> {
+    before_writing(path);
     let mut file = fs::File::create(path).map_err(|error| create_failure(path, &error))?;
     data.iter()
         .try_for_each(|part| part.write_pieces(|piece| file.write_all(piece)))

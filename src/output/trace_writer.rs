@@ -15,6 +15,7 @@ use serde_json::value::RawValue;
 
 use super::Ui;
 use super::redact::{redact_members, redact_url as safe_url};
+use super::save::before_writing;
 use super::style::Style;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::protocol::json::join_lines;
@@ -63,6 +64,7 @@ pub(super) fn create_private_file(path: &Path, what: &str, option: &str) -> Resu
         )
         .hint("-v and -vv show the exchange on standard error"));
     }
+    before_writing(path);
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(true);
     #[cfg(unix)]

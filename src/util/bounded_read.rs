@@ -3,11 +3,20 @@
 use std::fs::File;
 use std::io::{self, BufRead, Read};
 use std::path::Path;
+use std::sync::OnceLock;
 
 use super::size::format_size;
 
 /// The most bytes of a file that people write or that mcpipe keeps: a configuration, a suite, headers, certificates.
 pub const MAX_FILE: u64 = 64 << 20;
+
+static ON_SPECIAL_FILE: OnceLock<fn()> = OnceLock::new();
+
+/// Sets what is called before something is read that is no regular file: a named pipe may block. Only the first call
+/// counts.
+pub fn on_special_file(action: fn()) {
+    let _ = ON_SPECIAL_FILE.set(action);
+}
 
 /// All of a file. `-` is refused: where it means standard input, the caller does not get here.
 ///
@@ -18,6 +27,9 @@ pub fn read(path: impl AsRef<Path>, limit: u64) -> io::Result<Vec<u8>> {
     if path == Path::new("-") {
         let why = "standard input cannot be used here; to read a file of that name: ./-";
         return Err(io::Error::new(io::ErrorKind::InvalidInput, why));
+    }
+    if let Some(action) = ON_SPECIAL_FILE.get().filter(|_| std::fs::metadata(path).is_ok_and(|data| !data.is_file())) {
+        action();
     }
     let file = File::open(path)?;
     let length = file.metadata()?.len().min(limit);

@@ -85,3 +85,31 @@ fn writing_to_a_stuck_reader_is_interrupted() {
     drop(unread);
     assert_eq!(status.code(), Some(143));
 }
+
+#[test]
+fn a_named_pipe_that_nobody_uses_is_interrupted() {
+    let server = Mcp::modern().stdio();
+    let target = server.target();
+    let read = ["read", &target, "demo://hello"];
+    for words in [
+        &["test", "fifo.toml"][..],
+        &["lock", &target, "--check", "-o", "fifo.toml"],
+        &["lock", &target, "-o", "fifo.toml"],
+        &["list", "replay:fifo.toml"],
+        &["config", "list", "--config", "fifo.toml"],
+        &[&read[..], &["-o", "fifo.toml"]].concat(),
+        &[&read[..], &["--trace", "fifo.toml"]].concat(),
+        &[&read[..], &["--record", "fifo.toml"]].concat(),
+        &[&read[..], &["--events", "fifo.toml"]].concat(),
+        &["test", &target, "--junit", "fifo.toml"],
+    ] {
+        let sandbox = Sandbox::new();
+        let fifo = sandbox.work().join("fifo.toml");
+        assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+        let running = sandbox.mcpipe(words).start();
+        // Some connect before they write.
+        std::thread::sleep(if words[0] == "test" { 5 * UNTIL_STUCK } else { 2 * UNTIL_STUCK });
+        running.signal(Signal::INT);
+        running.wait().exits(130);
+    }
+}

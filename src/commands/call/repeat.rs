@@ -27,6 +27,7 @@ use crate::commands::tools::ToolCache;
 use crate::error::{ErrorKind, Failure, Result};
 use crate::output::details::key_value_table;
 use crate::output::document::JsonDocument;
+use crate::output::save::before_writing;
 use crate::protocol::rpc::RawJson;
 use crate::session::Session;
 use crate::util::count::counted;
@@ -232,6 +233,7 @@ impl Measurement {
         self.print(context)?;
         let Some(path) = &args.html else { return Ok(()) };
         let title = format!("{}: {tool}", session.target().name);
+        before_writing(path);
         std::fs::write(path, self.page(context, &title)).map_err(|error| {
             Failure::new(ErrorKind::Output, format!("cannot write {}", path.display())).caused_by(&error)
         })
