@@ -196,3 +196,46 @@ fn a_report_that_cannot_be_written_is_found_before_the_tests_run() {
     run.exits(2).stderr_contains("the directory gone does not exist");
     assert!(server.processes().is_empty());
 }
+
+#[test]
+fn what_was_found_before_an_interrupt_is_reported() {
+    let server = Mcp::legacy("2025-11-25")
+        .on("tools/call", |call| if call.n == 0 { call.text("x") } else { Vec::new() })
+        .stdio();
+    let other = Mcp::modern().stdio();
+    let sandbox = Sandbox::new();
+    let test =
+        |name: &str| format!("[[test]]\nname = \"{name}\"\ncall = \"echo\"\nargs = {{ text = \"x\" }}\ntext = \"y\"\n");
+    sandbox.file("suite.toml", format!("target = \"{}\"\n{}{}", server.target(), test("first"), test("second")));
+    let words = ["test", &other.target(), "suite.toml", "--jobs", "2", "--junit", "r.xml"];
+    let running = sandbox.mcpipe(words).start();
+    server.wait_for("the second call", |seen| {
+        seen.iter().flat_map(|one| one.methods()).filter(|method| method == "tools/call").count() == 2
+    });
+    std::thread::sleep(std::time::Duration::from_millis(500));
+    running.signal(rustix::process::Signal::INT);
+    let run = running.wait();
+    run.exits(130).stdout_contains("suite.toml\tFAIL\tfirst\t-\n").stderr_contains("mcpipe: error: interrupted\n");
+    run.stdout_contains("\tok\tidentity\t").stderr_contains("1 failed");
+    let report = std::fs::read_to_string(sandbox.work().join("r.xml")).unwrap();
+    assert!(report.contains("<testcase name=\"first\"") && !report.contains("name=\"second\""), "{report}");
+}
+
+#[test]
+fn a_report_that_cannot_be_written_does_not_hide_the_others() {
+    let server = Mcp::modern().stdio();
+    let sandbox = Sandbox::new();
+    let suite = |text: &str| {
+        let test = format!("[[test]]\nread = \"demo://hello\"\ncontains = \"{text}\"\n");
+        sandbox.file("suite.toml", format!("target = \"{}\"\n{test}", server.target()));
+        sandbox.mcpipe(["test", "suite.toml"])
+    };
+    let gone = sandbox.work().join("gone/summary");
+    let run = suite("hello").env("GITHUB_STEP_SUMMARY", gone.as_os_str()).run();
+    run.exits(0).stderr_contains(&format!("warning: cannot write {}: ", gone.display()));
+    suite("x").env("GITHUB_STEP_SUMMARY", gone.as_os_str()).run().exits(9).stderr_contains("1 test failed");
+    suite("hello").args(["--junit", "."]).run().exits(2).stderr_contains("cannot write .\n  it is a directory\n");
+    let run = suite("hello").args(["--junit", "/dev/full", "--html", "r.html"]).run();
+    run.exits(74).stderr_contains("cannot write /dev/full");
+    assert!(sandbox.work().join("r.html").exists());
+}

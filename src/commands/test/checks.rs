@@ -103,7 +103,7 @@ impl ReachStep {
 /// Checks one server.
 ///
 /// # Errors
-/// When an option cannot be used, or mcpipe is interrupted.
+/// When an option cannot be used.
 pub async fn check(
     context: &Context,
     target: Target,
@@ -127,8 +127,8 @@ pub async fn check(
     let diagnostics = session.diagnostics().await;
     let noise = diagnostics.as_ref().and_then(|diagnostics| diagnostics.first_non_message.clone());
     let closed = session.close().await;
-    outcome.map_err(|failure| failure.server(&name))?;
-    if matches!(session.target().endpoint, Endpoint::Stdio(_)) && diagnostics.is_some() {
+    let stopped = outcome.err().map(|failure| failure.server(&name));
+    if stopped.is_none() && matches!(session.target().endpoint, Endpoint::Stdio(_)) && diagnostics.is_some() {
         checker.add(
             "clean_stdout",
             match noise {
@@ -150,7 +150,7 @@ pub async fn check(
             },
         );
     }
-    Ok(TestReport { target: name, file: None, is_one_of_several: false, results: checker.results })
+    Ok(TestReport { target: name, file: None, is_one_of_several: false, results: checker.results, stopped })
 }
 
 /// How servers are checked.

@@ -11,7 +11,7 @@ use crate::commands::test::report::{Outcome, TestReport, TestResult, failure_tex
 use crate::error::{ErrorKind, Failure, Result};
 use crate::output::Ui;
 use crate::output::escape::{make_visible, one_line};
-use crate::output::save::refuse_dash;
+use crate::output::save::{before_writing, refuse_dash};
 
 /// The variable that GitHub Actions sets in every step.
 const GITHUB_ACTIONS: &str = "GITHUB_ACTIONS";
@@ -25,53 +25,56 @@ pub(super) struct ExportOptions<'a> {
     pub html: Option<&'a Path>,
 }
 
-/// Writes the reports that the options and the environment ask for.
+/// Writes the reports that the options and the environment ask for: also the others if one cannot be written.
 ///
 /// # Errors
-/// When a file cannot be written.
+/// When a file that an option names cannot be written.
 pub(super) fn write(context: &Context, reports: &[TestReport], options: &ExportOptions<'_>) -> Result<()> {
     let ui = &context.ui;
-    if let Some(path) = options.junit {
-        std::fs::write(path, junit(ui, reports)).map_err(|error| write_failure(path, &error))?;
-    }
-    if let Some(path) = options.markdown {
-        std::fs::write(path, markdown(ui, reports)).map_err(|error| write_failure(path, &error))?;
-    }
-    if let Some(path) = options.html {
-        std::fs::write(path, html::page(ui, reports)).map_err(|error| write_failure(path, &error))?;
-    }
+    let mut failed = None;
+    let mut write = |path: &Path, text: String| {
+        before_writing(path);
+        if let Err(error) = std::fs::write(path, text) {
+            let failure = Failure::new(ErrorKind::Output, format!("cannot write {}", path.display()));
+            failed.get_or_insert(failure.caused_by(&error));
+        }
+    };
+    options.junit.iter().for_each(|path| write(path, junit(ui, reports)));
+    options.markdown.iter().for_each(|path| write(path, markdown(ui, reports)));
+    options.html.iter().for_each(|path| write(path, html::page(ui, reports)));
     if let Some(path) = context.env.get(GITHUB_STEP_SUMMARY).map(Path::new) {
         let append = || -> std::io::Result<()> {
             let mut file = std::fs::OpenOptions::new().create(true).append(true).open(path)?;
             std::io::Write::write_all(&mut file, markdown(ui, reports).as_bytes())
         };
-        append().map_err(|error| write_failure(path, &error))?;
+        if let Err(error) = append() {
+            ui.warn(&format!("cannot write {}: {error}", path.display()));
+        }
     }
     if context.env.get(GITHUB_ACTIONS) == Some("true") {
         annotations(ui, reports).iter().for_each(|line| ui.prompt_text(line));
     }
-    Ok(())
+    failed.map_or(Ok(()), Err)
 }
 
 /// Reports that a file cannot be created, before the tests run.
 ///
 /// # Errors
-/// When a directory does not exist.
+/// When a directory does not exist, or the path is that of one.
 pub(super) fn check(options: &ExportOptions<'_>) -> Result<()> {
     let files = [("--junit", options.junit), ("--markdown", options.markdown), ("--html", options.html)];
     for (option, path) in files.into_iter().filter_map(|(option, path)| Some((option, path?))) {
         refuse_dash(path, "file", &format!("{option} FILE"))?;
+        let refused = || Failure::new(ErrorKind::Usage, format!("cannot write {}", path.display()));
+        if path.is_dir() {
+            return Err(refused().cause("it is a directory"));
+        }
         let directory = path.parent().filter(|directory| !directory.as_os_str().is_empty());
         if let Some(directory) = directory.filter(|directory| !directory.is_dir()) {
-            return Err(Failure::new(ErrorKind::Usage, format!("cannot write {}", path.display()))
-                .cause(format!("the directory {} does not exist", directory.display())));
+            return Err(refused().cause(format!("the directory {} does not exist", directory.display())));
         }
     }
     Ok(())
-}
-
-fn write_failure(path: &Path, error: &std::io::Error) -> Failure {
-    Failure::new(ErrorKind::Output, format!("cannot write {}", path.display())).caused_by(error)
 }
 
 /// JUnit XML, as Jenkins and GitLab read it.

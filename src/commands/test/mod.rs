@@ -109,9 +109,17 @@ async fn run_all(
         })
         .buffered(jobs)
         .boxed_local();
-    let mut reports = Vec::new();
-    while let Some(report) = running.next().await {
-        let report = report?;
+    let (mut reports, mut stopped) = (Vec::new(), None);
+    // After an interruption, what has not begun ends at once.
+    while let Some(ended) = running.next().await {
+        let mut report = match ended {
+            Ok(report) => report,
+            Err(failure) => {
+                stopped.get_or_insert(failure);
+                continue;
+            }
+        };
+        stopped = stopped.or(report.stopped.take());
         if !args.tap {
             let _pause = context.ui.pause_progress();
             print::print_report(context, &report, is_one_of_several)?;
@@ -121,8 +129,12 @@ async fn run_all(
     if args.tap {
         context.ui.print_text(&exports::tap(&context.ui, &reports))?;
     }
-    exports::write(context, &reports, exports)?;
-    Ok(print::finish(context, &reports))
+    let written = exports::write(context, &reports, exports);
+    let exit = print::finish(context, &reports);
+    match stopped {
+        Some(failure) => Err(failure),
+        None => written.map(|()| exit),
+    }
 }
 
 /// One thing to test.

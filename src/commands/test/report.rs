@@ -126,6 +126,8 @@ pub struct TestReport {
     pub is_one_of_several: bool,
     /// The tests, in order.
     pub results: Vec<TestResult>,
+    /// Why there are no more: mcpipe was interrupted.
+    pub stopped: Option<Failure>,
 }
 
 impl TestReport {

@@ -89,7 +89,7 @@ struct Attempt {
 /// Runs a suite against one server, which may be one of several.
 ///
 /// # Errors
-/// When an option cannot be used, or mcpipe is interrupted.
+/// When an option cannot be used.
 pub(super) async fn run(
     context: &Context,
     suite: &Suite,
@@ -125,13 +125,8 @@ pub(super) async fn run(
     if let Some(connection) = run.connection {
         connection.session.close().await;
     }
-    match stopped {
-        Some(failure) => Err(failure),
-        None => {
-            let (target, file) = (context.ui.redacted(&target.name), Some(suite.source.display_path.clone()));
-            Ok(TestReport { target, file, is_one_of_several, results })
-        }
-    }
+    let (target, file) = (context.ui.redacted(&target.name), Some(suite.source.display_path.clone()));
+    Ok(TestReport { target, file, is_one_of_several, results, stopped })
 }
 
 /// A suite that is running.
@@ -170,14 +165,14 @@ impl SuiteRun<'_> {
         };
         if skipped.is_some() {
             return Ok(result);
-            if attempts > 1 {
-                self.unreachable = None;
-            }
         }
         let began = Instant::now();
         let mut attempts = 0;
         let attempt = loop {
             attempts += 1;
+            if attempts > 1 {
+                self.unreachable = None;
+            }
             let attempt = match self.open().await {
                 Ok(()) => match &self.connection {
                     Some(connection) => {
