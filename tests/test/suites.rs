@@ -770,3 +770,19 @@ fn toml_to_json(item: &toml_edit::Item) -> Value {
         .or_else(|| item.as_float().map(Value::from))
         .unwrap()
 }
+
+#[test]
+fn a_suite_from_init_passes_with_results_and_names_that_are_wrong() {
+    let schema = json!({"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]});
+    let server = Mcp::legacy("2025-11-25")
+        .tools(json!([{"name": "odd", "inputSchema": {"type": "object"}, "outputSchema": schema,
+            "annotations": {"readOnlyHint": true}}]))
+        .on("resources/list", |call| call.result(json!({"resources": [{"uri": "demo://nameless"}]})))
+        .on("tools/call", |call| call.result(json!({"content": [], "structuredContent": {"n": "x"}})))
+        .stdio();
+    let sandbox = Sandbox::new();
+    let run = sandbox.mcpipe(["test", "--init", &server.target()]).run();
+    run.succeeds().stdout_contains("fails = \"protocol\"\n").stdout_contains("[.resources[].name] == [null]");
+    sandbox.file("new.toml", run.stdout());
+    sandbox.mcpipe(["test", "new.toml"]).run().exits(0);
+}

@@ -3,7 +3,7 @@
 use std::cmp::Ordering;
 use std::collections::HashSet;
 
-use serde_json::{Map, Number, Value};
+use serde_json::{Map, Number, Value, json};
 use toml_edit::{Array, InlineTable};
 
 use crate::cli::CallArgs;
@@ -43,8 +43,9 @@ pub(super) async fn suite_text(context: &Context, target: Target) -> Result<Stri
             let member = kind.result_member();
             let items = listing.parsed_items();
             text += &format!("\n[[test]]\nname = \"lists {word}\"\nlist = \"{word}\"\n");
-            let names: Vec<Value> = items.iter().map(|item| item.name().into()).collect();
-            let expression = format!("[.{member}[].name] == {}", Value::Array(names));
+            let names: Vec<&Value> =
+                items.iter().map(|item| item.value().get("name").unwrap_or(&Value::Null)).collect();
+            let expression = format!("[.{member}[].name] == {}", json!(names));
             text += &format!("expect = [{}]\n", toml_string(&expression));
             if kind == ListKind::Tools {
                 text += &calls(context, session, &items).await?;
@@ -98,7 +99,7 @@ fn is_typed_with_secret(target: &Target) -> bool {
 /// A test for each tool that says that it is read-only, and for which arguments can be made up.
 async fn calls(context: &Context, session: &Session, tools: &[ListItem]) -> Result<String> {
     let tool_cache = ToolCache::default();
-    let args = CallArgs { yes: true, ..CallArgs::default() };
+    let args = CallArgs { yes: true, strict: true, ..CallArgs::default() };
     let list = tool_cache.get(context, session).await?;
     let mut text = String::new();
     let mut names = HashSet::new();
@@ -116,6 +117,7 @@ async fn calls(context: &Context, session: &Session, tools: &[ListItem]) -> Resu
         let finished = run_concurrent_call(way, &raw_arguments, 1).await;
         if let Some(failure) = &finished.failure
             && !matches!(failure.kind(), ErrorKind::Failed | ErrorKind::Usage | ErrorKind::Refused)
+            && finished.result.is_none()
         {
             return Err(failure.clone());
         }
