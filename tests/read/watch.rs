@@ -366,6 +366,31 @@ fn a_watch_goes_on_after_a_session_that_could_not_be_opened_again() {
 }
 
 #[test]
+fn a_version_that_the_filter_refuses_does_not_end_the_watch() {
+    let feed = Feed::default();
+    let stream = feed.clone();
+    let mcp = counting(Mcp::modern()).on("resources/read", |call| {
+        let text = if call.n == 1 { "{".to_owned() } else { format!("{{\"n\":{}}}", call.n) };
+        call.result(json!({"contents": [{"uri": call.params()["uri"], "text": text}]}))
+    });
+    let server = listening(mcp, move |_, message| {
+        let ack = acknowledged(&message["id"], message["params"]["notifications"].clone());
+        Reply::sse().event(&ack).feed(&stream)
+    });
+    let words = ["read", &server.url("/mcp"), "demo://a", "--watch", "--jq", ".contents[0].text | fromjson | .n"];
+    let run = Sandbox::new().mcpipe(words).start();
+    run.wait_for_stdout("0\n");
+    let listen = server.wait_for("a subscription", |request| request.rpc_method() == "subscriptions/listen");
+    for _ in 0..2 {
+        feed.event(&on_subscription(&listen.id(), updated("demo://a")));
+        std::thread::sleep(Duration::from_millis(300));
+    }
+    run.wait_for_stdout("0\n2\n");
+    run.signal(Signal::INT);
+    run.wait().exits(130).stderr_contains("--jq: the filter failed on the result");
+}
+
+#[test]
 fn a_resource_that_goes_and_comes_back() {
     let server = counting(Mcp::legacy("2025-11-25"))
         .on("resources/subscribe", |call| {

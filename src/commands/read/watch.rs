@@ -7,7 +7,7 @@ use crate::cli::ReadArgs;
 use crate::commands::context::{Context, Exit};
 use crate::commands::read::skills;
 use crate::commands::watch::{finish, is_transient, note_connection_lost, note_watching, warn_unwatched};
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 use crate::protocol::rpc::RawJson;
 use crate::session::Session;
 use crate::session::watch::{WatchEvent, WatchFilter, WatchedChange};
@@ -76,7 +76,13 @@ impl ResourceWatch<'_> {
         let known = self.last_printed.get(uri).is_some_and(|last| last.get() == result.get());
         if !known || always {
             self.separate(uri)?;
-            self.print(uri, &result)?;
+            match self.print(uri, &result) {
+                // A filter may refuse one version and not the next.
+                Err(failure) if self.has_started && failure.kind() == ErrorKind::Failed => {
+                    self.context.ui.report_failure(&failure);
+                }
+                printed => printed?,
+            }
             self.last_printed.insert(uri.to_owned(), result);
         }
         log.take_failure().iter().for_each(|failure| self.context.ui.report_failure(failure));
