@@ -656,7 +656,7 @@ fn nothing_is_sent_outside_of_a_session_while_a_request_of_the_forgotten_one_is_
             "tools/call" if request.header("mcp-session-id").is_none() => Reply::status(400),
             "tools/call" if !is_current => Reply::text("text/plain", "Session not found").with_status(404),
             "tools/call" if request.text().contains("\"slow\"") => {
-                current.store(2, Ordering::SeqCst);
+                current.fetch_add(1, Ordering::SeqCst);
                 std::thread::sleep(std::time::Duration::from_millis(2500));
                 script(&request.without_header("Mcp-Session-Id"))
             }
@@ -667,11 +667,14 @@ fn nothing_is_sent_outside_of_a_session_while_a_request_of_the_forgotten_one_is_
     sessions.start(&url);
     let lines =
         ["a", "slow", "b", "c", "d"].map(|text| json!({"tool": "echo", "arguments": {"text": text}}).to_string());
-    let batch = ["call", &url, "--batch", "-", "--jobs", "2", "--rate", "2/s"];
-    let run = sessions.sandbox.mcpipe(batch).stdin(lines.join("\n")).allow_leftovers().run();
-    let calls: Vec<_> = server.requests().into_iter().filter(|request| request.rpc_method() == "tools/call").collect();
-    assert!(calls.iter().all(|call| call.header("mcp-session-id").is_some()), "{}", run.stdout());
-    // Only the call that the server refused fails.
-    run.exits(1).stderr_contains("1 of 5 calls failed");
+    // Only the call that the server refused fails, and one that times out; neither has those wait that come after it.
+    for (more, failed) in [(&[][..], "1 of 5 calls failed"), (&["--timeout", "1500ms"], "2 of 5 calls failed")] {
+        let batch = ["call", &url, "--batch", "-", "--jobs", "2", "--rate", "2/s"];
+        let run = sessions.sandbox.mcpipe(batch).args(more).stdin(lines.join("\n")).allow_leftovers().run();
+        let is_call = |request: &crate::support::Request| request.rpc_method() == "tools/call";
+        let calls: Vec<_> = server.requests().into_iter().filter(is_call).collect();
+        assert!(calls.iter().all(|call| call.header("mcp-session-id").is_some()), "{}", run.stdout());
+        run.exits(1).stderr_contains(failed);
+    }
     sessions.stop_all();
 }

@@ -13,20 +13,20 @@ use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::timeout;
 
 use crate::cli::LogLevel;
 use crate::commands::session::kept_connection::KeptConnection;
-use crate::commands::session::shared_handshake::SharedHandshake;
+use crate::commands::session::shared_handshake::{SharedHandshake, initialize_request, object};
 use crate::commands::session::shared_settings::SharedSettings;
 use crate::error::{ErrorKind, Failure, RetryAdvice};
-use crate::protocol::json::{member, parse_truncated};
+use crate::protocol::json::member;
 use crate::protocol::revision::Revision;
 use crate::protocol::rpc::{self, RawJson, RpcError, RpcMessage, RpcResponse};
 use crate::protocol::{code, method};
-use crate::session::client_handler::{ClientCapabilities, ClientCapability, ClientHandler, Root};
+use crate::session::client_handler::Root;
 use crate::transport::kept::{StreamState, item_line, stream_line};
 use crate::transport::{Certainty, Incoming, IncomingItem, OutgoingKind, OutgoingMessage, TransportKind, next_gap};
 use crate::util::lock::lock;
@@ -77,6 +77,8 @@ struct RouterState {
     clients: BTreeMap<u64, Client>,
     /// Those that were there when the server forgot its session.
     expired: BTreeSet<u64>,
+    /// How many things that came from the server are being passed on.
+    arriving: usize,
     last_client: u64,
     /// The methods of the requests without a response.
     pending: HashMap<u64, String>,
@@ -110,9 +112,9 @@ impl RouterState {
     }
 
     /// Disconnects the commands of a session that the server has forgotten, each when it has no request in progress:
-    /// what they set at the server is lost.
+    /// what they set at the server is lost. What still arrives may be a response to them.
     fn disconnect_expired(&mut self) {
-        if self.expired.is_empty() {
+        if self.expired.is_empty() || self.arriving > 0 {
             return;
         }
         let (pending, expired) = (&self.pending, &self.expired);
@@ -268,6 +270,7 @@ impl Router {
             }
             _ => {}
         }
+        state.disconnect_expired();
     }
 
     /// Ends a subscription that a command left behind.
@@ -480,6 +483,7 @@ impl Router {
                 if !is_own {
                     return RouterAction::Nothing;
                 }
+                state.disconnect_expired();
             }
             _ => {}
         }
@@ -499,6 +503,14 @@ impl Router {
 
     /// Passes on something that came back from the server.
     pub(super) async fn route(&self, upstream: &Arc<KeptConnection>, arrived: Incoming) {
+        lock(&self.state).arriving += 1;
+        self.pass_on(upstream, arrived).await;
+        let mut state = lock(&self.state);
+        state.arriving -= 1;
+        state.disconnect_expired();
+    }
+
+    async fn pass_on(&self, upstream: &Arc<KeptConnection>, arrived: Incoming) {
         let on = arrived.request_id;
         let receivers = match &arrived.item {
             IncomingItem::Message(RpcMessage::Response(response), status) => match self.answered(response.id, on) {
@@ -539,7 +551,6 @@ impl Router {
         // The memory of a large result is not held twice.
         drop(arrived);
         self.deliver_to_all(&receivers, text).await;
-        lock(&self.state).disconnect_expired();
     }
 
     /// Notes that a request has its response, which is passed on to the other commands that wait for the same one.
@@ -768,28 +779,6 @@ fn empty_result() -> RawJson {
 
 fn response_lines(response: RpcResponse) -> String {
     item_line(&Incoming { request_id: None, item: IncomingItem::Message(RpcMessage::Response(response), None) })
-}
-
-/// The members of parameters.
-fn object(params: Option<&RawJson>) -> Map<String, Value> {
-    match params.and_then(|raw| parse_truncated(raw.get())) {
-        Some((Value::Object(params), _)) => params,
-        _ => Map::new(),
-    }
-}
-
-/// `initialize` of the session: it declares everything that commands can do, since the server learns it only once. What
-/// a command cannot do is refused when the server asks for it.
-fn initialize_request(id: u64, params: Option<RawJson>) -> String {
-    let mut params = object(params.as_ref());
-    let revision = params.get("protocolVersion").and_then(Value::as_str).and_then(Revision::parse);
-    let all = ClientHandler::new(ClientCapabilities {
-        declared_for_lists: ClientCapability::ALL.to_vec(),
-        ..ClientCapabilities::default()
-    });
-    let capabilities = all.declared_capabilities(revision.unwrap_or(Revision::LATEST_LEGACY));
-    params.insert("capabilities".to_owned(), capabilities);
-    rpc::request(id, method::INITIALIZE, Some(&Value::Object(params).to_string()))
 }
 
 fn root_json(root: &Root) -> Value {

@@ -1,6 +1,12 @@
 //! The handshake with a legacy server, which is carried out once for all commands.
 
-use crate::protocol::rpc::RawJson;
+use serde_json::{Map, Value};
+
+use crate::protocol::json::parse_truncated;
+use crate::protocol::method;
+use crate::protocol::revision::Revision;
+use crate::protocol::rpc::{self, RawJson};
+use crate::session::client_handler::{ClientCapabilities, ClientCapability, ClientHandler};
 
 #[derive(Default)]
 pub(super) enum SharedHandshake {
@@ -77,6 +83,28 @@ impl SharedHandshake {
         };
         Some(waiting)
     }
+}
+
+/// The members of parameters.
+pub(super) fn object(params: Option<&RawJson>) -> Map<String, Value> {
+    match params.and_then(|raw| parse_truncated(raw.get())) {
+        Some((Value::Object(params), _)) => params,
+        _ => Map::new(),
+    }
+}
+
+/// `initialize` of the session: it declares everything that commands can do, since the server learns it only once. What
+/// a command cannot do is refused when the server asks for it.
+pub(super) fn initialize_request(id: u64, params: Option<RawJson>) -> String {
+    let mut params = object(params.as_ref());
+    let revision = params.get("protocolVersion").and_then(Value::as_str).and_then(Revision::parse);
+    let all = ClientHandler::new(ClientCapabilities {
+        declared_for_lists: ClientCapability::ALL.to_vec(),
+        ..ClientCapabilities::default()
+    });
+    let capabilities = all.declared_capabilities(revision.unwrap_or(Revision::LATEST_LEGACY));
+    params.insert("capabilities".to_owned(), capabilities);
+    rpc::request(id, method::INITIALIZE, Some(&Value::Object(params).to_string()))
 }
 
 #[cfg(test)]
