@@ -573,13 +573,18 @@ fn a_call_that_is_canceled_while_it_waits_for_a_connection_is_not_sent() {
     let sandbox = Sandbox::new();
     let mut client = BridgeClient::start(&sandbox, &[&server.target()]);
     client.initialize(json!({}));
-    client.error(1, "tools/call", call("crash", json!({})));
-    client.ask(2, "tools/call", call("echo", json!({"text": "canceled"})));
+    client.error("crash", "tools/call", call("crash", json!({})));
+    // As many as a server may have waiting.
+    for id in 1..=64 {
+        client.ask(id, "tools/call", call("echo", json!({"text": "canceled"})));
+    }
     server.wait_for("another process", |all| all.get(1).is_some_and(|other| other.methods() == ["initialize"]));
-    client.send(&json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": 2}}));
+    for id in 1..=64 {
+        client.send(&json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": id}}));
+    }
     client.request("ping", "ping", json!({}));
     open();
-    assert_eq!(text_of(&client.request(3, "tools/call", call("echo", json!({"text": "hi"})))), "hi");
+    assert_eq!(text_of(&client.request(65, "tools/call", call("echo", json!({"text": "hi"})))), "hi");
     client.end();
     let methods = server.wait_until_all_ended()[1].methods();
     assert_eq!(methods.iter().filter(|method| *method == "tools/call").count(), 1, "{methods:?}");

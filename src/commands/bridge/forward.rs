@@ -296,9 +296,16 @@ impl Upstream {
         }
     }
 
+    /// Takes a request from those that wait for the task of the server. Returns false if it was canceled.
+    pub fn take_queued(&self, client_id: &str) -> bool {
+        let mut queued = lock(&self.queued);
+        queued.iter().position(|id| id == client_id).map(|at| queued.remove(at)).is_some()
+    }
+
     /// Cancels a request of the client that the server has not been sent. Returns whether it was one.
     pub fn cancel_unsent(&self, client_id: &str) -> bool {
-        lock(&self.unsent).remove(client_id).inspect(|canceled| canceled.notify_one()).is_some()
+        self.take_queued(client_id)
+            || lock(&self.unsent).remove(client_id).inspect(|canceled| canceled.notify_one()).is_some()
     }
 
     /// Cancels a request of the client that the server was sent.
@@ -307,6 +314,10 @@ impl Upstream {
         // One that came before the server had started.
         if self.client.end_subscription(message) {
             return self.update_wanted();
+        }
+        // One that was sent, but not carried out.
+        if self.cancel_unsent(&client_id) {
+            return;
         }
         let Some(connection) = self.connected().await else { return };
         let Some(request_id) = connection.find_client_request(&client_id) else { return };

@@ -38,6 +38,7 @@ use crate::error::{ErrorKind, Failure, Result};
 use crate::output::ProtocolOutput;
 use crate::protocol::rpc::ParseError;
 use crate::protocol::{code, method};
+use crate::util::lock::lock;
 
 /// How many messages wait for a server that is being connected or does not read.
 const QUEUED_MESSAGES: usize = 64;
@@ -175,7 +176,8 @@ impl Bridge {
                     let job = UpstreamJob::Notification(message.clone());
                     match worker.try_send(job) {
                         Err(TrySendError::Full(job)) if upstream.is_connected() => _ = worker.send(job).await,
-                        // A server that is not connected has nothing that this could be about.
+                        // A server that is not connected has nothing that this could be about: requests that wait for it
+                        // have been canceled above.
                         Err(_) => upstream.options.trace.note("a notification was not passed on: too many are waiting"),
                         Ok(()) => {}
                     }
@@ -201,6 +203,9 @@ impl Bridge {
 
     async fn queue(&self, server: usize, job: UpstreamJob) {
         if let Some((worker, _)) = self.workers.get(server) {
+            if let UpstreamJob::Request(message) = &job {
+                lock(&self.upstreams[server].queued).push(message.id().to_owned());
+            }
             let _ = worker.send(job).await;
         }
     }
@@ -219,7 +224,9 @@ async fn work(upstream: Arc<Upstream>, mut jobs: mpsc::Receiver<UpstreamJob>) {
     while let Some(job) = jobs.recv().await {
         match job {
             UpstreamJob::Introduce(message) => upstream.introduce(message).await,
-            UpstreamJob::Request(message) => upstream.forward(message).await,
+            UpstreamJob::Request(message) if upstream.take_queued(message.id()) => upstream.forward(message).await,
+            // It was canceled.
+            UpstreamJob::Request(_) => {}
             UpstreamJob::Notification(message) => upstream.forward_notification(message).await,
         }
     }

@@ -63,6 +63,8 @@ pub struct Upstream {
     pub drops_held: AtomicBool,
     /// Requests from the server that the client is being asked: their ID at the client, by the ID at the server.
     pub asked: Mutex<HashMap<String, u64>>,
+    /// The client's requests that wait for its task, by their ID at the client.
+    pub queued: Mutex<Vec<String>>,
     /// The client's requests that are going to be sent, by their ID at the client. Each is notified if it is canceled.
     pub unsent: Mutex<HashMap<String, Arc<Notify>>>,
     /// One permit for each cancellation that the server has not accepted yet, over HTTP.
@@ -124,6 +126,7 @@ impl Upstream {
             held: Mutex::default(),
             drops_held: AtomicBool::new(false),
             asked: Mutex::default(),
+            queued: Mutex::default(),
             unsent: Mutex::default(),
             cancellations: Arc::new(Semaphore::new(MAX_CANCELLATIONS)),
             wanted_turn: tokio::sync::Mutex::default(),
