@@ -156,7 +156,20 @@ fn a_watch_goes_on_without_the_session_that_was_stopped() {
         .capabilities(json!({"resources": {"subscribe": true}}))
         .on("resources/subscribe", |call| call.result(json!({})))
         .on("resources/unsubscribe", |call| call.result(json!({})));
-    let (server, sessions) = (mcp.stdio(), Sessions::new());
+    let mcp = Arc::new(mcp);
+    // It ends later than the watch connects again.
+    let server = StdioServer::start(move |process, event| match event {
+        ProcessEvent::Line(line) => {
+            let message: Value = serde_json::from_str(&line).unwrap();
+            play_actions(&mcp, process, mcp.handle(&message));
+        }
+        ProcessEvent::Eof => {
+            std::thread::sleep(Duration::from_millis(if process.n == 0 { 1500 } else { 0 }));
+            process.exit(0);
+        }
+        ProcessEvent::Started | ProcessEvent::Signal(_) => {}
+    });
+    let sessions = Sessions::new();
     sessions.start(&server.target());
     let watch =
         sessions.sandbox.mcpipe(["read", &server.target(), "demo://hello", "--watch"]).allow_leftovers().start();

@@ -38,12 +38,14 @@ pub(super) async fn launch(session: &KeptSession) -> Result<bool> {
     if UnixStream::connect(files.socket()).await.is_ok() {
         return Ok(true);
     }
+    // A crash leaves the socket.
+    let was_used = session.was_used.load(Ordering::Relaxed);
+    let was_stopped = was_used && !session.spec.keeps_alive && !files.socket().exists();
     end_recorded_server(files).await;
-    // A crash leaves the record.
-    if session.was_used.load(Ordering::Relaxed) && !session.spec.keeps_alive && !files.record_path().exists() {
+    files.remove();
+    if was_stopped {
         return Ok(false);
     }
-    files.remove();
     spawn_keeper(session).map(|()| true).map_err(|error| failed(&error))
 }
 
