@@ -335,6 +335,10 @@ fn a_call_cannot_hide_its_tool_from_the_rules() {
         let error = json!({"id": got["id"], "code": got["error"]["code"], "message": got["error"]["message"]});
         assert_eq!(error, expected);
     }
+    client.send_text(
+        r#"{"jsonrpc":"2.0","method":"notifications/progress","Method":"tools/call","Id":7,"params":{"name":"fail"}}"#,
+    );
+    assert_eq!(client.next()["error"]["message"], "Invalid Request");
     client.end();
     assert_eq!(server.single_process().methods(), ["initialize", "notifications/initialized"]);
 }

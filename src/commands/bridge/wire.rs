@@ -79,7 +79,7 @@ impl ClientMessage {
             (None, Some(_)) if envelope.result.is_some() || envelope.error.is_some() => MessageKind::Response,
             (None, _) => return Err(ParseError::NotRpc),
         };
-        if matches!(kind, MessageKind::Request(_)) && has_misspelled_member(&text) {
+        if kind != MessageKind::Response && has_misspelled_member(&text) {
             return Err(ParseError::NotRpc);
         }
         Ok(ClientMessage { text, kind, id, params })
