@@ -343,15 +343,19 @@ fn a_session_that_cannot_be_opened_again_at_once_is_opened_by_a_later_request() 
     let options = LegacyHttpOptions { session_id: Some("s"), ..LegacyHttpOptions::default() };
     let script = Mcp::legacy("2025-11-25").http_script(options);
     let (forgets, is_busy) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
+    let both = std::sync::Barrier::new(2);
     let server = HttpServer::start({
         let (forgets, is_busy) = (forgets.clone(), is_busy.clone());
         move |request| {
-            if is_busy.load(Ordering::SeqCst) {
-                return Reply::text("text/plain", "restarting").with_status(503);
-            }
-            if request.rpc_method() == "tools/call" && forgets.swap(false, Ordering::SeqCst) {
+            if request.rpc_method() == "tools/call" && forgets.load(Ordering::SeqCst) {
                 is_busy.store(true, Ordering::SeqCst);
+                both.wait();
                 return Reply::text("text/plain", "no such session").with_status(404);
+            }
+            if is_busy.load(Ordering::SeqCst) {
+                // The other call has been refused too.
+                std::thread::sleep(Duration::from_millis(500));
+                return Reply::text("text/plain", "restarting").with_status(503);
             }
             script(request)
         }
@@ -362,14 +366,18 @@ fn a_session_that_cannot_be_opened_again_at_once_is_opened_by_a_later_request() 
     client.request(1, "tools/call", call("echo", json!({"text": "a"})));
     forgets.store(true, Ordering::SeqCst);
     client.ask(2, "tools/call", call("echo", json!({"text": "b"})));
-    let error = client.next()["error"].clone();
-    assert_eq!(
-        error["message"].as_str().unwrap().split(" (hint").next(),
-        Some(
-            "the server failed (HTTP 503): response: restarting: the server no longer knows its session, and no other \
-             one could be opened"
-        )
-    );
+    client.ask("other", "tools/call", call("echo", json!({"text": "b"})));
+    for _ in 0..2 {
+        let error = client.next()["error"].clone();
+        assert_eq!(
+            error["message"].as_str().unwrap().split(" (hint").next(),
+            Some(
+                "the server failed (HTTP 503): response: restarting: the server no longer knows its session, and no \
+                 other one could be opened"
+            )
+        );
+    }
+    forgets.store(false, Ordering::SeqCst);
     is_busy.store(false, Ordering::SeqCst);
     assert_eq!(text_of(&client.request(3, "tools/call", call("echo", json!({"text": "c"})))), "c");
     client.end();

@@ -288,9 +288,17 @@ impl Upstream {
         number: u64,
     ) -> BoxFuture<'a, Result<bool>> {
         Box::pin(async move {
+            let refused = |mut failure: Failure| {
+                failure.details_mut().is_unsent = true;
+                failure.cause("the server no longer knows its session, and no other one could be opened")
+            };
             let mut now = connection.session_number.lock().await;
             if *now != number {
                 return Ok(true);
+            }
+            // By another request that noticed it.
+            if let Some(failure) = connection.closed_reason() {
+                return Err(refused(failure));
             }
             let has_forgotten = connection.transport().legacy_session().is_some_and(|http| http.forget_session());
             if !has_forgotten || connection.is_modern() {
@@ -299,14 +307,10 @@ impl Upstream {
             let result = match self.initialize(connection).await {
                 RequestOutcome::Result(result) => result,
                 outcome => {
-                    drop(now);
                     // Without a session, the server would refuse every later request: the next one connects again.
-                    let mut failure = failure_from_outcome(outcome, method::INITIALIZE, &self.target);
+                    let failure = failure_from_outcome(outcome, method::INITIALIZE, &self.target);
                     self.fail_pending(connection, &failure).await;
-                    failure.details_mut().is_unsent = true;
-                    return Err(
-                        failure.cause("the server no longer knows its session, and no other one could be opened")
-                    );
+                    return Err(refused(failure));
                 }
             };
             set_revision(connection, &result);
