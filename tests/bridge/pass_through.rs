@@ -179,6 +179,7 @@ fn cancellations_pass_in_both_directions() {
     let mut client = BridgeClient::start(&sandbox, &[&server.target()]);
     client.initialize(json!({"roots": {}}));
     client.ask("slow", "tools/call", call("echo", json!({})));
+    server.wait_for("the call", |all| all[0].methods().contains(&"tools/call".to_owned()));
     client.send(&json!({"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": "slow", "reason": "changed my mind"}}));
     client.ask(1, "vendor/ask-and-cancel", json!({}));
     let question = client.next();

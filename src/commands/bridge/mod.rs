@@ -176,8 +176,8 @@ impl Bridge {
                     let job = UpstreamJob::Notification(message.clone());
                     match worker.try_send(job) {
                         Err(TrySendError::Full(job)) if upstream.is_connected() => _ = worker.send(job).await,
-                        // A server that is not connected has nothing that this could be about: requests that wait for it
-                        // have been canceled above.
+                        // A server that is not connected has nothing that this could be about. Requests that wait for
+                        // it are canceled above.
                         Err(_) => upstream.options.trace.note("a notification was not passed on: too many are waiting"),
                         Ok(()) => {}
                     }
