@@ -10,7 +10,7 @@ use crate::config::keys::{GRANT_VALUES, SIGNING_ALGORITHMS, TOKEN_ENDPOINT_AUTH_
 use crate::target::TargetOptions;
 use crate::util::whole_number::parse_whole_number;
 
-/// Log in, log out, and show where credentials are stored
+/// Log in, log out, and show the stored logins
 ///
 /// mcpipe logs in with OAuth, as MCP servers require it: it finds the authorization server, registers a client if
 /// necessary, opens a browser, and stores the tokens in the system's keychain or in a file that only you can read.

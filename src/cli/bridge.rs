@@ -5,11 +5,11 @@ use clap::Args;
 use crate::cli::options::GlobalOptions;
 use crate::target::TargetOptions;
 
-/// Serve servers over stdio, for clients that start a program
+/// Connect clients that support only stdio to any server
 ///
 /// Connects a client that can only start a program to a server that needs more: a URL, a login, a proxy, or another
 /// protocol revision. The client starts `mcpipe bridge TARGET` as it would start the server. Messages pass through as
-/// they came, in both directions. Where client and server speak different revisions, messages are translated.
+/// they came, in both directions. Between 2026-07-28 and earlier revisions, messages are translated.
 ///
 /// The allow_tools, deny_tools and locked rules of a configured server apply. Logins are renewed; log in first, with
 /// `mcpipe auth login TARGET`. A connection that is lost is opened again with the next request.

@@ -119,7 +119,7 @@ pub struct CallArgs {
     /// Exit with code 9 unless --repeat stays within LIMIT; may be repeated
     ///
     /// LIMIT is METRIC, then <, <=, > or >=, then a value: p95<200ms, errors<1%, rate>100. The metrics are p0 to p100,
-    /// max and mean (times), errors (a number or a percentage) and rate.
+    /// max and mean (times), errors (a count or %) and rate (calls/s).
     #[arg(long, value_name = "LIMIT", help_heading = "Many calls", requires = "repeat", hide_short_help = true,
         conflicts_with_all = ["batch", "tool_use"])]
     pub threshold: Vec<String>,

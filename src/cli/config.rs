@@ -258,8 +258,8 @@ pub struct ConfigImportArgs {
     /// Write to the project's .mcpipe.toml
     #[arg(long)]
     pub project: bool,
-    /// Where to keep secrets that the imported configuration contains as plain text
-    #[arg(long, value_name = "WHERE", value_enum, default_value_t)]
+    /// Where to keep secrets that the imported configuration contains as plain text [default: keep]
+    #[arg(long, value_name = "WHERE", value_enum, default_value_t, hide_default_value = true)]
     pub secrets: ImportedSecretMode,
     /// Print what would be written, and write nothing
     #[arg(long, conflicts_with = "yes")]

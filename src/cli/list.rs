@@ -86,14 +86,14 @@ pub struct ListArgs {
     #[arg(long, help_heading = "What to list", hide_short_help = true,
         conflicts_with_all = ["resources", "templates", "prompts", "skills", "all", "info", "schema", "form", "tool", "watch", "offline", "brief"])]
     pub tokens: bool,
-    /// Exit with 9 if the tools take more than N tokens (implies --tokens)
+    /// Exit with code 9 if the tools take more than N tokens (implies --tokens)
     #[arg(long, value_name = "N", value_parser = parse_whole_number::<u64, 0>, help_heading = "What to list", hide_short_help = true,
         conflicts_with_all = ["resources", "templates", "prompts", "skills", "all", "info", "schema", "form", "tool", "watch", "offline", "brief"])]
     pub budget: Option<u64>,
     /// Show only items that contain WORD
     ///
-    /// WORD is searched for in the name, title and description of each item, literally and ignoring case. The exit code
-    /// is 0 even if nothing matches.
+    /// WORD is searched for in names, titles, URIs and descriptions, literally and ignoring case. The exit code is 0
+    /// even if nothing matches.
     #[arg(long, alias = "grep", value_name = "WORD", help_heading = "What to list")]
     pub search: Option<String>,
     /// Print the tools for a model API, or as TypeScript

@@ -26,7 +26,7 @@ pub struct GlobalOptions {
     /// Strings are printed raw, each output on its own line.
     #[arg(long, global = true, hide_short_help = true, hide_long_help = true, value_name = "EXPR")]
     pub jq: Option<String>,
-    /// Exit with 9 if the last output of --jq is false or null, or if there is none
+    /// Exit with code 9 if the last output of --jq is false or null, or if there is none
     #[arg(long, global = true, hide_short_help = true, hide_long_help = true)]
     pub jq_exit: bool,
     /// Print only results and errors

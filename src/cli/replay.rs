@@ -11,7 +11,7 @@ use crate::cli::options::GlobalOptions;
 /// one that recurs gets the recorded responses in order, and a request that is not in the recording gets an error that
 /// shows the nearest one.
 ///
-/// For mcpipe itself, the target replay:FILE does the same.
+/// In mcpipe, use the target replay:FILE instead.
 #[derive(Debug, Args)]
 #[command(
     override_usage = "mcpipe replay [OPTIONS] <FILE>[#SERVER]",

@@ -147,13 +147,13 @@ pub enum Command {
     Test(TestArgs),
     /// Lock what servers offer, or check servers against a lock file
     Lock(LockArgs),
-    /// Serve servers over stdio, for clients that start a program
+    /// Connect clients that support only stdio to any server
     Bridge(BridgeArgs),
     /// Serve a recording over stdio
     Replay(ReplayArgs),
     /// Keep servers running between commands
     Session(SessionArgs),
-    /// Log in, log out, and show where credentials are stored
+    /// Log in, log out, and show the stored logins
     Auth(Box<AuthArgs>),
     /// Show, check and change the configuration
     Config(ConfigArgs),

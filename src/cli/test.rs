@@ -17,8 +17,8 @@ use crate::util::whole_number::parse_whole_number;
 /// of the failure (4, 5, 6 or 7). If other checks fail, it is 9. -v shows more about each check.
 ///
 /// A suite is a TOML file with calls, and what their results must be; a directory stands for every suite in it. Suites
-/// are checked before connecting. If a test fails, the exit code is 9. --init prints an example; `mcpipe man suite.5`
-/// describes every key.
+/// are checked before connecting. If a test fails, the exit code is 9. --init prints a suite for TARGET; `mcpipe man
+/// suite.5` describes every key.
 ///
 /// Each check or test is a line: ok, warn, FAIL or skip, its name, and what was seen; if the output is not a terminal,
 /// the server or suite comes first. Under GitHub Actions, failed tests are also annotations, and a summary is added to

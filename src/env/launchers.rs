@@ -51,7 +51,7 @@ pub fn is_launcher_command(word: &str) -> bool {
 /// starts.
 #[must_use]
 pub fn started_program(program: &str, args: &[String]) -> String {
-    let own = file_name(program);
+    let own = bare_name(program);
     if !is_launcher_file(&own) {
         let is_script = Path::new(program).extension().is_some_and(|extension| extension != "exe");
         return if is_script { package_name(program) } else { own };
@@ -62,13 +62,13 @@ pub fn started_program(program: &str, args: &[String]) -> String {
         let is_value = has_values && CONTAINER_OPTIONS.contains(&previous);
         previous = word;
         let is_other = word.starts_with('-') || is_value || is_assignment(word) || is_launcher_command(word);
-        if is_other || looks_like_key(word) || is_launcher_file(&file_name(word)) {
+        if is_other || looks_like_key(word) || is_launcher_file(&bare_name(word)) {
             continue;
         }
         let name = match word {
             // It is code.
             _ if word.contains(char::is_whitespace) => String::new(),
-            _ if has_values => file_name(word),
+            _ if has_values => bare_name(word),
             _ => package_name(word),
         };
         return if name.is_empty() { own } else { name };
@@ -87,12 +87,12 @@ fn is_launcher_file(name: &str) -> bool {
 fn package_name(word: &str) -> String {
     // The drive of a path is not a name.
     let is_name = |part: &&str| part.chars().any(char::is_alphanumeric) && !part.ends_with(':');
-    let mut parts = word.rsplit(['/', '\\']).filter(is_name).map(|part| file_name(part.trim_start_matches('@')));
-    parts.find(|part| !GENERIC_NAMES.contains(&part.as_str())).unwrap_or_else(|| file_name(word))
+    let mut parts = word.rsplit(['/', '\\']).filter(is_name).map(|part| bare_name(part.trim_start_matches('@')));
+    parts.find(|part| !GENERIC_NAMES.contains(&part.as_str())).unwrap_or_else(|| bare_name(word))
 }
 
 /// The last part of a path without its extension, or of a package or image without its version.
-fn file_name(word: &str) -> String {
+fn bare_name(word: &str) -> String {
     let name = word.trim_end_matches(['/', '\\']).rsplit(['/', '\\']).next().unwrap_or(word);
     let name = name.split_once(['@', ':']).filter(|(name, _)| !name.is_empty()).map_or(name, |(name, _)| name);
     name.rsplit_once('.').filter(|(stem, _)| !stem.is_empty()).map_or(name, |(stem, _)| stem).to_owned()

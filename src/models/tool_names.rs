@@ -1,4 +1,4 @@
-//! The names under which tools are known to a model.
+//! The names under which tools are known to a model or to the client of a bridge: `server__tool`.
 //!
 //! MCP allows more characters in a name than the APIs do, and with several servers a name must include the server. A
 //! valid name is used as it is; any other is sanitized and gets a hash suffix, so that two tools never share a name. To

@@ -25,7 +25,7 @@ impl Ui {
         let pieces: Vec<(Style, String)> = pieces
             .iter()
             .map(|(style, text)| {
-                let text = escape::truncate(&self.escape_for_stderr(text), room).into_owned();
+                let text = escape::truncate(&self.redact_for_stderr(text), room).into_owned();
                 room = room.saturating_sub(escape::display_width(&text));
                 (*style, text)
             })
@@ -39,7 +39,7 @@ impl Ui {
         let prefix = escape::display_width(SERVER_TEXT_PREFIX);
         let room =
             if self.terminal.stderr_is_tty { self.terminal.line_width().saturating_sub(prefix) } else { usize::MAX };
-        for line in self.escape_for_stderr(&text.replace('\t', "    ")).lines() {
+        for line in self.redact_for_stderr(&text.replace('\t', "    ")).lines() {
             for piece in escape::break_at_width(line, room) {
                 self.prompt_spans(&[(Style::DIM, SERVER_TEXT_PREFIX), (Style::PLAIN, piece)]);
             }
@@ -60,7 +60,7 @@ impl Ui {
 
     fn render_spans(&self, pieces: &[(Style, &str)]) -> String {
         let color = self.uses_color_on_stderr();
-        pieces.iter().map(|(style, text)| style.paint(&self.escape_for_stderr(text), color).into_owned()).collect()
+        pieces.iter().map(|(style, text)| style.paint(&self.redact_for_stderr(text), color).into_owned()).collect()
     }
 }
 

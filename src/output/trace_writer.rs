@@ -139,7 +139,7 @@ impl TraceWriter {
             self.write_to_file(&[&format!(r#""dir":"{direction}","message":"#), &value]);
         }
         if self.ui.options.verbose > 0 {
-            self.ui.write_err(&[&arrow, " ", &self.ui.fit_err(&join_lines(body.trim()))]);
+            self.ui.write_err(&[&arrow, " ", &self.ui.escape_for_stderr(&join_lines(body.trim()))]);
         }
     }
 
@@ -179,7 +179,7 @@ impl TraceWriter {
     /// The text for standard error; empty if this event is not shown at this level of `-v`.
     fn stderr_lines(&self, event: TraceEvent<'_>) -> String {
         let color = self.ui.uses_color_on_stderr();
-        let shown = |text: &str| self.ui.escape_for_stderr(text.trim_end_matches(['\n', '\r']));
+        let shown = |text: &str| self.ui.redact_for_stderr(text.trim_end_matches(['\n', '\r']));
         let more = self.ui.options.verbose > 1;
         let head = |arrow: &str, first: String, headers: &[(String, String)]| {
             let mut out = format!("{arrow} {}", shown(&first));

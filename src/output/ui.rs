@@ -394,13 +394,13 @@ impl Ui {
 
     /// Something that the user must see, such as a URL to open. Printed even with `--quiet` and `--json`.
     pub fn prompt_text(&self, text: &str) {
-        self.write_err(&[&self.escape_for_stderr(text)]);
+        self.write_err(&[&self.redact_for_stderr(text)]);
     }
 
     /// Additional information; omitted with `--quiet` and `--json`.
     pub fn note(&self, text: &str) {
         if !self.options.quiet && !self.options.json {
-            self.write_err(&[&self.wrap_err(&self.escape_for_stderr(text), 0, 2)]);
+            self.write_err(&[&self.wrap_err(&self.redact_for_stderr(text), 0, 2)]);
         }
     }
 
@@ -408,7 +408,7 @@ impl Ui {
     pub fn suggest_next(&self, command: &str) {
         if !self.options.quiet && !self.options.json {
             let label = Style::CYAN.paint("next:", self.uses_color_on_stderr());
-            self.write_err(&[&format!("{label} {}", self.escape_for_stderr(command))]);
+            self.write_err(&[&format!("{label} {}", self.redact_for_stderr(command))]);
         }
     }
 
@@ -426,7 +426,7 @@ impl Ui {
             self.write_err(&[&if self.terminal.stderr_is_tty { json::escape_unsafe(&line) } else { line }]);
         } else {
             let label = Style::BOLD_YELLOW.paint("warning:", self.uses_color_on_stderr());
-            let text = self.wrap_err(&self.escape_for_stderr(text), "mcpipe: warning: ".len(), 2);
+            let text = self.wrap_err(&self.redact_for_stderr(text), "mcpipe: warning: ".len(), 2);
             self.write_err(&[&format!("mcpipe: {label} {text}")]);
         }
     }
@@ -462,12 +462,12 @@ impl Ui {
     }
 
     /// Server or user text as standard error may take it, without known secrets.
-    pub(super) fn escape_for_stderr(&self, text: &str) -> String {
-        self.fit_err(&lock(&self.known_secrets).redact(text)).into_owned()
+    pub(super) fn redact_for_stderr(&self, text: &str) -> String {
+        self.escape_for_stderr(&lock(&self.known_secrets).redact(text)).into_owned()
     }
 
     /// Text without secrets as standard error may take it.
-    pub(super) fn fit_err<'a>(&self, text: &'a str) -> Cow<'a, str> {
+    pub(super) fn escape_for_stderr<'a>(&self, text: &'a str) -> Cow<'a, str> {
         if self.terminal.stderr_is_tty { escape::make_visible(text) } else { Cow::Borrowed(text) }
     }
 

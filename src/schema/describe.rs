@@ -50,7 +50,7 @@ pub fn parameters(schema: &Value) -> Vec<Parameter> {
 }
 
 /// The most subschemas that may apply to an object whose members are listed, below the first level.
-const MAX_NESTED_SUBSCHEMAS: usize = 16;
+const MAX_SUBSCHEMAS_OF_NESTED_OBJECT: usize = 16;
 
 /// The schema that a chain of references leads to.
 fn follow_references<'a>(document: SchemaDocument<'a>, schema: &'a Value) -> &'a Value {
@@ -78,7 +78,8 @@ fn push_members<'a>(
             name.push_str("[]");
         }
         let known = follow_references(document, inner);
-        let affordable = within.len() == 1 || document.applicable_subschema_count(inner) <= MAX_NESTED_SUBSCHEMAS;
+        let affordable =
+            within.len() == 1 || document.applicable_subschema_count(inner) <= MAX_SUBSCHEMAS_OF_NESTED_OBJECT;
         if affordable && within.len() <= MAX_DEPTH && !within.iter().any(|outer| std::ptr::eq(*outer, known)) {
             within.push(known);
             push_members(document, inner, &format!("{name}."), within, rows);

@@ -248,13 +248,13 @@ impl Session {
     /// failure.
     #[must_use]
     pub fn failure_from(&self, reply: RequestOutcome, asked: &str) -> Failure {
-        self.failure_with_log(reply, asked, self.server_requests())
+        self.failure_with_server_requests(reply, asked, self.server_requests())
     }
 
     /// As [`Session::failure_from`], for an operation that may have a log of its own.
     #[must_use]
     pub fn operation_failure(&self, reply: RequestOutcome, operation: &Operation) -> Failure {
-        self.failure_with_log(reply, operation.method, self.request_log(operation))
+        self.failure_with_server_requests(reply, operation.method, self.request_log(operation))
     }
 
     fn request_log<'a>(&'a self, operation: &'a Operation) -> &'a ServerRequestLog {
@@ -262,7 +262,12 @@ impl Session {
     }
 
     /// As [`Session::failure_from`], with the log of the server's requests during the request.
-    pub(super) fn failure_with_log(&self, reply: RequestOutcome, asked: &str, questions: &ServerRequestLog) -> Failure {
+    pub(super) fn failure_with_server_requests(
+        &self,
+        reply: RequestOutcome,
+        asked: &str,
+        questions: &ServerRequestLog,
+    ) -> Failure {
         let ours = matches!(reply, RequestOutcome::Failed(_));
         let failure = failure_from_outcome(reply, asked, &self.target);
         match questions.take_failure() {

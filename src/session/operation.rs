@@ -119,11 +119,11 @@ impl Operation {
 
 /// The members of an operation's `params`. Clones share them and their text, so that repeated calls encode them once.
 #[derive(Clone, Debug, Default)]
-pub struct Params(Arc<MembersAndText>);
+pub struct Params(Arc<SharedParams>);
 
 /// Members and their text; each is made from the other when it is needed.
 #[derive(Debug, Default)]
-struct MembersAndText {
+struct SharedParams {
     members: OnceLock<Map<String, Value>>,
     /// What [`Params::unclosed_object_text`] returns.
     text: OnceLock<String>,
@@ -131,7 +131,7 @@ struct MembersAndText {
 
 impl From<Map<String, Value>> for Params {
     fn from(members: Map<String, Value>) -> Self {
-        Params(Arc::new(MembersAndText { members: members.into(), text: OnceLock::new() }))
+        Params(Arc::new(SharedParams { members: members.into(), text: OnceLock::new() }))
     }
 }
 
@@ -154,7 +154,7 @@ impl Params {
         text.push_str(r#"{"name":"#);
         push_quoted(&mut text, name);
         push_member(&mut text, "arguments", &encode_value(arguments));
-        Params(Arc::new(MembersAndText { members: OnceLock::new(), text: text.into() }))
+        Params(Arc::new(SharedParams { members: OnceLock::new(), text: text.into() }))
     }
 
     /// Adds or replaces a member.

@@ -134,8 +134,8 @@ impl RequestDeadline {
         self.deadline
     }
 
-    /// How long the wait was when the time is over, and whether there was progress.
-    pub(crate) fn time_waited(&self) -> (Duration, bool) {
+    /// The time limit that is over, and whether it is the one that progress does not extend.
+    pub(crate) fn expired_limit(&self) -> (Duration, bool) {
         let time = self.timeout.unwrap_or_default();
         let endless = self.deadline.is_some() && self.deadline == self.latest_deadline;
         (if endless { time.saturating_mul(MAX_TIMEOUTS_WITH_PROGRESS) } else { time }, endless)
@@ -239,16 +239,16 @@ mod tests {
     fn progress_extends_the_deadline_up_to_a_limit() {
         let (start, second) = (Instant::now(), Duration::from_secs(1));
         let mut clock = RequestDeadline::new(Some(second), start);
-        assert_eq!((clock.deadline(), clock.time_waited()), (Some(start + second), (second, false)));
+        assert_eq!((clock.deadline(), clock.expired_limit()), (Some(start + second), (second, false)));
         for half in 1..=118 {
             let now = start + second * half / 2;
             clock.extend(now);
-            assert_eq!((clock.deadline(), clock.time_waited().1), (Some(now + second), half == 118));
+            assert_eq!((clock.deadline(), clock.expired_limit().1), (Some(now + second), half == 118));
         }
         clock.extend(start + second * 599 / 10);
-        assert_eq!((clock.deadline(), clock.time_waited()), (Some(start + second * 60), (second * 60, true)));
+        assert_eq!((clock.deadline(), clock.expired_limit()), (Some(start + second * 60), (second * 60, true)));
         clock.restart(start + second * 59);
-        assert_eq!((clock.deadline(), clock.time_waited()), (Some(start + second * 60), (second, false)));
+        assert_eq!((clock.deadline(), clock.expired_limit()), (Some(start + second * 60), (second, false)));
         clock.extend(start + second * 100);
         assert_eq!(clock.deadline(), Some(start + second * 101));
     }
@@ -278,7 +278,7 @@ mod tests {
         for timeout in [None, Some(Duration::MAX)] {
             let mut clock = RequestDeadline::new(timeout, Instant::now());
             clock.extend(Instant::now());
-            assert_eq!((clock.deadline(), clock.time_waited().1), (None, false));
+            assert_eq!((clock.deadline(), clock.expired_limit().1), (None, false));
         }
     }
 }

@@ -280,7 +280,7 @@ impl RpcClient {
 
     fn timeout_failure(&self, id: u64, method: &'static str, clock: &RequestDeadline) -> Failure {
         let Diagnostics { stderr_tail: tail, first_non_message: noise } = self.state.transport.diagnostics();
-        let (time, endless) = clock.time_waited();
+        let (time, endless) = clock.expired_limit();
         let in_spite = if endless { ", despite its progress" } else { "" };
         let what = format!("no response to {method} within {}{in_spite}", format_duration(time));
         let mut failure = Failure::new(ErrorKind::Timeout, what).maybe_starting();

@@ -244,7 +244,7 @@ impl Entry {
         let names: Vec<&str> = arg.get_value_names().unwrap_or_default().iter().map(AsRef::as_ref).collect();
         let values = match (arg.is_positional(), names.as_slice(), arg.get_action().takes_values()) {
             (_, _, false) | (_, [], _) => String::new(),
-            (true, [name], _) if name.starts_with('[') => (*name).to_owned(),
+            (true, [name], _) if name.contains('[') => (*name).to_owned(),
             (_, names, _) => format!("<{}>", names.join("> <")),
         };
         let flag = match (arg.get_short(), arg.get_long()) {
@@ -252,7 +252,9 @@ impl Entry {
             (None, Some(long)) => format!("--{long}"),
             _ => String::new(),
         };
-        let several = arg.is_positional() && arg.get_num_args().is_some_and(|range| range.max_values() > 2);
+        let several = arg.is_positional()
+            && !values.contains(' ')
+            && arg.get_num_args().is_some_and(|range| range.max_values() > 2);
         let term = format!("{flag} {values}{}", if several { "..." } else { "" }).trim().to_owned();
         let help = arg.get_long_help().or(arg.get_help()).map(ToString::to_string).unwrap_or_default();
         let values = arg

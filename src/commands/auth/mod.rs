@@ -1,4 +1,4 @@
-//! `auth`: log in, log out, and show where credentials are stored.
+//! `auth`: log in, log out, and show the stored logins.
 
 mod import;
 mod login;

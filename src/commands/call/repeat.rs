@@ -234,7 +234,7 @@ impl Measurement {
         let Some(path) = &args.html else { return Ok(()) };
         let title = format!("{}: {tool}", session.target().name);
         before_writing(path);
-        std::fs::write(path, self.page(context, &title)).map_err(|error| {
+        std::fs::write(path, self.html_page(context, &title)).map_err(|error| {
             Failure::new(ErrorKind::Output, format!("cannot write {}", path.display())).caused_by(&error)
         })
     }
@@ -262,7 +262,7 @@ impl Measurement {
     }
 
     /// A page with the same, and each call as a point.
-    fn page(&self, context: &Context, title: &str) -> String {
+    fn html_page(&self, context: &Context, title: &str) -> String {
         let mut body = String::from("<table>\n");
         for (name, value) in self.rows() {
             body += &format!("<tr><td>{name}</td><td>{}</td></tr>\n", html::text(&value));

@@ -10,7 +10,7 @@ use super::variables::VariableSyntax;
 use crate::config::file::client_forms::server_container;
 use crate::config::file::jsonc;
 use crate::config::file::tree::{ConfigMember, ConfigNode, ConfigValue};
-use crate::config::import::clients::{ImportClient, client_files};
+use crate::config::import::clients::{ImportClient, discover_client_files};
 use crate::util::bounded_read::{self, MAX_FILE};
 
 pub(crate) fn read(reading: &ClientFileReader<'_>, out: &mut ImportedFile) {
@@ -60,7 +60,7 @@ fn disabled_servers(reading: &ClientFileReader<'_>) -> Vec<String> {
         return Vec::new();
     };
     let mut off = Vec::new();
-    for found in client_files(reading.environment, ImportClient::ClaudeCode) {
+    for found in discover_client_files(reading.environment, ImportClient::ClaudeCode) {
         if found.path == reading.file.path {
             continue;
         }

@@ -172,7 +172,7 @@ pub fn discover_files(environment: &Environment) -> Vec<ClientFile> {
 
 /// The existing files of one client.
 #[must_use]
-pub fn client_files(environment: &Environment, client: ImportClient) -> Vec<ClientFile> {
+pub fn discover_client_files(environment: &Environment, client: ImportClient) -> Vec<ClientFile> {
     discover_on(environment, Platform::current(), Some(client))
 }
 

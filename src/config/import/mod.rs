@@ -31,7 +31,7 @@ use crate::config::file::client_forms::server_container;
 use crate::config::file::tree::ConfigNode;
 pub use crate::config::import::client_file::{ImportedFile, ImportedServer};
 pub use crate::config::import::clients::{
-    ClientFile, ImportClient, Platform, client_files, discover_files, searched_paths,
+    ClientFile, ImportClient, Platform, discover_client_files, discover_files, searched_paths,
 };
 use crate::config::paths::{absolute_path, is_home};
 use crate::config::source::parse_file;
@@ -81,7 +81,9 @@ fn read_client_file_on(environment: &Environment, platform: Platform, found: &Cl
 /// [`ErrorKind::Config`] if it cannot be read, or contains no servers in any known form.
 pub fn recognize_file(environment: &Environment, path: &Path) -> Result<ClientFile> {
     let path = absolute_path(environment, &PathBuf::from(environment.expand_tilde(&path.to_string_lossy())));
-    let own = ImportClient::all().flat_map(|client| client_files(environment, client)).find(|found| found.path == path);
+    let own = ImportClient::all()
+        .flat_map(|client| discover_client_files(environment, client))
+        .find(|found| found.path == path);
     if let Some(found) = own {
         return Ok(found);
     }

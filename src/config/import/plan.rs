@@ -6,7 +6,7 @@ use super::client_file::sanitized_server_name;
 use super::render::{ORIGIN_COMMENT, toml_block};
 use super::secrets::FoundSecret;
 use super::{
-    ClientFile, ImportClient, ImportedServer, client_files, discover_files, read_client_file, recognize_file,
+    ClientFile, ImportClient, ImportedServer, discover_client_files, discover_files, read_client_file, recognize_file,
     searched_paths,
 };
 use crate::config::Config;
@@ -152,7 +152,7 @@ impl ImportAction {
 pub fn plan_import(environment: &Environment, config: &Config, wish: &ImportOptions) -> Result<ImportPlan> {
     let (found, named) = match &wish.source {
         ImportSource::AllClients => (discover_files(environment), false),
-        ImportSource::Client(client) => (client_files(environment, *client), false),
+        ImportSource::Client(client) => (discover_client_files(environment, *client), false),
         ImportSource::File(path) => (vec![recognize_file(environment, path)?], true),
     };
     let mut plan = ImportPlan::default();

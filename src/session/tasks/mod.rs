@@ -105,7 +105,7 @@ impl Session {
                     if deadline < clock.deadline() {
                         continue;
                     }
-                    let (time, has_signs_of_life) = clock.time_waited();
+                    let (time, has_signs_of_life) = clock.expired_limit();
                     let what = if has_signs_of_life { "the task did not end" } else { "no update of the task" };
                     let message = format!("{what} within {}", format_duration(time));
                     break RequestOutcome::Failed(Failure::new(ErrorKind::Timeout, message));
@@ -203,7 +203,11 @@ impl Session {
                 Failure::new(ErrorKind::Failed, "the server does not support tasks").rpc(error)
             }
             RequestOutcome::Failed(failure) => failure,
-            reply => self.failure_with_log(reply, &format!("the task '{id}'"), self.client_handler.request_log(log)),
+            reply => self.failure_with_server_requests(
+                reply,
+                &format!("the task '{id}'"),
+                self.client_handler.request_log(log),
+            ),
         }
         .server(&self.target.name)
     }

@@ -7,7 +7,7 @@ use reqwest::Url;
 use rustls::{AlertDescription, CertificateError, InvalidMessage};
 
 use super::library_errors::{
-    CONNECTION_ENDED, NOT_HTTP_PREFIX, NOT_TLS_SUFFIX, PROXY_AUTHORIZATION_REQUIRED, UNEXPECTED_MESSAGE,
+    CONNECTION_ENDED, NOT_HTTP_ERROR_PREFIX, NOT_TLS_ERROR_SUFFIX, PROXY_AUTHORIZATION_REQUIRED, UNEXPECTED_MESSAGE,
     UNINFORMATIVE_PREFIXES,
 };
 use super::tls;
@@ -23,8 +23,8 @@ pub(crate) fn request_failure(error: reqwest::Error, url: &Url) -> Failure {
     let spoke_first = cause.is_some_and(is_unexpected_message);
     // On a connection without a request: nothing of it was written.
     let is_unwritten = spoke_first || cause.is_some_and(|error| error.is_canceled() || error.is_closed());
-    let is_not_http =
-        spoke_first || cause.is_some_and(|error| error.is_parse() && error.to_string().starts_with(NOT_HTTP_PREFIX));
+    let is_not_http = spoke_first
+        || cause.is_some_and(|error| error.is_parse() && error.to_string().starts_with(NOT_HTTP_ERROR_PREFIX));
     let (kind, message) = if error.is_timeout() && error.is_connect() {
         (ErrorKind::Timeout, format!("connecting to {shown} timed out"))
     } else if error.is_connect() {
@@ -101,7 +101,7 @@ fn causes(error: &(dyn Error + 'static), is_unwritten: bool) -> Vec<String> {
             text if is_unwritten && CONNECTION_ENDED.contains(&text) => {
                 "it closed the connection immediately".to_owned()
             }
-            _ if text.ends_with(NOT_TLS_SUFFIX) => "the response is not TLS".to_owned(),
+            _ if text.ends_with(NOT_TLS_ERROR_SUFFIX) => "the response is not TLS".to_owned(),
             _ => describe_certificate_error(text),
         };
         if !causes.last().is_some_and(|last| last.ends_with(&text)) {

@@ -46,7 +46,7 @@ impl ProxyInUse {
         match &endpoint.proxy {
             Some(own) => Some(ProxyInUse::Configured(redact_proxy(own.reveal()))).filter(|_| !own.reveal().is_empty()),
             None => {
-                let name = environment_proxy(&endpoint.url, &variable)?;
+                let name = proxy_variable(&endpoint.url, &variable)?;
                 Some(ProxyInUse::Environment { name, proxy: redact_proxy(&variable(name)?) })
             }
         }
@@ -90,11 +90,11 @@ fn redact_proxy(proxy: &str) -> String {
 /// Whether requests to this URL go through a proxy from the environment.
 #[must_use]
 pub(crate) fn is_proxied(url: &Url, variable: impl Fn(&str) -> Option<String>) -> bool {
-    environment_proxy(url, variable).is_some()
+    proxy_variable(url, variable).is_some()
 }
 
 /// The variable whose proxy is used for this URL, unless its host is exempt.
-fn environment_proxy(url: &Url, variable: impl Fn(&str) -> Option<String>) -> Option<&'static str> {
+fn proxy_variable(url: &Url, variable: impl Fn(&str) -> Option<String>) -> Option<&'static str> {
     if is_loopback(url) {
         return None;
     }
