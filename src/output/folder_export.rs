@@ -164,6 +164,30 @@ mod tests {
         assert!(relative_path(&"a".repeat(300)).is_err());
     }
 
+    #[test]
+    fn a_folder_appears_whole_or_not_at_all() {
+        let directory = tempfile::tempdir().unwrap();
+        let inside = |path: &Path| {
+            let mut names: Vec<_> =
+                fs::read_dir(path).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+            names.sort();
+            names
+        };
+        let mut export = FolderExport::new(directory.path(), "pdf").unwrap();
+        export.add(Path::new("a/b.txt"), b"b").unwrap();
+        assert_eq!(export.add(Path::new("a/b.txt"), b"c").unwrap_err().kind(), ErrorKind::Failed);
+        drop(export);
+        assert!(inside(directory.path()).is_empty());
+
+        let mut export = FolderExport::new(directory.path(), "pdf").unwrap();
+        export.add(Path::new("a/b.txt"), b"b").unwrap();
+        let folder = export.finish().unwrap();
+        assert_eq!(fs::read(folder.join("a/b.txt")).unwrap(), b"b");
+        assert_eq!(inside(directory.path()), ["pdf"]);
+        assert_eq!(FolderExport::new(directory.path(), "pdf").unwrap_err().kind(), ErrorKind::Usage);
+        assert_eq!(FolderExport::new(directory.path(), "..").unwrap_err().kind(), ErrorKind::Refused);
+    }
+
     #[cfg(unix)]
     #[test]
     fn a_link_in_the_way_is_not_followed() {

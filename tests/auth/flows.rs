@@ -88,7 +88,7 @@ fn at_a_terminal_a_browser_that_cannot_be_opened_is_no_obstacle() {
     let mut terminal = run.at_terminal(TerminalStreams::ALL);
     terminal.wait_for("Could not open a browser").wait_for("--no-browser");
     terminal.wait().exits(6);
-    // The next authorization server in the list is used.
+    // The next browser in the list is used.
     let browsers = format!("false:/no/such:{}/tests/conformance/browser", env!("CARGO_MANIFEST_DIR"));
     sandbox.mcpipe(["auth", "login", &server.url()]).env("BROWSER", browsers).run().exits(0);
 }

@@ -412,14 +412,16 @@ fn sec_02_metadata_leads_neither_in_circles_nor_to_places_it_must_not_name() {
 
 #[test]
 fn sec_02_what_is_secret_follows_no_redirect() {
-    let (sandbox, server) = (Sandbox::new(), ProtectedServer::start());
     let other = HttpServer::start(|_| Reply::status(200));
-    let location = other.url("/token");
-    server.queue_replies("/token", vec![Reply::status(307).header("Location", &location)]);
-    let run = log_in(&server, &sandbox);
-    run.exits(4).stderr_contains("requests with credentials are not redirected");
+    for location in [other.url("/token"), "/elsewhere".to_owned()] {
+        let (sandbox, server) = (Sandbox::new(), ProtectedServer::start());
+        server.queue_replies("/token", vec![Reply::status(307).header("Location", &location)]);
+        let run = log_in(&server, &sandbox);
+        run.exits(4).stderr_contains("requests with credentials are not redirected");
+        assert!(!server.issuer.requests().iter().any(|request| request.target == "/elsewhere"));
+        server.assert_no_secret_left(&sandbox, &[&run]);
+    }
     assert!(other.requests().is_empty());
-    server.assert_no_secret_left(&sandbox, &[&run]);
 }
 
 #[test]
@@ -450,6 +452,7 @@ fn sec_04_headers_of_the_server_and_the_login_stay_with_it() {
         assert!(!request.head.contains("k3y") && !request.head.contains("c00kie"), "{}", request.head);
         assert!(!request.head.contains("access-") && !request.head.contains("Bearer"), "{}", request.head);
         assert!(!metadata(&request) || request.header("accept") == Some("application/json"), "{}", request.head);
+        assert!(!metadata(&request) || request.header("mcp-protocol-version").is_some(), "{}", request.head);
     }
     let mut calls = server.mcp.requests();
     calls.retain(|request| request.target == "/mcp");

@@ -235,13 +235,16 @@ fn what_cannot_be_had_names_server_key_file_and_line() {
     expect![[r#"
         mcpipe: error: ~/.config/mcpipe/config.toml:6: 'headers' in [servers.api] is invalid: 'a b' is not a valid secret name: use up to 100 letters, digits, '_' and '-', beginning with a letter or digit
     "#]].assert_eq(&fails("${keychain:a b}"));
-    // A store that cannot be read is a finding of `check`, whether a server needs it or not.
-    std::fs::write(sandbox.path().join("home/.local/share/mcpipe/credentials.json"), "rubbish").unwrap();
     let check = |servers: &str| {
         sandbox
             .config(&format!("[defaults]\ncredential_store = \"file\"\n[servers.a]\nurl = \"https://a/\"\n{servers}"));
         sandbox.mcpipe(["config", "check"]).run()
     };
+    check("headers = { A = \"${command:no-such-tool x}\" }")
+        .exits(3)
+        .stdout_contains("program 'no-such-tool' not found in PATH; 'headers.A'");
+    // A store that cannot be read is a finding of `check`, whether a server needs it or not.
+    std::fs::write(sandbox.path().join("home/.local/share/mcpipe/credentials.json"), "rubbish").unwrap();
     check("headers = { A = \"${keychain:CRM_KEY}\" }").exits(3).stdout_contains("cannot look up the secret 'CRM_KEY'");
     check("").exits(3).stdout_contains("error\tcredentials\t");
 }

@@ -244,6 +244,8 @@ fn what_guards_the_user_is_not_loosened_without_trust() {
         [ROOT]/work/.mcpipe.toml:3: the file is not trusted, so its 'credential_store' in [defaults] is ignored
     "#]]
     .assert_eq(&run.snapshot());
+    sandbox.mcpipe(["config", "trust", "--yes"]).run().exits(0);
+    sandbox.mcpipe(["config", "get", "x"]).run().exits(0).stdout_contains("confirm\tnever\t");
 }
 
 #[test]

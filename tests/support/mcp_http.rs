@@ -111,6 +111,7 @@ fn legacy_reply(mcp: &Arc<Mcp>, request: &Request, behave: &LegacyHttpOptions) -
     let method = request.rpc_method();
     if method == "initialize" {
         assert_eq!(request.header("mcp-session-id"), None, "initialize carries no session id");
+        assert_eq!(request.header("mcp-protocol-version"), None, "initialize negotiates the revision");
         let reply = to_reply(mcp, &message, behave.always_streams);
         return match behave.session_id {
             Some(session) => reply.header("Mcp-Session-Id", session),

@@ -337,9 +337,12 @@ fn a_broken_stream_is_resumed_if_possible() {
             return Reply::sse().write("id: ev-1\nretry: 200\ndata:\n\n").then_disconnect();
         }
         if request.method == "GET" && request.header("last-event-id").is_some() {
-            assert_eq!(request.header("last-event-id"), Some("ev-1"));
-            if attempts.fetch_add(1, std::sync::atomic::Ordering::SeqCst) == 0 {
-                return Reply::status(503);
+            let attempt = attempts.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            assert_eq!(request.header("last-event-id"), Some(if attempt < 2 { "ev-1" } else { "ev-2" }));
+            match attempt {
+                0 => return Reply::status(503),
+                1 => return Reply::sse().write("id: ev-2\ndata:\n\n").then_disconnect(),
+                _ => {}
             }
             let result = json!({"content": [{"type": "text", "text": "resumed"}]});
             return Reply::sse().event(&json!({"jsonrpc": "2.0", "id": 3, "result": result}));

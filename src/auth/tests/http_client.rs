@@ -1,4 +1,4 @@
-//! Where requests go, and how much of an answer is read.
+//! Where the requests of a login may go.
 
 use url::Url;
 

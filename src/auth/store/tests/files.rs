@@ -1,17 +1,15 @@
-//! The file store: a careful reader, a writer that is never half done.
-
-use super::*;
-
-fn open_file_store(path: &Path, root: &Path) -> (Arc<dyn CredentialStore>, Arc<Mutex<Vec<String>>>) {
-    let (say, said) = recording_notifier();
-    let places = StorePaths { credentials_file: Some(path.to_owned()), ..store_paths(root) };
-    (open(StoreChoice::Keyring, &places, say), said)
-}
+//! The file store: a symbolic link of the user is followed and kept.
 
 #[cfg(unix)]
 mod unix {
-    use super::*;
+    use super::super::*;
     use std::os::unix::fs::{MetadataExt, symlink};
+
+    fn open_file_store(path: &Path, root: &Path) -> (Arc<dyn CredentialStore>, Arc<Mutex<Vec<String>>>) {
+        let (say, said) = recording_notifier();
+        let places = StorePaths { credentials_file: Some(path.to_owned()), ..store_paths(root) };
+        (open(StoreChoice::Keyring, &places, say), said)
+    }
 
     fn permission_bits(path: &Path) -> u32 {
         std::fs::symlink_metadata(path).unwrap().mode() & 0o777

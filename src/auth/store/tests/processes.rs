@@ -1,4 +1,4 @@
-//! Many processes at once: nothing is lost, and a lock dies with its holder.
+//! Many processes at once lose nothing.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! Servers that cannot be reached, and servers that break off.
+//! Servers that cannot be reached.
 
 use std::net::TcpListener;
 

@@ -1,4 +1,4 @@
-//! The connection pool: connections are reused, replaced when closed, and a request is never sent twice.
+//! The connection pool: connections are reused, and a request is never sent twice.
 
 use std::collections::BTreeSet;
 use std::net::TcpListener;

@@ -1,4 +1,4 @@
-//! One POST and its plain answer: heads, bodies, credentials, redirects.
+//! One POST and its plain answer: heads, bodies, credentials.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
