@@ -24,6 +24,8 @@ pub struct DiscoveryResult {
     pub resource_scopes: Vec<String>,
     /// The authorization server.
     pub authorization_server: AuthorizationServerMetadata,
+    /// Why the metadata of the resource could not be fetched: scopes and resource are those of the configuration.
+    pub metadata_failure: Option<String>,
     /// Whether the server, or the user, named it. If it is only assumed (2025-03-26), the server may not use OAuth.
     pub is_advertised: bool,
 }
@@ -54,13 +56,10 @@ pub async fn discover(
         http.allow_host(issuer);
     }
     let server = http.server();
-    let document = match fetch_resource_metadata(http, challenge).await {
+    let (document, metadata_failure) = match fetch_resource_metadata(http, challenge).await {
         // The user has named what it would name.
-        Err(failure) if settings.issuer.is_some() => {
-            http.trace().note(&format!("no metadata: {failure}"));
-            None
-        }
-        found => found?,
+        Err(failure) if settings.issuer.is_some() => (None, Some(failure.to_string())),
+        found => (found?, None),
     };
     let known =
         document.as_ref().map(|(_, document)| ProtectedResourceMetadata::from_json(document)).unwrap_or_default();
@@ -93,6 +92,7 @@ pub async fn discover(
         requires_dpop: known.requires_dpop,
         resource_scopes: known.scopes_supported,
         authorization_server: server,
+        metadata_failure,
         is_advertised: told,
     };
     let issuer = match &settings.issuer {

@@ -138,6 +138,8 @@ fn a_stated_issuer_needs_no_resource_metadata() {
     log_in(&server.url(), &sandbox).exits(5).stderr_contains("the metadata for the login cannot be fetched");
     let (url, issuer) = (server.url(), server.issuer.url(""));
     let words = ["auth", "login", &url, "--issuer", &issuer, "--timeout", "20s"];
-    sandbox.mcpipe(words).with_browser().run().exits(0).prints("").stderr_contains("Logged in to");
+    let run = sandbox.mcpipe(words).with_browser().run();
+    run.exits(0).prints("").stderr_contains("Logged in to");
+    run.stderr_contains("the scopes and the resource are those of the configuration");
     sandbox.mcpipe(["list", &url]).run().exits(0).stdout_contains("echo");
 }

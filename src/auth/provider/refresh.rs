@@ -312,7 +312,7 @@ impl ProviderInner {
                 store_failure = self.store_credentials(credentials).await.err();
             }
             TokenOutcome::LoginRequired(None, _) => {
-                self.without_deadline(self.store.delete(&key)).await?;
+                store_failure = self.without_deadline(self.store.delete(&key)).await.err();
             }
             TokenOutcome::Retryable(_) => {}
         }

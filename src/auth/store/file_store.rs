@@ -147,11 +147,12 @@ impl CredentialStore for FileStore {
             if self.private_dir.is_some() {
                 return lock_key(&self.lock_dir, None, key).await;
             }
-            // Another file contains other tokens, even under the same key.
-            match lock_key(&self.lock_dir, Some(&self.path), key).await {
-                // In a container, the home directory may not be writable.
+            // Processes with other home directories may share a named file, so its locks are beside it.
+            let mut beside = self.path.clone().into_os_string();
+            beside.push(".locks");
+            match lock_key(Path::new(&beside), None, key).await {
                 Err(failure) if failure.kind() == ErrorKind::Config => {
-                    lock_key(&self.path.with_file_name("locks"), Some(&self.path), key).await
+                    lock_key(&self.lock_dir, Some(&self.path), key).await
                 }
                 outcome => outcome,
             }

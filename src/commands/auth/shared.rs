@@ -14,6 +14,7 @@ use crate::error::{ErrorKind, Failure, Result};
 use crate::target::Target;
 use crate::transport::{Endpoint, HttpEndpoint};
 use crate::util::duration::format_lifetime;
+use crate::util::shorten::shorten;
 
 /// The target of a subcommand, which must be a server at a URL.
 ///
@@ -152,6 +153,7 @@ pub(super) fn refuse_unused_login(
             && given != set
             && !(key == "issuer" && is_same_issuer(given, set))
         {
+            let given = shorten(given, 200);
             let message = format!("{what} '{given}' differs from {key} in the configuration of '{}'", target.name);
             return Err(Failure::new(ErrorKind::Usage, message)
                 .cause(format!("it is '{set}'"))

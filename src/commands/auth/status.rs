@@ -51,15 +51,15 @@ pub async fn run(context: &Context, args: AuthStatusArgs) -> Result<Exit> {
         }
     }
     let sends_own = args.check && target.has_own_credentials();
-    let found = if sends_own { Vec::new() } else { stored_logins(&*store, &target, &endpoint, WhichLogins::Used)? };
+    let found = stored_logins(&*store, &target, &endpoint, WhichLogins::Used)?;
     let place = context.interrupt.run_until_interrupted(store.probe_location()).await?;
     print(context, &*store, &found, &place)?;
+    if sends_own {
+        context.ui.note(&format!("{name} accepts the credentials that are sent instead of a login"));
+        return Ok(Exit::Done);
+    }
     let states: Vec<&str> = found.iter().map(token_state).filter(|state| *state != "registered").collect();
     let failed = match states.first() {
-        None if sends_own => {
-            context.ui.note(&format!("{name} accepts the credentials that are sent instead of a login"));
-            return Ok(Exit::Done);
-        }
         None if args.check => {
             context.ui.note(&format!("{name} accepts requests without a login"));
             return Ok(Exit::Done);

@@ -24,6 +24,8 @@ const DRAIN_TIMEOUT: Duration = Duration::from_millis(50);
 const MAX_RAW_BODY: usize = 1 << 20;
 /// How long to wait before reconnecting if the server does not specify it.
 const DEFAULT_RECONNECT_DELAY: Duration = Duration::from_secs(1);
+/// The shortest delay: a server that asks for none and ends its streams at once would be sent requests in a loop.
+const MIN_RECONNECT_DELAY: Duration = Duration::from_millis(100);
 /// The longest wait before reconnecting, unless the server asks for more.
 const MAX_RECONNECT_DELAY: Duration = Duration::from_secs(30);
 
@@ -43,15 +45,8 @@ impl StreamPosition {
     /// How long to wait before reconnecting, `fruitless` attempts after the last one that brought an event. Never less
     /// than the server asks for (`HTL-08`), however long: the timeout of the request limits it.
     pub(super) fn reconnect_delay(&self, fruitless: u32) -> Duration {
-        let base = self.retry_delay.unwrap_or(DEFAULT_RECONNECT_DELAY);
-        match fruitless {
-            0 => base,
-            n => base
-                .max(Duration::from_millis(50))
-                .saturating_mul(2_u32.pow(n.min(9)))
-                .min(MAX_RECONNECT_DELAY)
-                .max(base),
-        }
+        let base = self.retry_delay.unwrap_or(DEFAULT_RECONNECT_DELAY).max(MIN_RECONNECT_DELAY);
+        base.saturating_mul(2_u32.pow(fruitless.min(9))).min(MAX_RECONNECT_DELAY).max(base)
     }
 }
 
@@ -268,8 +263,8 @@ mod tests {
             |millis| StreamPosition { retry_delay: Some(Duration::from_millis(millis)), ..StreamPosition::default() };
         assert_eq!(StreamPosition::default().reconnect_delay(0), Duration::from_secs(1));
         assert_eq!(position(500).reconnect_delay(0), Duration::from_millis(500));
-        assert_eq!(position(0).reconnect_delay(0), Duration::ZERO);
-        assert_eq!(position(0).reconnect_delay(1), Duration::from_millis(100));
+        assert_eq!(position(0).reconnect_delay(0), MIN_RECONNECT_DELAY);
+        assert_eq!(position(0).reconnect_delay(1), Duration::from_millis(200));
         assert_eq!(position(500).reconnect_delay(2), Duration::from_secs(2));
         assert_eq!(position(20_000).reconnect_delay(u32::MAX), MAX_RECONNECT_DELAY);
         // The server's delay is never shortened.

@@ -31,8 +31,6 @@ use crate::util::lock::lock;
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 /// How many attempts to reconnect may fail in a row.
 const MAX_RECONNECTS: u32 = 5;
-/// A stream that ended earlier was of no use, however small the server's pause before reconnecting is.
-const MIN_STREAM_TIME: Duration = Duration::from_millis(100);
 /// How long the server may take to show whether it offers a stream for its own messages (`HTL-06`).
 const LISTEN_TIMEOUT: Duration = Duration::from_millis(300);
 /// How long the DELETE that ends a session may take; its outcome does not matter (`HTL-05`).
@@ -242,7 +240,7 @@ impl StreamableConnection {
                         return;
                     }
                     // A proxy, say, ends streams on which nothing comes for a minute.
-                    let was_stable = opened.elapsed() > position.reconnect_delay(fruitless).max(MIN_STREAM_TIME);
+                    let was_stable = opened.elapsed() > position.reconnect_delay(fruitless);
                     fruitless = if position.has_progressed || was_stable { 0 } else { fruitless + 1 };
                 }
                 StreamOpening::RetryLater(failure) => {
