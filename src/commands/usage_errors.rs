@@ -522,7 +522,9 @@ fn suggest_command(word: &str, arguments: &[OsString]) -> Option<String> {
     let word = session.unwrap_or(word);
     rest[at] = word;
     let names_session = rest.get(at + 2).is_some_and(|word| without_session_sign(word).is_some());
-    for word in &mut rest[at + 1..] {
+    // Further words may be `@FILE` of ours.
+    let sessions = 1 + usize::from(word == "connect");
+    for word in rest[at + 1..].iter_mut().take(sessions).take_while(|word| !word.starts_with('-')) {
         *word = without_session_sign(word).unwrap_or(word);
     }
     let more = &rest[at + 1..];

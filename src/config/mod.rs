@@ -201,7 +201,8 @@ impl Config {
     fn insert_server(&mut self, mut server: ConfiguredServer) {
         if let Some(at) = self.servers.iter().position(|other| other.name == server.name) {
             let old = self.servers.swap_remove(at);
-            server.overrides_trusted_entry = old.overrides_trusted_entry || old.source.is_trusted;
+            server.overrides_trusted_entry =
+                old.overrides_trusted_entry || old.source.is_trusted || old.is_changed_since_trusted;
             let origin = old.origin();
             self.overridden_variables.extend(old.secret_variables());
             server.overridden = old.overridden;

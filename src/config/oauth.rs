@@ -129,8 +129,10 @@ pub struct OAuthSettings {
     /// Additional parameters of the authorization request; an empty value removes one that mcpipe would send.
     pub params: BTreeMap<String, String>,
     /// Whether tokens are bound to a key (DPoP).
+    #[serde(skip_serializing_if = "Option::is_none")] // Version 0.2.0 cannot read `null`.
     pub dpop: Option<bool>,
     /// Accept an authorization server that does not advertise PKCE.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub allow_unadvertised_pkce: Option<bool>,
 }
 

@@ -95,7 +95,7 @@ fn other_registry(package: &Value) -> Option<String> {
         "oci" => &["docker.io", "index.docker.io", "registry-1.docker.io"],
         _ => return None,
     };
-    let url = text(package, "registryBaseUrl")?.trim();
+    let url = text(package, "registryBaseUrl").map(str::trim).filter(|url| !url.is_empty())?;
     let host = Url::parse(url).map_or(url.to_owned(), |url| url[Position::BeforeHost..Position::AfterPort].to_owned());
     (!usual.contains(&host.as_str())).then_some(host)
 }
@@ -144,8 +144,9 @@ impl ServerJsonReader<'_> {
         let mut identifier = escape(text(package, "identifier")?);
         if let Some(host) = other_registry(package).map(|host| escape(&format!("{host}/"))) {
             match text(package, "registryType")? {
-                "oci" if !identifier.starts_with(&host) => identifier.insert_str(0, &host),
-                "oci" => {}
+                "oci" if identifier.starts_with(&host) => {}
+                // Docker takes any other first word for a user of Docker Hub.
+                "oci" if host.contains(['.', ':']) || host == "localhost/" => identifier.insert_str(0, &host),
                 _ => return None,
             }
         }

@@ -142,7 +142,9 @@ impl Environment {
         if let Some((cwd, shown)) = cwd.as_deref().and_then(|cwd| Some((cwd, cwd.to_str()?))) {
             let names_cwd = |pwd: &str| {
                 let path = Path::new(pwd);
-                pwd == shown || (path.is_absolute() && path.canonicalize().ok() == cwd.canonicalize().ok())
+                pwd == shown
+                    || (path.is_absolute()
+                        && path.canonicalize().is_ok_and(|path| cwd.canonicalize().is_ok_and(|cwd| cwd == path)))
             };
             if !variables.iter().any(|(name, value)| is_same_variable(name, PWD) && names_cwd(value)) {
                 variables.retain(|(name, _)| !is_same_variable(name, PWD));

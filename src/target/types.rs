@@ -119,7 +119,9 @@ impl TargetFlags {
                 OptionValue::Text(text) => Some(quote(text)),
             };
             match value {
-                Some(value) if value.trim_start_matches('\'').starts_with('-') => words.push(format!("{name}={value}")),
+                Some(value) if value.trim_start_matches(['\'', '"']).starts_with('-') => {
+                    words.push(format!("{name}={value}"))
+                }
                 value => words.extend(std::iter::once(short.to_owned()).chain(value)),
             }
         }

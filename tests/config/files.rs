@@ -497,7 +497,7 @@ fn pwd_is_the_working_directory() {
     sandbox.script("run", "echo \"$0\" > ran; exit 1");
     let link = sandbox.path().join("link");
     symlink(sandbox.work(), &link).unwrap();
-    let (work, link) = (sandbox.work().display().to_string(), link.display().to_string());
+    let (work, link) = (sandbox.work().canonicalize().unwrap().display().to_string(), link.display().to_string());
     for (pwd, directory) in [(None, &work), (Some("/"), &work), (Some("."), &work), (Some(&*link), &link)] {
         let list = sandbox.mcpipe(["list", "x"]).env_remove("PWD");
         let list = pwd.into_iter().fold(list, |list, pwd| list.env("PWD", pwd));

@@ -380,6 +380,9 @@ fn a_trusted_server_is_not_replaced_by_another_file() {
     sandbox.file(".mcpipe.toml", format!("[servers.db]\nurl = {:?}\n", evil.url("/mcp")));
     let run = sandbox.mcpipe(["call", "db", "echo", "text=hi"]).run();
     run.exits(3).prints("").stderr_contains("'db' overrides a server in a file of yours or one that you trust, and");
+    // Nor if its own file has changed since.
+    sandbox.file(".mcp.json", json!({"mcpServers": servers, "other": 1}).to_string());
+    sandbox.mcpipe(["call", "db", "echo", "text=hi"]).run().exits(3).stderr_contains("'db' overrides a server");
     assert_eq!(evil.connections(), 0);
     sandbox.file(".mcpipe.toml", "[servers.db]\nurl = \"http://127.0.0.1:1/\"\ndisabled = true\n");
     sandbox.mcpipe(["config", "list"]).run().exits(0).stdout_contains("\tuntrusted\n");

@@ -67,8 +67,9 @@ fn logins_of_removed_entry(context: &Context, word: &str) -> Result<Vec<Credenti
     if !matches!(classify_word(word), Ok(TargetWord::Name(_))) {
         return Ok(Vec::new());
     }
-    let (config, _) = Config::load_lenient(&context.env, context.global.config.as_deref());
-    if config.server(word).is_some() {
+    // An entry that cannot be read is not gone.
+    let config = Config::load(&context.env, context.global.config.as_deref());
+    if !config.is_ok_and(|config| config.server(word).is_none()) {
         return Ok(Vec::new());
     }
     let mut logins = named_secrets::login_summaries(&*context.credential_store(None)?)?;

@@ -86,7 +86,8 @@ pub(super) fn add(context: &ConfigContext<'_>, args: &ConfigAddArgs) -> Result<C
     let (config, _) = Config::load_lenient(context.environment, context.config_file);
     let elsewhere = config.server(&args.name).filter(|server| server.source.path != file);
     report.notes.extend(elsewhere.map(|server| format!("the entry at {} overrides it here", server.origin())));
-    let untrusted = config.server(&args.name).filter(|server| server.trust_reason().is_some());
+    let untrusted =
+        config.server(&args.name).filter(|server| server.source.path == file && server.trust_reason().is_some());
     if let Some(server) = untrusted {
         report.notes.push(format!("'{}' cannot be used: {} is not trusted", args.name, server.source.display_path));
         report.next = Some(trust::trust_command(&server.source));

@@ -94,7 +94,7 @@ pub(super) fn import(context: &mut ConfigContext<'_>, args: &ConfigImportArgs) -
         if store.is_none() {
             report.notes.extend(secret_source_notes(&plan));
         }
-        note_untrusted_file(context, &plan, &mut report);
+        note_untrusted_file(context, &plan, &wish.target_file, &mut report);
         if args.secrets != ImportedSecretMode::Variables {
             report.notes.extend(unusable_entries(context, &plan));
         }
@@ -118,10 +118,10 @@ pub(super) fn import(context: &mut ConfigContext<'_>, args: &ConfigImportArgs) -
 }
 
 /// Says that the file has to be trusted, if an entry that was written needs it.
-fn note_untrusted_file(context: &ConfigContext<'_>, plan: &ImportPlan, report: &mut ConfigReport) {
+fn note_untrusted_file(context: &ConfigContext<'_>, plan: &ImportPlan, file: &Path, report: &mut ConfigReport) {
     let (config, _) = Config::load_lenient(context.environment, context.config_file);
     let mut written = plan.written_steps().filter_map(|step| config.server(&step.server.name));
-    if let Some(server) = written.find(|server| server.trust_reason().is_some()) {
+    if let Some(server) = written.find(|server| server.source.path == file && server.trust_reason().is_some()) {
         report.notes.push(format!("{} is not trusted, so they cannot all be used", server.source.display_path));
         report.next = Some(trust::trust_command(&server.source));
     }
