@@ -82,7 +82,7 @@ pub async fn run(context: &Context, args: LockArgs) -> Result<Exit> {
         }
         lock.servers.insert(name, now);
     }
-    if !all.is_empty() {
+    if compares && (failed.is_none() || !all.is_empty()) {
         report::print(context, &all, args.markdown)?;
     }
     if let Some(failure) = failed {

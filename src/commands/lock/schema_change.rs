@@ -3,7 +3,7 @@
 //! The comparison goes through the keywords. What it cannot judge counts as a change for the worse. JSON Schema
 //! 2020-12, which MCP uses by default, and draft 7 have the same keywords, except for what is treated alike here.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
@@ -94,11 +94,10 @@ pub fn schema_changes(before: &Value, after: &Value) -> Vec<SchemaChange> {
     if before == after {
         return Vec::new();
     }
-    // A pointer in a part with an ID of its own starts at that part.
-    let can_follow = !has_nested_id(before) && !has_nested_id(after);
     let mut comparison = SchemaComparison {
-        roots: (can_follow.then_some(before), can_follow.then_some(after)),
-        has_same_definitions: can_follow && definitions(before) == definitions(after),
+        roots: (before, after),
+        has_same_definitions: definitions(before) == definitions(after),
+        has_nested_id: beside_texts(before) != beside_texts(after) && (has_nested_id(before) || has_nested_id(after)),
         compared: BTreeSet::new(),
         place: SchemaPlace::default(),
         referred: VecDeque::new(),
@@ -140,9 +139,10 @@ struct Referred<'a> {
 }
 
 struct SchemaComparison<'a> {
-    /// Where pointers start; `None` if they cannot be followed.
-    roots: (Option<&'a Value>, Option<&'a Value>),
+    roots: (&'a Value, &'a Value),
     has_same_definitions: bool,
+    /// Whether a pointer may start at a part with an ID of its own instead, and that may have changed.
+    has_nested_id: bool,
     /// The schemas that were compared, by address, and where: a circle of references ends here.
     compared: BTreeSet<(SchemaPlace, *const Value, *const Value)>,
     place: SchemaPlace,
@@ -189,10 +189,17 @@ impl<'a> SchemaComparison<'a> {
                 (resolve(before, self.roots.0), resolve(after, self.roots.1))
             }
         };
+        if self.has_nested_id {
+            let what = "what the reference leads to may have changed".to_owned();
+            self.add(path, Effect::Unclear, what, Some(before), Some(after));
+        }
         if let (Some(before), Some(after)) = targets {
             let has_compared_texts = is_reference.0.is_none() || is_reference.1.is_none();
             let (path, place) = (path.to_owned(), self.place);
             self.referred.push_back(Referred { before, after, path, place, has_compared_texts });
+            return;
+        }
+        if self.has_nested_id {
             return;
         }
         let what =
@@ -447,7 +454,8 @@ impl<'a> SchemaComparison<'a> {
     fn are_disjoint(&self, all: &'a [Value], is_before: bool) -> bool {
         let root = if is_before { self.roots.0 } else { self.roots.1 };
         let all: Option<Vec<&Value>> = all.iter().map(|schema| resolve(schema, root)).collect();
-        all.is_some_and(|all| {
+        // A longer list, which takes the square of its length, counts as overlapping.
+        all.filter(|all| all.len() <= 100).is_some_and(|all| {
             all.iter().enumerate().all(|(index, one)| all[..index].iter().all(|other| excludes(one, other, root)))
         })
     }
@@ -491,8 +499,8 @@ fn reference(schema: &Value) -> Option<&str> {
 }
 
 /// What a reference leads to; `None` unless it is a pointer into this document.
-fn referred<'a>(reference: &str, root: Option<&'a Value>) -> Option<&'a Value> {
-    root?.pointer(&percent_decode_str(reference.strip_prefix('#')?).decode_utf8().ok()?)
+fn referred<'a>(reference: &str, root: &'a Value) -> Option<&'a Value> {
+    root.pointer(&percent_decode_str(reference.strip_prefix('#')?).decode_utf8().ok()?)
 }
 
 /// Where the definitions are that only references lead to.
@@ -501,7 +509,7 @@ fn definitions(root: &Value) -> [Option<&Value>; 2] {
 }
 
 /// The schema that a local reference leads to; `None` for another reference, or one in a circle.
-fn resolve<'a>(mut schema: &'a Value, root: Option<&'a Value>) -> Option<&'a Value> {
+fn resolve<'a>(mut schema: &'a Value, root: &'a Value) -> Option<&'a Value> {
     for _ in 0..MAX_DEPTH {
         match reference(schema) {
             None => return Some(schema),
@@ -516,32 +524,39 @@ fn resolve<'a>(mut schema: &'a Value, root: Option<&'a Value>) -> Option<&'a Val
 }
 
 /// The texts of a schema: beside its reference, and of what that leads to.
-fn texts<'a>(mut schema: &'a Value, root: Option<&'a Value>, keyword: &str) -> Vec<&'a Value> {
+fn texts<'a>(mut schema: &'a Value, root: &'a Value, keyword: &str) -> Vec<&'a Value> {
     let mut found = Vec::new();
     for _ in 0..MAX_DEPTH {
         found.extend(schema.get(keyword));
         match reference(schema).and_then(|name| referred(name, root)) {
-            Some(next) => schema = next,
-            None => break,
+            // In a circle the same text would be found again and again.
+            Some(next) if !std::ptr::eq(next, schema) => schema = next,
+            _ => break,
         }
     }
     found
 }
 
+/// The members of a schema that are not texts about it.
+fn beside_texts(schema: &Value) -> BTreeMap<&String, &Value> {
+    schema.as_object().into_iter().flatten().filter(|(name, _)| !TEXTS.contains(&name.as_str())).collect()
+}
+
 /// Whether a part of a schema has an ID, so that references in it start there.
 fn has_nested_id(root: &Value) -> bool {
+    const DATA: [&str; 4] = ["const", "enum", "default", "examples"];
     fn has_id(schema: &Value) -> bool {
         schema.get("$id").and_then(Value::as_str).is_some_and(|id| !id.starts_with('#')) || has_nested_id(schema)
     }
     match root {
-        Value::Object(members) => members.values().any(has_id),
+        Value::Object(members) => members.iter().any(|(name, schema)| !DATA.contains(&name.as_str()) && has_id(schema)),
         Value::Array(items) => items.iter().any(has_id),
         _ => false,
     }
 }
 
 /// Whether no value is accepted by both schemas.
-fn excludes(one: &Value, other: &Value, root: Option<&Value>) -> bool {
+fn excludes(one: &Value, other: &Value, root: &Value) -> bool {
     let (one_types, other_types) = (types(one), types(other));
     let is_number = |all: &BTreeSet<String>| all.contains("integer") || all.contains("number");
     if one_types.is_disjoint(&other_types) && !(is_number(&one_types) && is_number(&other_types)) {
@@ -797,6 +812,18 @@ mod tests {
             (json!({"prefixItems": [{}]}), json!({"prefixItems": [{}, {}]})),
         ] {
             assert_eq!(worst(&before, &after), Some(Effect::Unclear), "{before} to {after}");
+        }
+    }
+
+    #[test]
+    fn a_text_behind_a_reference_is_shown_also_beside_nested_ids() {
+        let before = json!({"properties": {"c": {"$ref": "#/$defs/c"}}, "$defs": {"c": {"type": "string", "description": "City"}}});
+        for other in [json!({"examples": [{"$id": "q"}]}), json!({"$id": "q"})] {
+            let mut after = before.clone();
+            after["$defs"]["c"]["description"] = json!("Country");
+            after["properties"]["x"] = other;
+            let changes = schema_changes(&before, &after);
+            assert!(changes.iter().any(|change| change.after == Some(json!("Country"))), "{changes:?}");
         }
     }
 

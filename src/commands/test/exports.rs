@@ -32,7 +32,12 @@ pub(super) struct ExportOptions<'a> {
 pub(super) fn write(context: &Context, reports: &[TestReport], options: &ExportOptions<'_>) -> Result<()> {
     let ui = &context.ui;
     let mut failed = None;
+    let is_interrupted = context.interrupt.raised_failure().is_some();
     let mut write = |path: &Path, text: String| {
+        // After an interrupt nothing waits for the reader of a pipe.
+        if is_interrupted && std::fs::metadata(path).is_ok_and(|found| !found.is_file()) {
+            return;
+        }
         before_writing(path);
         if let Err(error) = std::fs::write(path, text) {
             let failure = Failure::new(ErrorKind::Output, format!("cannot write {}", path.display()));
@@ -155,7 +160,7 @@ fn xml(text: &str) -> String {
 }
 
 /// TAP 14.
-pub(super) fn tap(ui: &Ui, reports: &[TestReport]) -> String {
+pub(super) fn tap(ui: &Ui, reports: &[TestReport], stopped: Option<&Failure>) -> String {
     let several = reports.len() > 1;
     let all: Vec<(&TestReport, &TestResult)> =
         reports.iter().flat_map(|report| report.results.iter().map(move |result| (report, result))).collect();
@@ -180,6 +185,9 @@ pub(super) fn tap(ui: &Ui, reports: &[TestReport]) -> String {
             }
             (None, _) => out.push('\n'),
         }
+    }
+    if let Some(failure) = stopped {
+        let _ = writeln!(out, "Bail out! {}", one_line(&failure.details().message));
     }
     out
 }

@@ -127,9 +127,13 @@ async fn run_all(
         reports.push(report);
     }
     if args.tap {
-        context.ui.print_text(&exports::tap(&context.ui, &reports))?;
+        context.ui.print_text(&exports::tap(&context.ui, &reports, stopped.as_ref()))?;
     }
-    let written = exports::write(context, &reports, exports);
+    // Without a result, the reports of an earlier run stay.
+    let written = match stopped.is_some() && reports.iter().all(|report| report.results.is_empty()) {
+        true => Ok(()),
+        false => exports::write(context, &reports, exports),
+    };
     let exit = print::finish(context, &reports);
     match stopped {
         Some(failure) => Err(failure),

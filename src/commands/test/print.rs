@@ -129,7 +129,9 @@ pub(super) fn finish(context: &Context, reports: &[TestReport]) -> Exit {
         .filter(|(count, _)| *count > 0)
         .map(|(count, word)| format!("{count} {word}"))
         .collect();
-    context.ui.note(&counts.join(", "));
+    if !counts.is_empty() {
+        context.ui.note(&counts.join(", "));
+    }
     let failed = reports.iter().find_map(|report| {
         let failure = report.results.iter().find_map(|result| Some((result, result.failure.as_ref()?)))?;
         Some((report, failure))

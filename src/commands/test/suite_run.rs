@@ -24,10 +24,10 @@ use crate::commands::test::template::Captures;
 use crate::commands::tool_result::reported_error;
 use crate::commands::tools::ToolCache;
 use crate::error::{ErrorKind, Failure, Result};
-use crate::output::ExchangeLog;
 use crate::output::content::{ContentBlock, content_blocks, prompt_blocks, resource_contents};
 use crate::output::document::JsonDocument;
 use crate::output::json::{JsonStyle, pretty};
+use crate::output::{ExchangeLog, Ui};
 use crate::protocol::json::{member, parse_value};
 use crate::protocol::method;
 use crate::protocol::rpc::RawJson;
@@ -337,7 +337,7 @@ impl SuiteSession {
                 };
                 // Snapshots are kept with the suite, and shown if they differ.
                 let kept = kept.map(|kept| pretty(&context.ui.redacted_json(&kept), PLAIN) + "\n");
-                attempt.compare_snapshot(line, path, kept, &test.volatile, options.update);
+                attempt.compare_snapshot(&context.ui, line, path, kept, &test.volatile, options.update);
             }
         }
         Ok(attempt)
@@ -460,6 +460,7 @@ impl Attempt {
     /// Compares a result to its snapshot, or writes it.
     fn compare_snapshot(
         &mut self,
+        ui: &Ui,
         line: usize,
         path: PathBuf,
         kept: std::result::Result<String, String>,
@@ -493,6 +494,8 @@ impl Attempt {
                 self.problem(line, message, Vec::new());
             }
             Ok(stored) => {
+                // An earlier version may have stored a secret.
+                let stored = ui.redacted_json(&stored);
                 let both = comparable_text(&stored, volatile).zip(comparable_text(&kept, volatile));
                 let (before, now) = both.unwrap_or((stored, kept));
                 if before != now {

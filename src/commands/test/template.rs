@@ -182,6 +182,12 @@ impl Captures {
                     let quoted = Value::String(self.piece_text(piece).into_owned()).to_string();
                     out.push_str(&quoted[1..quoted.len() - 1]);
                 }
+                // As it is, like the default of any other reference.
+                TextPiece::Capture(name, Some(fallback)) if !self.0.contains_key(name) => {
+                    let text = self.fill_text(fallback);
+                    place.pass(&text);
+                    out += &text;
+                }
                 TextPiece::Capture(name, fallback) => out += &self.capture_value(name, fallback).to_string(),
             }
         }
