@@ -58,7 +58,10 @@ pub async fn discover(
     let server = http.server();
     let (document, metadata_failure) = match fetch_resource_metadata(http, challenge).await {
         // The user has named what it would name.
-        Err(failure) if settings.issuer.is_some() => (None, Some(failure.to_string())),
+        Err(failure) if settings.issuer.is_some() => {
+            http.trace().note(&format!("no metadata: {failure}"));
+            (None, Some(failure.to_string()))
+        }
         found => (found?, None),
     };
     let known =

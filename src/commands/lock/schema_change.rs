@@ -179,7 +179,7 @@ impl<'a> SchemaComparison<'a> {
                 // What is beside a reference applies as well (JSON Schema 2020-12 core, section 10.2).
                 self.compare_objects(before, after, path, depth);
                 let targets = (referred(one, self.roots.0), referred(other, self.roots.1));
-                if targets == (None, None) && one == other && self.has_same_definitions {
+                if targets == (None, None) && one == other && self.has_same_definitions && !self.has_nested_id {
                     return;
                 }
                 targets
@@ -544,12 +544,11 @@ fn beside_texts(schema: &Value) -> BTreeMap<&String, &Value> {
 
 /// Whether a part of a schema has an ID, so that references in it start there.
 fn has_nested_id(root: &Value) -> bool {
-    const DATA: [&str; 4] = ["const", "enum", "default", "examples"];
     fn has_id(schema: &Value) -> bool {
         schema.get("$id").and_then(Value::as_str).is_some_and(|id| !id.starts_with('#')) || has_nested_id(schema)
     }
     match root {
-        Value::Object(members) => members.iter().any(|(name, schema)| !DATA.contains(&name.as_str()) && has_id(schema)),
+        Value::Object(members) => members.values().any(has_id),
         Value::Array(items) => items.iter().any(has_id),
         _ => false,
     }
@@ -818,7 +817,7 @@ mod tests {
     #[test]
     fn a_text_behind_a_reference_is_shown_also_beside_nested_ids() {
         let before = json!({"properties": {"c": {"$ref": "#/$defs/c"}}, "$defs": {"c": {"type": "string", "description": "City"}}});
-        for other in [json!({"examples": [{"$id": "q"}]}), json!({"$id": "q"})] {
+        for other in [json!({"default": {"$id": "q"}}), json!({"$id": "q"})] {
             let mut after = before.clone();
             after["$defs"]["c"]["description"] = json!("Country");
             after["properties"]["x"] = other;

@@ -187,7 +187,7 @@ pub(super) fn tap(ui: &Ui, reports: &[TestReport], stopped: Option<&Failure>) ->
         }
     }
     if let Some(failure) = stopped {
-        let _ = writeln!(out, "Bail out! {}", one_line(&failure.details().message));
+        let _ = writeln!(out, "Bail out! {}", one_line(&ui.redacted(&failure.details().message)));
     }
     out
 }

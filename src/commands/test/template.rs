@@ -184,7 +184,7 @@ impl Captures {
                 }
                 // As it is, like the default of any other reference.
                 TextPiece::Capture(name, Some(fallback)) if !self.0.contains_key(name) => {
-                    let text = self.fill_text(fallback);
+                    let text = self.fill_expression(fallback);
                     place.pass(&text);
                     out += &text;
                 }
