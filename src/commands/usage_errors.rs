@@ -423,6 +423,12 @@ pub fn line_with_target_of(list_command: &str, word: &str, arguments: &[OsString
     let command = target.iter().position(|word| word == "--").map(|at| target.split_off(at)).unwrap_or_default();
     let mut line: Vec<&str> = arguments.iter().map(|word| word.to_str()).collect::<Option<_>>()?;
     let at = position_after_program(&line, word)?;
+    // Roots that were typed are those of the line.
+    if line.iter().any(|word| *word == "--root" || word.starts_with("--root=")) {
+        while let Some(root) = target.iter().position(|word| word == "--root") {
+            target.drain(root..root + 2);
+        }
+    }
     line.splice(at..=at, target.iter().map(String::as_str));
     line.extend(command.iter().map(String::as_str));
     cli::valid_line(&line)

@@ -374,7 +374,10 @@ fn auth_status_connects_with_check() {
     run.exits(0).prints("").stderr_contains("accepts requests without a login").hides("auth login");
     let token = ["auth", "status", &server.url(), "--check", "--bearer-env", "TOKEN"];
     let token = sandbox.mcpipe(token).env("TOKEN", "access-1").run();
-    token.exits(0).prints("").stderr_contains("accepts the credentials that are sent instead of a login\n");
+    token
+        .exits(0)
+        .stdout_contains("valid")
+        .stderr_contains("accepts the credentials that are sent instead of a login\n");
     server.ledger.revoked.lock().unwrap().extend((1..9).map(|number| format!("access-{number}")));
     check().exits(4).stderr_contains("mcpipe auth login");
     let names = ["auth", "status", "elsewhere"];

@@ -302,5 +302,7 @@ fn the_command_that_uses_a_session_names_its_roots() {
     let pasted = ["list", "--root", &root, "--", &words[0], &words[1]];
     sessions.run(&pasted).exits(0).stderr_is("");
     sessions.run(&["list", "r"]).exits(3).stderr_contains(&format!("name the target of the session: {line}\n"));
+    let typed = format!("name the target of the session: mcpipe list --root 'a dir' -- {}\n", server.target());
+    sessions.run(&["list", "r", "--root", "a dir"]).exits(3).stderr_contains(&typed);
     sessions.stop_all();
 }
