@@ -24,8 +24,8 @@ pub struct DiscoveryResult {
     pub resource_scopes: Vec<String>,
     /// The authorization server.
     pub authorization_server: AuthorizationServerMetadata,
-    /// Why the metadata of the resource could not be fetched: scopes and resource are those of the configuration.
-    pub metadata_failure: Option<String>,
+    /// What the user should know about the metadata of the resource: it could not be fetched.
+    pub warning: Option<String>,
     /// Whether the server, or the user, named it. If it is only assumed (2025-03-26), the server may not use OAuth.
     pub is_advertised: bool,
 }
@@ -56,11 +56,10 @@ pub async fn discover(
         http.allow_host(issuer);
     }
     let server = http.server();
-    let (document, metadata_failure) = match fetch_resource_metadata(http, challenge).await {
+    let (document, warning) = match fetch_resource_metadata(http, challenge).await {
         // The user has named what it would name.
         Err(failure) if settings.issuer.is_some() => {
-            http.trace().note(&format!("no metadata: {failure}"));
-            (None, Some(failure.to_string()))
+            (None, Some(format!("{failure}; the scopes and the resource are those of the configuration")))
         }
         found => (found?, None),
     };
@@ -95,7 +94,7 @@ pub async fn discover(
         requires_dpop: known.requires_dpop,
         resource_scopes: known.scopes_supported,
         authorization_server: server,
-        metadata_failure,
+        warning,
         is_advertised: told,
     };
     let issuer = match &settings.issuer {

@@ -122,7 +122,7 @@ fn hostile_schemas_end() {
     let start = std::time::Instant::now();
     let _ = validate(&bomb, &json!(5));
     assert!(start.elapsed().as_secs() < 10);
-    // Patterns that step back for ever.
+    // Patterns that backtrack forever.
     let pattern = json!({"pattern": "^(a|aa)+(?=b)$"});
     let _ = validate(&pattern, &json!("a".repeat(200)));
     assert!(start.elapsed().as_secs() < 20);

@@ -48,7 +48,7 @@ pub(crate) struct InputRound {
 }
 
 /// The round that the server did not process, after those that it did. A copy of an operation is another request, which
-/// begins anew.
+/// starts over.
 #[derive(Debug, Default)]
 pub(crate) struct RefusedRound(Mutex<Option<InputRound>>);
 

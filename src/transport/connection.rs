@@ -234,7 +234,7 @@ pub trait LegacyHttpSession: Send + Sync {
     fn forget_session(&self) -> bool;
 }
 
-/// Waits for the next change of [`LegacyHttpSession::stream_gaps`]. Waits for ever without such a stream.
+/// Waits for the next change of [`LegacyHttpSession::stream_gaps`]. Waits forever without such a stream.
 pub async fn next_gap(gaps: &mut Option<watch::Receiver<()>>) {
     let changed = match gaps {
         Some(gaps) => gaps.changed().await.is_ok(),

@@ -589,6 +589,15 @@ fn a_resource_that_a_modern_server_does_not_know_does_not_end_the_notifications_
     client.end().stderr_is(&warning.repeat(2));
 }
 
+/// A bridge without a limit for its connection, whose client is subscribed to a resource by the request `L`.
+fn start_subscribed(sandbox: &Sandbox, target: &str) -> BridgeClient {
+    let mut client = BridgeClient::start(sandbox, &["--connect-timeout", "0", target]);
+    let filter = json!({"notifications": {"resourceSubscriptions": ["demo://a"]}});
+    client.ask("L", "subscriptions/listen", modern(filter, json!({})));
+    assert_eq!(client.next()["method"], "notifications/subscriptions/acknowledged");
+    client
+}
+
 #[test]
 fn requests_do_not_wait_for_the_end_of_a_subscription_at_a_server() {
     let server = Mcp::legacy("2025-11-25")
@@ -597,10 +606,7 @@ fn requests_do_not_wait_for_the_end_of_a_subscription_at_a_server() {
         .on("resources/unsubscribe", |_| Vec::new())
         .stdio();
     let sandbox = Sandbox::new();
-    let mut client = BridgeClient::start(&sandbox, &["--connect-timeout", "0", &server.target()]);
-    let filter = json!({"notifications": {"resourceSubscriptions": ["demo://a"]}});
-    client.ask("L", "subscriptions/listen", modern(filter, json!({})));
-    assert_eq!(client.next()["method"], "notifications/subscriptions/acknowledged");
+    let mut client = start_subscribed(&sandbox, &server.target());
     let has = |method: &'static str| {
         server.wait_for(method, |all| all.iter().any(|one| one.methods().iter().any(|sent| sent == method)));
     };
@@ -662,10 +668,7 @@ fn requests_do_not_wait_long_for_a_server_that_does_not_answer_a_change_of_its_s
         .on("logging/setLevel", |_| Vec::new())
         .stdio();
     let sandbox = Sandbox::new();
-    let mut client = BridgeClient::start(&sandbox, &["--connect-timeout", "0", &server.target()]);
-    let filter = json!({"notifications": {"resourceSubscriptions": ["demo://a"]}});
-    client.ask("L", "subscriptions/listen", modern(filter, json!({})));
-    assert_eq!(client.next()["method"], "notifications/subscriptions/acknowledged");
+    let mut client = start_subscribed(&sandbox, &server.target());
     let mut params = call("echo", json!({"text": "hi"}));
     params["_meta"] = json!({"io.modelcontextprotocol/logLevel": "info"});
     assert_eq!(text_of(&client.request(1, "tools/call", modern(params, json!({})))), "hi");

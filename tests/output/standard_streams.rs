@@ -205,7 +205,7 @@ fn nothing_is_left_behind_by_a_stubborn_server() {
     });
     let run = Sandbox::new().mcpipe(["call", &server.target(), "echo", "text=hi"]).run();
     run.exits(0).prints("hi\n");
-    assert!(run.elapsed < Duration::from_secs(10), "it did not wait for ever: {run:?}");
+    assert!(run.elapsed < Duration::from_secs(10), "it did not wait forever: {run:?}");
     let seen = server.single_process();
     assert!(seen.eof, "its input was closed first");
     assert!(seen.signals.contains(&"TERM".to_owned()), "it was asked before it was killed: {:?}", seen.signals);

@@ -33,9 +33,7 @@ impl ProviderInner {
         let (http, command) = (&self.context.http, &self.context.login_command);
         let mut found = discovery::discover(http, command, settings, challenge, wants_pkce).await?;
         found.requires_dpop |= state.requires_dpop;
-        if let Some(failure) = &found.metadata_failure {
-            self.context.user.warn(&format!("{failure}; the scopes and the resource are those of the configuration"));
-        }
+        found.warning.iter().for_each(|warning| self.context.user.warn(warning));
         Ok(found)
     }
 

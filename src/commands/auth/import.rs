@@ -62,8 +62,8 @@ pub async fn run(context: &Context, args: AuthImportArgs) -> Result<Exit> {
         Ok(_) => None,
         Err(failure) => return Err(failure.server(&target.name)),
     };
-    if let Some(why) = found.as_ref().and_then(|found| found.metadata_failure.as_ref()) {
-        context.ui.warn(&format!("{why}; the scopes and the resource are those of the configuration"));
+    if let Some(warning) = found.as_ref().and_then(|found| found.warning.as_ref()) {
+        context.ui.warn(warning);
     }
     if found.is_none() && given.tokens.refresh.is_some() {
         context.ui.warn("the server names no authorization server: the tokens cannot be refreshed");
